@@ -1,0 +1,1 @@
+"""Model bundles: the manifest and the onnxruntime sessions behind it."""

@@ -1,0 +1,85 @@
+"""A CT volume: voxels and the grid they live on, in the patient's LPS frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where voxels sit in the patient, in millimetres, in the DICOM (LPS) frame.
+
+    Orders follow SimpleITK: x (columns) first. ``direction`` holds the 3 x 3 cosines row by row, so
+    column j is the unit step of voxel axis j (x, y, z).
+    """
+
+    size: tuple[int, int, int]  # voxels along (x, y, z)
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float]
+    direction: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the voxel array, (z, y, x)."""
+        x, y, z = self.size
+        return z, y, x
+
+    @property
+    def voxel_ml(self) -> float:
+        x, y, z = self.spacing_mm
+        return x * y * z / 1000.0
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Voxels in (z, y, x) order on their grid. CT voxels are Hounsfield units."""
+
+    voxels: np.ndarray
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        if self.voxels.shape != self.grid.shape:
+            raise ValueError(f"voxels {self.voxels.shape} do not fit the grid {self.grid.shape} (z, y, x)")
+
+    def with_voxels(self, voxels: np.ndarray) -> Volume:
+        """The same grid with other voxels: the only way a map becomes a volume, so geometry cannot be forgotten."""
+        return replace(self, voxels=voxels)
+
+
+
+@dataclass(frozen=True)
+class AxialView:
+    """Reads a volume as axial slices in LPS order - first slice feet, rows to posterior, columns to left - by flips and
+    swaps alone: no voxel value changes. Oblique volumes go to the nearest axes."""
+
+    axes: tuple[int, int, int]  # numpy axis of the source for (z, y, x) of the view
+    flips: tuple[bool, bool, bool]  # of (z, y, x) of the view
+    spacing_mm: tuple[float, float, float]  # (z, y, x) of the view
+
+    @staticmethod
+    def of(grid: Grid) -> AxialView:
+        cosines = np.asarray(grid.direction).reshape(3, 3)
+        axis_of: dict[int, int] = {}  # patient axis -> voxel axis
+        left = {0, 1, 2}
+        for row in sorted(range(3), key=lambda r: -np.abs(cosines[r]).max()):
+            best = max(left, key=lambda col: abs(cosines[row, col]))
+            axis_of[row] = best
+            left.remove(best)
+        order = [axis_of[2], axis_of[1], axis_of[0]]  # (z, y, x) of the view, as SimpleITK axes
+        return AxialView(
+            axes=tuple(2 - a for a in order),  # type: ignore[arg-type]
+            flips=tuple(bool(cosines[p, a] < 0) for p, a in zip((2, 1, 0), order)),  # type: ignore[arg-type]
+            spacing_mm=tuple(float(grid.spacing_mm[a]) for a in order),  # type: ignore[arg-type]
+        )
+
+    def apply(self, voxels: np.ndarray) -> np.ndarray:
+        """(z, y, x) of the source -> (z, y, x) axial LPS, as a view without a copy."""
+        turned = voxels.transpose(self.axes)
+        return turned[tuple(slice(None, None, -1) if flip else slice(None) for flip in self.flips)]
+
+    def undo(self, axial: np.ndarray) -> np.ndarray:
+        """The inverse of `apply`, as a view."""
+        flipped = axial[tuple(slice(None, None, -1) if flip else slice(None) for flip in self.flips)]
+        return flipped.transpose(tuple(int(i) for i in np.argsort(self.axes)))

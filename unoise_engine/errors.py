@@ -1,0 +1,53 @@
+"""Every failure a user can cause, as a sentence with a next step.
+
+EngineError                 exit 1
+├── CaseRefused             1  this input cannot be explained; the others go on (carries a short CODE)
+├── Usage                   2  a wrong option, or nothing to read at all
+├── Environment             3  the machine lacks something: no model, output not writable, disk full
+│   └── MissingExtra        3  an optional package is needed: names the pip extra
+├── Integrity               4  a model bundle is altered, incomplete or of another version
+└── Interrupted           130  Ctrl-C or a signal; nothing half-written is left
+
+The command line prints the one sentence and exits with the code; Slicer shows the same sentence.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Base class. The message says what went wrong, with which file, and what to do about it."""
+
+    exit_code = 1
+
+
+class CaseRefused(EngineError):
+    """One case cannot be explained as given.
+
+    `code` is a short upper-case word for tables and filters (for example ``NOT_3D``); the message is
+    ``file - what - cure``.
+    """
+
+    def __init__(self, code: str, source: object, what: str, cure: str):
+        super().__init__(f"{source} - {what} - {cure}")
+        self.code = code
+
+
+class Usage(EngineError):
+    exit_code = 2
+
+
+class Environment(EngineError):
+    exit_code = 3
+
+
+class MissingExtra(Environment):
+    def __init__(self, package: str, extra: str):
+        super().__init__(f"{package} is needed here but not installed - run: pip install 'unoise-engine[{extra}]'")
+
+
+class Integrity(EngineError):
+    exit_code = 4
+
+
+class Interrupted(EngineError):
+    exit_code = 130
