@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -94,6 +95,10 @@ class Bundle:
         """Slices (n, c, h, w) and d score / d logits (n, 1, h, w) -> Grad-CAM (n, 1, h, w), >= 0."""
         return self._run(self._gradcam, {"slices": slices, "target": target.astype(np.float32)})
 
+    def open_all(self) -> None:
+        """Opens every model now. Raises Integrity if onnxruntime cannot."""
+        _ = self._utility, self._unoise, self._gradcam
+
     @cached_property
     def _utility(self) -> onnxruntime.InferenceSession:
         return self._open("utility")
@@ -113,9 +118,12 @@ class Bundle:
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3  # errors only: warnings about the machine would mix with our own lines
         path = self.folder / f"{model}.onnx"
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.manifest.files[path.name].sha256:
+            raise Integrity(f"{path} - was altered since it was checked - get the bundle again")
         try:
-            # From memory: the bytes are those that were hashed, and a model in memory cannot refer to other files.
-            return onnxruntime.InferenceSession(path.read_bytes(), options, providers=self._providers)
+            # From memory: the very bytes that were hashed, and a model in memory cannot refer to other files.
+            return onnxruntime.InferenceSession(content, options, providers=self._providers)
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise Integrity(f"{path} - onnxruntime cannot open it ({reason}) - get the bundle again") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -29,21 +28,14 @@ def write_volume(volume: Volume, path: Path) -> None:
     No text field is set, so nothing of the patient reaches the header. Raises Environment, and leaves an earlier file
     of that name intact, if it cannot be written whole.
     """
-    suffix = ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix
+    partial = path.with_name(f".{os.getpid()}-{path.name}")  # same folder: a rename never crosses file systems
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}-", suffix=suffix, dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise cannot_write(path, error) from None
-    partial = Path(name)
-    try:
-        sitk.WriteImage(to_image(volume), name, useCompression=True, compressionLevel=1)
+        sitk.WriteImage(to_image(volume), str(partial), useCompression=True, compressionLevel=1)
         # ITK reports no error on a full disk: read the file back and compare before it gets its name.
-        if not np.array_equal(sitk.GetArrayViewFromImage(sitk.ReadImage(name)), volume.voxels, equal_nan=True):
+        if not np.array_equal(sitk.GetArrayViewFromImage(sitk.ReadImage(str(partial))), volume.voxels, equal_nan=True):
             raise OSError(28, "the file does not read back as written; is the disk full?")
         with partial.open("r+b") as f:
             os.fsync(f.fileno())
-        os.chmod(partial, 0o666 & ~_umask())
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:
         raise cannot_write(path, error) from None
@@ -55,8 +47,3 @@ def cannot_write(path: Path, error: Exception) -> Environment:
     reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
     return Environment(f"{path} - cannot be written ({reason}) - check the folder's permissions and free space")
 
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

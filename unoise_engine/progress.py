@@ -1,0 +1,109 @@
+"""How far a run has come: a bar for people, JSON lines for programs, or nothing.
+
+One JSON object a line on standard output (`--progress json`); Slicer reads these:
+
+    {"event": "progress", "case": "ct", "stage": "unoise", "done": 3.0, "total": 20, "seconds_left": 1.4}
+    {"event": "case", "case": "ct", "status": "OK", "folder": "out/ct"}
+    {"event": "error", "code": "NOT_3D", "message": "..."}
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+EVERY_SECONDS = 0.2  # a reader needs no more lines than that
+
+
+class Progress(Protocol):
+    @contextmanager
+    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[[float], None]]:
+        """Yields `advance(amount)`, amounts summing to `total`."""
+        ...
+
+    def event(self, kind: str, **facts: Any) -> None:
+        """Something that is worth a line to a program."""
+        ...
+
+
+class Quiet:
+    """Tells nobody."""
+
+    @contextmanager
+    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[[float], None]]:
+        yield lambda amount: None
+
+    def event(self, kind: str, **facts: Any) -> None:
+        pass
+
+
+class JsonLines(Quiet):
+    @contextmanager
+    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[[float], None]]:
+        started = last = time.monotonic()
+        done = 0.0
+
+        def tell(now: float) -> None:
+            left = (now - started) / done * (total - done) if done else None
+            self.event(
+                "progress",
+                case=case,
+                stage=name,
+                done=round(done, 3),
+                total=total,
+                seconds_left=None if left is None else round(max(left, 0), 1),
+            )
+
+        def advance(amount: float) -> None:
+            nonlocal done, last
+            done = min(done + amount, total)
+            if (now := time.monotonic()) - last >= EVERY_SECONDS:
+                last = now
+                tell(now)
+
+        tell(started)
+        yield advance
+        done = total
+        tell(time.monotonic())
+
+    def event(self, kind: str, **facts: Any) -> None:
+        print(json.dumps({"event": kind, **facts}), flush=True)
+
+
+class Bar(Quiet):
+    """A bar a stage on standard error, with the time left."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True)
+
+    @contextmanager
+    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[[float], None]]:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn(f"{case[:24]}  {{task.description:<12}}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("left"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("took"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=True) as bar:
+            task = bar.add_task(name, total=max(total, 1))
+            yield lambda amount: bar.advance(task, amount)
+
+
+def progress(mode: str) -> Progress:
+    """auto: a bar if a person watches; json; off."""
+    if mode == "json":
+        return JsonLines()
+    if mode == "auto" and sys.stderr.isatty():
+        return Bar()
+    return Quiet()

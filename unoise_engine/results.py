@@ -1,0 +1,166 @@
+"""The folder of one explained case: volumes, picture and report, written whole or not at all.
+
+    OUT/<id>/segmentation.nii.gz, importance-<method>.nii.gz, overview.png, report.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unoise_engine import __version__
+from unoise_engine.bundle.session import Bundle
+from unoise_engine.ct.find import Case
+from unoise_engine.ct.volume import AxialView, Volume
+from unoise_engine.ct.write import SUFFIXES, cannot_write, write_volume
+from unoise_engine.errors import Environment, MissingExtra
+from unoise_engine.overview import Overview
+from unoise_engine.pipeline import Settings, clock, explain_volume
+from unoise_engine.progress import Progress
+
+
+def prepare_output(out: Path) -> None:
+    """Makes the folder and proves that it can be written, before hours are spent. Raises Environment."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".{os.getpid()}-probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise cannot_write(out, error) from None
+
+
+def explain_case(
+    case: Case,
+    out: Path,
+    bundle: Bundle,
+    settings: Settings,
+    progress: Progress,
+    file_format: str = "nifti",
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Explains one case into OUT/<id> and returns its report (also written as report.json).
+
+    Everything goes to a hidden folder that gets its name at the end, so a failure leaves nothing half-written and an
+    earlier result intact. Raises CaseRefused for the input, Environment if the result exists or cannot be written.
+    """
+    final = out / case.id
+    if final.exists() and not overwrite:
+        raise Environment(f"{final} - exists already - add --overwrite, or choose another output folder")
+    partial = out / f".{case.id[:60]}-{os.getpid()}-partial"
+    seconds: dict[str, float] = {}
+    try:
+        with clock(seconds, "read"):
+            ct = case.read()
+        partial.mkdir()
+        report = _explain_into(partial, ct, case, bundle, settings, progress, file_format, seconds)
+        _replace(partial, final)
+    except OSError as error:
+        raise cannot_write(final, error) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return report
+
+
+def _explain_into(
+    folder: Path,
+    ct: Volume,
+    case: Case,
+    bundle: Bundle,
+    settings: Settings,
+    progress: Progress,
+    file_format: str,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    manifest, view = bundle.manifest, AxialView.of(ct.grid)
+    start, stop = settings.range_in(ct)
+    files: dict[str, str] = {}
+    notes: list[str] = []
+    organ: dict[str, Any] = {}
+    picture: Overview | None = None
+    shown = (start + stop) // 2
+
+    for name, volume in explain_volume(ct, bundle, settings, progress, seconds, case.id):
+        axial = view.apply(volume.voxels)
+        if name == "segmentation":
+            areas = np.count_nonzero(axial, axis=(1, 2))
+            found = int(areas.sum())
+            shown = int(areas.argmax()) if found else shown
+            organ = {
+                "name": manifest.organ,
+                "found": found > 0,
+                "volume_ml": round(found * ct.grid.voxel_ml, 3),
+                "axial_slice_of_largest_area": shown if found else None,
+            }
+            if not found:
+                notes.append(f"no {manifest.organ} found in this CT")
+            try:
+                picture = Overview(view.apply(ct.voxels)[shown], axial[shown] > 0, view.spacing_mm[1:])
+            except MissingExtra as error:
+                notes.append(f"no overview.png: {error}")
+        elif picture is not None:
+            picture.add(name.removeprefix("importance-"), axial[shown])
+        with clock(seconds, "write"):
+            files[name] = name + SUFFIXES[file_format]
+            write_volume(volume, folder / files[name])
+
+    if picture is not None:
+        with clock(seconds, "picture"):
+            title = f"{case.id[:60]}  -  {manifest.title}"
+            note = f"axial slice {shown + 1} of {len(view.apply(ct.voxels))} from the feet"
+            files["overview"] = "overview.png"
+            picture.draw(folder / files["overview"], title, note, manifest.warning)
+    report = {
+        "report_version": 1,
+        "case": case.id,
+        "warning": manifest.warning,
+        "notes": notes,
+        "organ": organ,
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "files": files,
+        "settings": {
+            "methods": list(settings.methods),
+            "axial_slices": [start, stop],
+            "occlusion": asdict(settings.occlusion),
+            "device": bundle.device,
+        },
+        "input": {"files": case.files, "voxel_type": str(ct.voxels.dtype), "geometry_lps": asdict(ct.grid)},
+        "model": {"name": manifest.name, "title": manifest.title, "sha256": bundle.hash, "synthetic": manifest.synthetic},
+        "versions": _versions(),
+    }
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+def _replace(partial: Path, final: Path) -> None:
+    """Gives `partial` its final name; an earlier result goes away only once the new one is in its place."""
+    if final.exists():
+        old = final.with_name(partial.name + "-old")
+        os.replace(final, old)
+        try:
+            os.replace(partial, final)
+        except OSError:
+            os.replace(old, final)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.replace(partial, final)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"unoise_engine": __version__, "python": platform.python_version()}
+    for package in ("numpy", "SimpleITK", "pydicom", "onnxruntime"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
