@@ -1,21 +1,19 @@
 """The command line: one function a command, heavy imports inside each, every failure one line.
 
-Exit codes: 0 all done; 1 some cases refused or failed; 2 usage, or nothing to read; 3 environment (output not
-writable, disk full, no model); 4 integrity (manifest, hash); 130 / 143 interrupted.
+run.py lists the exit codes.
 """
 
 from __future__ import annotations
 
-import signal
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from unoise_engine import __version__
-from unoise_engine.errors import CaseRefused, EngineError, Environment, Interrupted, Usage
+from unoise_engine.errors import Usage
 
 app = typer.Typer(
     add_completion=False,
@@ -29,13 +27,13 @@ app.add_typer(train_app, name="train")
 app.add_typer(bundle_app, name="bundle")
 
 
-class ProgressMode(str, Enum):
+class ProgressMode(StrEnum):
     auto = "auto"
     json = "json"
     off = "off"
 
 
-class FileFormat(str, Enum):
+class FileFormat(StrEnum):
     nifti = "nifti"
     nrrd = "nrrd"
 
@@ -74,34 +72,22 @@ def explain(
     threads: Annotated[int, typer.Option(help="Processor threads; 0 is all.")] = 0,
 ) -> None:
     """Segment CTs and show what the model looked at: importance maps on each CT's own grid."""
-    from unoise_engine.bundle.session import DEFAULT_BUNDLE, load_bundle
-    from unoise_engine.ct.find import find_cases
-    from unoise_engine.explain.occlusion import Occlusion
-    from unoise_engine.pipeline import Settings
-    from unoise_engine.progress import progress as tell
-    from unoise_engine.results import explain_case, prepare_output
+    from unoise_engine.run import Request, explain_all
 
-    settings = Settings(_comma(methods), _slice_range(slices), Occlusion(patch, stride))
-    cases = find_cases(inputs)
-    opened = load_bundle(bundle or DEFAULT_BUNDLE, device, threads)
-    prepare_output(out)
-    if not overwrite and (old := [c.id for c in cases if (out / c.id).exists()]):
-        raise Environment(f"{out / old[0]} - exists already - add --overwrite, or choose another output folder")
-    show, not_done = tell(progress.value), 0
-    for case in cases:
-        try:
-            report = explain_case(case, out, opened, settings, show, file_format.value, overwrite)
-        except CaseRefused as error:
-            not_done += 1
-            print(f"CASE {case.id}: REFUSED {error.code}: {error}", file=sys.stderr)
-            show.event("case", case=case.id, status="REFUSED", code=error.code, message=str(error))
-            continue
-        show.event("case", case=case.id, status="OK", folder=str(out / case.id), organ=report["organ"])
-        if progress is not ProgressMode.json:
-            _print_case(report, out / case.id)
-    if progress is not ProgressMode.json:
-        print(opened.manifest.warning)
-    if not_done:
+    request = Request(
+        inputs=tuple(inputs),
+        out=out,
+        methods=_comma(methods),
+        bundle=bundle,
+        device=device,
+        file_format=file_format.value,
+        slices=_slice_range(slices),
+        patch=patch,
+        stride=stride,
+        overwrite=overwrite,
+        threads=threads,
+    )
+    if explain_all(request, progress.value):
         raise typer.Exit(1)
 
 
@@ -147,7 +133,9 @@ def train_utility_command(
     from unoise_engine.training.fit import train_utility
     from unoise_engine.training.recipes import load_recipe
 
-    print(train_utility(data, out, load_recipe(recipe, "utility"), device=device, resume=resume, progress=progress.value))
+    print(
+        train_utility(data, out, load_recipe(recipe, "utility"), device=device, resume=resume, progress=progress.value)
+    )
 
 
 @train_app.command("unoise")
@@ -156,7 +144,9 @@ def train_unoise_command(
     utility: Annotated[Path, typer.Option(help="The utility's run.")],
     out: Out,
     recipe: RecipeFile = "phantom-unoise",
-    init: Annotated[Path | None, typer.Option(help="Start from this segmenter's run (the paper's 'pretrained').")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Start from this segmenter's run (the paper's 'pretrained').")
+    ] = None,
     device: TrainDevice = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     progress: Show = ProgressMode.auto,
@@ -220,61 +210,16 @@ def _slice_range(text: str) -> tuple[int, int] | None:
     return int(first), int(last)
 
 
-def _print_case(report: dict, folder: Path) -> None:
-    organ, seconds = report["organ"], report["seconds"]
-    size = f"{organ['name']} {organ['volume_ml']:.1f} ml" if organ["found"] else f"no {organ['name']} found"
-    times = ", ".join(f"{name} {seconds[name]:.1f} s" for name in ("segmentation", *report["settings"]["methods"]))
-    print(f"CASE {report['case']}: OK - {size} - {times} - {folder}")
-    for note in report["notes"]:
-        print(f"  {note}")
-
-
 def main() -> NoReturn:
     """Entry point: runs a command, prints any failure as one line, and exits with its code."""
+    from unoise_engine.run import guarded
+
     arguments = [a for a in sys.argv[1:] if a != "--debug"]  # accepted anywhere on the line
-    debug = len(arguments) < len(sys.argv) - 1
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        code = app(args=arguments, prog_name="unoise_engine", standalone_mode=False)
-    except BaseException as error:
-        if debug:
-            raise
-        code = _say(error, "json" in arguments and "--progress" in arguments or "--progress=json" in arguments)
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-class _Terminated(Exception):
-    """SIGTERM: unwinds like any error, so that temporary files go."""
-
-
-def _terminated(*_: object) -> None:
-    raise _Terminated
-
-
-def _say(error: BaseException, json_lines: bool) -> int:
-    """Prints the one line and returns the exit code."""
-    code, name, message = 1, type(error).__name__, str(error)
-    if isinstance(error, CaseRefused):
-        name, message = error.code, f"REFUSED {error.code}: {error}"
-    elif isinstance(error, Interrupted):
-        code, message = error.exit_code, f"interrupted - {error}"
-    elif isinstance(error, EngineError):
-        code = error.exit_code
-    elif isinstance(error, (KeyboardInterrupt, typer.Abort)):
-        code, message = 130, "interrupted - nothing half-written was left"
-    elif isinstance(error, _Terminated):
-        code, message = 143, "terminated - nothing half-written was left"
-    elif isinstance(error, SystemExit):
-        return int(error.code or 0)
-    elif hasattr(error, "format_message"):  # click's own complaints about the command line
-        code, message = 2, f"{error.format_message()} - see unoise_engine --help"
-    elif isinstance(error, MemoryError):
-        code, message = 3, "out of memory - close other programs, or explain fewer slices with --slices"
-    else:
-        message = f"internal error ({name}: {message}) - run again with --debug and report it"
-    if json_lines:
-        from unoise_engine.progress import JsonLines
-
-        JsonLines().event("error", code=name, message=message)
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    return code
+    text = " ".join(arguments)
+    sys.exit(
+        guarded(
+            lambda: app(args=arguments, prog_name="unoise_engine", standalone_mode=False),
+            json_lines="--progress json" in text or "--progress=json" in text,
+            debug=len(arguments) < len(sys.argv) - 1,
+        )
+    )

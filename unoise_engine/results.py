@@ -1,6 +1,6 @@
 """The folder of one explained case: volumes, picture and report, written whole or not at all.
 
-    OUT/<id>/segmentation.nii.gz, importance-<method>.nii.gz, overview.png, report.json
+OUT/<id>/segmentation.nii.gz, importance-<method>.nii.gz, overview.png, report.json
 """
 
 from __future__ import annotations
@@ -132,7 +132,12 @@ def _explain_into(
             "device": bundle.device,
         },
         "input": {"files": case.files, "voxel_type": str(ct.voxels.dtype), "geometry_lps": asdict(ct.grid)},
-        "model": {"name": manifest.name, "title": manifest.title, "sha256": bundle.hash, "synthetic": manifest.synthetic},
+        "model": {
+            "name": manifest.name,
+            "title": manifest.title,
+            "sha256": bundle.hash,
+            "synthetic": manifest.synthetic,
+        },
         "versions": _versions(),
     }
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -20,6 +20,8 @@ MAY_IMPORT = {
     "bundle": {"ct"},
     "pipeline": {"ct", "bundle", "explain", "progress"},
     "results": {"ct", "bundle", "overview", "pipeline", "progress"},
+    "run": {"ct", "bundle", "explain", "pipeline", "progress", "results"},
+    "worker": {"run"},
     "phantom": {"ct"},
     "training": {"ct", "bundle", "evaluate", "phantom"},
 }

@@ -132,7 +132,5 @@ class Bundle:
     def _run(session: onnxruntime.InferenceSession, feeds: dict[str, np.ndarray]) -> np.ndarray:
         n, _, h, w = feeds["slices"].shape
         step = max(1, PIXELS_A_CALL // (h * w))
-        parts = [
-            session.run(None, {k: v[i : i + step] for k, v in feeds.items()})[0] for i in range(0, n, step)
-        ]
+        parts = [session.run(None, {k: v[i : i + step] for k, v in feeds.items()})[0] for i in range(0, n, step)]
         return np.concatenate(parts) if parts else np.zeros((0, 1, h, w), np.float32)

@@ -180,7 +180,9 @@ def _decode(one: Slice, source: object) -> np.ndarray:
         dataset = pydicom.dcmread(one.path)
         stored = dataset.pixel_array
     except Exception as error:
-        syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None) if "dataset" in locals() else None
+        syntax = (
+            getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None) if "dataset" in locals() else None
+        )
         how = f"its transfer syntax {syntax.name} " if syntax is not None else ""
         what = f"{one.path.name} cannot be decoded ({how}{type(error).__name__})"
         raise CaseRefused("UNDECODABLE", source, what, "copy it again, or export it uncompressed") from error

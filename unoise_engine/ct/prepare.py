@@ -46,7 +46,8 @@ class Recipe:
 
     @staticmethod
     def from_dict(d: dict[str, Any]) -> Recipe:
-        return Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in d.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}
+        return Recipe(**fields)
 
     def to_dict(self) -> dict[str, Any]:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

@@ -114,7 +114,9 @@ def _check_nifti(path: Path, size: int) -> None:
     bits = struct.unpack(order + "h", header[72:74])[0]
     offset = struct.unpack(order + "f", header[108:112])[0]
     if not 1 <= axes <= 7 or min(dims[:axes]) < 1:
-        raise CaseRefused("UNREADABLE", path, f"has impossible dimensions {dims[: max(0, axes)]}", "export the CT again")
+        raise CaseRefused(
+            "UNREADABLE", path, f"has impossible dimensions {dims[: max(0, axes)]}", "export the CT again"
+        )
     wanted = int(offset) + int(np.prod([int(d) for d in dims[:axes]])) * bits // 8
     if packed:  # the last four bytes hold the unpacked size modulo 2^32
         with path.open("rb") as f:
@@ -159,7 +161,9 @@ def _check_meta(path: Path, size: int) -> None:
         there = voxels.stat().st_size
     wanted = _meta_bytes(fields)
     if there < wanted:
-        raise CaseRefused("TRUNCATED", path, f"is cut off ({there} bytes of voxels, {wanted} announced)", "copy it again")
+        raise CaseRefused(
+            "TRUNCATED", path, f"is cut off ({there} bytes of voxels, {wanted} announced)", "copy it again"
+        )
 
 
 def _meta_bytes(fields: dict[str, str]) -> int:

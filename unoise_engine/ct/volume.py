@@ -48,7 +48,6 @@ class Volume:
         return replace(self, voxels=voxels)
 
 
-
 @dataclass(frozen=True)
 class AxialView:
     """Reads a volume as axial slices in LPS order - first slice feet, rows to posterior, columns to left - by flips and

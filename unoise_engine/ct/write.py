@@ -46,4 +46,3 @@ def write_volume(volume: Volume, path: Path) -> None:
 def cannot_write(path: Path, error: Exception) -> Environment:
     reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
     return Environment(f"{path} - cannot be written ({reason}) - check the folder's permissions and free space")
-

@@ -1,0 +1,43 @@
+"""`python -m unoise_engine.worker`: the explain command for a calling program, such as the 3D Slicer module.
+
+One JSON object on standard input, with the fields of `run.Request`; JSON lines on standard output (see progress.py).
+Needs no command-line package, so where numpy, SimpleITK and pydicom exist (Slicer brings them), onnxruntime is all
+that must be installed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from unoise_engine.errors import Usage
+from unoise_engine.run import Request, explain_all, guarded
+
+
+def request_from(text: str) -> Request:
+    """Raises Usage for text that is no request."""
+    try:
+        body: dict[str, Any] = json.loads(text)
+        body["inputs"] = tuple(Path(p) for p in body["inputs"])
+        body["out"] = Path(body["out"])
+        for name in ("methods", "slices"):
+            if body.get(name) is not None:
+                body[name] = tuple(body[name])
+        return Request(**body)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Usage(
+            f"standard input - is no request ({error}) - send one JSON object as run.Request describes"
+        ) from None
+
+
+def main() -> int:
+    debug = "--debug" in sys.argv[1:]
+    # Bytes, not text: on Windows a pipe's default encoding is not UTF-8, and paths have umlauts.
+    work = lambda: explain_all(request_from(sys.stdin.buffer.read().decode("utf-8")), "json")  # noqa: E731
+    return guarded(lambda: 1 if work() else 0, json_lines=True, debug=debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
