@@ -1,0 +1,77 @@
+"""Random changes of a batch, as tensors on whatever device it lies on. Drawing the numbers is apart from using them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate
+
+from unoise_engine.training.recipes import Augment
+
+ELASTIC_KNOTS = 5  # a side: a coarse, smooth deformation
+
+
+def augment(image: Tensor, organ: Tensor, size: int, how: Augment) -> tuple[Tensor, Tensor]:
+    """Windowed cuts (n, 1, m, m) in [0, 1] and masks (n, 1, m, m) -> both changed and cropped to (n, 1, size, size)."""
+    image, organ = warp(image, organ, draw_grid(len(image), image.shape[-1], size, how, image.device))
+    return retouch(image, how), organ
+
+
+def centre_crop(image: Tensor, size: int) -> Tensor:
+    """(n, c, m, m) -> (n, c, size, size), the middle."""
+    start = (image.shape[-1] - size) // 2
+    return image[..., start : start + size, start : start + size]
+
+
+def uniform(n: int, reach: float, device: torch.device) -> Tensor:
+    """(n,) in -reach .. reach."""
+    return (torch.rand(n, device=device) * 2 - 1) * reach
+
+
+def draw_grid(n: int, source: int, size: int, how: Augment, device: torch.device) -> Tensor:
+    """Sampling grid (n, size, size, 2) in the units of `grid_sample`, (x, y): output pixels in the source image."""
+    angle = uniform(n, math.radians(how.rotate_deg), device)
+    zoom = size / source / (1 + uniform(n, how.scale, device))
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).reshape(n, 2, 2)
+    mirror = torch.ones(n, 1, 2, device=device)
+    if how.flip:
+        mirror[:, 0, 0] = torch.rand(n, device=device).round() * 2 - 1
+    px = 2 / source  # one pixel
+    shift = torch.stack([uniform(n, how.shift_px * px, device) for _ in range(2)], dim=1)
+    theta = torch.cat([turn * zoom[:, None, None] * mirror, shift[:, :, None]], dim=2)
+    grid = affine_grid(theta, [n, 1, size, size], align_corners=False)
+    if how.elastic_px:
+        knots = torch.randn(n, 2, ELASTIC_KNOTS, ELASTIC_KNOTS, device=device) * how.elastic_px * px
+        grid = grid + interpolate(knots, size=(size, size), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    return grid
+
+
+def warp(image: Tensor, organ: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Both sampled in one pass; outside is air. The mask is cut at one half."""
+    both = torch.cat([image, organ.to(image.dtype)], dim=1)
+    moved = grid_sample(both, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return moved[:, :1], moved[:, 1:] > 0.5
+
+
+def retouch(image: Tensor, how: Augment) -> Tensor:
+    """Contrast, brightness, gamma, blur and noise of images (n, 1, h, w) in [0, 1]; each hits a random part of them."""
+    n, device = len(image), image.device
+
+    def each(values: Tensor) -> Tensor:
+        return values[:, None, None, None]
+
+    if how.gamma:
+        image = image.clamp_min(1e-6) ** each(1 + uniform(n, how.gamma, device))
+    if how.gain or how.offset:
+        gain, offset = uniform(n, how.gain, device), uniform(n, how.offset, device)
+        image = image * each(1 + gain) + each(offset)
+    if how.blur:
+        line = torch.tensor([0.25, 0.5, 0.25], device=device, dtype=image.dtype)
+        share = (uniform(n, how.blur, device)).clamp_min(0)  # half of the images stay sharp
+        image = image + each(share) * (conv2d(image, (line[:, None] * line)[None, None], padding=1) - image)
+    if how.noise:
+        scale = uniform(n, how.noise, device).clamp_min(0)
+        image = image + each(scale) * torch.randn_like(image)
+    return image.clamp(0, 1)

@@ -1,0 +1,77 @@
+"""What a run keeps after each round: last.ckpt, best.ckpt and a row in metrics.csv."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+LAST, BEST, METRICS = "last.ckpt", "best.ckpt", "metrics.csv"
+
+
+class Keep(Callback):
+    """Checkpoints at the start and after every validation, each under a temporary name first.
+
+    A round is short, so an interrupted run falls back to the end of the last round and goes on from there exactly as
+    it would have; a checkpoint in the middle of a round could not promise that.
+    """
+
+    def __init__(self, run: Path, watched: str, larger_is_better: bool):
+        self.run, self.watched, self.sign = run, watched, 1 if larger_is_better else -1
+        self.best = -math.inf  # sign * value
+        self.seconds = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.seconds = state_dict["best"], state_dict["seconds"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step == 0:
+            self.save(trainer, LAST)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.seconds += time.monotonic() - self.started
+        value = float(trainer.callback_metrics[self.watched])
+        improved = self.sign * value > self.best
+        self.best = max(self.best, self.sign * value)
+        self.save(trainer, LAST)
+        if trainer.is_global_zero:
+            if improved:
+                copy(self.run / LAST, self.run / BEST)
+            self.note(trainer)
+
+    def save(self, trainer: Trainer, name: str) -> None:
+        partial = self.run / f".{name}"
+        trainer.save_checkpoint(partial)
+        if trainer.is_global_zero:
+            os.replace(partial, self.run / name)
+
+    def note(self, trainer: Trainer) -> None:
+        path = self.run / METRICS
+        row = {"step": trainer.global_step, "train_loss": float(trainer.callback_metrics["train_loss"])}
+        row |= {self.watched: float(trainer.callback_metrics[self.watched])}
+        row |= {"lr": trainer.optimizers[0].param_groups[0]["lr"], "seconds": round(self.seconds, 1)}
+        new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as f:
+            writer = csv.DictWriter(f, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def copy(source: Path, target: Path) -> None:
+    partial = target.with_name(f".{target.name}")
+    shutil.copyfile(source, partial)
+    os.replace(partial, target)

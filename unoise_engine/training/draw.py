@@ -1,0 +1,102 @@
+"""Training batches without end, the same for the same seed and step: so a resumed run sees what it would have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from unoise_engine.training.cases import Case
+from unoise_engine.training.recipes import Draw
+
+MARGIN = 1.25  # a crop is cut this much larger, so that turning and shrinking it bring in image and not air
+
+
+class Batch(TypedDict):
+    image: Tensor  # (n, 1, m, m) uint8, 0 .. 255 = the window; m = cut_size(crop)
+    organ: Tensor  # (n, 1, m, m) bool
+    names: list[str]  # "case slice 17"
+
+
+def cut_size(crop: int) -> int:
+    return 2 * round(crop * MARGIN / 2)
+
+
+class Epoch:
+    """The slices of one pass over the data: all with organ, and ``empty_share`` of the whole without."""
+
+    def __init__(self, cases: Sequence[Case], draw: Draw):
+        self.organ = [(c, int(k)) for c, case in enumerate(cases) for k in case.with_organ]
+        self.empty = [(c, int(k)) for c, case in enumerate(cases) for k in case.without_organ]
+        wanted = round(len(self.organ) * draw.empty_share / (1 - draw.empty_share))
+        self.n_empty = min(wanted, len(self.empty))
+
+    def __len__(self) -> int:
+        return len(self.organ) + self.n_empty
+
+    def order(self, seed: int, epoch: int) -> list[tuple[int, int]]:
+        """(case, slice) in random order, other empty slices in every epoch."""
+        random = np.random.default_rng((seed, epoch))
+        empty = [self.empty[i] for i in random.choice(len(self.empty), self.n_empty, replace=False)]
+        both = self.organ + empty
+        return [both[i] for i in random.permutation(len(both))]
+
+
+class Stream(IterableDataset[Batch]):
+    """Batches from a step on: `step` is asked when a round starts. Each process of many draws its own share."""
+
+    def __init__(self, cases: Sequence[Case], draw: Draw, seed: int, step: Callable[[], int]):
+        self.cases, self.draw, self.seed, self.step = cases, draw, seed, step
+        self.epoch = Epoch(cases, draw)
+
+    def __iter__(self) -> Iterator[Batch]:
+        rank, world = process()
+        step, orders = self.step(), {}
+        while True:
+            batch, random = [], np.random.default_rng((self.seed, step, rank))
+            for i in range(self.draw.batch):
+                turn, place = divmod((step * world + rank) * self.draw.batch + i, len(self.epoch))
+                if turn not in orders:
+                    orders = {turn: self.epoch.order(self.seed, turn)}
+                batch.append(orders[turn][place])
+            yield self.cut(batch, random)
+            step += 1
+
+    def cut(self, batch: Sequence[tuple[int, int]], random: np.random.Generator) -> Batch:
+        """Crops of equal size; air (0) where a crop reaches beyond its slice."""
+        size = cut_size(self.draw.crop)
+        image = np.zeros((len(batch), 1, size, size), np.uint8)
+        organ = np.zeros(image.shape, bool)
+        for i, (c, k) in enumerate(batch):
+            case = self.cases[c]
+            here, there = self.window(case, k, size, random)
+            image[i, 0][here] = case.image[k][there]
+            organ[i, 0][here] = case.organ[k][there]
+        names = [f"{self.cases[c].name} slice {k}" for c, k in batch]
+        return {"image": torch.from_numpy(image), "organ": torch.from_numpy(organ), "names": names}
+
+    def window(self, case: Case, k: int, size: int, random: np.random.Generator) -> tuple[tuple, tuple]:
+        """Where a crop lands: slices into the crop and into the image, (rows, columns) each."""
+        aimed = random.random() < self.draw.organ_crops
+        here, there = [], []
+        for axis, n in enumerate(case.image.shape[1:]):
+            reach = self.draw.crop // 2  # a crop's middle stays so near the centre that the centre stays inside
+            centre = case.centres[k, axis]
+            low, high = (centre - reach * 0.8, centre + reach * 0.8) if aimed else (0, n)
+            edge = min(self.draw.crop / 2, n / 2)  # the crop itself does not leave the slice if it fits
+            middle = np.clip(random.uniform(low, high), edge, n - edge)
+            start = round(middle - size / 2)
+            a, b = max(0, start), min(n, start + size)
+            here.append(slice(a - start, b - start))
+            there.append(slice(a, b))
+        return tuple(here), tuple(there)
+
+
+def process() -> tuple[int, int]:
+    """(rank, number) of the processes that train together."""
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)

@@ -1,0 +1,209 @@
+"""Training, from a folder of labelled CTs to a run's folder.
+
+run = train_utility(Path("data"), Path("runs/utility"), read_recipe(path, UtilityRecipe))
+train_unoise(Path("data"), run, Path("runs/unoise"), read_recipe(path, UNoiseRecipe))
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch.utils.data import DataLoader
+
+from unoise_engine.errors import EngineError, Interrupted, Usage
+from unoise_engine.training import runs
+from unoise_engine.training.cases import Case, load_cases
+from unoise_engine.training.checkpoints import LAST, Keep
+from unoise_engine.training.device import choose_device, choose_precision
+from unoise_engine.training.draw import Epoch, Stream
+from unoise_engine.training.fold import folded
+from unoise_engine.training.learners import Learner, NoiseLearner, Scans, UtilityLearner
+from unoise_engine.training.pairs import Pair, find_pairs, organ_numbers
+from unoise_engine.training.progress import Show, choose_progress, teller
+from unoise_engine.training.recipes import Draw, Fit, UNoiseRecipe, UtilityRecipe
+from unoise_engine.training.split import Split, split_cases
+from unoise_engine.training.unet import UNet
+from unoise_engine.training.unoise import freeze
+
+
+def train_utility(
+    data: Path,
+    out: Path,
+    recipe: UtilityRecipe,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    progress: str = "auto",
+    devices: int = 1,
+) -> Path:
+    """Trains the model that segments; returns its run folder `out`.
+
+    Raises Usage or CaseRefused for what is wrong with the call or the data, Interrupted after Ctrl-C, EngineError for
+    a loss that is not finite. In the last two cases the run's folder can be resumed.
+    """
+    pairs = find_pairs(data)
+    recipe = replace(recipe, data=replace(recipe.data, labels=organ_numbers(data, recipe.data)))
+    if resume:
+        checkpoint, split = runs.check_same(out, recipe), Split.read(out)
+    else:
+        runs.check_free(out)
+        checkpoint, split = None, split_cases([pair.case for pair in pairs], recipe.data)
+    show = choose_progress(progress)
+    train, val = (load(pairs, part, recipe, show) for part in (split.train, split.val))
+    if not resume:
+        runs.begin(out, recipe, split)
+    rounds = Rounds(recipe.fit, recipe.draw, train, devices)
+    seed_everything(recipe.fit.seed, verbose=False)
+    net = runs.make_net(recipe.net, recipe.ct.channels)
+    learner = UtilityLearner(net, recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
+    run_loop(learner, rounds, Scans(val), out, checkpoint, device, devices, show)
+    return out
+
+
+def train_unoise(
+    data: Path,
+    utility_run: Path,
+    out: Path,
+    recipe: UNoiseRecipe,
+    *,
+    init: Path | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    progress: str = "auto",
+    devices: int = 1,
+) -> Path:
+    """Trains the noise model against a finished utility, on the utility's cases, preparation and split.
+
+    `init` is a utility run with the noise model's own shape: the paper's "pretrained". Raises as `train_utility`.
+    """
+    utility = runs.UtilityRun.open(utility_run)
+    frozen = freeze(folded(utility.net()))  # the same function without batch norm, so a little faster
+    seed_everything(recipe.fit.seed, verbose=False)
+    fresh = runs.make_net(recipe.noise.net, utility.recipe.ct.channels)
+    noise = fresh if init is None else pretrained(init, utility, recipe)
+    if resume:
+        checkpoint = runs.check_same(out, recipe)
+        runs.UNoiseRun.open(out).check_explains(utility)
+    else:
+        runs.check_free(out)
+        checkpoint = None
+    pairs, show = find_pairs(data), choose_progress(progress)
+    train, val = (load(pairs, part, utility.recipe, show) for part in (utility.split.train, utility.split.val))
+    if not resume:
+        runs.begin(out, recipe, utility.split)
+        (out / runs.UTILITY).write_text(json.dumps({"sha256": utility.fingerprint()}) + "\n", "utf-8")
+    rounds = Rounds(recipe.fit, recipe.draw, train, devices)
+    common = (utility.recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
+    learner = NoiseLearner(noise, frozen, recipe.noise.config, *common)
+    run_loop(learner, rounds, Scans(val, lambda case: case.with_organ), out, checkpoint, device, devices, show)
+    return out
+
+
+def load(pairs: Sequence[Pair], names: Sequence[str], recipe: UtilityRecipe, show: str) -> list[Case]:
+    found = {pair.case: pair for pair in pairs}
+    for name in names:
+        if name not in found:
+            raise Usage(f"case {name} - belongs to the run's split but not to the data - give the folder it began with")
+    return load_cases([found[name] for name in names], recipe.ct, recipe.data.labels, teller(show))
+
+
+def pretrained(init: Path, utility: runs.UtilityRun, recipe: UNoiseRecipe) -> UNet:
+    start, shape = runs.UtilityRun.open(init), recipe.noise.net
+    if (start.recipe.net, start.recipe.ct) != (shape, utility.recipe.ct):
+        need = f"[net] depth = {shape.depth}, first_channels = {shape.first_channels} and the utility's [ct]"
+        raise Usage(f"{init} - has another shape than the noise model - train a segmenter with {need}")
+    if start.split != utility.split:
+        raise Usage(f"{init} - was trained on another split than {utility.folder} - give both the same [data]")
+    return start.net()
+
+
+class Rounds:
+    """How many steps in all, and how many between two validations; the total is a whole number of rounds."""
+
+    def __init__(self, fit: Fit, draw: Draw, cases: Sequence[Case], devices: int):
+        self.cases, self.draw, self.seed = cases, draw, fit.seed
+        wanted = fit.max_steps or fit.epochs * math.ceil(len(Epoch(cases, draw)) / (draw.batch * devices))
+        self.length = min(fit.round_steps, wanted)
+        self.number = math.ceil(wanted / self.length)
+        self.steps = self.number * self.length
+
+
+def run_loop(
+    learner: Learner,
+    rounds: Rounds,
+    scans: Scans,
+    out: Path,
+    checkpoint: Path | None,
+    device: str,
+    devices: int,
+    show: str,
+) -> None:
+    """Lightning's loop with our own words. A round is one of Lightning's epochs."""
+    chosen, fit = choose_device(device), learner.fit_recipe
+    callbacks = [
+        Show(show, rounds.steps, learner.watched, rounds.draw.batch * devices),
+        Keep(out, learner.watched, learner.larger_is_better),
+    ]
+    if fit.patience:
+        mode = "max" if learner.larger_is_better else "min"
+        callbacks.insert(0, EarlyStopping(learner.watched, patience=fit.patience, mode=mode))
+    with quiet():
+        trainer = Trainer(
+            accelerator={"cuda": "gpu"}.get(chosen, chosen),
+            devices=devices,
+            strategy="auto" if devices == 1 else "ddp",
+            precision=choose_precision(fit.precision, chosen),
+            max_epochs=rounds.number,
+            limit_train_batches=rounds.length,
+            num_sanity_val_steps=0,
+            log_every_n_steps=10,
+            logger=TensorBoardLogger(out, name="", version="logs"),
+            callbacks=callbacks,
+            benchmark=chosen == "cuda",
+            use_distributed_sampler=False,  # the stream knows its share
+            enable_checkpointing=False,  # Keep does it
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        stream = Stream(rounds.cases, rounds.draw, rounds.seed, lambda: trainer.global_step)
+        loaders = DataLoader(stream, batch_size=None), DataLoader(scans, batch_size=None)
+        on_ctrl_c = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(learner, *loaders, ckpt_path=checkpoint, weights_only=True)
+        except (SystemExit, SIGTERMException):  # how Lightning ends after Ctrl-C or a terminate signal
+            raise Interrupted(
+                f"{out} - training was interrupted at step {trainer.global_step} of {rounds.steps} - "
+                f"{LAST} holds the last finished round, go on from there with --resume"
+            ) from None
+        except EngineError as e:
+            raise type(e)(f"{out} - training stopped: {e}") from None
+        finally:
+            signal.signal(signal.SIGINT, on_ctrl_c)  # Lightning leaves it ignored
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hides Lightning's advice (workers, tips, precision plugins): none of it is for the person who trains."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*|torch\..*")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)

@@ -1,0 +1,150 @@
+"""What learns, for Lightning: the utility from masks, the noise model from the frozen utility."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils.data import IterableDataset
+
+from unoise_engine.ct.prepare import Recipe
+from unoise_engine.errors import EngineError
+from unoise_engine.training.augment import augment
+from unoise_engine.training.cases import Case
+from unoise_engine.training.draw import Batch, process
+from unoise_engine.training.recipes import Augment, Draw, Fit
+from unoise_engine.training.unoise import NoiseConfig, unoise_loss
+
+PIXELS_AT_ONCE = 16 * 256 * 256  # in validation: bounds memory, and more gains nothing
+NOISE_SEED = 2101_05791  # of the validation noise: every validation draws the same, so losses compare
+
+
+class Scans(IterableDataset[dict[str, Any]]):
+    """Validation: every slice of every case (or those that `choose` names), whole, a few at a time."""
+
+    def __init__(self, cases: Sequence[Case], choose: Callable[[Case], np.ndarray] | None = None):
+        self.cases, self.choose = cases, choose
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for c, case in enumerate(self.cases):
+            n, h, w = case.image.shape
+            chosen = np.arange(n) if self.choose is None else self.choose(case)
+            step = max(1, PIXELS_AT_ONCE // (h * w))
+            for at in (chosen[i : i + step] for i in range(0, len(chosen), step)):
+                image, organ = (torch.from_numpy(stack[at][:, None]) for stack in (case.image, case.organ))
+                yield {"case": c, "image": image, "organ": organ}
+
+
+def soft_dice_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """1 - dice of probabilities, pooled over the batch (n, 1, h, w). The added 1 lets empty fit empty."""
+    p = logits.sigmoid()
+    return 1 - (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
+
+
+class Learner(LightningModule):
+    """The common part: bytes to normalised slices, optimiser and schedule, the check for NaN."""
+
+    watched: str  # the validation value that chooses the best checkpoint
+    larger_is_better: bool
+
+    def __init__(self, net: nn.Module, ct: Recipe, draw: Draw, how: Augment, fit: Fit, steps: int):
+        super().__init__()
+        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ct, self.draw, self.how, self.fit_recipe, self.steps = ct, draw, how, fit, steps
+
+    def normalise(self, windowed: Tensor) -> Tensor:
+        """(n, 1, h, w) in [0, 1] -> (n, channels, h, w), as `Recipe.normalise` does."""
+        mean, std = (windowed.new_tensor(v)[:, None, None] for v in (self.ct.mean, self.ct.std))
+        return ((windowed - mean) / std).contiguous(memory_format=torch.channels_last)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Chance depends on the step alone: a resumed run goes on exactly as the unbroken one would have."""
+        rank, world = process()
+        torch.manual_seed((self.fit_recipe.seed << 32) + self.global_step * world + rank)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        image, organ = augment(batch["image"].float() / 255, batch["organ"], self.draw.crop, self.how)
+        loss = self.loss(self.normalise(image), organ.float())
+        if not torch.isfinite(loss):
+            raise EngineError(
+                f"step {self.global_step} - the loss became {loss.item()} on {', '.join(batch['names'])} - "
+                "look at these slices, or lower [fit] lr; the last good checkpoint is kept"
+            )
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(image), sync_dist=True)
+        return loss
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def configure_optimizers(self) -> Any:
+        fit = self.fit_recipe
+        if fit.weight_decay:
+            optimiser: torch.optim.Optimizer = torch.optim.AdamW(
+                self.net.parameters(), fit.lr, weight_decay=fit.weight_decay
+            )
+        else:
+            optimiser = torch.optim.Adam(self.net.parameters(), fit.lr)
+        if fit.schedule == "constant":
+            return optimiser
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, fit.lr, total_steps=self.steps + 1, pct_start=0.2)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class UtilityLearner(Learner):
+    """Validation: the dice of each whole case, then the mean over cases."""
+
+    watched, larger_is_better = "val_dice", True
+
+    def on_validation_epoch_start(self) -> None:
+        self.sums: dict[int, np.ndarray] = {}
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        logits = self.net(x).float()
+        bce = binary_cross_entropy_with_logits(logits, y)
+        return bce + soft_dice_loss(logits, y) if self.fit_recipe.loss == "bce+dice" else bce
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        found = self.net(self.normalise(batch["image"].float() / 255)) > 0
+        organ = batch["organ"]
+        counts = np.array([(found & organ).sum().item(), found.sum().item() + organ.sum().item()])
+        self.sums[batch["case"]] = self.sums.get(batch["case"], 0) + counts
+
+    def on_validation_epoch_end(self) -> None:
+        dice = float(np.mean([2 * both / total for both, total in self.sums.values()]))
+        self.log("val_dice", dice, sync_dist=True)
+
+
+class NoiseLearner(Learner):
+    """The frozen utility is kept in a tuple: it is no child, so it is neither trained, woken nor saved."""
+
+    watched, larger_is_better = "val_loss", False
+
+    def __init__(self, noise: nn.Module, utility: nn.Module, cfg: NoiseConfig, *args: Any):
+        super().__init__(noise, *args)
+        self.frozen = (utility,)
+        self.cfg = cfg
+
+    def on_fit_start(self) -> None:
+        self.frozen[0].to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        return unoise_loss(self.frozen[0], self.net, x, y, self.cfg)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        image = self.normalise(batch["image"].float() / 255)
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(NOISE_SEED + batch_idx)
+            loss = self.loss(image, batch["organ"].float())
+        self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=len(image), sync_dist=True)
+
+
+def network_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The net's own weights from a checkpoint. Nothing in it is unpickled but tensors and plain values."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    return {key.removeprefix("net."): value for key, value in state.items() if key.startswith("net.")}

@@ -1,0 +1,262 @@
+"""What a training is told: small frozen tables that check themselves, read from TOML and saved beside the run.
+
+A utility recipe has [ct] [net] [data] [draw] [augment] [fit]; a U-Noise recipe has [noise] [draw] [augment] [fit] and
+takes [ct], [data] and the split from the utility's run, so the two models can never disagree about them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from unoise_engine.ct.prepare import Recipe
+from unoise_engine.errors import Usage
+from unoise_engine.training.unoise import NoiseConfig
+
+T = TypeVar("T")
+FILE = "recipe.toml"
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+DEPTHS = {"small": 2, "medium": 3, "large": 4}  # the paper's three sizes, by resolution levels
+
+
+def require(ok: bool, sentence: str) -> None:
+    if not ok:
+        raise ValueError(sentence)
+
+
+@dataclass(frozen=True)
+class Net:
+    """A U-Net's shape; the defaults are the paper's utility (34M parameters)."""
+
+    depth: int = 5  # resolution levels
+    first_channels: int = 64
+
+    def __post_init__(self) -> None:
+        require(2 <= self.depth <= 7, f"depth must lie in 2 .. 7: {self.depth}")
+        require(1 <= self.first_channels <= 256, f"first_channels must lie in 1 .. 256: {self.first_channels}")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which voxels are the organ, and which patients learn, steer and judge."""
+
+    organ: str = "pancreas"
+    labels: tuple[int, ...] = ()  # empty: look the organ up in the data's labels.json or dataset.json
+    val_share: float = 0.15  # of the patients
+    test_share: float = 0.15
+    split_seed: int = 0
+    patient: str = ""  # regular expression whose match in a case's name is the patient; empty: a case is a patient
+
+    def __post_init__(self) -> None:
+        require(bool(self.organ.strip()), "organ must have a name")
+        require(all(n > 0 for n in self.labels), f"labels must be above 0 (0 is background): {list(self.labels)}")
+        require(0 < self.val_share < 1, f"val_share must lie between 0 and 1: {self.val_share}")
+        require(0 <= self.test_share < 1, f"test_share must lie in 0 .. 1: {self.test_share}")
+        require(self.val_share + self.test_share < 1, "val_share and test_share leave no patient to learn from")
+        try:
+            re.compile(self.patient)
+        except re.error as e:
+            raise ValueError(f"patient is no regular expression ({e}): {self.patient}") from None
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How training slices are drawn and cropped. Sizes are pixels of the prepared slice."""
+
+    crop: int = 192
+    batch: int = 8
+    empty_share: float = 0.1  # of the slices drawn, those without organ: else the model draws organ everywhere
+    organ_crops: float = 0.5  # share of crops that must contain the organ's centre; the others fall anywhere
+
+    def __post_init__(self) -> None:
+        require(self.crop >= 16, f"crop must be at least 16 pixels: {self.crop}")
+        require(1 <= self.batch <= 4096, f"batch must lie in 1 .. 4096: {self.batch}")
+        require(0 <= self.empty_share < 1, f"empty_share must lie in 0 .. 1: {self.empty_share}")
+        require(0 <= self.organ_crops <= 1, f"organ_crops must lie in 0 .. 1: {self.organ_crops}")
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Greatest random change of a slice, each drawn anew per slice. Intensities in units of the window (0 .. 1)."""
+
+    rotate_deg: float = 10.0
+    scale: float = 0.15  # factor 1 - scale .. 1 + scale
+    shift_px: float = 6.0
+    elastic_px: float = 2.0
+    gain: float = 0.1
+    offset: float = 0.05
+    gamma: float = 0.15  # exponent 1 - gamma .. 1 + gamma
+    noise: float = 0.05  # standard deviation
+    blur: float = 0.7  # mixing share of a 3 x 3 binomial blur
+    flip: bool = False  # left and right: a mirrored patient is rare, and the organ is on one side
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            require(value >= 0, f"{f.name} must be at least 0: {value}")
+        for name in ("scale", "gamma"):
+            require(getattr(self, name) < 0.9, f"{name} must be below 0.9: {getattr(self, name)}")
+        require(self.blur <= 1, f"blur must be at most 1: {self.blur}")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How long and how fast. Set one of epochs and max_steps; a step is one batch."""
+
+    epochs: int = 0  # passes over the slices drawn
+    max_steps: int = 0
+    round_steps: int = 100  # steps between two validations; each ends with a checkpoint
+    lr: float = 3e-3
+    weight_decay: float = 1e-2
+    schedule: str = "one-cycle"  # or "constant"
+    loss: str = "bce+dice"  # or "bce"; U-Noise has its own
+    precision: str = "auto"
+    patience: int = 0  # validations without gain before stopping; 0: never
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 0 and self.max_steps >= 0, "epochs and max_steps must be at least 0")
+        require((self.epochs > 0) != (self.max_steps > 0), "set one of epochs and max_steps above 0")
+        require(self.round_steps >= 1, f"round_steps must be at least 1: {self.round_steps}")
+        require(0 < self.lr <= 1, f"lr must lie in 0 .. 1: {self.lr}")
+        require(self.weight_decay >= 0, f"weight_decay must be at least 0: {self.weight_decay}")
+        require(self.patience >= 0, f"patience must be at least 0: {self.patience}")
+        require(0 <= self.seed < 2**31, f"seed must lie in 0 .. 2^31 - 1: {self.seed}")
+        for name, known in (
+            ("schedule", ("one-cycle", "constant")),
+            ("loss", ("bce+dice", "bce")),
+            ("precision", PRECISIONS),
+        ):
+            value = getattr(self, name)
+            require(value in known, f"{name} must be one of {', '.join(known)}: {value}")
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise model: its size and the published constants (units of the normalised image)."""
+
+    size: str = "large"
+    sigma_min: float = NoiseConfig.sigma_min
+    sigma_max: float = NoiseConfig.sigma_max
+    noise_reward: float = NoiseConfig.noise_reward
+
+    def __post_init__(self) -> None:
+        require(self.size in DEPTHS, f"size must be one of {', '.join(DEPTHS)}: {self.size}")
+        self.config  # noqa: B018 - checks the numbers
+
+    @property
+    def config(self) -> NoiseConfig:
+        return NoiseConfig(self.sigma_min, self.sigma_max, self.noise_reward)
+
+    @property
+    def net(self) -> Net:
+        return Net(depth=DEPTHS[self.size], first_channels=16)
+
+
+@dataclass(frozen=True)
+class UtilityRecipe:
+    fit: Fit
+    ct: Recipe = field(default_factory=Recipe)
+    net: Net = field(default_factory=Net)
+    data: Data = field(default_factory=Data)
+    draw: Draw = field(default_factory=Draw)
+    augment: Augment = field(default_factory=Augment)
+
+    def __post_init__(self) -> None:
+        fits(self.draw, self.net)
+        step = 2 ** (self.net.depth - 1)
+        require(
+            self.ct.multiple_of % step == 0,
+            f"a net of depth {self.net.depth} needs [ct] multiple_of {step}, 2 x {step} ...: {self.ct.multiple_of}",
+        )
+
+
+@dataclass(frozen=True)
+class UNoiseRecipe:
+    fit: Fit
+    noise: Noise = field(default_factory=Noise)
+    draw: Draw = field(default_factory=Draw)
+    augment: Augment = field(default_factory=Augment)
+
+    def __post_init__(self) -> None:
+        fits(self.draw, self.noise.net)
+
+
+def fits(draw: Draw, net: Net) -> None:
+    step = 2 ** (net.depth - 1)
+    require(draw.crop % step == 0, f"a net of depth {net.depth} needs [draw] crop divisible by {step}: {draw.crop}")
+
+
+def read_recipe(path: Path, kind: type[T]) -> T:
+    """A TOML file -> `UtilityRecipe` or `UNoiseRecipe`. Raises `Usage` with one sentence that names the key."""
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except OSError as e:
+        raise Usage(f"{path} - the recipe cannot be read ({e.strerror}) - give a .toml file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise Usage(f"{path} - not a TOML file ({e}) - correct it or start from one in Resources/Recipes") from None
+    return build(kind, table, path.name)
+
+
+def build(kind: type[T], table: dict[str, Any], where: str) -> T:
+    """Nested dictionaries -> nested dataclasses, checked. `where` starts every sentence: ``recipe.toml [fit]``."""
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            raise Usage(f"{where} - unknown key '{key}' - use {', '.join(known)}")
+    hints = get_type_hints(kind)
+    values = {key: convert(value, hints[key], f"{where} [{key}]") for key, value in table.items()}
+    for name, f in known.items():
+        if name not in values and f.default is MISSING and f.default_factory is MISSING:
+            raise Usage(f"{where} - [{name}] is missing - add it, see Resources/Recipes for examples")
+    try:
+        return kind(**values)
+    except ValueError as e:
+        raise Usage(f"{where} - {e} - correct the recipe") from None
+
+
+def convert(value: Any, kind: Any, where: str) -> Any:
+    if is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise Usage(f"{where} - must be a table, not {value!r} - write [{where.split('[')[-1]} and keys below it")
+        return build(kind, value, where)  # type: ignore[arg-type]
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        length = None if get_args(kind)[-1] is Ellipsis else len(get_args(kind))
+        if not isinstance(value, list) or (length is not None and len(value) != length):
+            raise Usage(f"{where} - must be a list{f' of {length}' if length else ''}, not {value!r} - correct it")
+        return tuple(convert(v, inner, where) for v in value)
+    fine = isinstance(value, kind) or (kind is float and isinstance(value, int))
+    if isinstance(value, bool) != (kind is bool) or not fine:
+        words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+        raise Usage(f"{where} - must be {words[kind]}, not {value!r} - correct it")
+    if kind is float and not math.isfinite(value):
+        raise Usage(f"{where} - must be finite, not {value!r} - correct it")
+    return kind(value)
+
+
+def write_recipe(recipe: Any, folder: Path) -> Path:
+    """Saves every value, defaults included, as ``recipe.toml`` in the run's folder."""
+    path = folder / FILE
+    path.write_text(to_toml(recipe), "utf-8")
+    return path
+
+
+def to_toml(recipe: Any) -> str:
+    blocks = []
+    for table in fields(recipe):
+        part = getattr(recipe, table.name)
+        rows = [f"{f.name} = {toml_value(getattr(part, f.name))}" for f in fields(part)]
+        blocks.append("\n".join([f"[{table.name}]", *rows]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def toml_value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(toml_value, value))}]"
+    return json.dumps(value, ensure_ascii=False)  # numbers, true, false and strings read the same in TOML

@@ -1,0 +1,110 @@
+"""A run's folder: what was trained, on which cases, how far it came.
+
+recipe.toml    every setting, defaults included        last.ckpt   the end of the last round, for going on
+split.json     cases that learn, steer and judge       best.ckpt   the best validation, for use
+utility.json   (U-Noise) the utility it explains       metrics.csv, logs/ (TensorBoard)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.training.checkpoints import BEST, LAST
+from unoise_engine.training.learners import network_weights
+from unoise_engine.training.recipes import FILE, Net, UNoiseRecipe, UtilityRecipe, read_recipe, write_recipe
+from unoise_engine.training.split import Split
+from unoise_engine.training.unet import UNet
+
+UTILITY = "utility.json"
+
+
+@dataclass(frozen=True)
+class UtilityRun:
+    folder: Path
+    recipe: UtilityRecipe
+    split: Split
+
+    @staticmethod
+    def open(folder: Path) -> UtilityRun:
+        return UtilityRun(folder, read_recipe(present(folder, FILE), UtilityRecipe), Split.read(folder))
+
+    def net(self) -> UNet:
+        """The best checkpoint's net, in eval mode on the CPU."""
+        return filled(make_net(self.recipe.net, self.recipe.ct.channels), self.folder)
+
+    def fingerprint(self) -> str:
+        """sha256 of the best checkpoint."""
+        with present(self.folder, BEST).open("rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class UNoiseRun:
+    folder: Path
+    recipe: UNoiseRecipe
+    split: Split
+
+    @staticmethod
+    def open(folder: Path) -> UNoiseRun:
+        return UNoiseRun(folder, read_recipe(present(folder, FILE), UNoiseRecipe), Split.read(folder))
+
+    def net(self, channels: int) -> UNet:
+        return filled(make_net(self.recipe.noise.net, channels), self.folder)
+
+    def check_explains(self, utility: UtilityRun) -> None:
+        """Raises Integrity unless this noise model was trained against the utility's best checkpoint as it is now."""
+        try:
+            known = json.loads(present(self.folder, UTILITY).read_text("utf-8"))["sha256"]
+        except (ValueError, KeyError, TypeError):
+            known = ""
+        if known != utility.fingerprint():
+            raise Integrity(
+                f"{self.folder} - explains another utility than {utility.folder / BEST} - "
+                "train U-Noise against this utility, or give the utility it was trained with"
+            )
+
+
+def make_net(shape: Net, channels: int) -> UNet:
+    return UNet(channels, 1, shape.depth, shape.first_channels)
+
+
+def filled(net: UNet, run: Path) -> UNet:
+    path = present(run, BEST)
+    try:
+        net.load_state_dict(network_weights(path))
+    except Exception as e:  # torch raises a dozen kinds for a damaged or foreign file
+        raise Environment(f"{path} - is damaged or belongs to another recipe - train the run again") from e
+    return net.eval()
+
+
+def present(run: Path, name: str) -> Path:
+    if not (run / name).is_file():
+        raise Environment(f"{run} - holds no {name}, so no finished round of training - train it, or give another run")
+    return run / name
+
+
+def check_free(run: Path) -> None:
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise Usage(f"{run} - is not an empty folder - add --resume to go on with it, or choose another folder")
+
+
+def begin(run: Path, recipe: UtilityRecipe | UNoiseRecipe, split: Split) -> None:
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        write_recipe(recipe, run)
+        split.write(run)
+    except OSError as e:
+        raise Environment(f"{run} - cannot be written ({e.strerror}) - choose another place") from None
+
+
+def check_same(run: Path, recipe: UtilityRecipe | UNoiseRecipe) -> Path:
+    """The checkpoint to go on from. Raises `Usage` if there is none or the run was begun with another recipe."""
+    if not (run / LAST).is_file():
+        raise Usage(f"{run} - holds no {LAST} to go on from - start it without --resume")
+    if read_recipe(present(run, FILE), type(recipe)) != recipe:
+        raise Usage(f"{run} - was begun with another recipe - resume with its own: {run / FILE}")
+    return run / LAST
