@@ -99,7 +99,7 @@ def explain(
         cases = find_cases([Path(source)])
         if len(cases) > 1:
             raise Usage(f"{source} - holds {len(cases)} CTs - give one of them")
-        ct = cases[0].read()
+        ct = cases[0].read().ct
     opened = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, device)
     return dict(explain_volume(ct, opened, Settings(methods=tuple(methods))))
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from unoise_engine import __version__
 from unoise_engine.bundle.session import Bundle
-from unoise_engine.ct.find import Case
-from unoise_engine.ct.volume import AxialView, Volume
+from unoise_engine.ct.find import Case, Reading
+from unoise_engine.ct.volume import AxialView
 from unoise_engine.ct.write import SUFFIXES, cannot_write, write_volume
 from unoise_engine.errors import Environment, MissingExtra
 from unoise_engine.overview import Overview
@@ -58,9 +58,9 @@ def explain_case(
     seconds: dict[str, float] = {}
     try:
         with clock(seconds, "read"):
-            ct = case.read()
+            reading = case.read()
         partial.mkdir()
-        report = _explain_into(partial, ct, case, bundle, settings, progress, file_format, seconds)
+        report = _explain_into(partial, reading, case, bundle, settings, progress, file_format, seconds)
         _replace(partial, final)
     except OSError as error:
         raise cannot_write(final, error) from None
@@ -71,7 +71,7 @@ def explain_case(
 
 def _explain_into(
     folder: Path,
-    ct: Volume,
+    reading: Reading,
     case: Case,
     bundle: Bundle,
     settings: Settings,
@@ -79,7 +79,8 @@ def _explain_into(
     file_format: str,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    manifest, view = bundle.manifest, AxialView.of(ct.grid)
+    ct, manifest = reading.ct, bundle.manifest
+    view = AxialView.of(ct.grid)
     start, stop = settings.range_in(ct)
     files: dict[str, str] = {}
     notes: list[str] = []
@@ -120,6 +121,8 @@ def _explain_into(
     report = {
         "report_version": 1,
         "case": case.id,
+        "status": "CORRECTED" if reading.notes else "OK",
+        "corrections": list(reading.notes),
         "warning": manifest.warning,
         "notes": notes,
         "organ": organ,

@@ -61,7 +61,7 @@ def explain_all(request: Request, progress_mode: str) -> int:
             print(f"CASE {case.id}: REFUSED {error.code}: {error}", file=sys.stderr)
             show.event("case", case=case.id, status="REFUSED", code=error.code, message=str(error))
             continue
-        show.event("case", case=case.id, status="OK", folder=str(out / case.id), organ=report["organ"])
+        show.event("case", case=case.id, status=report["status"], folder=str(out / case.id), organ=report["organ"])
         if progress_mode != "json":
             _print_case(report, out / case.id)
     if progress_mode != "json" and refused < len(cases):
@@ -122,6 +122,6 @@ def _print_case(report: dict[str, Any], folder: Path) -> None:
     organ, seconds = report["organ"], report["seconds"]
     size = f"{organ['name']} {organ['volume_ml']:.1f} ml" if organ["found"] else f"no {organ['name']} found"
     times = ", ".join(f"{name} {seconds[name]:.1f} s" for name in ("segmentation", *report["settings"]["methods"]))
-    print(f"CASE {report['case']}: OK - {size} - {times} - {folder}")
-    for note in report["notes"]:
+    print(f"CASE {report['case']}: {report['status']} - {size} - {times} - {folder}")
+    for note in (*report["corrections"], *report["notes"]):
         print(f"  {note}")

@@ -36,7 +36,7 @@ HEAVY = {
     "pydicom": {"ct"},
     "matplotlib": {"overview"},
     "typer": {"cli"},
-    "rich": {"progress", "demo"},
+    "rich": {"progress", "demo", "training"},
 }
 NOWHERE = {"slicer", "qt", "ctk", "vtk", "pickle", "scipy", "requests", "urllib"}
 

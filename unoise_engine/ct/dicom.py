@@ -95,8 +95,8 @@ def _not_a_slice(header: pydicom.Dataset) -> str:
     return ""
 
 
-def read_series(series: Series, source: object) -> Volume:
-    """Sorts, checks and decodes a series -> CT in HU, (z, y, x), with z along the slice normal.
+def read_series(series: Series, source: object) -> tuple[Volume, tuple[Path, ...]]:
+    """Sorts, checks and decodes a series -> CT in HU, (z, y, x), with z along the slice normal, and each slice's file.
 
     int16 where every slice's rescale is whole, float32 otherwise. `source` names the series in messages.
     Raises CaseRefused: ONE_SLICE, DUPLICATE_SLICE, MISSING_SLICE, UNEVEN_SPACING, GANTRY_TILT, MIXED_SPACING,
@@ -124,7 +124,7 @@ def read_series(series: Series, source: object) -> Volume:
         hu = _decode(one, source)
         low, high = (-32768, 32767) if voxels.dtype == np.int16 else (-np.inf, np.inf)
         voxels[k] = np.clip(hu, low, high)
-    return Volume(voxels, grid)
+    return Volume(voxels, grid), tuple(s.path for s in placed)
 
 
 def _position(one: Slice) -> np.ndarray:

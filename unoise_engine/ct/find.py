@@ -7,10 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from unoise_engine.ct.dicom import find_series, read_series
+from unoise_engine.ct.dicom import Series, find_series, read_series
 from unoise_engine.ct.read import check_ct, is_image, read_image
 from unoise_engine.ct.volume import Volume
 from unoise_engine.errors import Usage
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A CT as read: the volume, what had to be corrected (a sentence each), and the DICOM file of each of its slices
+    (z order; empty for other formats)."""
+
+    ct: Volume
+    notes: tuple[str, ...] = ()
+    slice_files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -20,7 +30,7 @@ class Case:
     id: str
     source: Path
     files: int
-    read: Callable[[], Volume]
+    read: Callable[[], Reading]
 
 
 def find_cases(paths: list[Path]) -> list[Case]:
@@ -52,7 +62,7 @@ def _in_folder(folder: Path) -> list[Case]:
                 id=safe_id(folder.resolve().name) + (f"-series{s.number}" if many else ""),
                 source=folder,
                 files=len(s.slices),
-                read=lambda s=s: check_ct(read_series(s, folder), folder),  # type: ignore[misc]
+                read=lambda s=s: _read_dicom(s, folder),  # type: ignore[misc]
             )
             for s in series
         ]
@@ -65,10 +75,15 @@ def _in_folder(folder: Path) -> list[Case]:
     raise Usage(f"{folder} - holds no DICOM and no image files - give a folder with a CT")
 
 
+def _read_dicom(series: Series, folder: Path) -> Reading:
+    ct, files = read_series(series, folder)
+    return Reading(check_ct(ct, folder), slice_files=files)
+
+
 def _of_image(path: Path) -> Case:
     name = path.name
     stem = name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else path.stem
-    return Case(safe_id(stem), path, 1, lambda: check_ct(read_image(path), path))
+    return Case(safe_id(stem), path, 1, lambda: Reading(check_ct(read_image(path), path)))
 
 
 def safe_id(name: str) -> str:
