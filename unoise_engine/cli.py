@@ -132,11 +132,10 @@ def train_utility_command(
 ) -> None:
     """Train the U-Net that segments the organ."""
     from unoise_engine.training.fit import train_utility
-    from unoise_engine.training.recipes import load_recipe
+    from unoise_engine.training.recipes import UtilityRecipe, read_recipe
 
-    print(
-        train_utility(data, out, load_recipe(recipe, "utility"), device=device, resume=resume, progress=progress.value)
-    )
+    chosen = read_recipe(_recipe_file(recipe), UtilityRecipe)
+    print(train_utility(data, out, chosen, device=device, resume=resume, progress=progress.value))
 
 
 @train_app.command("unoise")
