@@ -89,15 +89,6 @@ class View:
         interactor.SetRenderWindow(self.window)
         self._keep = [overlay, interactor]
 
-        factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
-        factory.SetMRMLApplicationLogic(world.app)
-        for manager in MANAGERS:
-            if not factory.IsDisplayableManagerRegistered(manager):
-                factory.RegisterDisplayableManager(manager)
-        self.managers = slicer.vtkMRMLDisplayableManagerGroup()
-        self.managers.SetRenderer(self.renderer)
-        self.managers.Initialize(factory, self.renderer)
-
         self.logic = slicer.vtkMRMLSliceLogic()
         self.logic.SetMRMLApplicationLogic(world.app)
         world.app.GetSliceLogics().AddItem(self.logic)
@@ -108,6 +99,14 @@ class View:
         else:
             self.logic.AddSliceNode(name)
         self.node, self.composite = self.logic.GetSliceNode(), self.logic.GetSliceCompositeNode()
+        factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
+        factory.SetMRMLApplicationLogic(world.app)
+        for manager in MANAGERS:
+            if not factory.IsDisplayableManagerRegistered(manager):
+                factory.RegisterDisplayableManager(manager)
+        self.managers = slicer.vtkMRMLDisplayableManagerGroup()
+        self.managers.SetRenderer(self.renderer)
+        self.managers.Initialize(factory, self.renderer)
         self.managers.SetMRMLDisplayableNode(self.node)
         self.mapper, self.actor = vtk.vtkImageMapper(), vtk.vtkActor2D()
         self.mapper.SetColorWindow(255)
