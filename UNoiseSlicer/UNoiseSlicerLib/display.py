@@ -53,7 +53,7 @@ def show(scene: Any, ct: Any, method: str, look: Look) -> Any:
     shown = maps.get(method)
     for name, node in maps.items():
         dress(scene, node, name, look)
-        curtain(scene, ct, name, node, look.share)
+        curtain(scene, ct, name, node, look.share if node is shown or is_side_by_side(scene) else 100.0)
     outline(found.get("segmentation"), only=shown is not None)
     for composite in composites(scene, side_by_side=False):
         layers(composite, ct, shown, look)
