@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 KILL_PATIENCE_SECONDS = 5.0
+LINES_A_POLL = 1000  # an engine gone mad must not hold the window
 MODULE = "unoise_engine.worker"
 
 
@@ -58,15 +59,15 @@ class EngineProcess:
         return self._ended
 
     def poll(self) -> list[dict[str, Any]]:
-        """What arrived since the last call. Never waits."""
+        """What arrived since the last call, a limited number of lines at a time. Never waits."""
         events: list[dict[str, Any]] = []
-        while not self._lines.empty():
+        while len(events) < LINES_A_POLL and not self._lines.empty():
             name, line = self._lines.get()
             if name == "closed":
                 self._open -= 1
             else:
                 events.append(_event(line) if name == "stdout" else {"event": "log", "text": line})
-        if self._open == 0 and not self._ended and (code := self._process.poll()) is not None:
+        if self._open == 0 and self._lines.empty() and not self._ended and (code := self._process.poll()) is not None:
             self._ended = True
             events.append({"event": "end", "code": code})
         return events
