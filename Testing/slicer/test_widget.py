@@ -369,6 +369,31 @@ def test_results_that_are_deleted_by_hand_leave_the_panel(panel):
     assert not p.ui.resultsButton.enabled and p.ui.methodBox.count == 0
 
 
+def test_each_ct_keeps_its_own_results(panel, world):
+    p = panel()
+    one, two = add_ct(p.scene, "one"), add_ct(p.scene, "two")
+    p.ui.inputSelector.setCurrentNode(two)
+    p.ui.explainButton.click()
+    p.wait()
+    assert scenes.maps_of(p.scene, two) and not scenes.maps_of(p.scene, one)
+    p.ui.inputSelector.setCurrentNode(one)
+    assert not p.ui.resultsButton.enabled and p.ui.summaryTable.rowCount == 0
+    p.ui.inputSelector.setCurrentNode(two)
+    assert p.ui.resultsButton.enabled and p.ui.summaryTable.rowCount == 4
+    shown = world.views["Red"].composite
+    assert shown.GetForegroundVolumeID() == scenes.maps_of(p.scene, two)["unoise"].GetID()
+
+
+def test_the_ct_is_removed_during_the_run(panel):
+    p = panel()
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.ui.explainButton.click()
+    p.scene.RemoveNode(ct)
+    p.wait()
+    assert "removed from the scene" in p.message() and not p.ui.resultsButton.enabled
+
+
 def test_the_logic_works_without_a_panel(world, bundle):
     stand_in.start(world, main_window=False)
     logic = logics.UNoiseSlicerLogic(sys.executable)

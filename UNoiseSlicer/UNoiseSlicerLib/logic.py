@@ -12,6 +12,8 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,7 @@ class Run:
         self.seconds: dict[str, float] = {}
         self.results: dict[str, Any] = {}
         self._problem = ""
+        self._reading: Iterator[None] | None = None
         self._stages = ("segmentation", *choices.methods)
         check_room(ct, len(choices.methods))
         self._clock = time.monotonic()
@@ -128,9 +131,13 @@ class Run:
             elif kind == "error" or (kind == "case" and event.get("status") != "OK"):
                 self._problem = str(event.get("message", ""))
             elif kind == "end":
-                self._finish(event["code"])
-                return True
-        return False
+                with self._closing_on_failure():
+                    self._ended(event["code"])
+                return False
+        if self._reading is None:
+            return False
+        with self._closing_on_failure():
+            return self._load_some()
 
     def close(self) -> None:
         """Ends the engine, if it still runs, and removes the temporary folder."""
@@ -167,20 +174,35 @@ class Run:
         self.state.share = (before + done) / len(self._stages)
         self.state.seconds_left = event.get("seconds_left")
 
-    def _finish(self, code: int) -> None:
+    def _ended(self, code: int) -> None:
+        if code or self._problem:
+            raise Refused(self._why(code))
+        self._lap("compute")
+        self.state.stage, self.state.share, self.state.seconds_left = _("Loading the results"), 1.0, None
+        self._reading = scenes.reading(self._folder / "out" / "ct", self._ct)
+
+    def _load_some(self) -> bool:
+        """One file a call, then everything into the scene at once."""
+        if self._scene.GetNodeByID(self._ct.GetID() or "") is not self._ct:
+            raise Refused(_("The CT was removed from the scene meanwhile - nothing was added."))
         try:
-            if code or self._problem:
-                raise Refused(self._why(code))
-            self._lap("compute")
-            if self._scene.GetNodeByID(self._ct.GetID() or "") is not self._ct:
-                raise Refused(_("The CT was removed from the scene meanwhile - nothing was added."))
-            results = scenes.read_results(self._folder / "out" / "ct", self._ct)
-            self.results = scenes.place(self._scene, self._ct, results)
-            self._lap("load")
-            parts = ", ".join(f"{name} {value:.1f} s" for name, value in self.seconds.items())
-            self.state.log.append(_("Time: {parts}").format(parts=parts))
-        finally:
+            next(self._reading)
+            return False
+        except StopIteration as end:
+            self.results = scenes.place(self._scene, self._ct, end.value)
+        self._lap("load")
+        parts = ", ".join(f"{name} {value:.1f} s" for name, value in self.seconds.items())
+        self.state.log.append(_("Time: {parts}").format(parts=parts))
+        self.close()
+        return True
+
+    @contextmanager
+    def _closing_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
             self.close()
+            raise
 
     def _why(self, code: int) -> str:
         """The engine's own sentence if it left one."""

@@ -38,7 +38,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._shown: Any = None  # what was last drawn, so that a slider draws once
         self._sliced: Any = None  # the CT whose slices the range boxes count
         self._logged = 0
-        self._filling = False
+        self._filling = self._drawing = False
 
     # --- life ---
 
@@ -110,7 +110,10 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_node_removed(self, _caller: Any, _event: Any, node: Any) -> None:
-        if node is not None and node.GetAttribute(scenes.ROLE) and self._parameters is not None:
+        """A result was deleted by hand; what we remove ourselves is followed by our own drawing."""
+        if self._parameters is None or self._drawing or self.logic.run is not None:
+            return
+        if node is not None and node.GetAttribute(scenes.ROLE):
             self._shown = None
             self._on_parameters()
 
@@ -346,11 +349,14 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if wanted == self._shown:
             return
         turned = p.sideBySide != display.is_side_by_side(slicer.mrmlScene)
-        self._shown = wanted
-        display.show(slicer.mrmlScene, p.inputVolume, p.shownMethod, self.look())
-        if turned:
-            self._arrange()
-        self._warn_in_views()
+        self._shown, self._drawing = wanted, True
+        try:
+            display.show(slicer.mrmlScene, p.inputVolume, p.shownMethod, self.look())
+            if turned:
+                self._arrange()
+            self._warn_in_views()
+        finally:
+            self._drawing = False
 
     def _arrange(self) -> None:
         p = self._parameters
