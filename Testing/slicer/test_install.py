@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-pytest.importorskip("slicer.slicer_core", reason="slicer-core is not installed: make test-slicer runs this")
+pytest.importorskip(
+    "slicer.slicer_core", reason="slicer-core cannot be loaded: make test-slicer installs it", exc_type=ImportError
+)
 
 from UNoiseSlicerLib import install
 

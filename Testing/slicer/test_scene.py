@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("slicer.slicer_core", reason="slicer-core is not installed: make test-slicer runs this")
+pytest.importorskip(
+    "slicer.slicer_core", reason="slicer-core cannot be loaded: make test-slicer installs it", exc_type=ImportError
+)
 
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib import scene_tests

@@ -279,7 +279,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             for name in names:
                 box.addItem(self._title(name), name)
             box.addItem(_("Other folder..."), "")
-            if current not in names and self._parameters is not None:
+            if names and current not in names and self._parameters is not None:
                 current = self._parameters.model = names[0]
             box.setCurrentIndex(max(0, box.findData(current)))
         finally:
