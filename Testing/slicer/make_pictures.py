@@ -1,4 +1,6 @@
-"""Remakes the icon, the sample CT and the README's pictures: `make screenshots`.
+"""Remakes the icon and the README's pictures: `make screenshots`; with --sample, the sample CT too.
+
+A bundle's folder as the last argument takes the place of the model that ships.
 
 The views are drawn by Slicer's own libraries (slicer-core, off screen); the panel is the module's own, under the
 PySide6 stand-in. The title bars of the views are drawn here as the application draws them.
@@ -138,7 +140,11 @@ def main() -> None:
     widget.setup()
     widget.logic.python = sys.executable
     parameters = widget._parameters
-    if not logics.shipped_models():
+    given = [a for a in sys.argv[1:] if not a.startswith("-")]
+    if given:
+        parameters.model = given[0]
+        widget.initializeParameterNode()
+    elif not logics.shipped_models():
         import small_world
 
         print("no model ships yet: the pictures show the small model of the tests")

@@ -135,7 +135,7 @@ def test_side_by_side_shows_the_ct_and_each_method_alike(seen, world):
     seen.show()
     fit = lambda node: world.views[node.GetLayoutName()].fit()  # noqa: E731
     ours = display.side_by_side(world.scene, seen.ct, display.Look(), True, fit)
-    display.jump(world.scene, seen.nodes["importance-unoise"])
+    display.jump(world.scene, seen.ct, seen.nodes["importance-unoise"])
     assert len(ours) == 2
     ct, heat = (world.views[c.GetLayoutName()] for c in ours)
     assert ct.node.GetOrientation() == heat.node.GetOrientation() == "Axial"

@@ -128,7 +128,7 @@ def legend(node: Any, visible: bool) -> None:
 
 def _digits(top: float) -> str:
     """Labels of about the same width: the legend's letters shrink when they get longer."""
-    return next((f for least, f in ((10, "%.0f"), (1, "%.1f"), (0.02, "%.2f")) if top >= least), "%.0e")
+    return next((f for least, f in ((100, "%.0f"), (1, "%.1f"), (0.02, "%.2f")) if top >= least), "%.0e")
 
 
 def outline(segmentation: Any, only: bool) -> None:
@@ -292,9 +292,9 @@ def layout_of(titles: list[str]) -> str:
     return f'<layout type="vertical">{inside}</layout>'
 
 
-def jump(scene: Any, node: Any) -> bool:
+def jump(scene: Any, ct: Any, node: Any) -> bool:
     """Moves every slice view to the most important place of a map; False if nothing is important in it."""
-    point = scenes.most_important_point(node)
+    point = scenes.most_important_point(node, scenes.organ_slices(scene, ct))
     if point is None:
         return False
     for view in scenes.nodes_of(scene, "vtkMRMLSliceNode"):

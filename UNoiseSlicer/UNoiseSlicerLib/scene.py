@@ -23,7 +23,9 @@ ROLE = "UNoise.Role"  # node attribute: what a result is; also the reference to 
 CT = "UNoise.CT"  # node reference role, so that it survives saving and loading under other ids
 REPORT = "UNoise.Report"  # attribute of the summary table: the engine's report.json
 WARNING = "UNoise.Warning"  # attribute of every map: the sentence that views must show
+ORGAN_SLICES = "UNoise.OrganSlices"  # attribute of the summary table, see organ_slices
 REPORT_VERSION = 1
+SPECK = 0.1  # of the largest area of the organ on a slice
 TITLES = {"unoise": "U-Noise", "gradcam": "Grad-CAM", "occlusion": "Occlusion"}
 PANCREAS = (
     "Segmentation category and type - 3D Slicer General Anatomy list"
@@ -210,7 +212,7 @@ def place(scene: Any, ct: Any, results: Results) -> dict[str, Any]:
             role = f"importance-{method}"
             nodes[role] = _place_map(scene, ct, role, TITLES.get(method, method), values, old.get(role))
             nodes[role].SetAttribute(WARNING, warning)
-        nodes["summary"] = _place_summary(scene, ct, results.report, old.get("summary"))
+        nodes["summary"] = _place_summary(scene, ct, results, old.get("summary"))
         for role, node in old.items():
             if role not in nodes:
                 remove(scene, node)
@@ -341,13 +343,25 @@ def slice_in_view(scene: Any, node: Any) -> int | None:
     return slice_at(node, tuple(middle.GetElement(row, 3) for row in range(3)))
 
 
-def most_important_point(node: Any) -> tuple[float, float, float] | None:
-    """Where to look: the middle of the importance (RAS, world) on the slice that holds most of it; None if all is 0."""
+def organ_slices(scene: Any, ct: Any) -> list[int]:
+    """The planes along the axial voxel axis in which the model found more than a speck of the organ."""
+    summary = results_of(scene, ct).get("summary")
+    return json.loads(summary.GetAttribute(ORGAN_SLICES) or "[]") if summary is not None else []
+
+
+def most_important_point(node: Any, among: list[int]) -> tuple[float, float, float] | None:
+    """Where to look: the middle of the importance (RAS, world) on the slice that holds most of it; None if all is 0.
+
+    Only the planes in `among` are looked at, if there are any with importance: a map may run high where the model
+    sees no organ, but nothing is explained there.
+    """
     values = np.maximum(slicer.util.arrayFromVolume(node), 0)
     axis, _backwards = axial_axis(matrix_of(node))
     per_slice = values.sum(axis=tuple(a for a in range(3) if a != 2 - axis), dtype=np.float64)
     if not per_slice.any():
         return None
+    if per_slice[among].any():
+        per_slice = np.where(np.isin(np.arange(len(per_slice)), among), per_slice, 0)
     k = int(per_slice.argmax())
     flat = np.take(values, k, axis=2 - axis)
     centre = [float((np.arange(n) * flat.sum(axis=1 - a)).sum() / flat.sum()) for a, n in enumerate(flat.shape)]
@@ -427,11 +441,12 @@ def _new(scene: Any, kind: str, role: str, name: str, ct: Any, old: Any) -> Any:
 def place_volume(scene: Any, ct: Any, role: str, name: str, values: np.ndarray, old: Any, kind: str) -> Any:
     """A volume of these voxels on the CT's own matrix."""
     node = _new(scene, kind, role, name, ct, old)
-    image = image_of(values)
-    node.SetIJKToRASMatrix(matrix_of(ct))
-    node.SetAndObserveImageData(image)
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
+        if hasattr(node.GetDisplayNode(), "AutoWindowLevelOff"):
+            node.GetDisplayNode().AutoWindowLevelOff()  # before there are voxels: it would count all of them
+    node.SetIJKToRASMatrix(matrix_of(ct))
+    node.SetAndObserveImageData(image_of(values))
     return node
 
 
@@ -463,9 +478,13 @@ def _place_segmentation(scene: Any, ct: Any, results: Results, old: Any) -> Any:
     return node
 
 
-def _place_summary(scene: Any, ct: Any, report: dict[str, Any], old: Any) -> Any:
+def _place_summary(scene: Any, ct: Any, results: Results, old: Any) -> Any:
+    report, axis = results.report, axial_axis(matrix_of(ct))[0]
+    areas = np.count_nonzero(results.segmentation, axis=tuple(a for a in range(3) if a != 2 - axis))
+    planes = np.flatnonzero(areas > SPECK * areas.max())
     node = _new(scene, "vtkMRMLTableNode", "summary", _("{ct} U-Noise summary").format(ct=ct.GetName()), ct, old)
     node.SetAttribute(REPORT, json.dumps(report))
+    node.SetAttribute(ORGAN_SLICES, json.dumps(planes.tolist()))
     table = vtk.vtkTable()
     for title, column in zip(summary_titles(), zip(*summary_rows(report))):
         strings = vtk.vtkStringArray()

@@ -235,9 +235,27 @@ def test_the_most_important_place(scene: Any) -> None:
         one = scenes.Results(report(("unoise",)), box(), {"unoise": values})
         node = scenes.place(scene, ct, one)["importance-unoise"]
         expected = np.add((matrix @ (12, 7, 4, 1))[:3], (16, 0, 0))
-        assert np.allclose(scenes.most_important_point(node), expected, atol=1e-4)
+        assert np.allclose(scenes.most_important_point(node, []), expected, atol=1e-4)
     slicer.util.arrayFromVolume(node)[:] = -1
-    assert scenes.most_important_point(node) is None
+    assert scenes.most_important_point(node, [2]) is None
+
+
+def test_the_most_important_place_has_the_organ(scene: Any) -> None:
+    """A map may run high where the model sees no organ."""
+    for matrix in (STRAIGHT, STRAIGHT @ np.diag([1, 1, -1, 1]), TURNED):
+        ct = add_ct(scene, matrix)
+        values, axis = np.zeros(SHAPE, np.float32), 2 - scenes.axial_axis(slicer.util.vtkMatrixFromArray(matrix))[0]
+        inside = [4, 7, 12]
+        outside = [4, 7, 12]
+        outside[axis] = 0
+        values[tuple(inside)], values[tuple(outside)] = 1, 9
+        one = scenes.Results(report(("unoise",)), box(), {"unoise": values})
+        node = scenes.place(scene, ct, one)["importance-unoise"]
+        planes = scenes.organ_slices(scene, ct)
+        assert planes == np.flatnonzero(box().any(axis=tuple(a for a in range(3) if a != axis))).tolist()
+        for among, kji in ((planes, inside), ([], outside)):
+            expected = (matrix @ (*reversed(kji), 1))[:3]
+            assert np.allclose(scenes.most_important_point(node, among), expected, atol=1e-4)
 
 
 # --- types and odd values ---

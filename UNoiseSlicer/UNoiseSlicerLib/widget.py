@@ -387,7 +387,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Moves the views to the most important place; the name of the map if it has none."""
         maps = scenes.maps_of(slicer.mrmlScene, self._parameters.inputVolume)
         shown = maps.get(self._parameters.shownMethod) or next(iter(maps.values()), None)
-        return "" if shown is None or display.jump(slicer.mrmlScene, shown) else shown.GetName()
+        if shown is None or display.jump(slicer.mrmlScene, self._parameters.inputVolume, shown):
+            return ""
+        return shown.GetName()
 
     def _on_jump(self, *_clicked: Any) -> None:
         empty = self._jump()
