@@ -32,8 +32,7 @@ VIEW = (460, 360)
 BAR = 20
 stand_in.install(ROOT / "UNoiseSlicer")
 
-from UNoiseSlicerLib import display
-from UNoiseSlicerLib import logic as logics
+from UNoiseSlicerLib import display, exchange, models
 from UNoiseSlicerLib import scene as scenes
 
 import UNoiseSlicer as module
@@ -144,7 +143,7 @@ def main() -> None:
     if given:
         parameters.model = given[0]
         widget.initializeParameterNode()
-    elif not logics.shipped_models():
+    elif not models.shipped_models():
         import small_world
 
         print("no model ships yet: the pictures show the small model of the tests")
@@ -167,7 +166,7 @@ def main() -> None:
         world.views[name].fit()
         world.views[name].node.SetFieldOfView(*(f * 0.86 for f in world.views[name].node.GetFieldOfView()[:2]), 1)
     widget._jump()
-    titles = [_("CT"), *scenes.TITLES.values()]
+    titles = [_("CT"), *exchange.TITLES.values()]
     grid([titled(world.views[n], t, "#5a5a5a") for n, t in zip(names, titles)], 2).save(str(SHOTS / "methods.png"))
 
     parameters.shownMethod, parameters.threshold = "unoise", 100.0
