@@ -33,6 +33,7 @@ def train_utility(
     out: Path,
     recipe: UtilityRecipe,
     *,
+    init: Path | None = None,
     device: str = "auto",
     resume: bool = False,
     progress: str = "auto",
@@ -40,7 +41,7 @@ def train_utility(
 ) -> Path:
     """Trains the model that segments; returns its run folder `out`.
 
-    Raises Usage or CaseRefused for what is wrong with the call or the data, Interrupted after Ctrl-C, EngineError for
+    `init` is an earlier run of the same shape, preparation and split whose weights are the start. Raises Usage or CaseRefused for what is wrong with the call or the data, Interrupted after Ctrl-C, EngineError for
     a loss that is not finite. In the last two cases the run's folder can be resumed.
     """
     pairs = find_pairs(data)
@@ -56,7 +57,7 @@ def train_utility(
         runs.begin(out, recipe, split)
     rounds = Rounds(recipe.fit, recipe.draw, train, devices)
     seed_everything(recipe.fit.seed, verbose=False)
-    net = runs.make_net(recipe.net, recipe.ct.channels)
+    net = runs.make_net(recipe.net, recipe.ct.channels) if init is None else earlier(init, recipe, split)
     learner = UtilityLearner(net, recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
     run_loop(learner, rounds, Scans(val), out, checkpoint, device, devices, show)
     return out
@@ -120,6 +121,15 @@ def load(pairs: Sequence[Pair], names: Sequence[str], recipe: UtilityRecipe, sho
         if name not in found:
             raise Usage(f"case {name} - belongs to the run's split but not to the data - give the folder it began with")
     return load_cases([found[name] for name in names], recipe.ct, recipe.data.labels, teller(show))
+
+
+def earlier(init: Path, recipe: UtilityRecipe, split: Split) -> UNet:
+    start = runs.UtilityRun.open(init)
+    if (start.recipe.net, start.recipe.ct) != (recipe.net, recipe.ct):
+        raise Usage(f"{init} - has another shape or preparation - give the recipe the run's own [net] and [ct]")
+    if start.split != split:
+        raise Usage(f"{init} - was trained on another split - give the recipe the run's own [data]")
+    return start.net().train()
 
 
 def pretrained(init: Path, utility: runs.UtilityRun, recipe: UNoiseRecipe) -> UNet:
