@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unoise_engine.ct.dicom import Series, find_series, read_series
-from unoise_engine.ct.read import check_ct, is_image, read_image
+import pydicom
+
+from unoise_engine.ct.dicom import HEADER, Series, Slice, find_series, read_series
+from unoise_engine.ct.read import beside, check_ct, is_image, read_image
 from unoise_engine.ct.volume import Volume
-from unoise_engine.errors import Usage
+from unoise_engine.errors import CaseRefused, Usage
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,16 @@ class Reading:
 
 @dataclass(frozen=True)
 class Case:
-    """One CT to explain. `id` names its folder of results and is safe on every file system."""
+    """One CT to explain: the path that the user gave, and the files that hold it. `id` is safe on every file system."""
 
     id: str
     source: Path
-    files: int
+    paths: tuple[Path, ...]
     read: Callable[[], Reading]
+
+    @property
+    def files(self) -> int:
+        return len(self.paths)
 
 
 def find_cases(paths: list[Path]) -> list[Case]:
@@ -61,7 +67,7 @@ def _in_folder(folder: Path) -> list[Case]:
             Case(
                 id=safe_id(folder.resolve().name) + (f"-series{s.number}" if many else ""),
                 source=folder,
-                files=len(s.slices),
+                paths=tuple(one.path for one in s.slices),
                 read=lambda s=s: _read_dicom(s, folder),  # type: ignore[misc]
             )
             for s in series
@@ -75,6 +81,18 @@ def _in_folder(folder: Path) -> list[Case]:
     raise Usage(f"{folder} - holds no DICOM and no image files - give a folder with a CT")
 
 
+def find_again(source: Path, paths: Sequence[Path]) -> Case:
+    """The case of exactly these files, in another process than the one that found it. Raises CaseRefused."""
+    if is_image(paths[0]):
+        return replace(_of_image(paths[0]), source=source)
+    try:
+        slices = tuple(Slice(p, pydicom.dcmread(p, stop_before_pixels=True, specific_tags=HEADER)) for p in paths)
+    except Exception as error:  # whatever a file that changed meanwhile may hold
+        what = f"cannot be read any more ({type(error).__name__})"
+        raise CaseRefused("UNREADABLE", source, what, "leave the files as they are while a run lasts") from None
+    return Case(safe_id(source.resolve().name), source, tuple(paths), lambda: _read_dicom(Series(slices), source))
+
+
 def _read_dicom(series: Series, folder: Path) -> Reading:
     ct, files = read_series(series, folder)
     return Reading(check_ct(ct, folder), slice_files=files)
@@ -83,7 +101,7 @@ def _read_dicom(series: Series, folder: Path) -> Reading:
 def _of_image(path: Path) -> Case:
     name = path.name
     stem = name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else path.stem
-    return Case(safe_id(stem), path, 1, lambda: Reading(check_ct(read_image(path), path)))
+    return Case(safe_id(stem), path, (path, *beside(path)), lambda: Reading(check_ct(read_image(path), path)))
 
 
 def safe_id(name: str) -> str:
@@ -99,5 +117,5 @@ def _distinct(cases: list[Case]) -> list[Case]:
         while name.lower() in taken:  # some file systems take A and a for one name
             name, k = f"{case.id}-{k}", k + 1
         taken.add(name.lower())
-        result.append(Case(name, case.source, case.files, case.read))
+        result.append(replace(case, id=name))
     return result

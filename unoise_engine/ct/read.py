@@ -28,6 +28,20 @@ def is_image(path: Path) -> bool:
     return path.name.lower().endswith(IMAGE_SUFFIXES)
 
 
+def beside(path: Path) -> tuple[Path, ...]:
+    """The voxel file of a .mhd header, if it is a plain file beside it; nothing for formats that are one file."""
+    if path.suffix.lower() != ".mhd":
+        return ()
+    try:
+        with path.open("rb") as f:
+            lines = f.read(65536).decode("latin-1").splitlines()
+        names = [v.strip() for k, _, v in (line.partition("=") for line in lines) if k.strip().lower() == "elementdatafile"]
+        data = path.with_name(names[0])
+        return (data,) if data.is_file() and not data.is_symlink() else ()
+    except (OSError, ValueError, IndexError):
+        return ()
+
+
 def read_image(path: Path) -> Volume:
     """One 3-D scalar image file -> Volume in the file's own voxel type and order.
 
