@@ -5,6 +5,7 @@ run.py lists the exit codes.
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -108,7 +109,7 @@ def phantom(
 
     prepare_output(out)
     with tell(progress.value).stage("phantoms", "making", count) as advance:
-        write_phantoms(out, count, seed, size=size, slices=slices, jobs=jobs, advance=advance)
+        write_phantoms(out, count, seed, size, slices, jobs or os.cpu_count() or 1, lambda done, total: advance(1))
     print(f"{count} synthetic CTs in {out}")
 
 
@@ -131,11 +132,10 @@ def train_utility_command(
 ) -> None:
     """Train the U-Net that segments the organ."""
     from unoise_engine.training.fit import train_utility
-    from unoise_engine.training.recipes import load_recipe
+    from unoise_engine.training.recipes import UtilityRecipe, read_recipe
 
-    print(
-        train_utility(data, out, load_recipe(recipe, "utility"), device=device, resume=resume, progress=progress.value)
-    )
+    chosen = read_recipe(_recipe_file(recipe), UtilityRecipe)
+    print(train_utility(data, out, chosen, device=device, resume=resume, progress=progress.value))
 
 
 @train_app.command("unoise")
@@ -153,9 +153,9 @@ def train_unoise_command(
 ) -> None:
     """Train the small net that learns how much noise each pixel can bear before the utility fails."""
     from unoise_engine.training.fit import train_unoise
-    from unoise_engine.training.recipes import load_recipe
+    from unoise_engine.training.recipes import UNoiseRecipe, read_recipe
 
-    chosen = load_recipe(recipe, "unoise")
+    chosen = read_recipe(_recipe_file(recipe), UNoiseRecipe)
     print(train_unoise(data, utility, out, chosen, init=init, device=device, resume=resume, progress=progress.value))
 
 
@@ -208,6 +208,17 @@ def _slice_range(text: str) -> tuple[int, int] | None:
     if not (colon and first.isdigit() and last.isdigit()):
         raise Usage(f"--slices {text} - is no range - write it as A:B, for example 10:20")
     return int(first), int(last)
+
+
+def _recipe_file(name: str) -> Path:
+    from unoise_engine.shipped import shipped
+
+    known = shipped("recipes", "*.toml")
+    if name in known:
+        return known[name]
+    if not Path(name).is_file():
+        raise Usage(f"--recipe {name} - no such recipe - give a TOML file, or one that ships: {', '.join(known)}")
+    return Path(name)
 
 
 def main() -> NoReturn:

@@ -13,11 +13,12 @@ ENGINE = Path(__file__).parents[2] / "unoise_engine"
 MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
+    "shipped": set(),
     "ct": set(),
     "explain": set(),
     "evaluate": set(),
     "overview": {"explain"},
-    "bundle": {"ct"},
+    "bundle": {"ct", "shipped"},
     "pipeline": {"ct", "bundle", "explain", "progress"},
     "results": {"ct", "bundle", "overview", "pipeline", "progress"},
     "run": {"ct", "bundle", "explain", "pipeline", "progress", "results"},

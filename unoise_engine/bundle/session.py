@@ -12,6 +12,7 @@ import numpy as np
 
 from unoise_engine.bundle.manifest import Manifest, model_hash, verify
 from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.shipped import shipped
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -22,13 +23,8 @@ PIXELS_A_CALL = 8 * 256 * 256
 
 
 def shipped_bundles() -> dict[str, Path]:
-    """Name -> folder of the models that came with the engine (inside the wheel, or Resources/ of a source tree)."""
-    package = Path(__file__).resolve().parents[1]
-    found: dict[str, Path] = {}
-    for home in (package.parent / "Resources" / "Models", package / "models"):
-        if home.is_dir():
-            found.update({p.name: p for p in sorted(home.iterdir()) if (p / "bundle.json").is_file()})
-    return found
+    """Name -> folder of the models that came with the engine."""
+    return shipped("models", "*/bundle.json")
 
 
 def find_bundle(name: str | Path) -> Path:

@@ -32,7 +32,10 @@ def write_volume(volume: Volume, path: Path) -> None:
     try:
         sitk.WriteImage(to_image(volume), str(partial), useCompression=True, compressionLevel=1)
         # ITK reports no error on a full disk: read the file back and compare before it gets its name.
-        if not np.array_equal(sitk.GetArrayViewFromImage(sitk.ReadImage(str(partial))), volume.voxels, equal_nan=True):
+        again = sitk.ReadImage(str(partial))  # named, since the view below does not keep it alive
+        if not np.array_equal(
+            sitk.GetArrayViewFromImage(again), volume.voxels, equal_nan=volume.voxels.dtype.kind == "f"
+        ):
             raise OSError(28, "the file does not read back as written; is the disk full?")
         with partial.open("r+b") as f:
             os.fsync(f.fileno())

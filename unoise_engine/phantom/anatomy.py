@@ -134,10 +134,10 @@ def _trunk(rng: Rng, adiposity: float, visceral: float) -> Trunk:
 def _solid(rng: Rng, place: _Place, trunk: Trunk, organs: dict[str, tuple[Shape, ...]]) -> None:
     u = rng.uniform
     big = u(0.9, 1.12)
-    right, left = place((-68, -30, u(20, 34))), place((-2, -86, u(50, 64)))
+    right, left = place((-68, -30, u(20, 34))), place((-8, -82, u(50, 64)))
     organs["liver"] = (
         Ellipsoid(_point(right), (74 * big * place.kx, (100 + trunk.front - 112) * big, 104 * big)),
-        Ellipsoid(_point(left), (u(50, 84) * place.kx, u(30, 44), u(34, 50)), u(-12, 12)),
+        Ellipsoid(_point(left), (u(55, 88) * place.kx, u(34, 46), u(34, 50)), u(-12, 12)),
     )
     porta = place((-40, -52, 36))
     ends = place(
@@ -159,8 +159,8 @@ def _solid(rng: Rng, place: _Place, trunk: Trunk, organs: dict[str, tuple[Shape,
         for end in place([(-100, -20, 50), (-75, -85, 48), (5, -85, 60), (-60, 10, 45), (-100, 10, 65)])
     )
     spleen = place((102, u(10, 24), u(40, 56)))
-    organs["spleen"] = (Ellipsoid(_point(spleen), (u(24, 32), u(42, 56), u(44, 62)), u(-32, -12), (u(-0.1, 0.2), 0)),)
-    organs["spleen hollow"] = (Ellipsoid((spleen[0] - 36, spleen[1] - 26, spleen[2] - 6), (u(26, 34), 40, 46)),)
+    organs["spleen"] = (Ellipsoid(_point(spleen), (u(28, 38), u(44, 58), u(46, 64)), u(-32, -12), (u(-0.1, 0.2), 0)),)
+    organs["spleen hollow"] = (Ellipsoid((spleen[0] - 42, spleen[1] - 28, spleen[2] - 6), (u(24, 36), 40, 46)),)
     organs["gallbladder"] = ()
     if rng.random() < 0.88:
         gall = place((u(-66, -52), u(-84, -70), u(-14, 8)))
@@ -174,8 +174,8 @@ def _solid(rng: Rng, place: _Place, trunk: Trunk, organs: dict[str, tuple[Shape,
         radii = (u(25, 30) * size, u(21, 25) * size, u(48, 58) * size)
         lean = (side * u(-0.28, -0.08), u(0.0, 0.2))
         organs[f"kidney_{name}"] = (Ellipsoid((x, y, z), radii, turn, lean),)
-        hilum = (x - side * radii[0] * 0.62, y - radii[1] * 0.45, z)
-        organs[f"sinus_{name}"] = (Ellipsoid(hilum, (radii[0] * 0.62, radii[1] * 0.4, radii[2] * 0.46), turn, lean),)
+        hilum = (x - side * radii[0] * 0.72, y - radii[1] * 0.5, z)
+        organs[f"sinus_{name}"] = (Ellipsoid(hilum, (radii[0] * 0.55, radii[1] * 0.34, radii[2] * 0.42), turn, lean),)
         organs[f"pelvis_{name}"] = (Ellipsoid(hilum, (radii[0] * u(0.2, 0.45), u(3, 6), radii[2] * 0.26), turn, lean),)
     ax, ay, az = u(34, 44), u(-14, -4), u(36, 46)
     organs["adrenal_gland_left"] = (
@@ -212,21 +212,21 @@ def _pancreas(rng: Rng, place: _Place, organs: dict[str, tuple[Shape, ...]]) -> 
     rise, drop, arch, bow = u(-14, 22), u(-12, 6), u(-8, 12), u(-8, 4)
     nodes = np.array(
         [
-            (-31, -50, -32 + drop),
-            (-35, -54, -14 + drop * 0.6),
-            (-27, -61, 1 + drop * 0.2),
-            (-9, -69, 8 + arch * 0.4),
-            (14, -73 + bow, 14 + arch),
-            (40, -62 + bow, 20 + arch * 0.7 + rise * 0.4),
-            (64, -38, 25 + rise * 0.8),
-            (84, -12, 30 + rise),
+            (-31, -47, -32 + drop),  # lower head
+            (-35, -50, -14 + drop * 0.6),  # head
+            (-27, -56, 1 + drop * 0.2),
+            (-9, -63, 8 + arch * 0.4),  # neck
+            (14, -67 + bow, 14 + arch),  # body
+            (40, -57 + bow, 20 + arch * 0.7 + rise * 0.4),
+            (64, -35, 25 + rise * 0.8),  # tail
+            (84, -10, 30 + rise),
         ],
         dtype=float,
     )
     nodes += rng.normal(0, 2.2, nodes.shape) + np.array([u(-4, 4), 0, u(-4, 4)])
     nodes[-1] += rng.normal(0, 3.5, 3)
     nodes = place(nodes)
-    size = u(0.85, 1.15) * (u(0.68, 0.85) if rng.random() < 0.18 else 1.0)
+    size = u(0.86, 1.08) * (u(0.76, 0.88) if rng.random() < 0.18 else 1.0)
     radii = np.array([9.5, 14.0, 12.5, 8.0, 9.5, 10.0, 9.5, 7.0]) * size * rng.uniform(0.9, 1.1, 8)
     organs["pancreas"] = (
         tube(nodes, radii, samples=44, stretch=u(1.25, 1.6)),
@@ -293,7 +293,7 @@ def _vessels(rng: Rng, place: _Place, nodes: np.ndarray, organs: dict[str, tuple
     )
     celiac = _by(start, 0, -14, 16)
     wave = np.array([0.0, 4, -3, 4, -2])
-    upper = spline(nodes[[4, 5, 6, 7]], 5) + np.column_stack([np.zeros(5), 5 + wave, 9 + wave[::-1]])
+    upper = spline(nodes[[4, 5, 6, 7]], 5) + np.column_stack([np.zeros(5), 8 + wave, 15 + wave[::-1]])
     organs["small arteries"] = (
         tube([_by(start, 0, 1, 15), celiac], rs * 0.9, samples=4),
         tube([celiac, *upper[1:], _by(hilum, 2, -4, 4)], rs * 0.62, samples=28),
@@ -318,17 +318,17 @@ def _stomach(rng: Rng, place: _Place, trunk: Trunk) -> tuple[Loop, ...]:
     sag = u(-22, 8)
     path = place(
         [
-            (50, -8, min(96, trunk.dome_left - 4)),
-            (62, -28, 72),
-            (62, -62, 48),
-            (48, -88, 22 + sag * 0.4),
-            (14, -98, 0 + sag),
+            (58, 2, min(98, trunk.dome_left - 3)),  # fundus
+            (66, -24, 86),
+            (66, -70, 60),
+            (46, -93, 26 + sag * 0.4),
+            (14, -99, 0 + sag),
             (-14, -92, -2 + sag * 0.7),
-            (-36, -78, 3),
+            (-36, -78, 3),  # pylorus
         ]
     )
     path += rng.normal(0, 3, path.shape)
-    radii = np.array([30, 37, 33, 27, 21, 16, 9]) * full * rng.uniform(0.92, 1.08, 7)
+    radii = np.array([32, 37, 31, 25, 20, 15, 9]) * full * rng.uniform(0.92, 1.08, 7)
     content = str(rng.choice(["fluid", "chyme", "oral contrast"], p=[0.45, 0.4, 0.15]))
     return (Loop(tube(path, radii, samples=26), u(3, 5.5), content, u(0.1, 0.55) if rng.random() < 0.8 else 0.0),)
 
@@ -416,7 +416,7 @@ def _small_bowel(rng: Rng, place: _Place, floor_mm: float) -> tuple[Loop, ...]:
 def _twigs(rng: Rng, place: _Place, floor_mm: float) -> tuple[Tube, ...]:
     u = rng.uniform
     twigs = []
-    for _ in range(46):
+    for _ in range(80):
         at = np.array([u(-60, 95), u(-100, -40), u(floor_mm, 40)])
         way = rng.normal(size=3)
         way *= u(14, 34) / np.linalg.norm(way)

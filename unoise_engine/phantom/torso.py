@@ -81,8 +81,8 @@ def _back(canvas: Canvas, hu: dict[str, float]) -> None:
     """Muscles beside the spine; fat grows between their bundles."""
     for side in (-1, 1):
         for shape in (
-            Ellipsoid((side * 31.0, 50.0, 0.0), (29.0, 27.0, 5000.0)),
-            Ellipsoid((side * 58.0, 42.0, -110.0), (22.0, 13.0, 130.0)),
+            Ellipsoid((side * 27.0, 52.0, 0.0), (26.0, 23.0, 5000.0)),
+            Ellipsoid((side * 52.0, 44.0, -110.0), (22.0, 11.0, 130.0)),
         ):
             found = canvas.distance(shape)
             if not found:
@@ -144,7 +144,8 @@ def _spine(canvas: Canvas, trunk: Trunk, hu: dict[str, float]) -> None:
     canvas.paint(box, rear, np.where(rear > 2.2, trabecular + 60, cortical), LABELS["vertebrae"])
 
     canvas.paint(box, body, hu["disc"], None)
-    shell = np.where((body < 1.6) | (np.minimum(phase - disc, period - phase) < 1.8), cortical, trabecular)
+    endplate = np.minimum(phase - disc, period - phase) < 1.5
+    shell = np.where(body < 1.6, cortical, trabecular + np.float32(0.3) * endplate * (cortical - trabecular))
     canvas.paint(box, np.minimum(body, (bony - 0.5) * 3), shell, LABELS["vertebrae"])
     canal = (1 - np.sqrt((x / 10) ** 2 + ((y - canal_y) / 8) ** 2)) * 8
     canvas.paint(box, canal, hu["canal"], LABELS["spinal_cord"])
@@ -166,13 +167,15 @@ def _chest(canvas: Canvas, trunk: Trunk, cavity: np.ndarray, hu: dict[str, float
     depth = ((y + 30) / 95) ** 2
     right = trunk.dome_right - _drop(((x + 62) / 80) ** 2 + depth)
     left = trunk.dome_left - _drop(((x - 64) / 80) ** 2 + depth)
-    above = z - np.maximum(right, left)
+    middle = min(trunk.dome_right, trunk.dome_left) - 9 - _drop((x / 90) ** 2 + ((y + 60) / 85) ** 2)
+    above = z - np.maximum(np.maximum(right, left), middle)
     above *= np.float32(0.75)  # the dome leans
     in_cavity = cavity[box]
     canvas.paint(box, np.minimum(above + PLEURA_MM, in_cavity), hu["muscle"])
     mediastinum = np.abs(x - 4) - np.where(y < -58, 46, 24) + np.maximum(y + 10, 0) * 0.3
     fatty = np.minimum(above, in_cavity)
     canvas.paint(box, fatty, canvas.textured(box, hu["visceral fat"], 6, 6))
+    mediastinum = np.minimum(mediastinum, np.abs(x) - 21)
     lung = np.minimum(np.minimum(above, mediastinum), in_cavity - 1.0)
     speckle = np.clip(canvas.grain["fine"][box] - 1.5, 0, 2) * np.float32(190)  # vessels
     canvas.paint(box, lung, hu["lung"] + speckle)

@@ -81,7 +81,7 @@ def _pancreas(canvas: Canvas, anatomy: Anatomy, hu: dict[str, float]) -> None:
     inside = canvas.mould(box, inside)
     gland = canvas.textured(box, hu["pancreas"], 6, 5)
     lobules = canvas.grain["fine"][box] * 0.8 + canvas.grain["mid"][box] * 0.6
-    cleft = np.clip(lobules - np.float32(1.9 - 1.5 * anatomy.pancreas_fat), 0, 1)
+    cleft = np.clip(lobules - np.float32(2.1 - 1.6 * anatomy.pancreas_fat), 0, 1)
     cleft *= np.float32(0.35 + 0.35 * anatomy.pancreas_fat)
     gland += cleft * (np.float32(hu["visceral fat"]) - gland)
     canvas.paint(box, inside, gland, LABELS["pancreas"])
@@ -141,13 +141,15 @@ def _liver(canvas: Canvas, anatomy: Anatomy, hu: dict[str, float]) -> None:
     found = canvas.distance(right, left)
     if not found:
         return
-    box, inside = found
+    box, _ = found
     x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]
+    inside = _joined(right.pieces[0].distance(x, y, z), left.pieces[0].distance(x, y, z), 30.0)
     wide = anatomy.trunk.half_width / 126.0
+    wavy = canvas.grain["coarse"][box] * 4
     under = ((z + 62) - np.float32(0.82 / wide) * (x + np.float32(84 * wide))) * np.float32(0.77)
-    under += canvas.grain["coarse"][box] * 4
-    behind = np.where(y < -62, np.float32(REACH_MM), -(np.float32(0.9) * (x + 24) + np.float32(0.35) * (y + 40)))
-    inside = np.minimum(np.minimum(inside, under), np.maximum(behind, np.float32(-62) - y))
+    under += wavy
+    behind = wavy - (np.float32(0.9) * (x + 14) + np.float32(0.35) * (y + 40))
+    inside = np.minimum(np.minimum(inside, under), np.maximum(behind, wavy - 56 - y))
     organ = canvas.mould(box, inside)
     canvas.paint(box, organ, canvas.textured(box, hu["liver"], 4, 1.5, 2), LABELS["liver"])
     canvas.claim(box, organ, 0.5 + 0.3 * anatomy.fat_gap_mm)
@@ -183,3 +185,9 @@ def _loop(canvas: Canvas, loop: Loop, name: str, wall_name: str, hu: dict[str, f
             y = canvas.row_mm[box[1]]
             level = y[rows[0]] + loop.gas_share * (y[rows[-1]] - y[rows[0]])
             canvas.paint(box, np.minimum(lumen, (level - y)[None, :, None]), hu["gas"], edge_mm=1.0)
+
+
+def _joined(a: np.ndarray, b: np.ndarray, soft_mm: float) -> np.ndarray:
+    """Union of two distances whose seam is filled over `soft_mm`."""
+    seam = np.maximum(1 - np.abs(a - b) / np.float32(soft_mm), 0)
+    return np.maximum(a, b) + seam * seam * np.float32(soft_mm / 4)

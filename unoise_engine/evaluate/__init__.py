@@ -1,0 +1,1 @@
+"""Judging segmentations and importance maps with numbers. numpy only."""

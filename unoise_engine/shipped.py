@@ -1,0 +1,17 @@
+"""Where the models and recipes lie that came with the engine: inside the wheel, or in Resources/ of a source tree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def shipped(kind: str, pattern: str) -> dict[str, Path]:
+    """Name -> path of what ships of a kind (``models``, ``recipes``) and has a file matching `pattern`."""
+    found: dict[str, Path] = {}
+    for home in (PACKAGE.parent / "Resources" / kind.capitalize(), PACKAGE / kind):
+        for path in sorted(home.glob(pattern)):
+            entry = path if path.parent == home else path.parent
+            found[entry.stem if entry.is_file() else entry.name] = entry
+    return found
