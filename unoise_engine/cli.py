@@ -70,7 +70,13 @@ def explain(
     stride: Annotated[int, typer.Option(help="Occlusion: step of the square; 2 is the paper's, and slow.")] = 8,
     progress: Show = ProgressMode.auto,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results of these cases.")] = False,
-    threads: Annotated[int, typer.Option(help="Processor threads; 0 is all.")] = 0,
+    threads: Annotated[int, typer.Option(help="Processor threads a case; 0 shares all among the jobs.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Cases side by side; 0 is one a core.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Do only what its record does not call done.")] = False,
+    cluster: Annotated[str, typer.Option(metavar="ADDRESS", help="A Dask scheduler, as tcp://host:8786.")] = "",
+    keep_names: Annotated[
+        bool, typer.Option("--keep-names", help="Name results after their files, not case-0001 (may show names).")
+    ] = False,
 ) -> None:
     """Segment CTs and show what the model looked at: importance maps on each CT's own grid."""
     from unoise_engine.run import Request, explain_all
@@ -87,8 +93,12 @@ def explain(
         stride=stride,
         overwrite=overwrite,
         threads=threads,
+        jobs=jobs,
+        resume=resume,
+        cluster=cluster,
+        keep_names=keep_names,
     )
-    if explain_all(request, progress.value):
+    if explain_all(request, progress.value, isolate=True):
         raise typer.Exit(1)
 
 
