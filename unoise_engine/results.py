@@ -130,7 +130,7 @@ def _explain_into(
         "status": "CORRECTED" if reading.notes else "OK",
         "corrections": list(reading.notes),
         "warning": manifest.warning,
-        "notes": notes,
+        "notes": [*notes, *bundle.notes],
         "organ": organ,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "files": files,

@@ -76,6 +76,7 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     threads = request.threads or (max(1, cores // workers) if apart and not request.cluster else 0)
     try:
         jobs = _jobs(request, cases, bundle, threads)
+        source = {job.case: job.source for job in jobs}
         if request.cluster:
             outcomes = on_cluster(jobs, request.cluster)
         elif apart:
@@ -87,7 +88,7 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
             for outcome in outcomes:
                 ledger.add(outcome.record)
                 count[outcome.record.status] += 1
-                _tell(outcome, request, show, progress_mode)
+                _tell(outcome, source[outcome.record.case], request, show, progress_mode)
                 advance(1)
         write_summary(request.out, bundle.manifest.warning)
     except OSError as error:
@@ -146,10 +147,10 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
     return jobs
 
 
-def _tell(outcome: Outcome, request: Request, show: Progress, progress_mode: str) -> None:
+def _tell(outcome: Outcome, source: str, request: Request, show: Progress, progress_mode: str) -> None:
     record, folder = outcome.record, request.out / outcome.record.case
     if record.status in ("REFUSED", "FAILED"):
-        said = outcome.said or f"{record.message} (found before; private/inputs.csv says which file)"
+        said = outcome.said or f"{source} - {record.message.removeprefix('<file> - ')} (found before)"
         print(f"CASE {record.case}: {record.status} {record.code}: {said}", file=sys.stderr)
         show.event("case", case=record.case, status=record.status, code=record.code, message=said)
         return

@@ -1,1 +1,1 @@
-"""Many cases: numbered, each run apart and locked, recorded, resumed, summed up; on this machine or on a Dask cluster."""
+"""Many cases: numbered, run apart and locked, recorded, resumed, summed up; on this machine or on a Dask cluster."""

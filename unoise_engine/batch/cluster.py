@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ TRIES = 3  # workers that may be lost over one case before the case is taken for
 CONNECT_SECONDS = 20
 
 
-def on_cluster(jobs: Sequence[Job], address: str) -> Iterator[Outcome]:
+def on_cluster(jobs: Sequence[Job], address: str) -> Generator[Outcome, None, None]:
     """Outcomes in the order they end. Raises Environment if the scheduler cannot be reached or has no workers."""
     try:
         import distributed

@@ -1,8 +1,8 @@
 """A case in a process of its own: a crash, or the system's memory killer, costs that case and no other.
 
-    python -c ... unoise_engine.batch.isolate        one Job as a line of JSON on standard input, which stays open:
-                                                     when it closes, the caller is gone and the process ends
-    -> JSON lines on standard output: progress, then one of outcome, busy, abort
+python -c ... unoise_engine.batch.isolate        one Job as a line of JSON on standard input, which stays open:
+                                                 when it closes, the caller is gone and the process ends
+-> JSON lines on standard output: progress, then one of outcome, busy, abort
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -135,10 +136,8 @@ def _converse(child: subprocess.Popen[str], job: Job, tell: Tell, silence: _Sile
 
 def _end(child: subprocess.Popen[str]) -> None:
     if child.stdin is not None:
-        try:
+        with suppress(OSError):  # its other end is gone
             child.stdin.close()
-        except OSError:
-            pass  # its other end is gone
     try:
         child.wait(timeout=30)
     except subprocess.TimeoutExpired:
@@ -166,7 +165,7 @@ def _environment() -> dict[str, str]:
     """Ours, with the place of this very package first, so that the process runs the same code."""
     home = str(Path(unoise_engine.__file__).parents[1])
     paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)} 
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def main() -> None:

@@ -43,8 +43,8 @@ class Job:
     """All that a process needs to do one case; plain values only, so that it travels as JSON.
 
     `model` is the hash the bundle must have. `overwrite`: do it although it is done. `replace`: an earlier result that
-    was something else may go. `began`: when the run began; what has failed since then is not tried again. `alone`: it is
-    the run's only case, so that what is wrong with the options is a usage error.
+    was something else may go. `began`: when the run began; what has failed since then is not tried again. `alone`: it
+    is the run's only case, so that what is wrong with the options is a usage error.
     """
 
     case: str
@@ -92,7 +92,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a case ended. `already`: this run found it done. `said`: the sentence for the person who asked, with names."""
+    """How a case ended. `already`: it was found done. `said`: the sentence for the person who asked, with names."""
 
     record: Record
     already: bool = False
@@ -151,9 +151,7 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         if "overview" in report["files"]:
             (partial / "thumbnail.jpg").write_bytes(thumbnail(partial / report["files"]["overview"]))
         shown = {key: report[key] for key in ("organ", "corrections", "notes", "seconds", "warning")}
-        done = replace(
-            record, status=report["status"], outputs=hash_outputs(partial), report=shown, finished=now()
-        )
+        done = replace(record, status=report["status"], outputs=hash_outputs(partial), report=shown, finished=now())
         write_record(done, partial)
         sync_folder(partial)
         finished.append(done)

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from unoise_engine.batch.isolate import Children, Stopped, Tell
@@ -16,7 +16,7 @@ from unoise_engine.batch.lock import Busy, is_held
 WAIT_SECONDS = 0.1
 
 
-def one_after_the_other(jobs: Sequence[Job], do: Callable[[Job], Outcome]) -> Iterator[Outcome]:
+def one_after_the_other(jobs: Sequence[Job], do: Callable[[Job], Outcome]) -> Generator[Outcome, None, None]:
     """In this process. Cases that another run has in hand are left for the end."""
     waiting = _Waiting(jobs)
     while (job := waiting.take()) is not None:
@@ -29,7 +29,7 @@ def one_after_the_other(jobs: Sequence[Job], do: Callable[[Job], Outcome]) -> It
             yield outcome
 
 
-def side_by_side(jobs: Sequence[Job], workers: int, tell: Tell, debug: bool = False) -> Iterator[Outcome]:
+def side_by_side(jobs: Sequence[Job], workers: int, tell: Tell, debug: bool = False) -> Generator[Outcome, None, None]:
     """Each in a process of its own, `workers` at a time. Closing the iterator ends them all."""
     waiting, children = _Waiting(jobs), Children(debug)
     results: queue.Queue[Outcome | BaseException] = queue.Queue()

@@ -36,7 +36,8 @@ def assign(cases: list[Case], out: Path, keep_names: bool = False) -> list[str]:
         rows = read_table(out)
         ids = {(row.source, row.part): row.case for row in rows}
         taken = {row.case.lower() for row in rows}
-        result, new = [], []
+        result: list[str] = []
+        new: list[Known] = []
         seen: dict[str, int] = {}
         for case in cases:
             source = str(case.source.resolve())

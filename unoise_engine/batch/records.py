@@ -104,14 +104,13 @@ def hash_inputs(files: tuple[Path, ...]) -> Inputs:
     return Inputs(hashlib.sha256(b"".join(sorted(hashes))).hexdigest(), len(files), total, stat)
 
 
-def hash_outputs(folder: Path, sync: bool = True) -> dict[str, dict[str, Any]]:
+def hash_outputs(folder: Path) -> dict[str, dict[str, Any]]:
     """Reads every file of a folder back, and flushes it to the disk."""
     found = {}
     for path in sorted(p for p in folder.iterdir() if p.is_file() and p.name != RECORD):
-        with path.open("rb+" if sync else "rb") as f:
+        with path.open("r+b") as f:  # Windows flushes only what is open for writing
             found[path.name] = {"sha256": hashlib.file_digest(f, "sha256").hexdigest(), "bytes": path.stat().st_size}
-            if sync:
-                os.fsync(f.fileno())
+            os.fsync(f.fileno())
     return found
 
 

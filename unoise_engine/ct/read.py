@@ -35,10 +35,12 @@ def beside(path: Path) -> tuple[Path, ...]:
     try:
         with path.open("rb") as f:
             lines = f.read(65536).decode("latin-1").splitlines()
-        names = [v.strip() for k, _, v in (line.partition("=") for line in lines) if k.strip().lower() == "elementdatafile"]
+        names = [
+            v.strip() for k, _, v in (line.partition("=") for line in lines) if k.strip().lower() == "elementdatafile"
+        ]
         data = path.with_name(names[0])
         return (data,) if data.is_file() and not data.is_symlink() else ()
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError, StopIteration):
         return ()
 
 
