@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,15 +28,38 @@ def shipped_bundles() -> dict[str, Path]:
     return shipped("models", "*/bundle.json")
 
 
+def installed_bundles() -> dict[str, Path]:
+    """Name -> folder of the models that `bundle install` put into the user's own collection."""
+    return {p.parent.name: p.parent for p in sorted(models_home().glob("[!.]*/bundle.json"))}
+
+
+def models_home() -> Path:
+    """The user's own bundles: $UNOISE_MODELS, or the usual place for data on this system."""
+    if home := os.environ.get("UNOISE_MODELS"):
+        return Path(home)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
+    return base / "unoise-engine" / "models"
+
+
+def known_bundles() -> dict[str, Path]:
+    """Both; what ships comes first, and an installed bundle cannot take its name."""
+    return {**installed_bundles(), **shipped_bundles()}
+
+
 def find_bundle(name: str | Path) -> Path:
-    """A shipped bundle's name, or a folder. Raises Environment if it is neither."""
-    shipped = shipped_bundles()
-    if str(name) in shipped:
-        return shipped[str(name)]
+    """The name of a bundle that ships or was installed, or a folder. Raises Environment if it is neither."""
+    known = known_bundles()
+    if str(name) in known:
+        return known[str(name)]
     if Path(name).is_dir():
         return Path(name)
-    known = ", ".join(shipped) or "none"
-    raise Environment(f"{name} - no such model bundle - give a bundle folder, or one that ships: {known}")
+    names = ", ".join(known) or "none"
+    raise Environment(f"{name} - no such model bundle - give a bundle folder, or one of those here: {names}")
 
 
 def load_bundle(name: str | Path = DEFAULT_BUNDLE, device: str = "auto", threads: int = 0) -> Bundle:
