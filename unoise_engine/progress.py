@@ -76,7 +76,9 @@ class JsonLines(Quiet):
         tell(time.monotonic())
 
     def event(self, kind: str, **facts: Any) -> None:
-        print(json.dumps({"event": kind, **facts}), file=self.stream, flush=True)
+        stream = self.stream or sys.stdout
+        stream.write(json.dumps({"event": kind, **facts}) + "\n")  # in one piece: several threads may speak
+        stream.flush()
 
 
 class Bar(Quiet):

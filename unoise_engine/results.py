@@ -60,16 +60,18 @@ def explain_case(
         raise Environment(f"{final} - exists already - add --overwrite, or choose another output folder")
     partial = out / f".{case.id}-{os.getpid()}-partial"
     seconds: dict[str, float] = {}
+    needed = 0
     try:
         with clock(seconds, "read"):
             reading = case.read()
         reading = replace(reading, notes=tuple(hide(note) for note in reading.notes))
+        needed = reading.ct.voxels.size * (1 + 4 * len(settings.methods))  # bytes at most
         partial.mkdir()
         report = _explain_into(partial, reading, case, bundle, settings, progress, file_format, seconds)
         finish(partial, report)
         _replace(partial, final)
     except OSError as error:
-        raise cannot_write(final, error) from None
+        raise cannot_write(final, error, needed) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return report

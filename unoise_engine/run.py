@@ -55,7 +55,7 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     """
     from unoise_engine.batch.cluster import on_cluster
     from unoise_engine.batch.isolate import debugging
-    from unoise_engine.batch.job import do_case
+    from unoise_engine.batch.job import do_case, sweep
     from unoise_engine.batch.ledger import Ledger
     from unoise_engine.batch.local import one_after_the_other, side_by_side
     from unoise_engine.batch.summary import write_summary
@@ -75,6 +75,7 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     apart = isolate and (len(cases) > 1 or bool(request.cluster))
     threads = request.threads or (max(1, cores // workers) if apart and not request.cluster else 0)
     try:
+        sweep(request.out)
         jobs = _jobs(request, cases, bundle, threads)
         source = {job.case: job.source for job in jobs}
         if request.cluster:
@@ -176,6 +177,8 @@ def guarded(work: Callable[[], Any], json_lines: bool, debug: bool) -> int:
         if debug:
             raise
         return _say(error, json_lines)
+    if code == 130:  # the command-line package has already turned Ctrl-C into a code
+        return _say(KeyboardInterrupt(), json_lines)
     return code if isinstance(code, int) else 0
 
 

@@ -6,13 +6,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from unoise_engine.batch.lock import held
+from unoise_engine.batch.lock import Busy, held
 from unoise_engine.batch.privacy import hider
 from unoise_engine.batch.records import (
     RECORD,
@@ -36,6 +37,9 @@ from unoise_engine.overview import thumbnail
 from unoise_engine.pipeline import Settings
 from unoise_engine.progress import Progress
 from unoise_engine.results import explain_case
+
+# The hidden folder of a case in hand, and of an earlier result while the new one takes its place (see results.py).
+PARTIAL = re.compile(r"\.(?P<case>.+)-\d+-partial(?P<old>-old)?")
 
 
 @dataclass(frozen=True)
@@ -211,13 +215,31 @@ def clean(out: Path, case: str) -> None:
 
     The caller holds the case's lock, so nobody is at work on it.
     """
-    mine = re.compile(rf"\.{re.escape(case)}-\d+-partial(-old)?")
     for name in sorted(os.listdir(out)):
-        if found := mine.fullmatch(name):
-            if found[1] and not (out / case).exists():
+        found = PARTIAL.fullmatch(name)
+        if found and found["case"] == case:
+            if found["old"] and not (out / case).exists():
                 os.replace(out / name, out / case)
             else:
                 shutil.rmtree(out / name, ignore_errors=True)
+    for half in (out / case).glob(f".*-{RECORD}"):
+        half.unlink(missing_ok=True)
+
+
+def sweep(out: Path) -> None:
+    """`clean` for every case that a killed run left something of, also of cases that this run has not to do."""
+    halves = [found for name in os.listdir(out) if (found := PARTIAL.fullmatch(name))]
+    for case in {found["case"] for found in halves}:
+        with suppress(Busy), held(out, case):
+            clean(out, case)
+    for lock, pattern in (("inputs", "private/.*-inputs.csv"), ("summary", ".*-summary.*")):
+        with suppress(Busy), held(out, lock):
+            for half in out.glob(pattern):
+                half.unlink(missing_ok=True)
+    for probe in out.glob(".*-probe"):  # of results.prepare_output, which needs it for an instant
+        with suppress(OSError):
+            if time.time() - probe.stat().st_mtime > 60:
+                probe.unlink()
 
 
 def _reader(case: Case) -> Callable[[], Reading]:

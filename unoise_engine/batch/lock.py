@@ -64,7 +64,7 @@ def _take(path: Path) -> int | None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
             continue  # the folder was tidied away in between
         except PermissionError:
             if sys.platform == "win32":
