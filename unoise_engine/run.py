@@ -100,8 +100,8 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
 
 
 def _check(request: Request) -> None:
-    from unoise_engine.explain import METHODS
-    from unoise_engine.explain.occlusion import Occlusion
+    from unoise_engine.methods import METHODS
+    from unoise_engine.methods.occlusion import Occlusion
     from unoise_engine.pipeline import Settings
 
     Settings(request.methods or tuple(METHODS), request.slices, Occlusion(request.patch, request.stride))
@@ -117,7 +117,7 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
     from unoise_engine.batch.lock import any_held
     from unoise_engine.batch.numbers import assign
     from unoise_engine.batch.records import now
-    from unoise_engine.explain import METHODS
+    from unoise_engine.methods import METHODS
 
     out, began = request.out.resolve(), now()
     joined = any_held(out)  # another run is at work here: share the cases with it

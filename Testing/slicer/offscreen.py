@@ -7,6 +7,7 @@ one thing rebuilt here (CTK's light box is not in slicer-core).
 from __future__ import annotations
 
 import os
+import tempfile
 
 import numpy as np
 import slicer
@@ -38,6 +39,14 @@ class World:
         self.app.SetViewLogics(vtk.vtkCollection())
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)
         self._logics = []
+        self._cache = tempfile.TemporaryDirectory()  # loading a saved scene unpacks it there
+        remote, manager = slicer.vtkMRMLRemoteIOLogic(), slicer.vtkDataIOManagerLogic()
+        remote.SetMRMLScene(self.scene)
+        remote.GetCacheManager().SetRemoteCacheDirectory(self._cache.name)
+        manager.SetMRMLApplicationLogic(self.app)
+        manager.SetAndObserveDataIOManager(remote.GetDataIOManager())
+        remote.AddDataIOToScene()
+        self._logics += [remote, manager]
         for kind in (
             "vtkSlicerColorLogic",
             "vtkSlicerVolumesLogic",
@@ -46,8 +55,8 @@ class World:
             "vtkSlicerSubjectHierarchyModuleLogic",
         ):
             logic = getattr(slicer, kind)()
-            logic.SetMRMLScene(self.scene)
             logic.SetMRMLApplicationLogic(self.app)
+            logic.SetMRMLScene(self.scene)
             self._logics.append(logic)
         self.views: dict[str, View] = {}
 
@@ -89,15 +98,6 @@ class View:
         interactor.SetRenderWindow(self.window)
         self._keep = [overlay, interactor]
 
-        factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
-        factory.SetMRMLApplicationLogic(world.app)
-        for manager in MANAGERS:
-            if not factory.IsDisplayableManagerRegistered(manager):
-                factory.RegisterDisplayableManager(manager)
-        self.managers = slicer.vtkMRMLDisplayableManagerGroup()
-        self.managers.SetRenderer(self.renderer)
-        self.managers.Initialize(factory, self.renderer)
-
         self.logic = slicer.vtkMRMLSliceLogic()
         self.logic.SetMRMLApplicationLogic(world.app)
         world.app.GetSliceLogics().AddItem(self.logic)
@@ -108,6 +108,14 @@ class View:
         else:
             self.logic.AddSliceNode(name)
         self.node, self.composite = self.logic.GetSliceNode(), self.logic.GetSliceCompositeNode()
+        factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
+        factory.SetMRMLApplicationLogic(world.app)
+        for manager in MANAGERS:
+            if not factory.IsDisplayableManagerRegistered(manager):
+                factory.RegisterDisplayableManager(manager)
+        self.managers = slicer.vtkMRMLDisplayableManagerGroup()
+        self.managers.SetRenderer(self.renderer)
+        self.managers.Initialize(factory, self.renderer)
         self.managers.SetMRMLDisplayableNode(self.node)
         self.mapper, self.actor = vtk.vtkImageMapper(), vtk.vtkActor2D()
         self.mapper.SetColorWindow(255)

@@ -32,7 +32,7 @@ from unoise_engine.batch.records import (
 from unoise_engine.bundle.session import Bundle
 from unoise_engine.ct.find import Case, Reading, find_again
 from unoise_engine.errors import CaseRefused, Environment, Integrity, Usage
-from unoise_engine.explain.occlusion import Occlusion
+from unoise_engine.methods.occlusion import Occlusion
 from unoise_engine.overview import thumbnail
 from unoise_engine.pipeline import Settings
 from unoise_engine.progress import Progress
