@@ -43,7 +43,7 @@ def on_cluster(jobs: Sequence[Job], address: str) -> Generator[Outcome, None, No
         of: dict[Any, Job] = {}
         for job in todo:
             of[_submit(client, job)] = job
-        ended = distributed.as_completed(list(of), raise_errors=False)
+        ended = distributed.as_completed(list(of), loop=client.loop, raise_errors=False)
         for future in ended:
             job = of.pop(future)
             if future.status != "finished":
