@@ -71,6 +71,8 @@ def explain(
     progress: Show = ProgressMode.auto,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results of these cases.")] = False,
     threads: Annotated[int, typer.Option(help="Processor threads; 0 is all.")] = 0,
+    fill_gaps: Annotated[bool, typer.Option("--fill-gaps", help="Interpolate slices that are missing.")] = False,
+    trust_hu: Annotated[bool, typer.Option("--trust-hu", help="Take values for HU even if they look wrong.")] = False,
 ) -> None:
     """Segment CTs and show what the model looked at: importance maps on each CT's own grid."""
     from unoise_engine.run import Request, explain_all
@@ -87,6 +89,8 @@ def explain(
         stride=stride,
         overwrite=overwrite,
         threads=threads,
+        fill_gaps=fill_gaps,
+        trust_hu=trust_hu,
     )
     if explain_all(request, progress.value):
         raise typer.Exit(1)

@@ -31,6 +31,8 @@ class Request:
     stride: int = 8
     overwrite: bool = False
     threads: int = 0
+    fill_gaps: bool = False
+    trust_hu: bool = False
 
 
 def explain_all(request: Request, progress_mode: str) -> int:
@@ -39,7 +41,7 @@ def explain_all(request: Request, progress_mode: str) -> int:
     Raises Usage, Environment or Integrity for what concerns the whole run.
     """
     from unoise_engine.bundle.session import DEFAULT_BUNDLE, load_bundle
-    from unoise_engine.ct.find import find_cases
+    from unoise_engine.ct.find import ReadSettings, find_cases
     from unoise_engine.explain import METHODS
     from unoise_engine.explain.occlusion import Occlusion
     from unoise_engine.pipeline import Settings
@@ -47,9 +49,15 @@ def explain_all(request: Request, progress_mode: str) -> int:
     from unoise_engine.results import explain_case, prepare_output
 
     settings = Settings(request.methods or tuple(METHODS), request.slices, Occlusion(request.patch, request.stride))
-    cases = find_cases(list(request.inputs))
+    show = progress(progress_mode)
+
+    def skipped(sentence: str) -> None:
+        print(sentence, file=sys.stderr)
+        show.event("skipped", message=sentence)
+
+    cases = find_cases(list(request.inputs), ReadSettings(request.fill_gaps, request.trust_hu), skipped)
     bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads)
-    out, show, refused = request.out, progress(progress_mode), 0
+    out, refused = request.out, 0
     prepare_output(out)
     if not request.overwrite and (old := [c.id for c in cases if (out / c.id).exists()]):
         raise Environment(f"{out / old[0]} - exists already - add --overwrite, or choose another output folder")
