@@ -117,7 +117,9 @@ def _by_simpleitk(image: Image, dataset: pydicom.Dataset) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "slice.dcm")
         bare.save_as(path, enforce_file_format=True)
-        return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]
+        stored = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]
+    spare = 8 * stored.dtype.itemsize - image.bits if image.signed else 0
+    return (stored << spare) >> spare  # GDCM leaves the sign of odd widths where it is
 
 
 def _without_overlay(stored: np.ndarray, image: Image, dataset: pydicom.Dataset) -> np.ndarray:

@@ -19,7 +19,7 @@ from unoise_engine.ct.hu import AIR_HU, CURE, vet
 from unoise_engine.ct.layout import LARGEST_CT
 from unoise_engine.ct.stack import place
 from unoise_engine.ct.straighten import Planes, even_out, rigid_grid, straighten
-from unoise_engine.ct.volume import Volume
+from unoise_engine.ct.volume import SMALLEST_FIELD_MM, SMALLEST_SIDE, Volume
 from unoise_engine.errors import CaseRefused
 
 SAME_DIRECTION = 1e-3  # how far two images' cosines may differ within a series
@@ -88,6 +88,10 @@ def read_series(series: Series, source: object, fill_gaps: bool = False, trust_h
     if first.rows * first.columns * len(series.images) > LARGEST_CT:
         shape = f"{first.columns} x {first.rows} x {len(series.images)}"
         raise CaseRefused("TOO_LARGE", source, f"announces {shape} voxels", "crop the CT to the abdomen")
+    side_mm = np.array(first.spacing_mm) * (first.rows, first.columns)
+    if min(first.rows, first.columns) < SMALLEST_SIDE or side_mm.min() < SMALLEST_FIELD_MM:
+        shown = f"{side_mm[1]:.0f} x {side_mm[0]:.0f}"
+        raise CaseRefused("TOO_SMALL", source, f"shows only {shown} mm of an axial slice", "give a CT of the abdomen")
     notes = _check_rescale(series.images, source, trust_hu)
     stack = place(series.images, source, fill_gaps)
     notes += stack.notes

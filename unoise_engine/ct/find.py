@@ -14,11 +14,9 @@ from unoise_engine.ct.layout import unreadable_file
 from unoise_engine.ct.names import distinct, safe_id
 from unoise_engine.ct.read import DETACHED_SUFFIXES, is_image, read_straight
 from unoise_engine.ct.straighten import Planes
-from unoise_engine.ct.volume import AxialView, Grid, Volume
+from unoise_engine.ct.volume import Volume
 from unoise_engine.errors import CaseRefused, Usage
 
-SMALLEST_SIDE = 8  # pixels of an axial slice
-SMALLEST_FIELD_MM = 20  # side of an axial slice: no organ can be made out in less
 KINDS = ".nii, .nii.gz, .nrrd, .mha, .mhd or a DICOM folder"
 
 
@@ -243,7 +241,6 @@ def _guard(source: Path, read: Callable[[], Reading]) -> Reading:
 
 def _image(path: Path, how: ReadSettings) -> Reading:
     ct, notes, planes = read_straight(path, how.trust_hu)
-    _check_size(ct.grid, path)
     return Reading(ct, tuple(notes), planes=planes)
 
 
@@ -255,15 +252,6 @@ def _dicom(series: Series, source: Path, how: ReadSettings, broken: list[str]) -
     if broken:
         names = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
         notes.append(f"{len(broken)} files beside its slices cannot be read and were left out ({names})")
-    _check_size(found.ct.grid, source)
     if found.planes is None:
         return Reading(found.ct, tuple(notes), files, frames)
     return Reading(found.ct, tuple(notes), planes=found.planes, original_files=files, original_frames=frames)
-
-
-def _check_size(grid: Grid, source: Path) -> None:
-    axes = [2 - a for a in AxialView.of(grid).axes[1:]]  # of an axial slice, as (x, y, z) counts
-    sides = [(grid.size[a], grid.size[a] * grid.spacing_mm[a]) for a in axes]
-    if min(n for n, _ in sides) < SMALLEST_SIDE or min(mm for _, mm in sides) < SMALLEST_FIELD_MM:
-        shown = " x ".join(f"{mm:.0f}" for _, mm in sides)
-        raise CaseRefused("TOO_SMALL", source, f"shows only {shown} mm of an axial slice", "give a CT of the abdomen")

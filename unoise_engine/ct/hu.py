@@ -16,10 +16,27 @@ CURE = "export the original series in HU; if they are HU all the same, add --tru
 def vet(voxels: np.ndarray, source: object, trust_hu: bool = False) -> tuple[np.ndarray, list[str]]:
     """`clean`, then `check_hu` unless the user vouches for the values. Also raises CaseRefused: NO_VOXELS, CONSTANT."""
     check_content(voxels, source)
+    if not trust_hu:
+        check_depth(voxels, source)
     voxels, notes = clean(voxels)
     if not trust_hu:
         check_hu(voxels, source)
     return voxels, notes
+
+
+def check_depth(voxels: np.ndarray, source: object) -> None:
+    """Refuses voxels below any HU that are no padding: padding is one value, or two."""
+    some = _sample(voxels)
+    deep = some[some < PADDING_BELOW_HU]
+    between = deep[(deep != deep.min(initial=0)) & (deep != deep.max(initial=-np.inf))]
+    if len(between) > 0.05 * len(some):
+        what = f"{len(between) / len(some):.0%} of its voxels lie below {PADDING_BELOW_HU} HU, where nothing is"
+        raise CaseRefused("HU_SUSPECT", source, what, CURE)
+
+
+def _sample(voxels: np.ndarray) -> np.ndarray:
+    stride = max(1, round((voxels.size / SAMPLE) ** (1 / 3)))
+    return voxels[::stride, ::stride, ::stride].ravel().astype(np.float32)
 
 
 def check_content(voxels: np.ndarray, source: object) -> None:
@@ -81,8 +98,7 @@ def check_hu(voxels: np.ndarray, source: object) -> None:
     inverted or wrapped values; an 8-bit picture or a missing offset, where nothing is negative; an offset twice, where
     no soft tissue is left; an offset missing over negative padding, where half of the body is denser than bone.
     """
-    stride = max(1, round((voxels.size / SAMPLE) ** (1 / 3)))
-    some = voxels[::stride, ::stride, ::stride].ravel().astype(np.float32)
+    some = _sample(voxels)
     real = some[some != AIR_HU]
     if len(real) == 0 or np.mean(real > -700) * len(real) < 0.002 * len(some):
         raise CaseRefused("EMPTY_FIELD", source, "shows nothing but air", "give the CT of a patient")

@@ -123,7 +123,7 @@ def _geometry(fields: dict[str, tuple], size: tuple[int, int, int], path: Path) 
         if not apart <= AGREE_MM:
             what = f"is placed {apart:.1f} mm apart by its two orientations (sform and qform)"
             raise CaseRefused("ORIENTATION_CONFLICT", path, what, "remove the wrong one, or export the CT again")
-    lps = np.diag([-1.0, -1.0, 1.0]) @ found[0]
+    lps = np.array([[-1.0], [-1.0], [1.0]]) * found[0]
     return lps[:, :3], lps[:, 3]
 
 

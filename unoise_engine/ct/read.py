@@ -13,7 +13,7 @@ from unoise_engine.ct.metaimage import metaimage_layout
 from unoise_engine.ct.nifti import nifti_layout
 from unoise_engine.ct.nrrd import nrrd_layout
 from unoise_engine.ct.straighten import Planes, rigid_grid, straighten
-from unoise_engine.ct.volume import Grid, Volume
+from unoise_engine.ct.volume import Grid, Volume, check_size
 from unoise_engine.errors import CaseRefused
 
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
@@ -42,8 +42,10 @@ def read_straight(path: Path, trust_hu: bool = False) -> tuple[Volume, list[str]
     Voxels on sheared axes are resampled to an upright grid. Raises CaseRefused: what `load_image` and `vet` refuse.
     """
     stored, layout = load_image(path)
-    voxels, notes = vet(stored, path, trust_hu)
     grid = rigid_grid(layout.size, layout.steps_mm, layout.origin_mm)
+    if grid is not None:
+        check_size(grid, path)
+    voxels, notes = vet(stored, path, trust_hu)
     if grid is not None:
         return Volume(voxels, grid), notes, None
     notes.append("its axes were not perpendicular (sheared): resampled to an upright grid")

@@ -97,7 +97,7 @@ def _step(
     """The distance between slices of the volume in mm, and whether the slices lie that way already."""
     usual, mean = float(np.median(gaps)), float(gaps.mean())
     drift = np.abs(np.concatenate([[0], np.cumsum(gaps - mean)])).max()
-    if drift <= EVEN_MM and np.abs(gaps - usual).max() <= SAME_PLACE_MM * 2:
+    if drift <= EVEN_MM:
         return mean, True
     missing = _missing(gaps, usual)
     for k in missing:

@@ -1,9 +1,10 @@
 """Hounsfield units per tissue and contrast phase.
 
-Rounded from ranges that radiology references agree on: unenhanced organs after Lamba et al., AJR 2014 ("CT Hounsfield
-numbers of soft tissues on unenhanced abdominal CT scans"); pancreatic and portal venous enhancement after McNulty et
-al., Radiology 2001 ("Multi-detector row helical CT of the pancreas") and Foley et al., AJR 2000; fat, bone, lung and
-gas after standard textbooks. Plausible means for a drawing, not measurements.
+Round numbers in the ranges radiology usually quotes, for a drawing and not as measurements. For the ranges themselves
+see Lamba et al., AJR 2014;203:1013 (unenhanced organs), McNulty et al., Radiology 2001;220:97 (pancreas and its
+vessels by phase) and Foley et al., AJR 2000;175:679 (liver by phase). The portal venous pancreas was set so that the
+median over the finished gland, fat in its clefts included, comes near that of the NIH Pancreas-CT patients (about 100
+HU in most).
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from unoise_engine.phantom import LABELS
-from unoise_engine.phantom.anatomy import Anatomy, Loop
+from unoise_engine.phantom.anatomy import Anatomy
 from unoise_engine.phantom.canvas import REACH_MM, Box, Canvas
+from unoise_engine.phantom.gut import Loop
 
 TIGHT_MM = 0.3  # gap between a vessel and the gland that lies on it
 
