@@ -1,4 +1,4 @@
-"""The panel: the module's own files and .ui, real MRML, a real engine process; PySide6 stands in for PythonQt and CTK."""
+"""The panel: the module's own files and .ui, real MRML, a real engine process. PySide6 stands in for PythonQt, CTK."""
 
 from __future__ import annotations
 
@@ -387,3 +387,35 @@ def test_the_wrapper_is_slicers_own():
     import slicer.parameterNodeWrapper
 
     assert stand_in.SLICER_SOURCE in slicer.parameterNodeWrapper.__file__
+
+
+def test_the_module_describes_itself_and_brings_its_sample(world, monkeypatch):
+    import types
+
+    stand_in.start(world)
+    parent = types.SimpleNamespace(path=module.__file__)
+    module.UNoiseSlicer(parent)
+    assert parent.title == "U-Noise" and parent.categories == ["Segmentation"]
+    assert "not for clinical use" in parent.helpText
+    registered = {}
+    data = types.SimpleNamespace(
+        SampleDataLogic=types.SimpleNamespace(registerCustomSampleDataSource=lambda **facts: registered.update(facts))
+    )
+    monkeypatch.setitem(sys.modules, "SampleData", data)
+    module.register_sample_data()
+    assert Path(registered["thumbnailFileName"]).is_file() and Path(module.SAMPLE).stat().st_size < 2_000_000
+    node = slicer.vtkMRMLScalarVolumeNode()
+    storage = slicer.vtkMRMLNRRDStorageNode()
+    storage.SetFileName(module.SAMPLE)
+    assert storage.ReadData(node)
+    scenes.check_input(world.scene.AddNode(node))
+    assert scenes.doubt(node) == ""
+
+
+def test_the_tests_inside_slicer_are_these(world, monkeypatch):
+    """UNoiseSlicerTest runs every scene test on slicer.mrmlScene."""
+    stand_in.start(world)
+    ran = []
+    monkeypatch.setattr(scene_tests, "ALL", {"one": ran.append, "two": ran.append})
+    module.UNoiseSlicerTest().runTest()
+    assert ran == [world.scene, world.scene]

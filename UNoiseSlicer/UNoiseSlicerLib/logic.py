@@ -1,8 +1,8 @@
 """From the panel's choices to results in the scene, by way of the engine's process. No window is needed.
 
-    run = logic.explain(ct, Choices(model="pancreas-phantom", methods=("unoise",)))
-    while not run.step():
-        time.sleep(0.1)
+run = logic.explain(ct, Choices(model="pancreas-phantom", methods=("unoise",)))
+while not run.step():
+    time.sleep(0.1)
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         self.environment = environment
         self.run: Run | None = None
 
-    def getParameterNode(self) -> UNoiseSlicerParameterNode:  # noqa: N802  Slicer's name
+    def getParameterNode(self) -> UNoiseSlicerParameterNode:
         return UNoiseSlicerParameterNode(super().getParameterNode())
 
     def explain(self, ct: Any, choices: Choices) -> Run:
@@ -194,7 +194,9 @@ class Run:
                 "programs, or explain fewer slices."
             ).format(code=code)
         last = self.state.log[-1] if self.state.log else _("no message")
-        return _("The engine ended with code {code} ({last}) - see the log, and report it.").format(code=code, last=last)
+        return _("The engine ended with code {code} ({last}) - see the log, and report it.").format(
+            code=code, last=last
+        )
 
     def _in_own_words(self, text: str) -> str:
         """The person at the panel knows the CT by its name, not by our temporary file."""
@@ -306,25 +308,31 @@ def check_room(ct: Any, methods: int) -> None:
         )  # fmt: skip
 
 
-def occlusion_seconds(ct: Any, model: Model, choices: Choices, seconds_a_pass: float) -> float:
-    """At most: one pass of the model for each place of the patch, on each slice; slices without organ cost nothing."""
+def occlusion_seconds(ct: Any, model: Model, choices: Choices, report: dict[str, Any]) -> float:
+    """One pass of the model for each place of the patch, on each slice; slices without the organ cost nothing.
+
+    The speed is that of the last run's occlusion, else of its segmentation (an upper bound), else a guess.
+    """
+    first, last = choices.slices or (0, scenes.slice_count(ct))
+    passes = max(0, last - first) * _places(ct, model, choices.patch, choices.stride)
+    seconds, settings = report.get("seconds", {}), report.get("settings", {})
+    start, stop = settings.get("axial_slices", (0, 0))
+    if stop <= start:
+        return passes * SECONDS_A_PASS
+    if "occlusion" in seconds:
+        then = settings["occlusion"]
+        return passes * seconds["occlusion"] / ((stop - start) * _places(ct, model, then["patch"], then["stride"]))
+    return passes * seconds["segmentation"] / (stop - start)
+
+
+def _places(ct: Any, model: Model, patch: int, stride: int) -> int:
+    """How many places the patch visits on one axial slice of the model."""
     recipe = model.facts.get("recipe", {})
     spacing, multiple = float(recipe.get("spacing_mm", 2.0)), int(recipe.get("multiple_of", 16))
-    axis = scenes.axial_axis(scenes.matrix_of(ct))[0]
-    places = 1
+    axis, places = scenes.axial_axis(scenes.matrix_of(ct))[0], 1
     for a in range(3):
         if a != axis:
             pixels = ct.GetImageData().GetDimensions()[a] * ct.GetSpacing()[a] / spacing
             side = -(-max(1, round(pixels)) // multiple) * multiple
-            places *= -(-max(side - choices.patch, 0) // choices.stride) + 1
-    first, last = choices.slices or (0, scenes.slice_count(ct))
-    return places * max(0, last - first) * seconds_a_pass
-
-
-def seconds_a_pass(report: dict[str, Any]) -> float:
-    """Measured by the last run; a guess before."""
-    try:
-        first, last = report["settings"]["axial_slices"]
-        return float(report["seconds"]["segmentation"]) / (last - first)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return SECONDS_A_PASS
+            places *= -(-max(side - patch, 0) // stride) + 1
+    return places

@@ -62,7 +62,7 @@ def check_input(node: Any) -> None:
     sequence = _sequence_of(node)
     if sequence:
         raise Refused(
-            _("{name} is one frame of the sequence {sequence} - clone the frame in the Data module and choose the clone.")
+            _("{name} is one frame of the sequence {sequence} - clone the frame in the Data module, choose the clone.")
             .format(name=name, sequence=sequence)
         )  # fmt: skip
     transform = node.GetParentTransformNode()
@@ -89,7 +89,7 @@ def doubt(node: Any) -> str:
     if low < CT_ADULT_AIR_HU and 0 < high < CT_LARGEST_HU:
         return ""
     return _(
-        "{name} has values from {low} to {high}, unlike a CT in Hounsfield units (air is near -1000). Explain it anyway?"
+        "{name} has values from {low} to {high}, unlike a CT in Hounsfield units (air is near -1000). Explain anyway?"
     ).format(name=node.GetName(), low=f"{low:g}", high=f"{high:g}")
 
 
@@ -471,11 +471,14 @@ def summary_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     took = {k: _("{seconds} s").format(seconds=f"{seconds[k]:.1f}") for k in seconds}
     rows = [(organ["name"], size, took.get("segmentation", ""))]
     rows += [(TITLES.get(m, m), "", took.get(m, "")) for m in report["settings"]["methods"]]
-    return [*rows, (_("All, with reading and writing"), "", _("{seconds} s").format(seconds=f"{sum(seconds.values()):.1f}"))]
+    return [
+        *rows,
+        (_("All, with reading and writing"), "", _("{seconds} s").format(seconds=f"{sum(seconds.values()):.1f}")),
+    ]
 
 
 def _file_in_hierarchy(scene: Any, ct: Any, nodes: dict[str, Any]) -> None:
-    """One folder a CT, beside the CT. Ids are compared with the invalid one: which numbers are valid is not promised."""
+    """One folder a CT, beside the CT. Ids are compared with the invalid one: which others are valid is not promised."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     if hierarchy is None:
         return

@@ -75,7 +75,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self) -> None:
         self.initializeParameterNode()
 
-    def initializeParameterNode(self) -> None:  # noqa: N802  Slicer's name
+    def initializeParameterNode(self) -> None:
         self.setParameterNode(self.logic.getParameterNode())
         if self._parameters.inputVolume is None:
             for node in scenes.nodes_of(slicer.mrmlScene, "vtkMRMLScalarVolumeNode"):
@@ -83,7 +83,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                     self._parameters.inputVolume = node
                     break
 
-    def setParameterNode(self, parameters: UNoiseSlicerParameterNode | None) -> None:  # noqa: N802
+    def setParameterNode(self, parameters: UNoiseSlicerParameterNode | None) -> None:
         if self._parameters is not None:
             self._parameters.disconnectGui(self._gui_tag)
             self.removeObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
@@ -245,9 +245,11 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             model, choices = logics.describe(p.model), self._choices()
         except Refused:
             return ""
-        speed = logics.seconds_a_pass(scenes.report_of(slicer.mrmlScene, p.inputVolume))
-        seconds = logics.occlusion_seconds(p.inputVolume, model, choices, speed)
-        return _("Occlusion takes at most about {time}.").format(time=duration(seconds))
+        report = scenes.report_of(slicer.mrmlScene, p.inputVolume)
+        seconds = logics.occlusion_seconds(p.inputVolume, model, choices, report)
+        measured = "occlusion" in report.get("seconds", {})
+        text = _("Occlusion takes about {time}.") if measured else _("Occlusion takes at most about {time}.")
+        return text.format(time=duration(seconds))
 
     def _fill_slices(self) -> None:
         p = self._parameters

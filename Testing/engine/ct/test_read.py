@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK as sitk
-
 from Testing.engine.conftest import REAL_CT, image_of, needs_real_ct
+
 from unoise_engine.ct.dicom import find_series, read_series
 from unoise_engine.ct.find import find_cases, safe_id
 from unoise_engine.ct.read import check_ct, read_image
