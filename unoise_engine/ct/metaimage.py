@@ -19,6 +19,7 @@ TYPES = {
 def metaimage_layout(path: Path) -> Layout:
     """Raises CaseRefused: EMPTY_FILE, DAMAGED, DETACHED_DATA, NOT_3D, NOT_SCALAR, NO_ORIENTATION."""
     fields, start = _fields(path)
+    data = _voxel_file(path, fields["elementdatafile"])
     try:
         axes = int(fields["ndims"])
         size = tuple(int(n) for n in fields["dimsize"].split())
@@ -47,7 +48,6 @@ def metaimage_layout(path: Path) -> Layout:
     except ValueError:
         raise damaged(path, "has an unreadable spacing or orientation") from None
     big = (_first(fields, "binarydatabyteordermsb", "elementbyteordermsb") or "false").lower() == "true"
-    data = _voxel_file(path, fields["elementdatafile"])
     return Layout(
         dtype=np.dtype((">" if big else "<") + TYPES[element]),
         size=(size[0], size[1], size[2]),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted import error_hu
 
+from Testing.engine.ct.planted import error_hu
 from unoise_engine.ct.find import Case, Reading, ReadSettings, find_cases
 from unoise_engine.errors import CaseRefused
 

@@ -200,7 +200,7 @@ def nifti(
     struct.pack_into(order + "8f", header, 76, 1, *spacing, 1, 1, 1, 1)
     struct.pack_into(order + "3f", header, 108, 352, slope, intercept)
     header[123] = units
-    ras = np.diag([-1, -1, 1]) @ np.column_stack([steps, np.asarray(origin)])
+    ras = np.array([[-1], [-1], [1]]) * np.column_stack([steps, np.asarray(origin)])
     struct.pack_into(order + "2h", header, 252, int(qform_offset is not None), 2 * int(sform))
     if qform_offset is not None:  # the quaternion (0, 0, 1): turned by 180 degrees about z, as LPS is against RAS
         struct.pack_into(order + "6f", header, 256, 0, 0, 1, *qform_offset)

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from planted import SLICES, good_hu, nifti, planes, stored, write
 
+from Testing.engine.ct.planted import SLICES, good_hu, nifti, planes, stored, write
 from unoise_engine.ct.hu import check_hu
 from unoise_engine.errors import CaseRefused
 

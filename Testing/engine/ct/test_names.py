@@ -5,8 +5,8 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planted import nifti, planes, write
 
+from Testing.engine.ct.planted import nifti, planes, write
 from unoise_engine.ct.names import LONGEST, RESERVED, distinct, safe_id
 from unoise_engine.errors import CaseRefused, printable
 

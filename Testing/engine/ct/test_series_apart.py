@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted import ORIGIN, SLICES, SPACING, enhanced, nifti, planes, write
 
+from Testing.engine.ct.planted import ORIGIN, SLICES, SPACING, enhanced, nifti, planes, write
 from unoise_engine.errors import CaseRefused, Usage
 
 ROOT = Path(__file__).parents[3]
@@ -154,9 +154,11 @@ for c in find_cases([Path(sys.argv[1])], tell=print):
     try: print(c.id, c.read().ct.grid.size)
     except CaseRefused as e: print(c.id, e.code, e)
 """
-    preload += f"[c.read() for c in unoise_engine.ct.find.find_cases([__import__('pathlib').Path({str(tmp_path / 'good')!r})])]\n"
     become = "import os\nif os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
-    preload = "import unoise_engine.ct.find, pydicom.pixels.decoders\n"  # while still allowed to
+    preload = (
+        "from pathlib import Path\nimport unoise_engine.ct.find, pydicom.pixels.decoders\n"  # while still allowed to
+    )
+    preload += f"for c in unoise_engine.ct.find.find_cases([Path({str(tmp_path / 'good')!r})]): c.read()\n"
     try:
         run = subprocess.run(
             [sys.executable, "-c", preload + become + code, str(tmp_path)], capture_output=True, text=True, cwd=ROOT

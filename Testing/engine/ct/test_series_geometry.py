@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from planted import ORIGIN, SLICES, SPACING, error_hu, hu_at, planes, stored, write
+
+from Testing.engine.ct.planted import ORIGIN, SLICES, SPACING, error_hu, hu_at, planes, stored, write
 
 PLACES = [ORIGIN[2] + SPACING[2] * k for k in range(SLICES)]
 
