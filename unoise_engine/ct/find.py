@@ -8,55 +8,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from unoise_engine.ct.dicom import Series, group, read_series
+from unoise_engine.ct.case import Case, Reading, ReadSettings, find_again, of_image, of_refusal, of_series
+from unoise_engine.ct.dicom import Series, group
 from unoise_engine.ct.dicom_images import Image, NotASlice, is_dicom, read_images
 from unoise_engine.ct.layout import unreadable_file
 from unoise_engine.ct.names import distinct, safe_id
-from unoise_engine.ct.read import DETACHED_SUFFIXES, is_image, read_straight
-from unoise_engine.ct.straighten import Planes
-from unoise_engine.ct.volume import Volume
+from unoise_engine.ct.read import DETACHED_SUFFIXES, is_header, is_image
 from unoise_engine.errors import CaseRefused, Usage
 
+__all__ = ["Case", "ReadSettings", "Reading", "find_again", "find_cases"]
 KINDS = ".nii, .nii.gz, .nrrd, .mha, .mhd or a DICOM folder"
-
-
-@dataclass(frozen=True)
-class ReadSettings:
-    """What the user vouches for. `fill_gaps`: missing slices may be interpolated. `trust_hu`: values are HU even where
-    the header or the histogram speaks against it."""
-
-    fill_gaps: bool = False
-    trust_hu: bool = False
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A CT as read.
-
-    `notes` says what had to be corrected, a sentence each. `slice_files` and `slice_frames` (from 1) name the DICOM
-    image of each slice of `ct` (z order; empty for other formats). Where `ct` was resampled, `planes` says where the
-    slices were taken, in the order of `original_files` and `original_frames`, and the former two are empty:
-    `planes.bring_back` lays results on those slices.
-    """
-
-    ct: Volume
-    notes: tuple[str, ...] = ()
-    slice_files: tuple[Path, ...] = ()
-    slice_frames: tuple[int, ...] = ()
-    planes: Planes | None = None
-    original_files: tuple[Path, ...] = ()
-    original_frames: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Case:
-    """One CT to explain. `id` names its folder of results and is safe on every file system; `paths` are its files."""
-
-    id: str
-    source: Path
-    files: int
-    read: Callable[[], Reading]
-    paths: tuple[Path, ...] = ()
 
 
 @dataclass
@@ -91,10 +52,10 @@ def find_cases(
             cases += _in_folder(path, how, tell) if path.is_dir() else [*_in_file(path, how)]
         except CaseRefused as error:
             nothing.append(error)
-            cases.append(_refused(path, error))
+            cases.append(of_refusal(path, error))
         except OSError as error:  # a name too long, a loop of links
             nothing.append(unreadable_file(path, error))
-            cases.append(_refused(path, nothing[-1]))
+            cases.append(of_refusal(path, nothing[-1]))
     if cases and len(nothing) == len(cases):
         raise Usage(str(nothing[0]))
     ids = distinct(c.id for c in cases)
@@ -102,10 +63,10 @@ def find_cases(
 
 
 def _in_file(path: Path, how: ReadSettings) -> Iterator[Case]:
-    if is_image(path) or path.name.lower().endswith(DETACHED_SUFFIXES):
+    if is_image(path) or is_header(path):
         if not path.exists():
             raise CaseRefused("NOT_FOUND", path, "does not exist", "check the path")
-        yield _of_image(path, path.parent, how)
+        yield of_image(path, _stem(path), how)
         return
     if not path.exists():
         raise CaseRefused("NOT_FOUND", path, "does not exist", "check the path")
@@ -115,8 +76,8 @@ def _in_file(path: Path, how: ReadSettings) -> Iterator[Case]:
         series = group(read_images(path))
     except NotASlice as reason:
         raise CaseRefused("NOT_CT", path, f"is no slice of a CT: it is {reason}", "give the folder of a CT") from None
-    for one in series:
-        yield _of_series(one, path, safe_id(path.stem), how, [])
+    for part, one in enumerate(series):
+        yield of_series(one, path, path.stem, how, part)
 
 
 def _in_folder(folder: Path, how: ReadSettings, tell: Callable[[str], None]) -> list[Case]:
@@ -127,11 +88,11 @@ def _in_folder(folder: Path, how: ReadSettings, tell: Callable[[str], None]) -> 
     series = group(found.images)
     homes = [_home(s) for s in series]
     cases = []
-    for one, home in zip(series, homes):
+    for k, (one, home) in enumerate(zip(series, homes)):
         name = _id_below(folder, home) + (f"-series{one.number}" if homes.count(home) > 1 else "")
-        broken = [n for parent in {p.parent for p in one.files} for n in found.broken.get(parent, [])]
-        cases.append(_of_series(one, home, name, how, broken))
-    cases += [_of_image(p, folder, how) for p in found.volumes]
+        part = sum(other.files == one.files for other in series[:k])
+        cases.append(of_series(one, home, name, how, part, _broken_beside(one, found)))
+    cases += [of_image(p, _id_below(folder, p.with_name(_stem(p))), how) for p in found.volumes]
     if not cases:
         kinds = "; ".join(f"{len(p)} x {reason}" for reason, p in found.skipped.items()) or "no files"
         raise CaseRefused("NO_CT", folder, f"holds no CT ({kinds})", f"give {KINDS}")
@@ -170,7 +131,7 @@ def _look_at(path: Path, found: _Found) -> None:
             found.skip(path, "a link, which is not followed")
         elif not stat.S_ISREG(status.st_mode):
             found.skip(path, "no regular file")
-        elif is_image(path) or name.endswith(DETACHED_SUFFIXES):
+        elif is_image(path) or is_header(path):
             found.volumes.append(path)
         elif is_dicom(path):
             found.images += read_images(path)
@@ -195,6 +156,15 @@ def _belongs_to_header(path: Path) -> bool:
     return any(path.with_suffix(s).is_file() for s in (".mhd", *DETACHED_SUFFIXES))
 
 
+def _broken_beside(series: Series, found: _Found) -> list[str]:
+    """A sentence on what should have been slices of the series, for all that can be told."""
+    broken = [name for parent in {p.parent for p in series.files} for name in found.broken.get(parent, [])]
+    if not broken:
+        return []
+    names = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
+    return [f"{len(broken)} files beside its slices cannot be read and were left out ({names})"]
+
+
 def _home(series: Series) -> Path:
     return Path(os.path.commonpath([p.parent for p in series.files]))
 
@@ -205,53 +175,6 @@ def _id_below(folder: Path, path: Path) -> str:
     return safe_id("-".join(parts) if parts else folder.resolve().name)
 
 
-def _of_image(path: Path, below: Path, how: ReadSettings) -> Case:
+def _stem(path: Path) -> str:
     name = path.name
-    stem = name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else path.stem
-    return Case(
-        _id_below(below, path.with_name(stem)), path, 1, lambda: _guard(path, lambda: _image(path, how)), (path,)
-    )
-
-
-def _of_series(series: Series, source: Path, name: str, how: ReadSettings, broken: list[str]) -> Case:
-    files = series.files
-    return Case(name, source, len(files), lambda: _guard(source, lambda: _dicom(series, source, how, broken)), files)
-
-
-def _refused(path: Path, error: CaseRefused) -> Case:
-    def read() -> Reading:
-        raise error
-
-    return Case(safe_id(path.name or path.resolve().name), path, 0, read)
-
-
-def _guard(source: Path, read: Callable[[], Reading]) -> Reading:
-    """Whatever a hostile file leads to is a refusal of this case."""
-    try:
-        return read()
-    except MemoryError:
-        what, cure = "needs more memory than is free", "close other programs, or crop the CT to the abdomen"
-        raise CaseRefused("NO_MEMORY", source, what, cure) from None
-    except OSError as error:
-        raise unreadable_file(source, error) from error
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        what = f"cannot be read ({type(error).__name__})"
-        raise CaseRefused("UNREADABLE", source, what, "export the CT again, and report this file if you can") from error
-
-
-def _image(path: Path, how: ReadSettings) -> Reading:
-    ct, notes, planes = read_straight(path, how.trust_hu)
-    return Reading(ct, tuple(notes), planes=planes)
-
-
-def _dicom(series: Series, source: Path, how: ReadSettings, broken: list[str]) -> Reading:
-    found = read_series(series, source, how.fill_gaps, how.trust_hu)
-    files = tuple(i.path for i in found.images)
-    frames = tuple(i.frame + 1 for i in found.images)
-    notes = list(found.notes)
-    if broken:
-        names = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
-        notes.append(f"{len(broken)} files beside its slices cannot be read and were left out ({names})")
-    if found.planes is None:
-        return Reading(found.ct, tuple(notes), files, frames)
-    return Reading(found.ct, tuple(notes), planes=found.planes, original_files=files, original_frames=frames)
+    return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else path.stem

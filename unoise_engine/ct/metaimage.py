@@ -59,6 +59,17 @@ def metaimage_layout(path: Path) -> Layout:
     )
 
 
+def beside(path: Path) -> tuple[Path, ...]:
+    """The voxel file of a .mhd header, if it may be followed; nothing for formats that are one file."""
+    if path.suffix.lower() != ".mhd":
+        return ()
+    try:
+        data = _voxel_file(path, _fields(path)[0]["elementdatafile"])
+    except CaseRefused:  # reading the case says why
+        return ()
+    return (data,) if data else ()
+
+
 def _first(fields: dict[str, str], *names: str) -> str | None:
     return next((fields[n] for n in names if n in fields), None)
 

@@ -24,6 +24,11 @@ def is_image(path: Path) -> bool:
     return path.name.lower().endswith(IMAGE_SUFFIXES)
 
 
+def is_header(path: Path) -> bool:
+    """A header whose voxels lie elsewhere: refused when read."""
+    return path.name.lower().endswith(DETACHED_SUFFIXES)
+
+
 def read_image(path: Path) -> Volume:
     """One 3-D scalar image file -> Volume in the file's own voxel type and order; a CT or its labels.
 
@@ -66,7 +71,7 @@ def load_image(path: Path) -> tuple[np.ndarray, Layout]:
         layout = nrrd_layout(path)
     elif name.endswith((".mha", ".mhd")):
         layout = metaimage_layout(path)
-    elif name.endswith(DETACHED_SUFFIXES):
+    elif is_header(path):
         raise CaseRefused("DETACHED_DATA", path, "keeps its voxels in another file", "save it as one .nii.gz or .nrrd")
     else:
         kinds = ".nii, .nii.gz, .nrrd, .mha, .mhd or DICOM"

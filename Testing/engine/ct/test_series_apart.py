@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from Testing.engine.ct.planted import ORIGIN, SLICES, SPACING, enhanced, nifti, planes, write
+from unoise_engine.ct.find import ReadSettings, find_again
 from unoise_engine.errors import CaseRefused, Usage
 
 ROOT = Path(__file__).parents[3]
@@ -194,3 +195,26 @@ def test_G21_series_that_are_no_axial_ct(tmp_path, read, change, reason):
 
 def test_G21_one_slice(tmp_path, read):
     assert read.refusal(write(tmp_path / "ct", planes()[:1])).code == "ONE_SLICE"
+
+
+def test_a_case_is_found_again_from_its_paths(tmp_path, read):
+    """As another process does that was told the paths alone."""
+    slices = planes()
+    both = enhanced([*slices, *planes(series=slices[0].dataset.SeriesInstanceUID)])
+    for k, group in enumerate(both.dataset.PerFrameFunctionalGroupsSequence):
+        group.FrameContentSequence[0].StackID = "1" if k < SLICES else "2"
+    write(tmp_path / "two", [both])
+    (write(tmp_path / "files", planes()) / "empty.dcm").touch()
+    nifti(tmp_path / "ct.nii.gz")
+    cases = read.cases(tmp_path)
+    assert [c.id for c in cases] == ["files", "two-series4", "two-series4-2", "ct"]
+    for case in cases:
+        again = find_again(case.source, case.paths, ReadSettings(), case.part, case.notes)
+        first, second = case.read(), again.read()
+        assert first.notes == second.notes and first.slice_frames == second.slice_frames
+        np.testing.assert_array_equal(first.ct.voxels, second.ct.voxels)
+    assert read.cases(tmp_path / "two")[1].read().slice_frames[0] == SLICES + 1
+    with pytest.raises(CaseRefused):
+        find_again(tmp_path, ())
+    with pytest.raises(CaseRefused):
+        find_again(tmp_path, (tmp_path / "files" / "empty.dcm",))
