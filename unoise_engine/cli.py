@@ -78,6 +78,8 @@ def explain(
     keep_names: Annotated[
         bool, typer.Option("--keep-names", help="Name results after their files, not case-0001 (may show names).")
     ] = False,
+    fill_gaps: Annotated[bool, typer.Option("--fill-gaps", help="Interpolate slices that are missing.")] = False,
+    trust_hu: Annotated[bool, typer.Option("--trust-hu", help="Take values for HU even if they look wrong.")] = False,
 ) -> None:
     """Segment CTs and show what the model looked at: importance maps on each CT's own grid."""
     from unoise_engine.run import Request, explain_all
@@ -98,6 +100,8 @@ def explain(
         resume=resume,
         cluster=cluster,
         keep_names=keep_names,
+        fill_gaps=fill_gaps,
+        trust_hu=trust_hu,
     )
     if explain_all(request, progress.value, isolate=True):
         raise typer.Exit(1)

@@ -45,6 +45,8 @@ class Request:
     resume: bool = False
     cluster: str = ""  # address of a Dask scheduler
     keep_names: bool = False
+    fill_gaps: bool = False
+    trust_hu: bool = False
 
 
 def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> int:
@@ -60,18 +62,23 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     from unoise_engine.batch.local import one_after_the_other, side_by_side
     from unoise_engine.batch.summary import write_summary
     from unoise_engine.bundle.session import DEFAULT_BUNDLE, load_bundle
-    from unoise_engine.ct.find import find_cases
+    from unoise_engine.ct.find import ReadSettings, find_cases
     from unoise_engine.ct.write import cannot_write
     from unoise_engine.progress import progress
     from unoise_engine.results import prepare_output
 
     _check(request)
-    cores = os.cpu_count() or 1
-    cases = find_cases(list(request.inputs))
+    show, ledger, count = progress(progress_mode), Ledger(request.out), Counter[str]()
+
+    def skipped(sentence: str) -> None:
+        print(sentence, file=sys.stderr)
+        show.event("skipped", message=sentence)
+
+    cases = find_cases(list(request.inputs), ReadSettings(request.fill_gaps, request.trust_hu), skipped)
+    cores = _cores()
     workers = min(request.jobs or cores, len(cases))
     bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads)
     prepare_output(request.out)
-    show, ledger, count = progress(progress_mode), Ledger(request.out), Counter[str]()
     apart = isolate and (len(cases) > 1 or bool(request.cluster))
     threads = request.threads or (max(1, cores // workers) if apart and not request.cluster else 0)
     try:
@@ -140,12 +147,33 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
             replace=request.overwrite or request.resume,
             began=began,
             alone=len(cases) == 1,
+            part=case.part,
+            notes=case.notes,
+            refusal=_refusal(case),
+            fill_gaps=request.fill_gaps,
+            trust_hu=request.trust_hu,
         )
         for case, name in zip(cases, assign(cases, out, request.keep_names))
     ]
     if not (request.overwrite or request.resume or joined) and (old := [j for j in jobs if has_results(j.folder)]):
         raise Environment(already_there(request.out / old[0].case))
     return jobs
+
+
+def _refusal(case: Case) -> tuple[str, str] | None:
+    """Code and sentence, for what was refused already when it was looked for: it has no files to read again."""
+    if not case.paths:
+        try:
+            case.read()
+        except CaseRefused as error:
+            return error.code, str(error)
+    return None
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux: those that we may use
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _tell(outcome: Outcome, source: str, request: Request, show: Progress, progress_mode: str) -> None:

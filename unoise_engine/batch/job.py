@@ -30,7 +30,7 @@ from unoise_engine.batch.records import (
     write_record,
 )
 from unoise_engine.bundle.session import Bundle
-from unoise_engine.ct.find import Case, Reading, find_again
+from unoise_engine.ct.find import ReadSettings, find_again
 from unoise_engine.errors import CaseRefused, Environment, Integrity, Usage
 from unoise_engine.methods.occlusion import Occlusion
 from unoise_engine.overview import thumbnail
@@ -48,7 +48,8 @@ class Job:
 
     `model` is the hash the bundle must have. `overwrite`: do it although it is done. `replace`: an earlier result that
     was something else may go. `began`: when the run began; what has failed since then is not tried again. `alone`: it
-    is the run's only case, so that what is wrong with the options is a usage error.
+    is the run's only case, so that what is wrong with the options is a usage error. `part` and `notes` are the case's
+    own (see ct.case); `refusal` is code and sentence of what was refused already when it was looked for.
     """
 
     case: str
@@ -68,6 +69,11 @@ class Job:
     replace: bool = False
     began: str = ""
     alone: bool = False
+    part: int = 0
+    notes: tuple[str, ...] = ()
+    refusal: tuple[str, str] | None = None
+    fill_gaps: bool = False
+    trust_hu: bool = False
 
     @staticmethod
     def from_dict(body: dict[str, Any]) -> Job:
@@ -90,6 +96,8 @@ class Job:
             "methods": list(self.methods),
             "slices": list(self.slices) if self.slices else None,
             "format": self.file_format,
+            "fill_gaps": self.fill_gaps,
+            "trust_hu": self.trust_hu,
         }
         return chosen | ({"patch": self.patch, "stride": self.stride} if "occlusion" in self.methods else {})
 
@@ -142,7 +150,7 @@ def do_case(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
 
 
 def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
-    hide = hider(Path(job.source), job.files)
+    hide = hider_of(job)
     record = Record(job.case, "FAILED", job.model, job.settings)
     inputs: Inputs | None = None
     with suppress(OSError):  # reading the case says what is wrong
@@ -162,8 +170,11 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
 
     try:
         settings = Settings(job.methods, job.slices, Occlusion(job.patch, job.stride))
-        case = find_again(Path(job.source), job.files)
-        case = replace(case, id=job.case, read=_reader(case))
+        if job.refusal:
+            return not_done(job, record, "REFUSED", *job.refusal)
+        how = ReadSettings(job.fill_gaps, job.trust_hu)
+        case = find_again(Path(job.source), job.files, how, job.part, job.notes)
+        case = replace(case, id=job.case)
         explain_case(case, Path(job.out), bundle, settings, progress, job.file_format, True, finish, hide)
         sync_folder(Path(job.out))
         return Outcome(finished[0])
@@ -187,12 +198,22 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
 
 def not_done(job: Job, record: Record, status: str, code: str, said: str) -> Outcome:
     """Records a refusal or failure, unless an earlier result stands there."""
-    message = hider(Path(job.source), job.files)(" ".join(said.split()))
+    message = hider_of(job)(" ".join(said.split()))
     record = replace(record, status=status, code=code, message=message, finished=now())
     if not has_results(job.folder):
         job.folder.mkdir(exist_ok=True)
         write_record(record, job.folder)
     return Outcome(record, said=said)
+
+
+def hider_of(job: Job) -> Callable[[str], str]:
+    """Sentences of the finding name files beside the case's own."""
+    files = set(job.files)
+    if job.notes or not files:
+        for folder in {Path(job.source), *(path.parent for path in job.files)}:
+            with suppress(OSError):
+                files |= set(folder.iterdir())
+    return hider(Path(job.source), files)
 
 
 def has_results(folder: Path) -> bool:
@@ -240,17 +261,6 @@ def sweep(out: Path) -> None:
         with suppress(OSError):
             if time.time() - probe.stat().st_mtime > 60:
                 probe.unlink()
-
-
-def _reader(case: Case) -> Callable[[], Reading]:
-    def read() -> Reading:
-        try:
-            return case.read()
-        except OSError as error:
-            what = f"cannot be read ({error.strerror})"
-            raise CaseRefused("UNREADABLE", case.source, what, "check the file and its permissions") from None
-
-    return read
 
 
 def _refuse_changed(job: Job, inputs: Inputs | None) -> None:

@@ -19,16 +19,16 @@ ROOT = Path(__file__).resolve().parents[3]
 MISHAPS = """
 import os, sys, time
 if "unoise" in " ".join(sys.orig_argv):
-    import unoise_engine.ct.read as reading
-    real = reading.read_image
-    def read_image(path):
-        if "abort" in path.name: os.abort()
-        if "kill" in path.name: os.kill(os.getpid(), 9)
-        if "memory" in path.name: raise MemoryError
-        if "bug" in path.name: raise ZeroDivisionError(path.name)
-        if "slow" in path.name: time.sleep(float(os.environ.get("SLOW", "60")))
-        return real(path)
-    reading.read_image = read_image
+    import unoise_engine.ct.case as finding
+    real = finding.find_again
+    def find_again(source, *rest):
+        if "abort" in source.name: os.abort()
+        if "kill" in source.name: os.kill(os.getpid(), 9)
+        if "memory" in source.name: raise MemoryError
+        if "bug" in source.name: raise ZeroDivisionError(source.name)
+        if "slow" in source.name: time.sleep(float(os.environ.get("SLOW", "60")))
+        return real(source, *rest)
+    finding.find_again = find_again
 """
 
 
