@@ -21,7 +21,8 @@ MAY_IMPORT = {
     "bundle": {"ct", "shipped"},
     "pipeline": {"ct", "bundle", "methods", "progress"},
     "results": {"ct", "bundle", "overview", "pipeline", "progress"},
-    "run": {"ct", "bundle", "methods", "pipeline", "progress", "results"},
+    "batch": {"ct", "bundle", "methods", "pipeline", "results", "overview", "progress"},
+    "run": {"ct", "bundle", "methods", "pipeline", "progress", "results", "batch"},
     "worker": {"run"},
     "phantom": {"ct"},
     "training": {"ct", "bundle", "evaluate", "phantom"},
@@ -36,7 +37,11 @@ HEAVY = {
     "SimpleITK": {"ct"},
     "pydicom": {"ct"},
     "matplotlib": {"overview"},
+    "PIL": {"overview"},
     "typer": {"cli"},
+    "distributed": {"batch"},
+    "dask": {"batch"},
+    "cryptography": {"bundle"},
     "rich": {"progress", "demo", "training"},
 }
 NOWHERE = {"slicer", "qt", "ctk", "vtk", "pickle", "scipy", "requests", "urllib"}
