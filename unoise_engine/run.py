@@ -31,6 +31,7 @@ class Request:
     stride: int = 8
     overwrite: bool = False
     threads: int = 0
+    de_identify: bool = False
 
 
 def explain_all(request: Request, progress_mode: str) -> int:
@@ -44,9 +45,10 @@ def explain_all(request: Request, progress_mode: str) -> int:
     from unoise_engine.explain.occlusion import Occlusion
     from unoise_engine.pipeline import Settings
     from unoise_engine.progress import progress
-    from unoise_engine.results import explain_case, prepare_output
+    from unoise_engine.results import check_format, explain_case, prepare_output
 
     settings = Settings(request.methods or tuple(METHODS), request.slices, Occlusion(request.patch, request.stride))
+    check_format(request.file_format, request.de_identify)
     cases = find_cases(list(request.inputs))
     bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads)
     out, show, refused = request.out, progress(progress_mode), 0
@@ -55,7 +57,9 @@ def explain_all(request: Request, progress_mode: str) -> int:
         raise Environment(f"{out / old[0]} - exists already - add --overwrite, or choose another output folder")
     for case in cases:
         try:
-            report = explain_case(case, out, bundle, settings, show, request.file_format, request.overwrite)
+            report = explain_case(
+                case, out, bundle, settings, show, request.file_format, request.overwrite, request.de_identify
+            )
         except CaseRefused as error:
             refused += 1
             print(f"CASE {case.id}: REFUSED {error.code}: {error}", file=sys.stderr)
