@@ -1,9 +1,10 @@
 """Hounsfield units per tissue and contrast phase.
 
-Rounded from ranges that radiology references agree on: unenhanced organs after Lamba et al., AJR 2014 ("CT Hounsfield
-numbers of soft tissues on unenhanced abdominal CT scans"); pancreatic and portal venous enhancement after McNulty et
-al., Radiology 2001 ("Multi-detector row helical CT of the pancreas") and Foley et al., AJR 2000; fat, bone, lung and
-gas after standard textbooks. Plausible means for a drawing, not measurements.
+Round numbers in the ranges radiology usually quotes, for a drawing and not as measurements. For the ranges themselves
+see Lamba et al., AJR 2014;203:1013 (unenhanced organs), McNulty et al., Radiology 2001;220:97 (pancreas and its
+vessels by phase) and Foley et al., AJR 2000;175:679 (liver by phase). The portal venous pancreas was set so that the
+median over the finished gland, fat in its clefts included, comes near that of the NIH Pancreas-CT patients (about 100
+HU in most).
 """
 
 from __future__ import annotations
@@ -18,56 +19,58 @@ PHASE_SHARE = (0.18, 0.22, 0.60)  # portal venous is what most abdominal CTs, an
 
 @dataclass(frozen=True)
 class Range:
-    """Mean per phase (in the order of PHASES), spread between patients and texture inside one, all in HU."""
+    """Mean per phase (in the order of PHASES) and spread between patients, in HU."""
 
     means: tuple[float, float, float]
     spread: float
-    texture: float = 4.0
 
 
-def _same(mean: float, spread: float, texture: float = 4.0) -> Range:
-    return Range((mean, mean, mean), spread, texture)
+def _same(mean: float, spread: float) -> Range:
+    return Range((mean, mean, mean), spread)
 
 
 TISSUES: dict[str, Range] = {
     # parenchyma
-    "pancreas": Range((40, 102, 92), 11, 7),
-    "liver": Range((56, 72, 108), 10, 4),
-    "spleen": Range((48, 118, 116), 10, 4),
-    "kidney cortex": Range((32, 175, 178), 16, 5),
-    "kidney medulla": Range((30, 75, 150), 14, 5),
-    "adrenal": Range((28, 65, 68), 9, 4),
+    "pancreas": Range((40, 106, 104), 6),
+    "liver": Range((56, 72, 108), 6),
+    "spleen": Range((48, 118, 116), 4),
+    "kidney cortex": Range((32, 175, 178), 4),
+    "kidney medulla": Range((30, 75, 150), 4),
+    "adrenal": Range((28, 65, 68), 6),
     # blood
-    "artery": Range((42, 290, 155), 24, 3),
-    "portal blood": Range((42, 105, 162), 17, 3),
-    "caval blood": Range((42, 85, 125), 16, 5),
-    "hepatic vein": Range((41, 72, 148), 13, 3),
-    "heart": Range((42, 200, 140), 20, 10),
+    "artery": Range((42, 290, 155), 3),
+    "portal blood": Range((42, 105, 162), 3),
+    "caval blood": Range((42, 85, 125), 3),
+    "hepatic vein": Range((41, 72, 148), 3),
+    "heart": Range((42, 200, 140), 3),
     # gut
-    "bowel wall": Range((40, 78, 84), 11, 6),
-    "stomach wall": Range((40, 75, 80), 10, 6),
-    "duodenal wall": Range((40, 82, 86), 10, 6),
-    "fluid": _same(14, 9, 5),
-    "chyme": _same(42, 18, 12),
-    "oral contrast": _same(240, 80, 20),
-    "feces": _same(20, 30, 60),
-    "gas": _same(-960, 25, 5),
-    "bile": _same(9, 6, 2),
-    "urine": _same(8, 6, 3),
+    "bowel wall": Range((40, 78, 84), 8),
+    "stomach wall": Range((40, 75, 80), 8),
+    "duodenal wall": Range((40, 82, 86), 8),
+    "fluid": _same(14, 9),
+    "chyme": _same(42, 18),
+    "oral contrast": _same(240, 80),
+    "feces": _same(20, 30),
+    "gas": _same(-960, 25),
+    "bile": _same(9, 6),
+    "urine": _same(8, 6),
     # wall and skeleton
-    "skin": _same(10, 25, 6),
-    "subcutaneous fat": _same(-106, 7, 5),
-    "visceral fat": _same(-101, 8, 8),
-    "muscle": Range((50, 57, 61), 6, 9),
-    "cortical bone": _same(480, 100, 60),
-    "trabecular bone": _same(165, 45, 28),
-    "cartilage": _same(95, 20, 15),
-    "disc": _same(85, 12, 6),
-    "canal": _same(25, 8, 5),
-    "lung": _same(-835, 40, 25),
+    "skin": _same(10, 25),
+    "subcutaneous fat": _same(-106, 7),
+    "visceral fat": _same(-101, 8),
+    "muscle": Range((50, 57, 61), 6),
+    "cortical bone": _same(480, 100),
+    "trabecular bone": _same(165, 45),
+    "cartilage": _same(95, 20),
+    "disc": _same(85, 12),
+    "canal": _same(25, 8),
+    "lung": _same(-835, 40),
     # around the patient
-    "table": _same(-380, 220, 10),
+    "table": _same(-60, 130),
 }
+
+BLOOD = ("artery", "portal blood", "caval blood", "hepatic vein", "heart")  # equally dense before contrast
+UPTAKE_SPREAD = 0.1  # of an organ's enhancement, relative to that of the patient
 
 
 def sample(rng: np.random.Generator, phase: str) -> dict[str, float]:
@@ -77,12 +80,13 @@ def sample(rng: np.random.Generator, phase: str) -> dict[str, float]:
     `viscera` as fat between the lobules.
     """
     column = PHASES.index(phase)
-    strength = float(np.clip(rng.normal(1.0, 0.14), 0.65, 1.4))
+    strength = float(np.clip(rng.normal(1.0, 0.12), 0.7, 1.35))
+    haematocrit = float(rng.normal(0, 4))
     means = {}
     for name, tissue in TISSUES.items():
-        plain = tissue.means[0]
-        enhanced = plain + (tissue.means[column] - plain) * strength
-        means[name] = enhanced + float(np.clip(rng.normal(), -2, 2)) * tissue.spread
+        own, uptake = np.clip(rng.normal(size=2), -2, 2)
+        plain = tissue.means[0] + float(own) * tissue.spread + (haematocrit if name in BLOOD else 0.0)
+        means[name] = plain + (tissue.means[column] - tissue.means[0]) * strength * (1 + UPTAKE_SPREAD * float(uptake))
     if rng.random() < 0.2:
         means["liver"] -= rng.uniform(10, 45)
     means["cortical bone"] = max(means["cortical bone"], means["trabecular bone"] + 120)

@@ -55,7 +55,7 @@ class Ellipsoid:
         level = np.maximum(np.sqrt(dx * dx + dy * dy + dz * dz), np.float32(1e-3))  # 1 on the surface
         dx, dy, dz = dx * rx, dy * ry, dz * rz
         slope = np.sqrt(dx * dx + dy * dy + dz * dz)
-        return level * (1 - level) / (slope + np.float32(1e-4))
+        return level * (1 - level) / np.maximum(slope, np.float32(1e-4))
 
     @property
     def pieces(self) -> tuple[Piece, ...]:

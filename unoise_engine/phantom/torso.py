@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from unoise_engine.phantom import LABELS
-from unoise_engine.phantom.anatomy import Anatomy, Trunk
+from unoise_engine.phantom.anatomy import Anatomy
 from unoise_engine.phantom.canvas import EDGE_MM, REACH_MM, Box, Canvas
+from unoise_engine.phantom.habitus import Trunk
 from unoise_engine.phantom.shapes import Ellipsoid
 
 SKIN_MM = 1.8

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from unoise_engine.phantom import LABELS
-from unoise_engine.phantom.anatomy import Anatomy, Loop
+from unoise_engine.phantom.anatomy import Anatomy
 from unoise_engine.phantom.canvas import REACH_MM, Box, Canvas
+from unoise_engine.phantom.gut import Loop
 
 TIGHT_MM = 0.3  # gap between a vessel and the gland that lies on it
 
@@ -81,7 +82,7 @@ def _pancreas(canvas: Canvas, anatomy: Anatomy, hu: dict[str, float]) -> None:
     inside = canvas.mould(box, inside)
     gland = canvas.textured(box, hu["pancreas"], 6, 5)
     lobules = canvas.grain["fine"][box] * 0.8 + canvas.grain["mid"][box] * 0.6
-    cleft = np.clip(lobules - np.float32(1.9 - 1.5 * anatomy.pancreas_fat), 0, 1)
+    cleft = np.clip(lobules - np.float32(2.1 - 1.6 * anatomy.pancreas_fat), 0, 1)
     cleft *= np.float32(0.35 + 0.35 * anatomy.pancreas_fat)
     gland += cleft * (np.float32(hu["visceral fat"]) - gland)
     canvas.paint(box, inside, gland, LABELS["pancreas"])

@@ -1,0 +1,106 @@
+"""A small world with known answers: a bundle whose nets are one blur each, and CTs made of ellipsoids."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from unoise_engine.bundle.manifest import Manifest, write_bundle
+from unoise_engine.ct.prepare import Recipe
+from unoise_engine.ct.volume import Grid, Volume
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+REAL_CT = SHARED / "data" / "ct-upper-abdomen-dicom"
+
+needs_real_ct = pytest.mark.skipif(not REAL_CT.is_dir(), reason=f"the real CT is not at {REAL_CT}")
+
+RECIPE = Recipe(spacing_mm=2.0, multiple_of=8)
+ORGAN_ABOVE = 1.2  # normalised; with RECIPE that is 60 HU
+
+
+def blur_net(path: Path, name: str) -> None:
+    """An ONNX file answering with a 5 x 5 mean of the slice: what each net does with it is the last line."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    kernel = helper.make_tensor("kernel", TensorProto.FLOAT, [1, 1, 5, 5], np.full(25, 1 / 25, np.float32))
+    constants = [kernel]
+
+    def number(label, value):
+        constants.append(helper.make_tensor(label, TensorProto.FLOAT, [], [value]))
+
+    shape = ["n", 1, "h", "w"]
+    inputs = [helper.make_tensor_value_info("slices", TensorProto.FLOAT, shape)]
+    nodes = [helper.make_node("Conv", ["slices", "kernel"], ["blur"], pads=[2, 2, 2, 2])]
+    number("threshold", ORGAN_ABOVE)
+    number("gain", -5.0 if name == "unoise" else 10.0)
+    nodes += [helper.make_node("Sub", ["blur", "threshold"], ["above"])]
+    if name == "gradcam":
+        inputs.append(helper.make_tensor_value_info("target", TensorProto.FLOAT, shape))
+        nodes += [helper.make_node("Mul", ["above", "target"], ["inside"])]
+        nodes += [helper.make_node("Relu", ["inside"], ["importance"])]
+        output = "importance"
+    else:
+        output = "logits" if name == "utility" else "noise_logits"
+        nodes += [helper.make_node("Mul", ["above", "gain"], [output])]
+    outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)]
+    graph = helper.make_graph(nodes, name, inputs, outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory) -> Path:
+    """A bundle folder: everything brighter than about 60 HU is 'organ', for tests of all that is not the model."""
+    home = tmp_path_factory.mktemp("bundle")
+    files = {}
+    for name in ("utility", "unoise", "gradcam"):
+        blur_net(home / f"{name}.onnx", name)
+        files[f"{name}.onnx"] = home / f"{name}.onnx"
+    manifest = Manifest(
+        name="tiny",
+        title="Test net",
+        synthetic=True,
+        intended_use="tests",
+        licence="Apache-2.0",
+        training_data="none",
+        recipe=RECIPE,
+        labels={"bright": 3},
+    )
+    write_bundle(home / "tiny", manifest, files)
+    return home / "tiny"
+
+
+def ellipsoid_ct(shape=(10, 40, 48), spacing_mm=(1.5, 2.5, 4.0), dtype=np.int16) -> Volume:
+    """(z, y, x) axial LPS: a body at 20 HU, an organ at 150 HU up, left and behind the middle, a gas bubble."""
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    hu = np.full(shape, -1000.0)
+    hu[x**2 + (y / 0.8) ** 2 < 0.9] = 20
+    hu[((x - 0.35) / 0.3) ** 2 + ((y - 0.1) / 0.25) ** 2 + ((z - 0.2) / 0.6) ** 2 < 1] = 150
+    hu[((x + 0.4) / 0.1) ** 2 + ((y + 0.2) / 0.1) ** 2 < 1] = -800
+    hu += np.random.default_rng(0).normal(0, 8, shape)
+    grid = Grid(shape[::-1], spacing_mm, (-30.0, 12.5, 100.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    return Volume(hu.astype(dtype), grid)
+
+
+@pytest.fixture
+def ct() -> Volume:
+    return ellipsoid_ct()
+
+
+def image_of(volume: Volume) -> sitk.Image:
+    """By an own path, so that tests do not lean on the writer they test."""
+    image = sitk.GetImageFromArray(volume.voxels)
+    image.SetSpacing(volume.grid.spacing_mm)
+    image.SetOrigin(volume.grid.origin_mm)
+    image.SetDirection(volume.grid.direction)
+    return image
+
+
+@pytest.fixture
+def ct_file(ct, tmp_path) -> Path:
+    path = tmp_path / "ct.nii.gz"
+    sitk.WriteImage(image_of(ct), str(path))
+    return path

@@ -1,0 +1,323 @@
+"""How results look: colours, legend, outline, the share that stays visible, and side-by-side views. MRML only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import slicer
+import slicer.util
+from slicer.i18n import tr as _
+
+from UNoiseSlicerLib import scene as scenes
+
+# Perceptually uniform colour maps (matplotlib's, CC0), at 17 even steps; linear in between, off by 4 % at most.
+COLOURS = {
+    "inferno": "000004 0b0724 210c4a 3d0965 57106e 71196e 8a226a a32c61 bc3754 "
+    "d24644 e45a31 f1731d f98e09 fcac11 f9cb35 f2ea69 fcffa4",
+    "viridis": "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c "
+    "1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725",
+    "cividis": "00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78 "
+    "8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838",
+}
+ALPHA_FULL_AT = 0.4  # of the range: what matters little lets the CT through, as in the engine's pictures
+OUTLINE_PIXELS = 2
+QUANTILE_SAMPLE = 400_000  # voxels: enough for a tenth of a percent, and quick enough for a slider
+LAYOUT_ID = 7150
+VIEW_GROUP = 71  # linked among themselves only
+VIEWS = "UNoise"  # names of the side-by-side views start so
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the panel asks of the picture; shares in percent."""
+
+    colours: str = "inferno"
+    threshold: float = 10.0  # of the highest importance; below it no colour
+    opacity: float = 70.0
+    share: float = 100.0  # of the voxels that stay visible, the most important first
+    legend: bool = True
+
+
+# --- one map ---
+
+
+def show(scene: Any, ct: Any, method: str, look: Look) -> Any:
+    """Shows one method's map over the CT in the ordinary slice views ("" for none) and returns its node.
+
+    While a map shows, the segmentation is an outline: a filled one would hide it.
+    """
+    found, maps = scenes.results_of(scene, ct), scenes.maps_of(scene, ct)
+    scenes.follow(ct, found)
+    shown = maps.get(method)
+    for name, node in maps.items():
+        dress(scene, node, name, look)
+        curtain(scene, ct, name, node, look.share)
+    outline(found.get("segmentation"), only=shown is not None)
+    for composite in composites(scene, side_by_side=False):
+        layers(composite, ct, shown, look)
+    for composite in composites(scene, side_by_side=True):
+        other = scene.GetNodeByID(composite.GetForegroundVolumeID() or "")
+        layers(composite, ct, other if other in maps.values() else None, look)
+    for node in maps.values():
+        legend(node, look.legend and (node is shown or is_side_by_side(scene)))
+    return shown
+
+
+def dress(scene: Any, node: Any, method: str, look: Look) -> None:
+    """Colours, range from 0 to the highest importance, and threshold of one map."""
+    top = highest(node)
+    display = node.GetDisplayNode()
+    was = display.StartModify()
+    display.SetAndObserveColorNodeID(colours(scene, look.colours).GetID())
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(0.0, top)
+    display.AutoThresholdOff()
+    display.SetThreshold(top * look.threshold / 100, max(top, node.GetImageData().GetScalarRange()[1]))
+    display.ApplyThresholdOn()
+    display.SetInterpolate(True)
+    display.EndModify(was)
+
+
+def highest(node: Any) -> float:
+    """The largest importance, or 1 where nothing is important."""
+    top = float(node.GetImageData().GetScalarRange()[1])
+    return top if top > 0 else 1.0
+
+
+def colours(scene: Any, name: str) -> Any:
+    """The colour table that all maps share, saved with the scene; rewritten when another colour map is chosen."""
+    table = next(
+        (
+            node
+            for k in range(scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode"))
+            if (node := scene.GetNthNodeByClass(k, "vtkMRMLColorTableNode")).GetAttribute(scenes.ROLE) == "colours"
+        ),
+        None,
+    )
+    if table is None:
+        table = slicer.vtkMRMLColorTableNode()
+        table.SetName("U-Noise importance")
+        table.SetAttribute(scenes.ROLE, "colours")
+        table.SetTypeToUser()
+        table.SetNumberOfColors(256)
+        table = scene.AddNode(table)
+    if table.GetAttribute("UNoise.Colours") != name:
+        was = table.StartModify()
+        for k, (red, green, blue, alpha) in enumerate(rgba(name)):
+            table.SetColor(k, f"{k / 255:.2f}", red, green, blue, alpha)
+        table.SetAttribute("UNoise.Colours", name)
+        table.EndModify(was)
+    return table
+
+
+def rgba(name: str) -> np.ndarray:
+    """(256, 4): the colour map with its alpha ramp."""
+    anchors = np.array([[int(h[k : k + 2], 16) / 255 for k in (0, 2, 4)] for h in COLOURS[name].split()])
+    steps, x = np.linspace(0, 1, len(anchors)), np.linspace(0, 1, 256)
+    alpha = np.clip(x / ALPHA_FULL_AT, 0, 1)
+    return np.column_stack([*(np.interp(x, steps, anchors[:, k]) for k in range(3)), alpha])
+
+
+def legend(node: Any, visible: bool) -> None:
+    """The colour legend, which also carries the warning: it is saved with the scene and shown without this module."""
+    display = node.GetDisplayNode()
+    known = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(display)
+    if known is None:
+        if not visible:
+            return
+        known = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(display)
+        known.SetUseColorNamesForLabels(False)
+        known.SetNumberOfLabels(3)
+        known.SetSize(0.08, 0.35)
+        known.SetPosition(0.97, 0.5)
+        known.GetTitleTextProperty().SetFontSize(13)
+        known.GetLabelTextProperty().SetFontSize(12)
+    known.SetLabelFormat("%.1f" if highest(node) >= 1 else "%.2g")
+    known.SetTitleText(_("importance"))
+    known.SetVisibility(visible)
+    known.Modified()  # views look again only then whether they show the volume
+
+
+def outline(segmentation: Any, only: bool) -> None:
+    if segmentation is None or segmentation.GetDisplayNode() is None:
+        return
+    display = segmentation.GetDisplayNode()
+    display.SetVisibility2DFill(not only)
+    display.SetVisibility2DOutline(True)
+    display.SetSliceIntersectionThickness(OUTLINE_PIXELS)
+
+
+# --- the share that stays visible (the paper's Fig. 3b) ---
+
+
+def curtain(scene: Any, ct: Any, method: str, node: Any, share: float) -> Any:
+    """A black label map over all but the most important `share` percent of the explained voxels; None at 100 %.
+
+    Ties are hidden together, so never more than the share is visible. Slices that were not explained stay open.
+    """
+    role = f"curtain-{method}"
+    old = scenes.results_of(scene, ct).get(role)
+    if share >= 100:
+        if old is not None:
+            scenes.remove(scene, old)
+        return None
+    values = slicer.util.arrayFromVolume(node)
+    if old is None or slicer.util.arrayFromVolume(old).shape != values.shape:
+        empty = np.zeros(values.shape, np.uint8)
+        name = _("{ct} hidden by {method}").format(ct=ct.GetName(), method=scenes.TITLES.get(method, method))
+        old = scenes.place_volume(scene, ct, role, name, empty, old, "vtkMRMLLabelMapVolumeNode")
+        old.SetHideFromEditors(True)
+        old.GetDisplayNode().SetAndObserveColorNodeID(_black(scene).GetID())
+        scenes.follow(ct, {role: old})
+    explained = _explained(scene, ct, values.shape)
+    hidden = slicer.util.arrayFromVolume(old)
+    np.less_equal(values[explained], hiding_level(values[explained], share), out=hidden[explained], casting="unsafe")
+    slicer.util.arrayFromVolumeModified(old)
+    return old
+
+
+def hiding_level(values: np.ndarray, share: float) -> float:
+    """The importance up to which voxels are hidden, so that at most `share` percent stay."""
+    step = max(1, values.size // QUANTILE_SAMPLE)
+    return float(np.quantile(values.reshape(-1)[::step], 1 - share / 100, method="inverted_cdf"))
+
+
+def _explained(scene: Any, ct: Any, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The part of the voxel array whose axial slices were explained."""
+    start, stop = scenes.report_of(scene, ct)["settings"]["axial_slices"]
+    axis, backwards = scenes.axial_axis(scenes.matrix_of(ct))
+    total = shape[2 - axis]
+    along = slice(total - stop, total - start) if backwards else slice(start, stop)
+    return tuple(along if a == 2 - axis else slice(None) for a in range(3))
+
+
+def _black(scene: Any) -> Any:
+    """0 clear, 1 black."""
+    for k in range(scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")):
+        node = scene.GetNthNodeByClass(k, "vtkMRMLColorTableNode")
+        if node.GetAttribute(scenes.ROLE) == "black":
+            return node
+    table = slicer.vtkMRMLColorTableNode()
+    table.SetName("U-Noise hidden")
+    table.SetAttribute(scenes.ROLE, "black")
+    table.SetTypeToUser()
+    table.SetNumberOfColors(2)
+    table.SetColor(0, "visible", 0, 0, 0, 0)
+    table.SetColor(1, "hidden", 0, 0, 0, 1)
+    table.SetHideFromEditors(True)
+    return scene.AddNode(table)
+
+
+# --- views ---
+
+
+def composites(scene: Any, side_by_side: bool) -> list[Any]:
+    """Which volumes each slice view shows: of the ordinary views, or of ours."""
+    nodes = [
+        scene.GetNthNodeByClass(k, "vtkMRMLSliceCompositeNode")
+        for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode"))
+    ]
+    return [n for n in nodes if (n.GetLayoutName() or "").startswith(VIEWS) == side_by_side]
+
+
+def layers(composite: Any, ct: Any, shown: Any, look: Look) -> None:
+    """CT below, the map above it, its curtain on top."""
+    scene = composite.GetScene()
+    role = shown.GetAttribute(scenes.ROLE).replace("importance-", "curtain-") if shown is not None else ""
+    hidden = scenes.results_of(scene, ct).get(role)
+    was = composite.StartModify()
+    composite.SetBackgroundVolumeID(ct.GetID())
+    composite.SetForegroundVolumeID(shown.GetID() if shown is not None else None)
+    composite.SetForegroundOpacity(look.opacity / 100)
+    label = scene.GetNodeByID(composite.GetLabelVolumeID() or "")
+    if hidden is not None:
+        composite.SetLabelVolumeID(hidden.GetID())
+        composite.SetLabelOpacity(1.0)
+    elif label is None or label.GetAttribute(scenes.ROLE):  # never a label map of the user's own
+        composite.SetLabelVolumeID(None)
+    composite.EndModify(was)
+
+
+def side_by_side(scene: Any, ct: Any, look: Look, on: bool, fit: Any = None) -> list[Any]:
+    """Shows CT and outline, then each method, in linked axial views; off brings the former layout back.
+
+    `fit(slice node)` fills the views once they exist. Returns the views' composite nodes.
+    """
+    layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    if layout is None:
+        return []
+    before = layout.GetAttribute("UNoise.LayoutBefore")
+    if not on:
+        if before and is_side_by_side(scene):
+            layout.SetViewArrangement(int(before))
+        return []
+    maps = scenes.maps_of(scene, ct)
+    titles = [_("CT"), *(scenes.TITLES.get(name, name) for name in maps)]
+    if not is_side_by_side(scene):
+        layout.SetAttribute("UNoise.LayoutBefore", str(layout.GetViewArrangement()))
+    description = layout_of(titles)
+    if layout.IsLayoutDescription(LAYOUT_ID):
+        layout.SetLayoutDescription(LAYOUT_ID, description)
+    else:
+        layout.AddLayoutDescription(LAYOUT_ID, description)
+    layout.SetViewArrangement(LAYOUT_ID)
+    shown = composites(scene, side_by_side=True)[: len(titles)]
+    for composite, node in zip(shown, [None, *maps.values()]):
+        composite.SetLinkedControl(True)
+        composite.SetHotLinkedControl(True)
+        layers(composite, ct, node, look)
+        view = scene.GetSingletonNode(composite.GetLayoutName(), "vtkMRMLSliceNode")
+        if fit is not None and view is not None:
+            fit(view)
+    for node in maps.values():  # a view does not draw legends that are older than itself: they are made anew
+        known = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node.GetDisplayNode())
+        if known is not None:
+            scene.RemoveNode(known)
+        legend(node, look.legend)
+    return shown
+
+
+def is_side_by_side(scene: Any) -> bool:
+    layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    return layout is not None and layout.GetViewArrangement() == LAYOUT_ID
+
+
+def layout_of(titles: list[str]) -> str:
+    """Slicer's layout description: one axial view a title, two a row from four on."""
+
+    def view(k: int, title: str) -> str:
+        facts = {"orientation": "Axial", "viewlabel": title, "viewcolor": "#808080", "viewgroup": str(VIEW_GROUP)}
+        inside = "".join(f'<property name="{n}" action="default">{v}</property>' for n, v in facts.items())
+        return f'<item><view class="vtkMRMLSliceNode" singletontag="{VIEWS}{k + 1}">{inside}</view></item>'
+
+    views = [view(k, title) for k, title in enumerate(titles)]
+    if len(views) < 4:
+        return f'<layout type="horizontal">{"".join(views)}</layout>'
+    rows = [views[k : k + 2] for k in range(0, len(views), 2)]
+    inside = "".join(f'<item><layout type="horizontal">{"".join(row)}</layout></item>' for row in rows)
+    return f'<layout type="vertical">{inside}</layout>'
+
+
+def jump(scene: Any, node: Any) -> bool:
+    """Moves every slice view to the most important place of a map; False if nothing is important in it."""
+    point = scenes.most_important_point(node)
+    if point is None:
+        return False
+    for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
+        scene.GetNthNodeByClass(k, "vtkMRMLSliceNode").JumpSliceByOffsetting(*point)
+    return True
+
+
+def warning_in(composite: Any) -> str:
+    """The sentence that a view must carry: it shows a map, or a CT over which the model's segmentation is drawn."""
+    scene = composite.GetScene()
+    if scene is None:
+        return ""
+    for volume in (composite.GetForegroundVolumeID(), composite.GetBackgroundVolumeID()):
+        node = scene.GetNodeByID(volume or "")
+        sentence = node is not None and (node.GetAttribute(scenes.WARNING) or scenes.report_of(scene, node).get("warning"))
+        if sentence:
+            return sentence
+    return ""

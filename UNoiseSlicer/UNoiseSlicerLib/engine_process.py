@@ -1,0 +1,123 @@
+"""The engine as a program of its own: one JSON request goes in, JSON lines come back, and nothing ever waits for it.
+
+Threads read the pipes into a queue; `poll` empties the queue and returns at once, so a timer may call it from the
+window's own thread. No Slicer and no Qt here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+KILL_PATIENCE_SECONDS = 5.0
+MODULE = "unoise_engine.worker"
+
+
+class EngineProcess:
+    """One run. Events are the engine's own (see unoise_engine/progress.py), and two of ours:
+
+    {"event": "log", "text": "..."}        a line on standard error, or one on standard output that is no JSON object
+    {"event": "end", "code": 0}            once, after everything else; negative codes are signals
+    """
+
+    def __init__(self, python: str, engine_home: Path, request: dict[str, Any], environment: Mapping[str, str]):
+        """Starts `python -m unoise_engine.worker` with the package found in `engine_home`. Raises OSError."""
+        path = os.pathsep.join(p for p in (str(engine_home), environment.get("PYTHONPATH", "")) if p)
+        self._process = subprocess.Popen(
+            [python, "-m", MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=engine_home,  # where -m looks first
+            env={**environment, "PYTHONPATH": path, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"},
+            **_own_group(),
+        )
+        self._lines: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        self._open = 2
+        self._ended = False
+        for name in ("stdout", "stderr"):
+            threading.Thread(target=self._read, args=(name,), daemon=True).start()
+        threading.Thread(target=self._ask, args=(json.dumps(request).encode(),), daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether "end" was handed out."""
+        return self._ended
+
+    def poll(self) -> list[dict[str, Any]]:
+        """What arrived since the last call. Never waits."""
+        events: list[dict[str, Any]] = []
+        while not self._lines.empty():
+            name, line = self._lines.get()
+            if name == "closed":
+                self._open -= 1
+            else:
+                events.append(_event(line) if name == "stdout" else {"event": "log", "text": line})
+        if self._open == 0 and not self._ended and (code := self._process.poll()) is not None:
+            self._ended = True
+            events.append({"event": "end", "code": code})
+        return events
+
+    def kill(self) -> None:
+        """Ends the engine and whatever it started, at once. Harmless when it has ended."""
+        _kill_group(self._process)
+        try:
+            self._process.wait(KILL_PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass  # stuck in the kernel; the system ends it when it can
+
+    def _ask(self, request: bytes) -> None:
+        try:
+            with self._process.stdin as pipe:  # type: ignore[union-attr]
+                pipe.write(request)
+        except OSError:
+            pass  # it died before reading: its exit code says why
+
+    def _read(self, name: str) -> None:
+        with getattr(self._process, name) as pipe:
+            for line in pipe:
+                self._lines.put((name, line.decode("utf-8", errors="replace").rstrip()))
+        self._lines.put(("closed", name))
+
+
+def _event(line: str) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    if isinstance(event, dict) and isinstance(event.get("event"), str):
+        return event
+    return {"event": "log", "text": line}
+
+
+# The only lines that differ between systems. Tried on Linux; the branch for Windows has not run yet.
+
+
+def _own_group() -> dict[str, Any]:
+    """So that the whole tree can be ended together, and Windows opens no console."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return {"start_new_session": True}
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "win32":
+        tree = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
+        subprocess.run(tree, capture_output=True, creationflags=subprocess.CREATE_NO_WINDOW, check=False)
+        return
+    try:
+        os.killpg(process.pid, signal.SIGKILL)  # the group outlives its leader: children of a dead engine go too
+    except (ProcessLookupError, PermissionError):
+        pass
