@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import highdicom as hd
+import numpy as np
 import pydicom
 from pydicom.sr.codedict import codes
 
@@ -57,6 +58,9 @@ def finish(dataset: pydicom.Dataset, source: Source, origin: Origin, result: str
     for keyword in ("InstanceCreationDate", "InstanceCreationTime", "DateOfSecondaryCapture", "TimeOfSecondaryCapture"):
         if keyword in dataset:
             delattr(dataset, keyword)
+    if "PerFrameFunctionalGroupsSequence" in dataset:
+        dataset.ContentCreatorName = ""  # required, and nobody's
+        _along_the_normal(dataset)
     for item in dataset.get("ContributingEquipmentSequence", []):
         item.pop("ContributionDateTime", None)
     dataset.ContentQualification = "RESEARCH"
@@ -64,6 +68,36 @@ def finish(dataset: pydicom.Dataset, source: Source, origin: Origin, result: str
     for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
         for item in dataset.get(keyword, []):
             item.DimensionOrganizationUID = dimensions
+
+
+def _along_the_normal(dataset: pydicom.Dataset) -> None:
+    """Puts frames in the order of the slice normal, the first at the grid's origin.
+
+    highdicom writes them against it. That is legal, but 3D Slicer's reader of parametric maps (dcmqi) takes the order
+    of frames for granted and would show the map upside down.
+    """
+    frames = list(dataset.PerFrameFunctionalGroupsSequence)
+    cosines = [
+        float(v) for v in dataset.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient
+    ]
+    normal = np.cross(cosines[:3], cosines[3:])
+    along = [float(np.dot(normal, [float(v) for v in f.PlanePositionSequence[0].ImagePositionPatient])) for f in frames]
+    order = np.argsort(along)
+    binary = dataset.get("BitsAllocated") == 1
+    keyword = "PixelData" if binary else "FloatPixelData"
+    stored = np.frombuffer(dataset[keyword].value, np.uint8)
+    voxels = dataset.Rows * dataset.Columns
+    if binary:
+        bits = np.unpackbits(stored, count=len(frames) * voxels, bitorder="little").reshape(len(frames), voxels)[order]
+        packed = np.packbits(bits, bitorder="little").tobytes()
+        setattr(dataset, keyword, packed + b"\0" * (len(packed) % 2))
+    else:
+        setattr(dataset, keyword, stored.reshape(len(frames), 4 * voxels)[order].tobytes())
+    for place, frame in enumerate(order, start=1):
+        content = frames[frame].FrameContentSequence[0]
+        *others, _ = np.atleast_1d(content.DimensionIndexValues).tolist()
+        content.DimensionIndexValues = [*others, place]
+    dataset.PerFrameFunctionalGroupsSequence = [frames[k] for k in order]
 
 
 def store(dataset: pydicom.Dataset, path: Path) -> None:

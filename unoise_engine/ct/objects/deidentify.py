@@ -41,6 +41,6 @@ def declare(dataset: pydicom.Dataset) -> None:
     method = pydicom.Dataset()
     method.CodeValue, method.CodingSchemeDesignator, method.CodeMeaning = profile.value, "DCM", profile.meaning
     dataset.PatientIdentityRemoved = "YES"
-    dataset.DeidentificationMethod = "DICOM PS3.15 Basic Profile; source attributes not required were never read"
+    dataset.DeidentificationMethod = "Basic Profile; only required source attributes were read"
     dataset.DeidentificationMethodCodeSequence = [method]
     dataset.LongitudinalTemporalInformationModified = "REMOVED"

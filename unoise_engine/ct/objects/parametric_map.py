@@ -32,6 +32,8 @@ def parametric_map(
         intercept=0.0,
         quantity_definition=IMPORTANCE,
     )
+    # "Exact": the ordinary function has no windows narrower than 1.
+    window = hd.VOILUTTransformation(top / 2, top, voi_lut_function=hd.VOILUTFunctionValues.LINEAR_EXACT)
     with quietly():
         dataset = hd.pm.ParametricMap(
             source_images=list(source.headers),
@@ -42,7 +44,7 @@ def parametric_map(
             instance_number=1,
             contains_recognizable_visual_features=False,
             real_world_value_mappings=[mapping],
-            voi_lut_transformations=[hd.VOILUTTransformation(window_center=top / 2, window_width=top)],
+            voi_lut_transformations=[window],
             content_qualification=hd.ContentQualificationValues.RESEARCH,
             content_label="IMPORTANCE",
             content_description=short(f"{title}, for research only"),
