@@ -11,7 +11,7 @@ from unoise_engine.bundle.session import load_bundle
 from unoise_engine.ct.find import find_cases
 from unoise_engine.ct.read import read_image
 from unoise_engine.evaluate.overlap import dice
-from unoise_engine.explain import TITLES
+from unoise_engine.methods import TITLES
 from unoise_engine.phantom import LABELS, write_phantoms
 from unoise_engine.pipeline import Settings
 from unoise_engine.progress import progress

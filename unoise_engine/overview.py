@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.errors import MissingExtra
-from unoise_engine.explain import TITLES
+from unoise_engine.methods import TITLES
 
 PANEL_INCHES = 3.4
 SOFT_TISSUE_HU = (-160.0, 240.0)  # width 400, level 40

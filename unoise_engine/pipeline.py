@@ -15,8 +15,8 @@ from unoise_engine.ct.find import find_cases
 from unoise_engine.ct.prepare import prepare
 from unoise_engine.ct.volume import AxialView, Volume
 from unoise_engine.errors import Usage
-from unoise_engine.explain import METHODS, choose
-from unoise_engine.explain.occlusion import Occlusion
+from unoise_engine.methods import METHODS, choose
+from unoise_engine.methods.occlusion import Occlusion
 from unoise_engine.progress import Progress, Quiet
 
 SLICES_A_STEP = 8

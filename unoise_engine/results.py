@@ -23,7 +23,7 @@ from unoise_engine.ct.find import Case, Reading
 from unoise_engine.ct.volume import AxialView, Volume
 from unoise_engine.ct.write import SUFFIXES, cannot_write, write_volume
 from unoise_engine.errors import Environment, MissingExtra, Usage
-from unoise_engine.explain import TITLES
+from unoise_engine.methods import TITLES
 from unoise_engine.overview import Overview
 from unoise_engine.pipeline import Settings, clock, explain_volume
 from unoise_engine.progress import Progress

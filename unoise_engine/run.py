@@ -41,8 +41,8 @@ def explain_all(request: Request, progress_mode: str) -> int:
     """
     from unoise_engine.bundle.session import DEFAULT_BUNDLE, load_bundle
     from unoise_engine.ct.find import find_cases
-    from unoise_engine.explain import METHODS
-    from unoise_engine.explain.occlusion import Occlusion
+    from unoise_engine.methods import METHODS
+    from unoise_engine.methods.occlusion import Occlusion
     from unoise_engine.pipeline import Settings
     from unoise_engine.progress import progress
     from unoise_engine.results import check_format, explain_case, prepare_output

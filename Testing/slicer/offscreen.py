@@ -7,6 +7,7 @@ one thing rebuilt here (CTK's light box is not in slicer-core).
 from __future__ import annotations
 
 import os
+import tempfile
 
 import numpy as np
 import slicer
@@ -38,6 +39,14 @@ class World:
         self.app.SetViewLogics(vtk.vtkCollection())
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)
         self._logics = []
+        self._cache = tempfile.TemporaryDirectory()  # loading a saved scene unpacks it there
+        remote, manager = slicer.vtkMRMLRemoteIOLogic(), slicer.vtkDataIOManagerLogic()
+        remote.SetMRMLScene(self.scene)
+        remote.GetCacheManager().SetRemoteCacheDirectory(self._cache.name)
+        manager.SetMRMLApplicationLogic(self.app)
+        manager.SetAndObserveDataIOManager(remote.GetDataIOManager())
+        remote.AddDataIOToScene()
+        self._logics += [remote, manager]
         for kind in (
             "vtkSlicerColorLogic",
             "vtkSlicerVolumesLogic",
@@ -46,8 +55,8 @@ class World:
             "vtkSlicerSubjectHierarchyModuleLogic",
         ):
             logic = getattr(slicer, kind)()
-            logic.SetMRMLScene(self.scene)
             logic.SetMRMLApplicationLogic(self.app)
+            logic.SetMRMLScene(self.scene)
             self._logics.append(logic)
         self.views: dict[str, View] = {}
 

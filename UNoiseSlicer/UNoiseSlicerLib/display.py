@@ -53,7 +53,7 @@ def show(scene: Any, ct: Any, method: str, look: Look) -> Any:
     shown = maps.get(method)
     for name, node in maps.items():
         dress(scene, node, name, look)
-        curtain(scene, ct, name, node, look.share)
+        curtain(scene, ct, name, node, look.share if node is shown or is_side_by_side(scene) else 100.0)
     outline(found.get("segmentation"), only=shown is not None)
     for composite in composites(scene, side_by_side=False):
         layers(composite, ct, shown, look)
@@ -88,21 +88,7 @@ def highest(node: Any) -> float:
 
 def colours(scene: Any, name: str) -> Any:
     """The colour table that all maps share, saved with the scene; rewritten when another colour map is chosen."""
-    table = next(
-        (
-            node
-            for k in range(scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode"))
-            if (node := scene.GetNthNodeByClass(k, "vtkMRMLColorTableNode")).GetAttribute(scenes.ROLE) == "colours"
-        ),
-        None,
-    )
-    if table is None:
-        table = slicer.vtkMRMLColorTableNode()
-        table.SetName("U-Noise importance")
-        table.SetAttribute(scenes.ROLE, "colours")
-        table.SetTypeToUser()
-        table.SetNumberOfColors(256)
-        table = scene.AddNode(table)
+    table = _table(scene, "colours", "U-Noise importance", 256)
     if table.GetAttribute("UNoise.Colours") != name:
         was = table.StartModify()
         for k, (red, green, blue, alpha) in enumerate(rgba(name)):
@@ -195,18 +181,22 @@ def _explained(scene: Any, ct: Any, shape: tuple[int, ...]) -> tuple[slice, ...]
 
 def _black(scene: Any) -> Any:
     """0 clear, 1 black."""
-    for k in range(scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")):
-        node = scene.GetNthNodeByClass(k, "vtkMRMLColorTableNode")
-        if node.GetAttribute(scenes.ROLE) == "black":
-            return node
-    table = slicer.vtkMRMLColorTableNode()
-    table.SetName("U-Noise hidden")
-    table.SetAttribute(scenes.ROLE, "black")
-    table.SetTypeToUser()
-    table.SetNumberOfColors(2)
+    table = _table(scene, "black", "U-Noise hidden", 2)
     table.SetColor(0, "visible", 0, 0, 0, 0)
     table.SetColor(1, "hidden", 0, 0, 0, 1)
     table.SetHideFromEditors(True)
+    return table
+
+
+def _table(scene: Any, role: str, name: str, colours: int) -> Any:
+    for node in scenes.nodes_of(scene, "vtkMRMLColorTableNode"):
+        if node.GetAttribute(scenes.ROLE) == role:
+            return node
+    table = slicer.vtkMRMLColorTableNode()
+    table.SetName(name)
+    table.SetAttribute(scenes.ROLE, role)
+    table.SetTypeToUser()
+    table.SetNumberOfColors(colours)
     return scene.AddNode(table)
 
 
@@ -215,10 +205,7 @@ def _black(scene: Any) -> Any:
 
 def composites(scene: Any, side_by_side: bool) -> list[Any]:
     """Which volumes each slice view shows: of the ordinary views, or of ours."""
-    nodes = [
-        scene.GetNthNodeByClass(k, "vtkMRMLSliceCompositeNode")
-        for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode"))
-    ]
+    nodes = scenes.nodes_of(scene, "vtkMRMLSliceCompositeNode")
     return [n for n in nodes if (n.GetLayoutName() or "").startswith(VIEWS) == side_by_side]
 
 
@@ -305,8 +292,8 @@ def jump(scene: Any, node: Any) -> bool:
     point = scenes.most_important_point(node)
     if point is None:
         return False
-    for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
-        scene.GetNthNodeByClass(k, "vtkMRMLSliceNode").JumpSliceByOffsetting(*point)
+    for view in scenes.nodes_of(scene, "vtkMRMLSliceNode"):
+        view.JumpSliceByOffsetting(*point)
     return True
 
 

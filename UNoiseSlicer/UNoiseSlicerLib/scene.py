@@ -98,15 +98,12 @@ def write_ct(node: Any, path: Path) -> None:
 
     NRRD, because a sheared matrix comes back from it exactly. Raises Refused if the file cannot be written.
     """
-    bare = slicer.vtkMRMLScalarVolumeNode()
-    bare.SetAndObserveImageData(node.GetImageData())
-    bare.SetIJKToRASMatrix(matrix_of(node))
     storage = slicer.vtkMRMLNRRDStorageNode()
     storage.SetFileName(str(path))
     storage.SetUseCompression(0)  # lives for seconds
     voxels = node.GetImageData().GetPointData().GetScalars()
     wanted = voxels.GetNumberOfTuples() * voxels.GetDataTypeSize()
-    if not storage.WriteData(bare) or not path.is_file() or path.stat().st_size < wanted:
+    if not storage.WriteData(_bare(node)) or not path.is_file() or path.stat().st_size < wanted:
         raise Refused(
             _("{name} cannot be written to {folder} - free some space there, or choose another temporary folder in "
               "Edit / Application Settings / General.")
@@ -165,13 +162,21 @@ def read_on_grid(path: Path, ct: Any) -> np.ndarray:
     storage.SetFileName(str(path))
     if not path.is_file() or not storage.ReadData(node):
         raise Refused(_("{file} cannot be read - see the log.").format(file=path.name))
-    reason = slicer.vtkSlicerVolumesLogic().CompareVolumeGeometry(ct, node)
+    reason = grid_difference(ct, node)
     if reason:
         raise Refused(
             _("{file} does not lie on the grid of {ct} ({reason}) - was the CT changed meanwhile? Explain it again.")
-            .format(file=path.name, ct=ct.GetName(), reason=" ".join(reason.split()))
+            .format(file=path.name, ct=ct.GetName(), reason=reason)
         )  # fmt: skip
     return np.array(slicer.util.arrayFromVolume(node))
+
+
+def grid_difference(one: Any, other: Any) -> str:
+    """Slicer's own reason why two volumes have different grids; empty if they have the same.
+
+    Without the transforms above them: Slicer calls two volumes under one transform mismatched (seen in 5.11 to 5.13).
+    """
+    return " ".join(slicer.vtkSlicerVolumesLogic().CompareVolumeGeometry(_bare(one), _bare(other)).split())
 
 
 def place(scene: Any, ct: Any, results: Results) -> dict[str, Any]:
@@ -203,8 +208,7 @@ def results_of(scene: Any, ct: Any) -> dict[str, Any]:
     """The nodes that earlier runs made for this CT, by role."""
     found: dict[str, Any] = {}
     for kind in ("vtkMRMLVolumeNode", "vtkMRMLSegmentationNode", "vtkMRMLTableNode"):
-        for k in range(scene.GetNumberOfNodesByClass(kind)):
-            node = scene.GetNthNodeByClass(k, kind)
+        for node in nodes_of(scene, kind):
             if node.GetAttribute(ROLE) and ct is not None and node.GetNodeReferenceID(CT) == ct.GetID():
                 found[node.GetAttribute(ROLE)] = node
     return found
@@ -232,6 +236,9 @@ def follow(ct: Any, nodes: dict[str, Any]) -> None:
 
 def remove(scene: Any, node: Any) -> None:
     """Removes a result with its display and storage nodes, which would else pile up in the saved scene."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    if hierarchy is not None and (item := hierarchy.GetItemByDataNode(node)) != hierarchy.GetInvalidItemID():
+        hierarchy.RemoveItem(item, False, False)
     extras = [node.GetNthDisplayNode(k) for k in range(node.GetNumberOfDisplayNodes())] if hasattr(
         node, "GetNthDisplayNode") else []  # fmt: skip
     extras += [node.GetStorageNode()] if hasattr(node, "GetStorageNode") else []
@@ -309,8 +316,8 @@ def slice_at(node: Any, world: tuple[float, float, float]) -> int | None:
 
 def slice_in_view(scene: Any, node: Any) -> int | None:
     """The axial slice in the middle of the axial view (Red unless it was turned)."""
-    views = [scene.GetNthNodeByClass(k, "vtkMRMLSliceNode") for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode"))]
-    views.sort(key=lambda view: (view.GetOrientation() != "Axial", not view.GetMappedInLayout(), view.GetLayoutName() != "Red"))
+    views = nodes_of(scene, "vtkMRMLSliceNode")
+    views.sort(key=lambda v: (v.GetOrientation() != "Axial", not v.IsMappedInLayout(), v.GetLayoutName() != "Red"))
     if not views:
         return None
     middle = views[0].GetSliceToRAS()
@@ -337,11 +344,23 @@ def most_important_point(node: Any) -> tuple[float, float, float] | None:
 # --- small things ---
 
 
+def nodes_of(scene: Any, kind: str) -> list[Any]:
+    return [scene.GetNthNodeByClass(k, kind) for k in range(scene.GetNumberOfNodesByClass(kind))]
+
+
 def matrix_of(node: Any) -> Any:
     """IJK to RAS, without the transform above the node."""
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return matrix
+
+
+def _bare(node: Any) -> Any:
+    """The voxels (shared) and the matrix of a volume, and nothing else."""
+    bare = slicer.vtkMRMLScalarVolumeNode()
+    bare.SetAndObserveImageData(node.GetImageData())
+    bare.SetIJKToRASMatrix(matrix_of(node))
+    return bare
 
 
 def voxel_type(array: np.ndarray) -> np.ndarray:
@@ -374,8 +393,7 @@ def _finite_range(node: Any) -> tuple[float, float] | tuple[None, None]:
 def _sequence_of(node: Any) -> str:
     """The name of the sequence browser that plays into this node, if any."""
     scene = node.GetScene()
-    for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode") if scene else 0):
-        browser = scene.GetNthNodeByClass(k, "vtkMRMLSequenceBrowserNode")
+    for browser in nodes_of(scene, "vtkMRMLSequenceBrowserNode") if scene else []:
         if browser.IsProxyNodeID(node.GetID()):
             return browser.GetName()
     return ""
@@ -453,7 +471,7 @@ def summary_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     took = {k: _("{seconds} s").format(seconds=f"{seconds[k]:.1f}") for k in seconds}
     rows = [(organ["name"], size, took.get("segmentation", ""))]
     rows += [(TITLES.get(m, m), "", took.get(m, "")) for m in report["settings"]["methods"]]
-    return [*rows, (_("reading, writing, all"), "", _("{seconds} s").format(seconds=f"{sum(seconds.values()):.1f}"))]
+    return [*rows, (_("All, with reading and writing"), "", _("{seconds} s").format(seconds=f"{sum(seconds.values()):.1f}"))]
 
 
 def _file_in_hierarchy(scene: Any, ct: Any, nodes: dict[str, Any]) -> None:

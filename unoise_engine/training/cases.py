@@ -76,11 +76,12 @@ def load_case(pair: Pair, recipe: Recipe, numbers: Sequence[int]) -> Case:
 
 
 def load_cases(
-    pairs: Sequence[Pair], recipe: Recipe, numbers: Sequence[int], tell: Callable[[str], None] = lambda line: None
+    pairs: Sequence[Pair], recipe: Recipe, numbers: Sequence[int], tell: Callable[[str, int, int], None]
 ) -> list[Case]:
+    """All of them in order; `tell` hears (case, how many are done, how many there are)."""
     cases = []
-    for k, pair in enumerate(pairs, 1):
-        tell(f"reading {k}/{len(pairs)} {pair.case}")
+    for k, pair in enumerate(pairs):
+        tell(pair.case, k, len(pairs))
         cases.append(load_case(pair, recipe, numbers))
     return cases
 

@@ -1,16 +1,17 @@
 """From two runs to a bundle: ONNX for explaining, safetensors for training on, and a check before anything is kept.
 
-export_bundle(Path("runs/utility"), Path("runs/unoise"), Path("Resources/Models/mine"), title="...", ...)
+export_bundle(Path("runs/utility"), Path("runs/unoise"), Path("models/mine"), card=Path("card.toml"))
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from torch.nn.functional import interpolate
 from unoise_engine import __version__
 from unoise_engine.bundle.manifest import Manifest, write_bundle
 from unoise_engine.bundle.session import Bundle, load_bundle
-from unoise_engine.errors import Environment, Integrity
+from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.training.card import Card, read_card
 from unoise_engine.training.checkpoints import METRICS
 from unoise_engine.training.fold import folded
 from unoise_engine.training.gradcam_graph import GradCAMGraph, gradcam_by_autograd
@@ -44,52 +46,46 @@ def export_bundle(
     unoise_run: Path,
     out: Path,
     *,
-    title: str,
-    training_data: str,
-    name: str | None = None,
-    synthetic: bool = False,
-    intended_use: str = "Research on explaining segmentation models. Not for clinical use.",
-    licence: str = "Apache-2.0",
-    metrics: dict[str, Any] | None = None,
-) -> Manifest:
-    """Writes the bundle `out` (its folder's name is the model's name unless `name` says otherwise).
+    card: Card | Path,
+    metrics: dict[str, Any] | Path | None = None,
+) -> Path:
+    """Writes the bundle `out` and returns it. `card` and `metrics` may be files, TOML and JSON.
 
-    Raises Environment if `out` exists or a run is unfinished; Integrity, leaving nothing behind, if the noise model
-    explains another utility or onnxruntime disagrees with torch.
+    Raises Usage for a card that is not one, Environment if `out` exists or a run is unfinished; Integrity, leaving
+    nothing behind, if the noise model explains another utility or onnxruntime disagrees with torch.
     """
     if out.exists():
         raise Environment(f"{out} - exists already - choose another name or remove it")
+    card = read_card(card) if isinstance(card, Path) else card
+    measured = read_metrics(metrics) if isinstance(metrics, Path) else metrics or {}
     utility, unoise = UtilityRun.open(utility_run), UNoiseRun.open(unoise_run)
     unoise.check_explains(utility)
-    channels = utility.recipe.ct.channels
-    nets = {"utility": utility.net(), "unoise": unoise.net(channels)}
+    nets = {"utility": utility.net(), "unoise": unoise.net(utility.recipe.ct.channels)}
+    noise = unoise.recipe.noise
+    constants = {"sigma_min": noise.sigma_min, "sigma_max": noise.sigma_max, "noise_reward": noise.noise_reward}
     manifest = Manifest(
-        name=name or out.name,
-        title=title,
-        synthetic=synthetic,
-        intended_use=intended_use,
-        licence=licence,
-        training_data=training_data,
+        name=card.name or out.name,
+        title=card.title,
+        synthetic=card.synthetic,
+        intended_use=card.intended_use,
+        licence=card.licence,
+        training_data=card.training_data,
         recipe=utility.recipe.ct,
         labels={utility.recipe.data.organ: 1},
-        metrics={
-            **best_values(utility_run, "val_dice", max),
-            **best_values(unoise_run, "val_loss", min),
-            **(metrics or {}),
-        },
-        architecture={key: describe(net) for key, net in nets.items()} | {"noise": noise_constants(unoise)},
+        metrics=best_value(utility_run, "val_dice", max) | best_value(unoise_run, "val_loss", min) | measured,
+        architecture={key: describe(net) for key, net in nets.items()} | {"noise": constants},
         engine_version=__version__,
     )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
             files = write_models(nets, Path(scratch))
-            complete = write_bundle(Path(scratch) / "bundle", manifest, files)
+            write_bundle(Path(scratch) / "bundle", manifest, files)
             check_agreement(load_bundle(Path(scratch) / "bundle", device="cpu"), nets["utility"], nets["unoise"])
             os.replace(Path(scratch) / "bundle", out)
     except OSError as e:
         raise Environment(f"{out} - cannot be written ({e.strerror}) - choose another place") from None
-    return complete
+    return out
 
 
 def write_models(nets: dict[str, UNet], folder: Path) -> dict[str, Path]:
@@ -185,18 +181,23 @@ def describe(net: UNet) -> dict[str, int]:
     return {"depth": net.depth, "first_channels": net.first_channels, "parameters": net.n_parameters}
 
 
-def noise_constants(run: UNoiseRun) -> dict[str, Any]:
-    noise = run.recipe.noise
-    return {"sigma_min": noise.sigma_min, "sigma_max": noise.sigma_max, "noise_reward": noise.noise_reward}
-
-
-def best_values(run: Path, column: str, choose: Any) -> dict[str, float]:
+def best_value(run: Path, column: str, choose: Callable[[Iterator[float]], float]) -> dict[str, float]:
     """The best value of a column of metrics.csv, or nothing where the table is missing."""
     try:
         with (run / METRICS).open(newline="", encoding="utf-8") as f:
             return {column: round(choose(float(row[column]) for row in csv.DictReader(f)), 4)}
     except (OSError, ValueError, KeyError):
         return {}
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    try:
+        measured = json.loads(path.read_text("utf-8"))
+        if not isinstance(measured, dict):
+            raise ValueError("not an object")
+        return measured
+    except (OSError, ValueError) as e:
+        raise Usage(f"{path} - cannot be read as metrics ({e}) - give a JSON object of names and figures") from None
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from unoise_engine.training.draw import Epoch, Stream
 from unoise_engine.training.fold import folded
 from unoise_engine.training.learners import Learner, NoiseLearner, Scans, UtilityLearner
 from unoise_engine.training.pairs import Pair, find_pairs, organ_numbers
-from unoise_engine.training.progress import Show, choose_progress, teller
+from unoise_engine.training.progress import Kind, Show, choose_progress, teller
 from unoise_engine.training.recipes import Draw, Fit, UNoiseRecipe, UtilityRecipe
 from unoise_engine.training.split import Split, split_cases
 from unoise_engine.training.unet import UNet
@@ -89,6 +89,9 @@ def train_unoise(
     `init` is a utility run with the noise model's own shape: the paper's "pretrained". Raises as `train_utility`.
     """
     utility = runs.UtilityRun.open(utility_run)
+    step = 2 ** (recipe.noise.net.depth - 1)
+    if utility.recipe.ct.multiple_of % step:
+        raise Usage(f"size {recipe.noise.size} - needs a utility whose [ct] multiple_of is a multiple of {step}")
     frozen = freeze(folded(utility.net()))  # the same function without batch norm, so a little faster
     seed_everything(recipe.fit.seed, verbose=False)
     fresh = runs.make_net(recipe.noise.net, utility.recipe.ct.channels)
@@ -111,7 +114,7 @@ def train_unoise(
     return out
 
 
-def load(pairs: Sequence[Pair], names: Sequence[str], recipe: UtilityRecipe, show: str) -> list[Case]:
+def load(pairs: Sequence[Pair], names: Sequence[str], recipe: UtilityRecipe, show: Kind) -> list[Case]:
     found = {pair.case: pair for pair in pairs}
     for name in names:
         if name not in found:
@@ -148,12 +151,12 @@ def run_loop(
     checkpoint: Path | None,
     device: str,
     devices: int,
-    show: str,
+    show: Kind,
 ) -> None:
     """Lightning's loop with our own words. A round is one of Lightning's epochs."""
     chosen, fit = choose_device(device), learner.fit_recipe
     callbacks = [
-        Show(show, rounds.steps, learner.watched, rounds.draw.batch * devices),
+        Show(show, out.name, rounds.steps, learner.watched, rounds.draw.batch * devices),
         Keep(out, learner.watched, learner.larger_is_better),
     ]
     if fit.patience:

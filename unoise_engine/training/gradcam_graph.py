@@ -68,7 +68,7 @@ def pull_back(layer: nn.Module, out: Tensor, grad: Tensor, wanted: int | None = 
     match layer:
         case nn.Conv2d():
             turned = layer.weight[:, :wanted].transpose(0, 1).flip(2, 3)  # faster than a transposed convolution
-            return conv2d(grad, turned, padding=layer.padding)  # type: ignore[arg-type]
+            return conv2d(grad, turned, padding=layer.padding)
         case nn.ReLU():
             return grad * (out > 0)
         case nn.Upsample():

@@ -1,11 +1,12 @@
-"""How a training shows where it is: a bar on a terminal, one line a round elsewhere, or nothing."""
+"""How a training shows where it is: a bar for people, lines for logs, JSON lines for programs, or nothing."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, cast
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
@@ -14,59 +15,86 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from unoise_engine.errors import Usage
 
-KINDS = ("auto", "bar", "lines", "none")
+Kind = Literal["bar", "lines", "json", "off"]
+KINDS = ("auto", "bar", "lines", "json", "off")
+EVERY_SECONDS = 0.5  # between two JSON lines
 
 
-def choose_progress(wanted: str) -> str:
-    """auto -> bar on a terminal, else lines. Raises `Usage` for an unknown kind."""
+def choose_progress(wanted: str) -> Kind:
+    """auto: a bar if a person watches, else a line a round. Raises `Usage` for an unknown kind."""
     if wanted not in KINDS:
         raise Usage(f"progress {wanted} - unknown - use one of {', '.join(KINDS)}")
-    return ("bar" if sys.stderr.isatty() else "lines") if wanted == "auto" else wanted
+    if wanted == "auto":
+        return "bar" if sys.stderr.isatty() else "lines"
+    return cast(Kind, wanted)
 
 
-def teller(kind: str) -> Callable[[str], None]:
-    """Prints the lines of the work before the first step."""
-    if kind == "none":
-        return lambda line: None
-    end = "\r\x1b[K" if kind == "bar" else "\n"
-    return lambda line: print(line, end=end, file=sys.stderr, flush=True)
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def event(kind: str, **facts: Any) -> None:
+    """One JSON object on standard output, in the engine's form."""
+    print(json.dumps({"event": kind, **facts}), flush=True)
+
+
+def teller(kind: Kind) -> Callable[[str, int, int], None]:
+    """Tells of the work before the first step: a case's name, how many are done, how many there are."""
+    if kind == "bar":
+        return lambda case, done, total: print(f"\r\x1b[Kreading {case} ({done}/{total})", end="", file=sys.stderr)
+    if kind == "json":
+        return lambda case, done, total: event("progress", case=case, stage="reading", done=done, total=total)
+    return lambda case, done, total: None
 
 
 class Show(Callback):
-    def __init__(self, kind: str, steps: int, watched: str, slices_a_step: int):
-        self.kind, self.steps, self.watched, self.slices = kind, steps, watched, slices_a_step
-        self.best = ""
+    """Steps, losses and speed of a training as it runs. Speed counts training alone, without validation."""
+
+    def __init__(self, kind: Kind, run: str, steps: int, watched: str, slices_a_step: int):
+        self.kind, self.run, self.steps, self.watched, self.slices = kind, run, steps, watched, slices_a_step
+        self.told = 0.0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not trainer.is_global_zero:
+            self.kind = "off"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.kind != "bar" or not trainer.is_global_zero:
-            return
-        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
-        self.bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
-        self.task = self.bar.add_task("", total=self.steps, completed=trainer.global_step, said="")
-        self.bar.start()
+        self.began, self.began_at = time.monotonic(), trainer.global_step
+        if self.kind == "bar":
+            sys.stderr.write("\r\x1b[K")
+            columns = (TextColumn(self.run), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+            self.bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+            self.task = self.bar.add_task("", total=self.steps, completed=trainer.global_step, said="")
+            self.bar.start()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started, self.from_step = time.monotonic(), trainer.global_step
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        if hasattr(self, "bar"):
+        if self.kind == "bar":
             self.bar.update(self.task, completed=trainer.global_step)
+        elif self.kind == "json" and time.monotonic() - self.told >= EVERY_SECONDS:
+            self.told = time.monotonic()
+            done = trainer.global_step
+            left = (self.told - self.began) / (done - self.began_at) * (self.steps - done)
+            facts = {"done": done, "total": self.steps, "seconds_left": round(left, 1)}
+            event("progress", case=self.run, stage="training", **facts)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         done = trainer.global_step - self.from_step
         self.speed = done * self.slices / max(time.monotonic() - self.started, 1e-9)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
         loss, value = (float(trainer.callback_metrics[name]) for name in ("train_loss", self.watched))
-        name = self.watched.replace("val_", "validation ")
-        said = f"loss {loss:.4f}, {name} {value:.4f}, {self.speed:.0f} slices/s"
-        if hasattr(self, "bar"):
-            self.bar.update(self.task, said=said)
+        words = f"loss {loss:.4f}, {self.watched.replace('val_', 'validation ')} {value:.4f}, {self.speed:.0f} slices/s"
+        if self.kind == "bar":
+            self.bar.update(self.task, said=words)
         elif self.kind == "lines":
-            print(f"step {trainer.global_step}/{self.steps}: {said}", file=sys.stderr, flush=True)
+            say(f"{self.run}: step {trainer.global_step}/{self.steps}, {words}")
+        elif self.kind == "json":
+            facts = {"step": trainer.global_step, "train_loss": loss, self.watched: value}
+            event("round", case=self.run, **facts, slices_per_second=round(self.speed, 1))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if hasattr(self, "bar"):
+        if self.kind == "bar" and hasattr(self, "bar"):
             self.bar.stop()

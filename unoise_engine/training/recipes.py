@@ -194,13 +194,16 @@ def fits(draw: Draw, net: Net) -> None:
 
 def read_recipe(path: Path, kind: type[T]) -> T:
     """A TOML file -> `UtilityRecipe` or `UNoiseRecipe`. Raises `Usage` with one sentence that names the key."""
+    return build(kind, read_toml(path), path.name)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except OSError as e:
-        raise Usage(f"{path} - the recipe cannot be read ({e.strerror}) - give a .toml file") from None
+        raise Usage(f"{path} - cannot be read ({e.strerror}) - give a .toml file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise Usage(f"{path} - not a TOML file ({e}) - correct it or start from one in Resources/Recipes") from None
-    return build(kind, table, path.name)
 
 
 def build(kind: type[T], table: dict[str, Any], where: str) -> T:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 
 import highdicom as hd
 import numpy as np
@@ -12,9 +13,14 @@ import SimpleITK as sitk
 from Testing.engine.conftest import REAL_CT, needs_real_ct
 from Testing.engine.dicomout.conftest import explained, needs_dciodvfy, needs_dcmqi, tool, verify
 from Testing.engine.dicomout.series import HEAD_FIRST, SAGITTAL, UPRIGHT, write_series
+from unoise_engine.ct.find import find_cases
 from unoise_engine.ct.objects.font import text_dots
+from unoise_engine.ct.objects.origin import Origin
 from unoise_engine.ct.objects.picture import INFERNO, OUTLINE, Style, draw
+from unoise_engine.ct.objects.result import DicomResult
 from unoise_engine.ct.objects.segmentation import organ_code
+from unoise_engine.ct.objects.slices import GridSlices
+from unoise_engine.ct.objects.source import read_source
 from unoise_engine.errors import CaseRefused, EngineError, MissingExtra, Usage
 from unoise_engine.run import Request, explain_all
 
@@ -248,6 +254,33 @@ def test_organ_codes():
     assert organ_code("bright").scheme_designator == "99UNOISE"
 
 
+SOURCES = {
+    "no slice thickness": {"SliceThickness": None},
+    "empty slice thickness": {"SliceThickness": ""},
+    "lossy": {
+        "LossyImageCompression": "01",
+        "LossyImageCompressionRatio": 12,
+        "LossyImageCompressionMethod": "ISO_10918_1",
+    },
+    "lossy, ratio unknown": {"LossyImageCompression": "01"},
+    "no patient at all": dict.fromkeys(["PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate"]),
+    "no study at all": dict.fromkeys(["StudyDate", "StudyTime", "StudyID", "AccessionNumber", "StudyInstanceUID"]),
+    "no frame of reference": {"FrameOfReferenceUID": None, "PositionReferenceIndicator": None},
+    "ends of names": {"PatientName": "Bono", "ReferringPhysicianName": "A^B^C^D^E"},
+}
+
+
+@needs_dciodvfy
+@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.filterwarnings("ignore")
+def test_poor_sources_give_valid_objects(name, pancreas_bundle, tmp_path):
+    ct = write_series(tmp_path / "ct", slices=3, **SOURCES[name])
+    folder = explained(ct, tmp_path / "out", pancreas_bundle, methods=("unoise",))
+    assert {p.name: e for p in folder.rglob("*.dcm") if (e := verify(p))} == {}
+    lossy = {pydicom.dcmread(p).LossyImageCompression for p in folder.rglob("*.dcm")}
+    assert lossy == {"01" if name.startswith("lossy") else "00"}
+
+
 @needs_real_ct
 def test_real_series_with_empty_uids(pancreas_bundle, tmp_path):
     """Its SOP, Study and Series UIDs are empty: mended, said so, and each object valid."""
@@ -289,19 +322,57 @@ def test_other_inputs_and_wrong_wishes_are_refused_before_work(
 
 
 def test_a_ct_that_left_its_slices_is_refused(series):
-    from dataclasses import replace
-
-    from unoise_engine.ct.find import find_cases
-    from unoise_engine.ct.objects.source import read_source
 
     reading = find_cases([series])[0].read()
-    read_source(reading.slice_files, reading.ct.grid, "ct")
+    read_source(reading.slice_files, GridSlices(reading.ct.grid), "ct")
     moved = replace(reading.ct.grid, origin_mm=(-59.0, -70.0, 10.0))
     for files, grid in ((reading.slice_files, moved), (reading.slice_files[::-1], reading.ct.grid)):
         with pytest.raises(CaseRefused, match="another grid"):
-            read_source(files, grid, "ct")
+            read_source(files, GridSlices(grid), "ct")
     with pytest.raises(CaseRefused, match="single-frame"):
-        read_source(reading.slice_files[:1] * 6, reading.ct.grid, "ct")
+        read_source(reading.slice_files[:1] * 6, GridSlices(reading.ct.grid), "ct")
+
+
+ORIGIN = Origin("pancreas", "tiny", "0" * 64, "0", "not for clinical use", (0, 6))
+
+
+class Tilted(GridSlices):
+    """Slices a tilted gantry took: each 1 mm further to the back than the one below. Results come from a known rule."""
+
+    def __init__(self, grid):
+        super().__init__(grid)
+        self.corners_mm = self.corners_mm + np.arange(len(self.corners_mm))[:, None] * [0, 1.0, 0]
+
+    def bring_back(self, result, labels=False):
+        back = np.roll(result.voxels, 3, axis=2)
+        return back if labels else back + np.float32(1)
+
+
+@needs_dciodvfy
+def test_results_of_a_resampled_ct_lie_on_the_slices_as_taken(tmp_path):
+    def tilt(ds):
+        x, y, z = ds.ImagePositionPatient
+        ds.ImagePositionPatient = [x, y + int(ds.InstanceNumber) - 1, z]
+
+    straight = find_cases([write_series(tmp_path / "straight")])[0].read()
+    taken = tuple(sorted(write_series(tmp_path / "tilted", edit=tilt).iterdir(), reverse=True))
+    slices = Tilted(straight.ct.grid)
+    with pytest.raises(CaseRefused, match="another grid"):
+        DicomResult(straight.ct, taken, ORIGIN, "ct")
+    writer = DicomResult(straight.ct, taken, ORIGIN, "ct", slices=slices)
+    mask = straight.ct.with_voxels((straight.ct.voxels > 100).astype(np.uint8))
+    importance = straight.ct.with_voxels(straight.ct.voxels.astype(np.float32))
+    files = writer.write("segmentation", mask, tmp_path) | writer.write("importance-unoise", importance, tmp_path)
+    assert {name: verify(tmp_path / path) for name, path in files.items()} == {name: [] for name in files}
+    for name, wanted in (
+        ("segmentation", slices.bring_back(mask, True)),
+        ("importance-unoise", slices.bring_back(importance)),
+    ):
+        ds = pydicom.dcmread(tmp_path / files[name])
+        frames = ds.PerFrameFunctionalGroupsSequence
+        corners = np.array([f.PlanePositionSequence[0].ImagePositionPatient for f in frames], float)
+        np.testing.assert_allclose(corners, slices.corners_mm, atol=1e-6)
+        np.testing.assert_array_equal(ds.pixel_array, wanted)
 
 
 def test_failure_leaves_earlier_results_and_nothing_half_written(series, pancreas_bundle, tmp_path, monkeypatch):

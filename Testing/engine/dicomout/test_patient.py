@@ -12,6 +12,7 @@ from pydicom.datadict import DicomDictionary
 from Testing.engine.dicomout.conftest import explained, needs_dciodvfy, verify
 from Testing.engine.dicomout.series import IDENTITY, ROOT, write_series
 from unoise_engine.ct.find import find_cases
+from unoise_engine.ct.objects.slices import GridSlices
 from unoise_engine.ct.objects.source import PATIENT_AND_STUDY, read_source
 from unoise_engine.ct.objects.uids import stable_uid
 
@@ -122,7 +123,7 @@ def test_de_identified_results_are_valid_and_consistent(series, result, pancreas
 
 def mended(folder):
     reading = find_cases([folder])[0].read()
-    return read_source(reading.slice_files, reading.ct.grid, "ct")
+    return read_source(reading.slice_files, GridSlices(reading.ct.grid), "ct")
 
 
 def series_named(folder, name, **changes):

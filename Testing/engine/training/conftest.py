@@ -1,65 +1,31 @@
-"""A small world: CTs with one bright ball (label 7) in a soft body, a few kilobytes each."""
-
-from __future__ import annotations
-
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import SimpleITK as sitk
 
-from unoise_engine.ct.prepare import Recipe
-from unoise_engine.training.recipes import Augment, Data, Draw, Fit, Net, Noise, UNoiseRecipe, UtilityRecipe
+pytest.importorskip("torch")
+pytest.importorskip("lightning")
 
-
-def save(voxels: np.ndarray, path: Path, spacing_mm=(2.0, 2.0, 5.0), origin_mm=(0.0, 0.0, 0.0)) -> None:
-    image = sitk.GetImageFromArray(voxels)
-    image.SetSpacing(spacing_mm)
-    image.SetOrigin(origin_mm)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(image, str(path))
-
-
-def ball(seed: int, size: int = 40, slices: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """HU int16 and labels uint8, (slices, size, size): 3 = the body, 7 = a ball at a place that depends on the seed."""
-    random = np.random.default_rng(seed)
-    z, y, x = np.mgrid[:slices, :size, :size]
-    cy, cx = random.uniform(0.4, 0.6, 2) * size
-    body = (y - size / 2) ** 2 + (x - size / 2) ** 2 < (0.45 * size) ** 2
-    organ = (y - cy) ** 2 + (x - cx) ** 2 + (3 * (z - slices / 2)) ** 2 < (0.2 * size) ** 2
-    hu = np.where(organ, 180, np.where(body, 0, -1000)) + random.normal(0, 10, body.shape)
-    return hu.astype(np.int16), np.where(organ, 7, np.where(body, 3, 0)).astype(np.uint8)
-
-
-def write_case(folder: Path, name: str, seed: int, **shape: int) -> None:
-    hu, labels = ball(seed, **shape)
-    save(hu, folder / f"{name}-ct.nii.gz")
-    save(labels, folder / f"{name}-labels.nii.gz")
+from Testing.engine.training.world import unoise_recipe, utility_recipe, write_world
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five patients, of two sizes."""
-    folder = tmp_path_factory.mktemp("world")
-    for k in range(5):
-        write_case(folder, f"case-{k:04d}", seed=k, size=40 + 8 * (k % 2))
-    (folder / "labels.json").write_text(json.dumps({"body": 3, "pancreas": 7}))
-    return folder
+    """A folder of five small patients with labels."""
+    return write_world(tmp_path_factory.mktemp("world"))
 
 
-def utility_recipe(**fit: object) -> UtilityRecipe:
-    settings = {"max_steps": 8, "round_steps": 4, **fit}
-    return UtilityRecipe(
-        fit=Fit(**settings),  # type: ignore[arg-type]
-        ct=Recipe(multiple_of=4),
-        net=Net(depth=3, first_channels=4),
-        data=Data(val_share=0.2, test_share=0.2),
-        draw=Draw(crop=32, batch=4),
-        augment=Augment(shift_px=2, elastic_px=0.5),
-    )
+@pytest.fixture(scope="session")
+def utility_run(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A utility that has learned the ball."""
+    from unoise_engine.training.fit import train_utility
+
+    out = tmp_path_factory.mktemp("runs") / "utility"
+    return train_utility(world, out, utility_recipe(max_steps=40, round_steps=20), device="cpu", progress="off")
 
 
-def unoise_recipe(**fit: object) -> UNoiseRecipe:
-    settings = {"max_steps": 8, "round_steps": 4, "weight_decay": 0.0, **fit}
-    return UNoiseRecipe(fit=Fit(**settings), noise=Noise(size="small"), draw=Draw(crop=32, batch=4))  # type: ignore[arg-type]
+@pytest.fixture(scope="session")
+def unoise_run(world: Path, utility_run: Path) -> Path:
+    from unoise_engine.training.fit import train_unoise
+
+    out = utility_run.parent / "unoise"
+    return train_unoise(world, utility_run, out, unoise_recipe(), device="cpu", progress="off")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ PIXELS = ("PixelData", "FloatPixelData")
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """highdicom and pydicom quote values, which may be a patient's, in their warnings."""
+    """highdicom and pydicom quote values, which may be a patient's, in their warnings and logs."""
+    logging.getLogger("highdicom").setLevel(logging.CRITICAL + 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

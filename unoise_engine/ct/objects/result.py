@@ -16,6 +16,7 @@ from unoise_engine.ct.objects.origin import Origin
 from unoise_engine.ct.objects.parametric_map import parametric_map
 from unoise_engine.ct.objects.picture import Style, draw
 from unoise_engine.ct.objects.segmentation import segmentation
+from unoise_engine.ct.objects.slices import GridSlices, Slices
 from unoise_engine.ct.objects.source import Source, read_source
 from unoise_engine.ct.volume import AxialView, Volume
 
@@ -30,24 +31,37 @@ class DicomResult:
     Holds a frame for each slice that was explained; slices outside `origin.slices` have none.
     """
 
-    def __init__(self, ct: Volume, files: tuple[Path, ...], origin: Origin, source: object, de_identify: bool = False):
-        """Raises CaseRefused (see read_source) before anything is computed."""
-        read = read_source(files, ct.grid, source)
+    def __init__(
+        self,
+        ct: Volume,
+        files: tuple[Path, ...],
+        origin: Origin,
+        source: object,
+        de_identify: bool = False,
+        slices: Slices | None = None,
+    ):
+        """`slices` says where the files' slices lie if that is not the CT's own grid (it was resampled).
+
+        Raises CaseRefused (see read_source) before anything is computed.
+        """
+        self.slices = slices or GridSlices(ct.grid)
+        read = read_source(files, self.slices, source)
         self.notes = read.notes
         self.settings: dict[str, Any] = {"format": "dicom", "de_identify": de_identify}
         self.origin = origin
         self.de_identify = de_identify
         whole = deidentified(read) if de_identify else read
-        self.explained = _explained(ct, origin.slices)
+        self.explained = _explained(ct, origin.slices) if slices is None else slice(0, len(files))
         self.source: Source = replace(whole, headers=whole.headers[self.explained])
-        self.ct = ct
+        self.view = AxialView.of(ct.grid)
+        self.hu = self.slices.bring_back(ct)[self.explained]
         self.total = len(files)
         self.organ = np.zeros((0, 0, 0), bool)
         self.maps = self.pictures = 0
 
     def write(self, name: str, volume: Volume, folder: Path) -> dict[str, str]:
         """Writes a result of `pipeline.explain_volume`; returns what was written, name -> path within `folder`."""
-        frames = volume.voxels[self.explained]
+        frames = self.slices.bring_back(volume, labels=name == "segmentation")[self.explained]
         if name == "segmentation":
             self.organ = frames > 0
             self._store(segmentation(frames, self.source, self.origin), folder / f"{name}.dcm")
@@ -72,13 +86,12 @@ class DicomResult:
             edges=(OPPOSITE[across], OPPOSITE[down]),
         )
         files = {}
-        hu = self.ct.voxels[self.explained]
         for k in range(first, last + 1):
             number = self._from_the_feet(self.explained.start + k)
             line = f"slice {number:>{len(str(self.total))}} of {self.total}"
             if not len(found):
                 line += f", no {self.origin.organ} found"
-            picture = draw(hu[k], self.organ[k], importance[k], style, line)
+            picture = draw(self.hu[k], self.organ[k], importance[k], style, line)
             self.pictures += 1
             name = f"overlay/{method}-{number:03d}.dcm"
             self._store(capture(picture, k, method, self.pictures, self.source, self.origin), folder / name)
@@ -87,8 +100,7 @@ class DicomResult:
 
     def _from_the_feet(self, k: int) -> int:
         """1 for the first slice; counted as everywhere else in the results where the series is axial."""
-        view = AxialView.of(self.ct.grid)
-        return self.total - k if view.axes[0] == 0 and view.flips[0] else k + 1
+        return self.total - k if self.view.axes[0] == 0 and self.view.flips[0] else k + 1
 
     def _store(self, dataset: pydicom.Dataset, path: Path) -> None:
         if self.de_identify:

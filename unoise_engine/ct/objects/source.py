@@ -23,8 +23,8 @@ from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage
 from pydicom.valuerep import validate_value
 
+from unoise_engine.ct.objects.slices import Slices
 from unoise_engine.ct.objects.uids import stable_uid
-from unoise_engine.ct.volume import Grid
 from unoise_engine.errors import CaseRefused
 
 PATIENT_AND_STUDY = (
@@ -65,11 +65,11 @@ class Source:
         return str(self.headers[0].StudyDate or NO_DATE), str(self.headers[0].StudyTime or NO_TIME)
 
 
-def read_source(files: Sequence[Path], grid: Grid, source: object) -> Source:
+def read_source(files: Sequence[Path], slices: Slices, source: object) -> Source:
     """The headers of a CT's slices, mended. `source` names the case in messages.
 
-    Raises CaseRefused: NOT_DICOM if the CT did not come as single-frame DICOM slices, NOT_ON_SLICES if its grid is not
-    the slices' own, UNREADABLE.
+    Raises CaseRefused: NOT_DICOM if the CT did not come as single-frame DICOM slices, NOT_ON_SLICES if results would
+    lie elsewhere than the files' own headers say, UNREADABLE.
     """
     cure = "use --format nifti or nrrd"
     if not files or len(set(files)) != len(files):
@@ -77,13 +77,14 @@ def read_source(files: Sequence[Path], grid: Grid, source: object) -> Source:
         raise CaseRefused("NOT_DICOM", source, what, cure)
     with silent_pydicom():
         read = [_read(path, source) for path in files]
-        if not _on_slices(read, grid):
+        if not _lie_there(read, slices):
             what = "was moved to another grid, so results do not lie on its slices"
             raise CaseRefused("NOT_ON_SLICES", source, what, cure)
         notes: list[str] = []
         for header, path in zip(read, files):
             _mend_uids(header, path, notes)
         _mend_series(read, files, notes)
+        _mend_thickness(read, slices, notes)
         _mend_text(read, notes)
         _mend_values(read, notes)
     for header in read:
@@ -119,20 +120,18 @@ def _read(path: Path, source: object) -> pydicom.Dataset:
     return header
 
 
-def _on_slices(headers: list[pydicom.Dataset], grid: Grid) -> bool:
-    if len(headers) != grid.size[2]:
+def _lie_there(headers: list[pydicom.Dataset], slices: Slices) -> bool:
+    if len(headers) != len(slices.corners_mm):
         return False
-    cosines = np.asarray(grid.direction).reshape(3, 3)
-    for k, h in enumerate(headers):
-        place = np.asarray(grid.origin_mm) + k * grid.spacing_mm[2] * cosines[:, 2]
-        across_down = np.array([float(v) for v in h.ImageOrientationPatient])
-        spacing = [float(v) for v in h.PixelSpacing]
+    spacing = np.linalg.norm(slices.down_mm), np.linalg.norm(slices.across_mm)  # between rows, then between columns
+    cosines = np.concatenate([slices.across_mm / spacing[1], slices.down_mm / spacing[0]])
+    for h, corner in zip(headers, slices.corners_mm):
         if (
-            (int(h.Columns), int(h.Rows)) != grid.size[:2]
+            (int(h.Columns), int(h.Rows)) != tuple(slices.size)
             or int(h.get("NumberOfFrames") or 1) != 1
-            or np.abs(place - [float(v) for v in h.ImagePositionPatient]).max() > PLACE_TOLERANCE_MM
-            or np.abs(across_down - np.concatenate([cosines[:, 0], cosines[:, 1]])).max() > 1e-3
-            or np.abs(np.subtract(spacing, grid.spacing_mm[1::-1])).max() > SPACING_TOLERANCE_MM
+            or np.abs(corner - [float(v) for v in h.ImagePositionPatient]).max() > PLACE_TOLERANCE_MM
+            or np.abs(cosines - [float(v) for v in h.ImageOrientationPatient]).max() > 1e-3
+            or np.abs(np.subtract(spacing, [float(v) for v in h.PixelSpacing])).max() > SPACING_TOLERANCE_MM
         ):
             return False
     return True
@@ -187,6 +186,15 @@ def _mend_series(headers: list[pydicom.Dataset], files: Sequence[Path], notes: l
             setattr(header, keyword, first if _is_uid(first) else new)
     for header in headers:
         header.Modality = "CT"
+
+
+def _mend_thickness(headers: list[pydicom.Dataset], slices: Slices, notes: list[str]) -> None:
+    if all(float(h.get("SliceThickness") or 0) > 0 for h in headers):
+        return
+    notes.append("Slice Thickness missing in the source: the distance between slices was taken")
+    gaps = np.linalg.norm(np.diff(slices.corners_mm, axis=0), axis=1)
+    for header in headers:
+        header.SliceThickness = round(float(np.median(gaps)), 3)
 
 
 def _mend_text(headers: list[pydicom.Dataset], notes: list[str]) -> None:

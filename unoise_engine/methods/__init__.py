@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from unoise_engine.errors import Usage
-from unoise_engine.explain.gradcam import gradcam
-from unoise_engine.explain.occlusion import Occlusion
-from unoise_engine.explain.protocol import Method
-from unoise_engine.explain.unoise import unoise
+from unoise_engine.methods.gradcam import gradcam
+from unoise_engine.methods.occlusion import Occlusion
+from unoise_engine.methods.protocol import Method
+from unoise_engine.methods.unoise import unoise
 
 METHODS: dict[str, Method] = {"unoise": unoise, "gradcam": gradcam, "occlusion": Occlusion()}
 TITLES = {"unoise": "U-Noise", "gradcam": "Grad-CAM", "occlusion": "Occlusion"}

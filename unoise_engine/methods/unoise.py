@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unoise_engine.explain.protocol import Advance, Model
+from unoise_engine.methods.protocol import Advance, Model
 
 
 def unoise(model: Model, slices: np.ndarray, logits: np.ndarray, advance: Advance) -> np.ndarray:

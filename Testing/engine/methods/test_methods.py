@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from unoise_engine.errors import Usage
-from unoise_engine.explain import METHODS, choose
-from unoise_engine.explain.occlusion import Occlusion
-from unoise_engine.explain.protocol import silent
+from unoise_engine.methods import METHODS, choose
+from unoise_engine.methods.occlusion import Occlusion
+from unoise_engine.methods.protocol import silent
 
 
 class Threshold:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unoise_engine.errors import Usage
-from unoise_engine.explain.protocol import Advance, Model
+from unoise_engine.methods.protocol import Advance, Model
 
 PATCHES_A_CALL = 8
 

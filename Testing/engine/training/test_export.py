@@ -1,0 +1,111 @@
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from unoise_engine.bundle.session import load_bundle
+from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.training import export
+from unoise_engine.training.card import Card
+from unoise_engine.training.export import export_bundle
+from unoise_engine.training.gradcam_graph import gradcam_by_autograd
+from unoise_engine.training.runs import UNoiseRun, UtilityRun
+
+CARD = Card(title="A ball", training_data="five balls", synthetic=True)
+
+
+@pytest.fixture(scope="module")
+def bundle_folder(utility_run, unoise_run):
+    return export_bundle(utility_run, unoise_run, utility_run.parent / "ball", card=CARD, metrics={"test_dice": 0.5})
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 16, 16), (2, 1, 40, 24), (5, 1, 24, 64)])
+def test_onnxruntime_agrees_with_torch_at_any_size(bundle_folder, utility_run, unoise_run, shape):
+    bundle, utility, noise = load_bundle(bundle_folder), UtilityRun.open(utility_run).net(), UNoiseRun.open(unoise_run)
+    x = np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
+    x[:, :, 4:12, 4:12] += 3  # a bright ball
+    with torch.no_grad():
+        logits, z = utility(torch.from_numpy(x)), noise.net(1)(torch.from_numpy(x))
+    np.testing.assert_allclose(bundle.predict(x), logits, rtol=1e-3, atol=1e-4 * np.abs(logits).max().item())
+    np.testing.assert_allclose(bundle.noise_logits(x), z, rtol=1e-3, atol=1e-4 * np.abs(z).max().item())
+    target = torch.ones_like(logits)
+    for sign in (1, -1):  # one of the two scores has a map
+        wanted = gradcam_by_autograd(utility, torch.from_numpy(x), sign * target)
+        got = bundle.gradcam(x, sign * target.numpy())
+        np.testing.assert_allclose(got, wanted, rtol=1e-2, atol=1e-3 * max(wanted.max().item(), 1e-6))
+        if wanted.max() > 0:
+            break
+    assert wanted.max() > 0
+
+
+def test_the_manifest_says_what_it_is(bundle_folder):
+    manifest = load_bundle(bundle_folder).manifest
+    assert (manifest.name, manifest.title, manifest.synthetic) == ("ball", "A ball", True)
+    assert manifest.labels == {"pancreas": 1}
+    assert manifest.architecture["unoise"] == {"depth": 2, "first_channels": 16, "parameters": 28_241}
+    assert manifest.architecture["noise"]["sigma_max"] == 5
+    assert manifest.metrics["test_dice"] == 0.5 and 0 < manifest.metrics["val_dice"] <= 1
+    assert {p.name for p in bundle_folder.iterdir()} == {*manifest.files, "bundle.json"}
+
+
+def test_the_files_are_plain(bundle_folder):
+    """Weights inside, free axes named, nothing about the machine that wrote them."""
+    for path in bundle_folder.glob("*.onnx"):
+        model = onnx.load(path, load_external_data=False)
+        onnx.checker.check_model(model)
+        assert not any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer)
+        for port in [*model.graph.input, *model.graph.output]:
+            dims = port.type.tensor_type.shape.dim
+            assert [dims[k].dim_param for k in (0, 2, 3)] == ["n", "h", "w"]
+        assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
+        assert b".py" not in path.read_bytes()
+        assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+
+
+def test_the_weights_load_again(bundle_folder, utility_run):
+    from safetensors.torch import load_file
+
+    net = UtilityRun.open(utility_run).net()
+    saved = load_file(bundle_folder / "utility.safetensors")
+    assert all(torch.equal(saved[k], v) for k, v in net.state_dict().items())
+
+
+@pytest.mark.parametrize("which", ["utility.onnx", "unoise.onnx", "gradcam.onnx"])
+def test_a_weight_that_differs_is_noticed(which, utility_run, unoise_run, tmp_path, monkeypatch):
+    plain = export.write_onnx
+
+    def tampering(model, path, inputs, output):
+        plain(model, path, inputs, output)
+        if path.name == which:
+            graph = onnx.load(path)
+            largest = max((t for t in graph.graph.initializer if t.data_type == 1), key=lambda t: len(t.raw_data))
+            values = onnx.numpy_helper.to_array(largest).copy()
+            values.flat[:] *= 1.1
+            largest.CopyFrom(onnx.numpy_helper.from_array(values, largest.name))
+            onnx.save(graph, path)
+
+    monkeypatch.setattr(export, "write_onnx", tampering)
+    with pytest.raises(Integrity, match=which):
+        export_bundle(utility_run, unoise_run, tmp_path / "bad", card=CARD)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_telling_input(utility_run, unoise_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "gradcam_by_autograd", lambda net, x, target: torch.zeros_like(target))
+    monkeypatch.setattr(export, "write_onnx", lambda model, path, inputs, output: path.write_bytes(b""))
+    monkeypatch.setattr(export, "load_bundle", lambda folder, device: None)
+    with pytest.raises(Integrity, match="zero on 20 inputs"):
+        export_bundle(utility_run, unoise_run, tmp_path / "bad", card=CARD)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_calls(utility_run, unoise_run, bundle_folder, tmp_path):
+    with pytest.raises(Environment, match="exists already"):
+        export_bundle(utility_run, unoise_run, bundle_folder, card=CARD)
+    with pytest.raises(Environment, match=r"recipe\.toml"):
+        export_bundle(tmp_path, unoise_run, tmp_path / "b", card=CARD)
+    (tmp_path / "m.json").write_text(json.dumps([1]))
+    with pytest.raises(Usage, match=r"m\.json"):
+        export_bundle(utility_run, unoise_run, tmp_path / "b", card=CARD, metrics=tmp_path / "m.json")

@@ -1,0 +1,213 @@
+"""The loop, end to end on tiny worlds."""
+
+import csv
+import json
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+from Testing.engine.training.world import unoise_recipe, utility_recipe
+from unoise_engine.errors import CaseRefused, EngineError, Environment, Integrity, Interrupted, Usage
+from unoise_engine.training import fit, learners
+from unoise_engine.training.fit import train_unoise, train_utility
+from unoise_engine.training.learners import network_weights, soft_dice_loss
+from unoise_engine.training.recipes import Data, Net, read_recipe
+from unoise_engine.training.runs import UNoiseRun, UtilityRun
+
+QUIET = {"device": "cpu", "progress": "off"}
+
+
+def rows(run):
+    with (run / "metrics.csv").open() as f:
+        return list(csv.DictReader(f))
+
+
+def same(a, b):
+    a, b = network_weights(a / "last.ckpt"), network_weights(b / "last.ckpt")
+    return all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_utility_learns_and_leaves_its_papers(utility_run, world):
+    run = UtilityRun.open(utility_run)
+    assert run.recipe.data.labels == (7,)  # looked up in labels.json and written down
+    assert [row["step"] for row in rows(utility_run)] == ["20", "40"]
+    assert max(float(row["val_dice"]) for row in rows(utility_run)) > 0.6
+    assert len(run.split.train) == 3 and len(run.split.val) == len(run.split.test) == 1
+    assert list((utility_run / "logs").glob("events*"))
+    assert not run.net().training
+    assert not [p for p in utility_run.iterdir() if p.name.startswith(".")]
+
+
+def test_validation_dice_is_the_mean_over_whole_cases(utility_run, world):
+    """The same figure along another path: the net on each whole validation volume."""
+    from unoise_engine.training.cases import load_case
+    from unoise_engine.training.pairs import find_pairs
+
+    run, dices = UtilityRun.open(utility_run), []
+    for pair in find_pairs(world):
+        if pair.case in run.split.val:
+            case = load_case(pair, run.recipe.ct, (7,))
+            with torch.no_grad():
+                x = torch.from_numpy(run.recipe.ct.normalise(case.image / 255))
+                found = run.net()(x)[:, 0].numpy() > 0
+            dices.append(2 * (found & case.organ).sum() / (found.sum() + case.organ.sum()))
+    best = max(float(row["val_dice"]) for row in rows(utility_run))
+    assert sum(dices) / len(dices) == pytest.approx(best, abs=0.01)
+
+
+def interrupt_at(monkeypatch, step):
+    """Ctrl-C while that step is computed."""
+    plain = learners.UtilityLearner.loss
+
+    def loss(self, x, y):
+        if self.training and self.global_step == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return plain(self, x, y)
+
+    monkeypatch.setattr(learners.UtilityLearner, "loss", loss)
+
+
+def test_ctrl_c_then_resume_equals_an_unbroken_run(world, tmp_path, monkeypatch):
+    whole = train_utility(world, tmp_path / "whole", utility_recipe(), **QUIET)
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 6)
+        with pytest.raises(Interrupted, match=r"step 6 of 8.*--resume"):
+            train_utility(world, tmp_path / "cut", utility_recipe(), **QUIET)
+    assert signal.getsignal(signal.SIGINT) is handler
+    cut = tmp_path / "cut"
+    assert torch.load(cut / "last.ckpt", weights_only=True)["global_step"] == 4
+    UtilityRun.open(cut).net()  # best.ckpt is usable
+    train_utility(world, cut, utility_recipe(), resume=True, **QUIET)
+    assert same(whole, cut)
+    assert read_recipe(cut / "recipe.toml", type(utility_recipe())) == UtilityRun.open(whole).recipe
+    assert [row["step"] for row in rows(cut)] == ["4", "8"]
+    assert [row["val_dice"] for row in rows(cut)] == [row["val_dice"] for row in rows(whole)]
+
+
+def test_ctrl_c_in_the_first_round(world, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 1)
+        with pytest.raises(Interrupted):
+            train_utility(world, tmp_path / "run", utility_recipe(), **QUIET)
+    with pytest.raises(Environment, match="no finished round"):
+        UtilityRun.open(tmp_path / "run").net()
+    train_utility(world, tmp_path / "run", utility_recipe(), resume=True, **QUIET)
+    assert [row["step"] for row in rows(tmp_path / "run")] == ["4", "8"]
+
+
+def test_a_loss_that_is_nan_names_the_batch_and_keeps_the_last_good_state(world, tmp_path, monkeypatch):
+    plain = learners.UtilityLearner.loss
+
+    def loss(self, x, y):
+        return plain(self, x, y) * (float("nan") if self.training and self.global_step == 5 else 1)
+
+    monkeypatch.setattr(learners.UtilityLearner, "loss", loss)
+    with pytest.raises(EngineError, match=r"step 5.*nan.*case-\d{4} slice \d") as stop:
+        train_utility(world, tmp_path / "run", utility_recipe(), **QUIET)
+    assert "\n" not in str(stop.value)
+    weights = network_weights(tmp_path / "run" / "last.ckpt")
+    assert all(w.isfinite().all() for w in weights.values())
+
+
+def test_early_stop(world, tmp_path):
+    recipe = utility_recipe(max_steps=40, round_steps=2, lr=1e-12, patience=2)
+    train_utility(world, tmp_path / "run", recipe, **QUIET)
+    assert len(rows(tmp_path / "run")) < 20
+
+
+def test_epochs_count_passes_over_the_slices(world, tmp_path):
+    run = train_utility(world, tmp_path / "run", utility_recipe(max_steps=0, epochs=2, round_steps=100), **QUIET)
+    slices = sum(int(row != 0) for row in [1] * 1)  # one round
+    assert len(rows(run)) == slices
+
+
+def test_a_folder_in_use_and_nothing_to_resume(utility_run, world, tmp_path):
+    with pytest.raises(Usage, match="--resume"):
+        train_utility(world, utility_run, utility_recipe(), **QUIET)
+    with pytest.raises(Usage, match="another recipe"):
+        train_utility(world, utility_run, utility_recipe(), resume=True, **QUIET)
+    with pytest.raises(Usage, match="without --resume"):
+        train_utility(world, tmp_path, utility_recipe(), resume=True, **QUIET)
+    wrong = replace(utility_recipe(), data=Data(labels=(99,)))
+    with pytest.raises(CaseRefused, match="not 99"):
+        train_utility(world, tmp_path / "never", wrong, **QUIET)
+    assert not (tmp_path / "never").exists()
+
+
+def test_unoise_learns_and_leaves_the_utility_alone(unoise_run, utility_run):
+    noise, utility = UNoiseRun.open(unoise_run), UtilityRun.open(utility_run)
+    assert noise.split == utility.split
+    noise.check_explains(utility)
+    fresh = network_weights(unoise_run / "last.ckpt")
+    assert not any(
+        key.startswith("frozen") for key in torch.load(unoise_run / "last.ckpt", weights_only=True)["state_dict"]
+    )
+    assert set(fresh) == set(noise.net(1).state_dict())
+    assert len(rows(unoise_run)) == 2
+
+
+def test_the_frozen_utility_is_bit_identical_after_training(world, utility_run, tmp_path, monkeypatch):
+    seen, plain = {}, fit.freeze
+
+    def freeze(net):
+        seen["net"] = plain(net)
+        seen["before"] = {k: v.clone() for k, v in net.state_dict().items()}
+        return net
+
+    monkeypatch.setattr(fit, "freeze", freeze)
+    train_unoise(world, utility_run, tmp_path / "run", unoise_recipe(), **QUIET)
+    assert all(torch.equal(v, seen["before"][k]) for k, v in seen["net"].state_dict().items())
+    assert not seen["net"].training
+
+
+def test_validation_noise_is_the_same_every_time(world, utility_run, tmp_path):
+    recipe = unoise_recipe(max_steps=4, round_steps=2, lr=1e-30, schedule="constant")
+    run = train_unoise(world, utility_run, tmp_path / "run", replace(recipe), **QUIET)
+    losses = [float(row["val_loss"]) for row in rows(run)]
+    # The weights stand still; only batch-norm statistics move between the two.
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_pretrained_starts_from_a_segmenter_of_its_own_shape(world, utility_run, tmp_path):
+    with pytest.raises(Usage, match="depth = 2, first_channels = 16"):
+        train_unoise(world, utility_run, tmp_path / "no", unoise_recipe(), init=utility_run, **QUIET)
+    small = replace(utility_recipe(), net=Net(depth=2, first_channels=16))
+    init = train_utility(world, tmp_path / "init", small, **QUIET)
+    recipe = unoise_recipe(max_steps=1, round_steps=1, lr=1e-30)
+    run = train_unoise(world, utility_run, tmp_path / "run", recipe, init=init, **QUIET)
+    started, ended = network_weights(init / "best.ckpt"), network_weights(run / "best.ckpt")
+    assert all(torch.equal(started[k], ended[k]) for k in started if k.endswith("weight"))
+    other = replace(small, data=replace(small.data, split_seed=5))
+    another = train_utility(world, tmp_path / "other", other, **QUIET)
+    with pytest.raises(Usage, match="another split"):
+        train_unoise(world, utility_run, tmp_path / "no", unoise_recipe(), init=another, **QUIET)
+
+
+def test_a_noise_model_of_another_utility(unoise_run, utility_run, world, tmp_path):
+    other = train_utility(world, tmp_path / "other", utility_recipe(), **QUIET)
+    with pytest.raises(Integrity, match="another utility"):
+        UNoiseRun.open(unoise_run).check_explains(UtilityRun.open(other))
+
+
+def test_json_lines(world, tmp_path, capsys):
+    train_utility(world, tmp_path / "run", utility_recipe(), device="cpu", progress="json")
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [e["step"] for e in events if e["event"] == "round"] == [4, 8]
+    assert any(e["event"] == "progress" and e["stage"] == "training" for e in events)
+
+
+def test_nothing_but_our_own_words(world, tmp_path, capfd):
+    train_utility(world, tmp_path / "run", utility_recipe(), device="cpu", progress="lines")
+    heard = capfd.readouterr()
+    assert heard.out == ""
+    assert [line.split(",")[0] for line in heard.err.splitlines()] == ["run: step 4/8", "run: step 8/8"]
+
+
+def test_soft_dice_by_hand():
+    logits = torch.tensor([0.0, 100.0]).reshape(2, 1, 1, 1)  # p = 1/2 and 1
+    y = torch.tensor([1.0, 1.0]).reshape(2, 1, 1, 1)
+    assert soft_dice_loss(logits, y).item() == pytest.approx(1 - (2 * 1.5 + 1) / (1.5 + 2 + 1))

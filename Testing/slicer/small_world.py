@@ -1,0 +1,100 @@
+"""A small CT and a small model with known answers: fast, real, and free of torch.
+
+The model calls "organ" what is near 100 HU after blurring; its noise logits are -1 there and +1 elsewhere, blurred.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+ORGAN_HU, BODY_HU, BONE_HU, AIR_HU = 100, 0, 700, -1000
+SHAPE = (12, 64, 80)  # k, j, i
+MATRIX = np.array([[-2.0, 0, 0, 80], [0, -2.0, 0, 60], [0, 0, 5.0, -30], [0, 0, 0, 1]])  # LPS-aligned, in RAS
+
+
+def organ(shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
+    """An ellipsoid off the centre, so that no flip maps it onto itself."""
+    k, j, i = np.indices(shape)
+    return ((k - 4) / 3.5) ** 2 + ((j - 26) / 9) ** 2 + ((i - 50) / 14) ** 2 < 1
+
+
+def ct(shape: tuple[int, int, int] = SHAPE, dtype: type = np.int16) -> np.ndarray:
+    _k, j, i = np.indices(shape)
+    hu = np.full(shape, AIR_HU, np.float32)
+    hu[((j - 32) / 28) ** 2 + ((i - 40) / 36) ** 2 < 1] = BODY_HU
+    hu[((j - 48) / 6) ** 2 + ((i - 40) / 6) ** 2 < 1] = BONE_HU
+    hu[organ(shape)] = ORGAN_HU
+    return hu.astype(dtype)
+
+
+def write_small_bundle(folder: Path, synthetic: bool = True) -> Path:
+    """A complete bundle, as the engine defines one. Needs the package onnx."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from unoise_engine.bundle.manifest import Manifest, write_bundle
+    from unoise_engine.ct.prepare import Recipe
+
+    recipe = Recipe(spacing_mm=2.0)
+    lo, hi = recipe.window_hu
+    bright = ((ORGAN_HU - lo) / (hi - lo) - recipe.mean[0]) / recipe.std[0]
+    constants = {
+        "blur3": np.full((1, 1, 3, 3), 1 / 9, np.float32),
+        "blur9": np.full((1, 1, 9, 9), 1 / 81, np.float32),
+        "bright": np.float32(bright),
+        "half": np.float32(0.6),
+        "zero": np.float32(0),
+        "two": np.float32(2),
+        "one": np.float32(1),
+    }
+    node = helper.make_node
+    logits = [
+        node("Conv", ["slices", "blur3"], ["smooth"], pads=[1, 1, 1, 1]),
+        node("Sub", ["smooth", "bright"], ["off"]),
+        node("Abs", ["off"], ["far"]),
+        node("Sub", ["half", "far"], ["logits"]),
+    ]
+    wide = [
+        node("Greater", ["logits", "zero"], ["yes"]),
+        node("Cast", ["yes"], ["mask"], to=TensorProto.FLOAT),
+        node("Conv", ["mask", "blur9"], ["near"], pads=[4, 4, 4, 4]),
+    ]
+    noise = [*logits, *wide, node("Mul", ["near", "two"], ["twice"]), node("Sub", ["one", "twice"], ["noise_logits"])]
+    grad = [
+        *logits,
+        *wide,
+        node("Mul", ["near", "target"], ["where"]),
+        node("Conv", ["where", "blur3"], ["importance"], pads=[1, 1, 1, 1]),
+    ]
+    sources = {}
+    plans = {"utility": (logits, "logits"), "unoise": (noise, "noise_logits"), "gradcam": (grad, "importance")}
+    for name, (nodes, output) in plans.items():
+        used = {i for n in nodes for i in n.input}
+        tensor = lambda n: helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 1, "h", "w"])  # noqa: E731
+        graph = helper.make_graph(
+            nodes,
+            name,
+            [tensor(i) for i in ("slices", "target") if i in used],
+            [tensor(output)],
+            [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items() if k in used],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.checker.check_model(model)
+        sources[f"{name}.onnx"] = folder.with_name(f"{folder.name}-{name}.onnx")
+        onnx.save(model, str(sources[f"{name}.onnx"]))
+    manifest = Manifest(
+        name=folder.name,
+        title="Small test model",
+        synthetic=synthetic,
+        intended_use="tests",
+        licence="Apache-2.0",
+        training_data="none",
+        recipe=recipe,
+        labels={"pancreas": 1},
+    )
+    write_bundle(folder, manifest, sources)
+    for source in sources.values():
+        source.unlink()
+    return folder

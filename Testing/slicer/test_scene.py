@@ -1,0 +1,35 @@
+"""The scene layer on real MRML (slicer-core). The tests themselves live in the module: Slicer runs them too."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("slicer.slicer_core", reason="slicer-core is not installed: make test-slicer runs this")
+
+from UNoiseSlicerLib import scene as scenes
+from UNoiseSlicerLib import scene_tests
+
+
+@pytest.mark.parametrize("name", scene_tests.ALL)
+def test_scene(name, world):
+    scene_tests.ALL[name](world.scene)
+
+
+@pytest.mark.parametrize("matrix", ["STRAIGHT", "OBLIQUE", "SHEARED", "TURNED"])
+def test_slices_are_counted_as_the_engine_counts(matrix, world):
+    """Along an independent path: the engine reads the file that the module writes."""
+    import numpy as np
+
+    from unoise_engine.ct.read import read_image
+    from unoise_engine.ct.volume import AxialView
+
+    flips = [np.diag([a, b, c, 1]) for a in (1, -1) for b in (1, -1) for c in (1, -1)]
+    for flip in flips:
+        with scene_tests.folder() as folder:
+            ct = scene_tests.add_ct(world.scene, getattr(scene_tests, matrix) @ flip)
+            scenes.write_ct(ct, folder / "ct.nrrd")
+            engine = read_image(folder / "ct.nrrd")
+            view = AxialView.of(engine.grid)
+            axis, backwards = scenes.axial_axis(scenes.matrix_of(ct))
+            assert (2 - view.axes[0], view.flips[0]) == (axis, backwards)
+            assert np.array_equal(engine.voxels, scenes.read_on_grid(folder / "ct.nrrd", ct))

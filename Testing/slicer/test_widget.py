@@ -1,0 +1,387 @@
+"""The panel: the module's own files and .ui, real MRML, a real engine process; PySide6 stands in for PythonQt and CTK."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer.slicer_core", reason="slicer-core is not installed: make test-slicer runs this")
+pytest.importorskip("PySide6.QtUiTools", reason="PySide6 is not installed: make test-slicer runs this")
+pytest.importorskip("onnx", reason="onnx, which builds the small model, is not installed")
+
+import slicer
+import slicer.util
+import small_world
+import stand_in
+
+ROOT = Path(__file__).resolve().parents[2]
+stand_in.install(ROOT / "UNoiseSlicer")
+
+import UNoiseSlicer as module
+from UNoiseSlicerLib import display, scene_tests
+from UNoiseSlicerLib import logic as logics
+from UNoiseSlicerLib import scene as scenes
+from UNoiseSlicerLib.parameters import Region
+
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory):
+    return small_world.write_small_bundle(tmp_path_factory.mktemp("models") / "small")
+
+
+class Panel:
+    """A user at the panel."""
+
+    def __init__(self, world, bundle, environment=None, main_window=True):
+        stand_in.start(world, main_window)
+        self.scene = world.scene
+        self.window = slicer.qMRMLWidget()
+        self.window.setLayout(stand_in.QtWidgets.QVBoxLayout())
+        self.widget = module.UNoiseSlicerWidget(self.window)
+        self.widget.setup()
+        self.widget.logic.python = sys.executable
+        self.widget.logic.environment = dict(os.environ) | (environment or {})
+        self.ui, self.parameters = self.widget.ui, self.widget._parameters
+        self.parameters.model = str(bundle)
+        self.widget.initializeParameterNode()
+        self.widths = []
+
+    def wait(self, until=None):
+        """The event loop, as the application would run it; notes how long it was blocked."""
+        end, last = time.monotonic() + PATIENCE_SECONDS, time.monotonic()
+        while self.widget.logic.run is not None and not (until and until()):
+            assert time.monotonic() < end, "the engine did not end"
+            slicer.app.processEvents()
+            time.sleep(0.005)
+            self.widths.append(time.monotonic() - last)
+            last = time.monotonic()
+        slicer.app.processEvents()
+
+    def message(self):
+        return self.ui.messageLabel.text
+
+    def grab(self, path, height=900):
+        self.window.resize(430, height)
+        self.window.show()
+        slicer.app.processEvents()
+        self.window.grab().save(str(path))
+
+
+@pytest.fixture
+def panel(world, bundle):
+    world.lay_out()
+    made = []
+
+    def make(**how):
+        made.append(Panel(world, bundle, **how))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.widget.cleanup()
+
+
+def add_ct(scene, name="CT", dtype=np.int16):
+    return scene_tests.add_volume(scene, small_world.ct(dtype=dtype), small_world.MATRIX, name)
+
+
+def ids(scene):
+    return {scene.GetNthNode(k).GetID() for k in range(scene.GetNumberOfNodes())}
+
+
+def gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+
+
+def test_explain_from_click_to_maps(panel, world, tmp_path):
+    p = panel()
+    assert not p.ui.explainButton.enabled and "Choose a CT" in p.ui.explainButton.toolTip
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    assert p.parameters.inputVolume is ct and p.ui.explainButton.enabled
+    p.ui.occlusionBox.setChecked(True)
+    assert p.parameters.occlusion and "at most" in p.ui.estimateLabel.text
+    p.ui.explainButton.click()
+    assert p.ui.explainButton.text == "Cancel" and not p.ui.inputsButton.enabled
+    stages = set()
+    p.wait(until=lambda: stages.add(p.ui.stageLabel.text.split(",")[0]))
+    assert p.message() == "" and p.ui.explainButton.text == "Explain"
+    assert {"Starting the engine", "Occlusion"} <= stages
+    maps = scenes.maps_of(p.scene, ct)
+    assert list(maps) == ["unoise", "gradcam", "occlusion"]
+    organ = small_world.organ()
+    for node in maps.values():
+        values = slicer.util.arrayFromVolume(node)
+        assert values.shape == organ.shape and values[organ].mean() > values[~organ].mean() + 0.1
+    assert [p.ui.methodBox.itemText(k) for k in range(4)] == ["U-Noise", "Grad-CAM", "Occlusion",
+                                                              "None (segmentation only)"]  # fmt: skip
+    assert p.ui.resultsButton.enabled and p.ui.summaryTable.rowCount == 5
+    assert p.ui.summaryTable.item(0, 0).text() == "pancreas" and "ml" in p.ui.summaryTable.item(0, 1).text()
+    assert "Time: write" in p.ui.logText.plainText
+    red = world.views["Red"].composite
+    assert red.GetForegroundVolumeID() == maps["unoise"].GetID()
+    p.ui.methodBox.setCurrentIndex(1)
+    assert red.GetForegroundVolumeID() == maps["gradcam"].GetID()
+    p.grab(tmp_path / "panel.png")
+    assert max(p.widths) < 1.0, "the window froze"
+
+
+def test_cancel_in_the_middle_leaves_no_trace(panel):
+    p = panel()
+    add_ct(p.scene)
+    p.widget.initializeParameterNode()
+    p.parameters.occlusion, p.parameters.patch, p.parameters.stride = True, 3, 1
+    before = ids(p.scene)
+    p.ui.explainButton.click()
+    run = p.widget.logic.run
+    p.wait(until=lambda: run.state.stage == "Occlusion")
+    assert not gone(run.pid) and run._folder.is_dir()
+    p.ui.explainButton.click()
+    assert gone(run.pid) and not run._folder.exists()
+    assert ids(p.scene) == before
+    assert p.ui.explainButton.text == "Explain" and p.ui.explainButton.enabled and "Cancelled" in p.message()
+
+
+def test_closing_the_scene_cancels(panel):
+    p = panel()
+    add_ct(p.scene)
+    p.widget.initializeParameterNode()
+    p.parameters.occlusion, p.parameters.stride = True, 1
+    p.ui.explainButton.click()
+    run = p.widget.logic.run
+    p.wait(until=lambda: run.state.stage != "")
+    p.scene.Clear(0)
+    assert gone(run.pid) and p.widget.logic.run is None and not p.ui.explainButton.enabled
+
+
+def sabotaged(tmp_path, code):
+    """A package called onnxruntime, before the real one, that does this when the engine imports it."""
+    (tmp_path / "onnxruntime.py").write_text(code)
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise ModuleNotFoundError(\"No module named 'onnxruntime'\")", ["onnxruntime", ".whl", "pip_install"]),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", ["memory ran out", "fewer slices"]),
+        ("import os; os.abort()", ["code -6"]),
+        ("import sys, os; print('{garbage', flush=True); print('what a day', file=sys.stderr); os._exit(7)",
+         ["code 7", "see the log"]),
+        ("import os; print('all is well', flush=True); os._exit(0)", ["no readable report"]),
+        ("raise MemoryError", ["out of memory"]),
+    ],
+)  # fmt: skip
+def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
+    p = panel(environment=sabotaged(tmp_path, code))
+    add_ct(p.scene)
+    p.widget.initializeParameterNode()
+    before = ids(p.scene)
+    p.ui.explainButton.click()
+    p.wait()
+    assert all(word in p.message() for word in words), p.message()
+    assert "\n" not in p.message() and "Traceback" not in p.message()
+    assert ids(p.scene) == before and p.ui.explainButton.enabled and p.widget.logic.run is None
+
+
+def test_a_bundle_that_was_altered_is_refused_by_its_hash(panel, bundle, tmp_path):
+    import shutil
+
+    copy = tmp_path / "altered"
+    shutil.copytree(bundle, copy)
+    with (copy / "unoise.onnx").open("r+b") as f:
+        f.seek(40)
+        f.write(b"?")
+    p = panel()
+    add_ct(p.scene)
+    p.parameters.model = str(copy)
+    p.widget.initializeParameterNode()
+    before = ids(p.scene)
+    p.ui.explainButton.click()
+    p.wait()
+    assert "unoise.onnx" in p.message() and "altered" in p.message() and "get the bundle again" in p.message()
+    assert ids(p.scene) == before
+
+
+def test_bad_input_is_told_in_the_panel(panel, monkeypatch):
+    p = panel()
+    p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
+    empty = p.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
+    p.ui.inputSelector.setCurrentNode(empty)
+    p.ui.explainButton.click()
+    assert "empty holds no image data" in p.message() and p.widget.logic.run is None
+    flat = scene_tests.add_volume(p.scene, small_world.ct() * 0, small_world.MATRIX, "flat")
+    p.ui.inputSelector.setCurrentNode(flat)
+    p.ui.explainButton.click()
+    assert "flat has the value 0 everywhere" in p.message()
+    p.ui.inputSelector.setCurrentNode(p.scene.GetFirstNodeByName("CT"))
+    p.parameters.region, p.parameters.firstSlice, p.parameters.lastSlice = Region.RANGE, 9, 3
+    p.ui.explainButton.click()
+    assert "Slices 9 to 3" in p.message()
+    p.parameters.region = Region.WHOLE
+    p.parameters.model = "/nowhere"
+    p.ui.explainButton.click()
+    assert "/nowhere is no model" in p.message()
+
+
+def test_an_mr_needs_a_yes(panel, bundle, monkeypatch):
+    p = panel()
+    mr = scene_tests.add_volume(p.scene, small_world.ct() + 1000, small_world.MATRIX, "MR")
+    p.ui.inputSelector.setCurrentNode(mr)
+    asked = []
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text, *_a, **_k: asked.append(text), raising=False)
+    p.ui.explainButton.click()
+    assert "MR has values from 0 to 1700" in asked[0] and p.widget.logic.run is None
+
+
+def test_no_room_in_the_temporary_folder(panel, monkeypatch):
+    import collections
+    import shutil
+
+    p = panel()
+    p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
+    full = collections.namedtuple("usage", "total used free")(1, 1, 4096)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: full)
+    p.ui.explainButton.click()
+    assert "0 MB free" in p.message() and "Application Settings" in p.message() and p.widget.logic.run is None
+
+
+def test_a_range_and_the_slice_in_view(panel, world):
+    p = panel()
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.parameters.region, p.parameters.firstSlice, p.parameters.lastSlice = Region.RANGE, 4, 6
+    p.ui.explainButton.click()
+    p.wait()
+    values = slicer.util.arrayFromVolume(scenes.maps_of(p.scene, ct)["unoise"])
+    assert values[3:6].any(axis=(1, 2)).all() and not values[:3].any() and not values[6:].any()
+    red = world.views["Red"].node
+    ras = small_world.MATRIX @ (0, 0, 4, 1)
+    red.JumpSliceByOffsetting(*ras[:3])
+    p.parameters.region = Region.VIEW
+    p.ui.explainButton.click()
+    p.wait()
+    values = slicer.util.arrayFromVolume(scenes.maps_of(p.scene, ct)["unoise"])
+    assert np.flatnonzero(values.any(axis=(1, 2))).tolist() == [4]
+
+
+def test_a_ct_without_the_organ_says_so(panel, monkeypatch):
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda *_a, **_k: True)
+    p = panel()
+    hu = np.where(small_world.organ(), small_world.BODY_HU, small_world.ct())
+    hu[hu == small_world.BONE_HU] = small_world.BODY_HU
+    hu[0, 0, 0] = 50
+    p.ui.inputSelector.setCurrentNode(scene_tests.add_volume(p.scene, hu - 600, small_world.MATRIX, "thin air"))
+    p.ui.explainButton.click()
+    p.wait()
+    assert "no pancreas" in p.message() or "found no" in p.message()
+    assert p.ui.summaryTable.item(0, 1).text() == "not found"
+
+
+def test_the_sliders_are_live_and_the_views_linked(panel, world):
+    p = panel()
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.ui.explainButton.click()
+    p.wait()
+    node, red = scenes.maps_of(p.scene, ct)["unoise"], world.views["Red"].composite
+    p.ui.opacitySlider.value = 33
+    assert np.isclose(red.GetForegroundOpacity(), 0.33)
+    p.ui.thresholdSlider.value = 50
+    assert np.isclose(node.GetDisplayNode().GetLowerThreshold(), display.highest(node) / 2)
+    p.ui.shareSlider.value = 20
+    hidden = p.scene.GetNodeByID(red.GetLabelVolumeID())
+    assert abs((slicer.util.arrayFromVolume(hidden) == 0).mean() - 0.2) < 0.1
+    p.ui.shareSlider.value = 100
+    assert red.GetLabelVolumeID() is None
+    p.ui.sideButton.click()
+    assert display.is_side_by_side(p.scene)
+    ours = display.composites(p.scene, side_by_side=True)
+    assert [c.GetForegroundVolumeID() for c in ours] == [None, *(n.GetID() for n in scenes.maps_of(p.scene, ct).values())]
+    assert all(c.GetLinkedControl() and c.GetHotLinkedControl() for c in ours)
+    p.ui.sideButton.click()
+    assert not display.is_side_by_side(p.scene)
+
+
+def test_a_saved_scene_brings_the_panel_back(panel, tmp_path):
+    p = panel()
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.ui.gradcamBox.setChecked(False)
+    p.ui.explainButton.click()
+    p.wait()
+    p.ui.shareSlider.value, p.parameters.stride = 30, 5
+    assert p.scene.WriteToMRB(str(tmp_path / "s.mrb"))
+    p.scene.Clear(0)
+    assert p.widget._parameters.inputVolume is None and not p.ui.resultsButton.enabled
+    assert p.scene.ReadFromMRB(str(tmp_path / "s.mrb"))
+    slicer.app.processEvents()
+    again = p.widget._parameters
+    assert again.inputVolume.GetName() == "CT" and again.stride == 5 and again.share == 30 and not again.gradcam
+    assert p.ui.shareSlider.value == 30 and p.ui.resultsButton.enabled
+    assert list(scenes.maps_of(p.scene, again.inputVolume)) == ["unoise"]
+
+
+def test_export_from_the_panel(panel, tmp_path, monkeypatch):
+    p = panel()
+    p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
+    p.ui.explainButton.click()
+    p.wait()
+    monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(tmp_path))
+    p.ui.exportButton.click()
+    assert (tmp_path / "CT U-Noise" / "importance-unoise.nrrd").is_file() and "Exported" in p.message()
+
+
+def test_without_a_main_window(panel):
+    p = panel(main_window=False)
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.ui.explainButton.click()
+    p.wait()
+    assert p.message() == "" and scenes.maps_of(p.scene, ct)
+    p.ui.pictureButton.click()
+    assert "main window" in p.message()
+
+
+def test_results_that_are_deleted_by_hand_leave_the_panel(panel):
+    p = panel()
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.ui.explainButton.click()
+    p.wait()
+    for node in list(scenes.results_of(p.scene, ct).values()):
+        p.scene.RemoveNode(node)
+    assert not p.ui.resultsButton.enabled and p.ui.methodBox.count == 0
+
+
+def test_the_logic_works_without_a_panel(world, bundle):
+    stand_in.start(world, main_window=False)
+    logic = logics.UNoiseSlicerLogic(sys.executable)
+    ct = add_ct(world.scene, dtype=np.float32)
+    run = logic.explain(ct, logics.Choices(str(bundle), ("gradcam",)))
+    with pytest.raises(scenes.Refused, match="under way"):
+        logic.explain(ct, logics.Choices(str(bundle), ("gradcam",)))
+    while not run.step():
+        time.sleep(0.02)
+    assert set(run.seconds) == {"write", "start", "compute", "load"} and set(run.results) >= {"importance-gradcam"}
+    assert logic.run is None and not run._folder.exists()
+
+
+@pytest.mark.skipif(not stand_in.SLICER_SOURCE, reason="SLICER_SOURCE is not set: the wrapper here is a stand-in")
+def test_the_wrapper_is_slicers_own():
+    import slicer.parameterNodeWrapper
+
+    assert stand_in.SLICER_SOURCE in slicer.parameterNodeWrapper.__file__
+
+

@@ -1,0 +1,63 @@
+"""U-Noise for CT: which parts of a CT cannot bear noise before the segmentation of the pancreas fails?"""
+
+from __future__ import annotations
+
+import os
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+from UNoiseSlicerLib.logic import UNoiseSlicerLogic  # noqa: F401  Slicer looks for it here
+from UNoiseSlicerLib.widget import UNoiseSlicerWidget  # noqa: F401
+
+HERE = os.path.dirname(__file__)
+SAMPLE = os.path.join(HERE, "Resources", "SampleData", "synthetic-abdomen.nrrd")
+
+
+class UNoiseSlicer(ScriptedLoadableModule):
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("U-Noise")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = []
+        parent.contributors = ["U-Noise for CT contributors"]
+        parent.helpText = _(
+            "Shows what a model looks at when it segments the pancreas in a CT: load a CT, click Explain, see why. "
+            "For research only, not for clinical use."
+        )
+        parent.acknowledgementText = _(
+            "After T. Koker, F. Mireshghallah, T. Titcombe and G. Kaissis, U-Noise: Learnable Noise Masks for "
+            "Interpretable Image Segmentation, ISBI 2021, arXiv 2101.05791."
+        )
+        slicer.app.connect("startupCompleted()", register_sample_data)
+
+
+def register_sample_data() -> None:
+    """The synthetic CT that is installed with the extension: nothing is downloaded."""
+    import SampleData
+
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="U-Noise",
+        sampleName="UNoiseSyntheticAbdomen",
+        uris="file://" + SAMPLE,
+        fileNames=os.path.basename(SAMPLE),
+        nodeNames="Synthetic abdomen",
+        thumbnailFileName=os.path.join(HERE, "Resources", "Icons", "UNoiseSlicer.png"),
+        customDownloader=lambda source: [slicer.util.loadVolume(SAMPLE, {"name": "Synthetic abdomen"})],
+    )
+
+
+class UNoiseSlicerTest(ScriptedLoadableModuleTest):
+    """The scene tests, inside Slicer."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        from UNoiseSlicerLib import scene_tests
+
+        for name, test in scene_tests.ALL.items():
+            self.setUp()
+            self.delayDisplay(name)
+            test(slicer.mrmlScene)

@@ -1,0 +1,524 @@
+"""Tests of the scene layer with answers known by hand. Run inside Slicer (UNoiseSlicerTest) and under slicer-core.
+
+Each test takes an empty scene. Plain asserts, so that nothing must be installed in Slicer.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+import slicer.util
+import vtk
+
+from UNoiseSlicerLib import display
+from UNoiseSlicerLib import scene as scenes
+
+SHAPE = (10, 20, 30)  # k, j, i
+STRAIGHT = np.array([[-0.8, 0, 0, 100], [0, -0.7, 0, 120], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
+C, S = np.cos(0.4), np.sin(0.4)
+OBLIQUE = np.array([[1, 0, 0, 5], [0, C, -S, -7], [0, S, C, 11], [0, 0, 0, 1.0]]) @ np.diag([-0.8, -0.7, 2.5, 1])
+SHEARED = np.array([[-0.8, 0.1, 0.05, 100], [0.05, -0.7, 0.2, 120], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
+TURNED = np.array([[0, 0, 3.0, 1], [0.5, 0, 0, 2], [0, -0.6, 0, 3], [0, 0, 0, 1.0]])  # k right, i anterior, j down
+WARNING = "Demonstration model trained on synthetic CT. Not for clinical use."
+
+
+def box() -> np.ndarray:
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[3:6, 5:9, 10:20] = 1
+    return mask
+
+
+def heat() -> np.ndarray:
+    """Negative outside, highest (4) in one voxel of slice k = 4."""
+    values = np.full(SHAPE, -1, np.float32)
+    values[3:6, 5:9, 10:20] = 2
+    values[4, 7, 12] = 4
+    return values
+
+
+def add_ct(scene: Any, matrix: np.ndarray = STRAIGHT, dtype: Any = np.int16, name: str = "CT") -> Any:
+    hu = np.full(SHAPE, -1000, dtype)
+    hu[:, 4:16, 6:24] = 40
+    hu[box() > 0] = 100
+    return add_volume(scene, hu, matrix, name)
+
+
+def add_volume(
+    scene: Any, array: np.ndarray, matrix: np.ndarray, name: str, kind: str = "vtkMRMLScalarVolumeNode"
+) -> Any:
+    node = scene.AddNewNodeByClass(kind, name)
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    node.SetAndObserveImageData(scenes.image_of(array))
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def report(methods: tuple[str, ...] = ("unoise", "gradcam"), slices: tuple[int, int] = (0, SHAPE[0])) -> dict[str, Any]:
+    return {
+        "report_version": 1,
+        "warning": WARNING,
+        "notes": ["Größe: 1;2 <\"3\"> & so on\nnext line"],
+        "organ": {"name": "pancreas", "found": True, "volume_ml": 0.168},
+        "seconds": {"segmentation": 1.0, **dict.fromkeys(methods, 0.5)},
+        "settings": {"methods": list(methods), "axial_slices": list(slices)},
+        "files": {"segmentation": "segmentation.nrrd", **{f"importance-{m}": f"importance-{m}.nrrd" for m in methods}},
+    }
+
+
+def results(methods: tuple[str, ...] = ("unoise", "gradcam"), slices: tuple[int, int] = (0, SHAPE[0])) -> Any:
+    return scenes.Results(report(methods, slices), box(), {m: heat() for m in methods})
+
+
+@contextmanager
+def refused(*words: str) -> Iterator[None]:
+    try:
+        yield
+    except scenes.Refused as error:
+        text = str(error)
+        assert all(word in text for word in words), text
+        assert "\n" not in text and " - " in text, f"not one sentence with a cure: {text}"
+    else:
+        raise AssertionError(f"was not refused: {words}")
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="unoise-test-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def write_run(path: Path, ct: Any, changed: dict[str, Any] | None = None, maps: np.ndarray | None = None) -> None:
+    """What the engine would leave for this CT."""
+    facts = report() | (changed or {})
+    (path / "report.json").write_text(json.dumps(facts), encoding="utf-8")
+    for name, file in facts["files"].items():
+        node = slicer.vtkMRMLScalarVolumeNode()
+        node.SetAndObserveImageData(
+            scenes.image_of(box() if name == "segmentation" else heat() if maps is None else maps)
+        )
+        node.SetIJKToRASMatrix(scenes.matrix_of(ct))
+        storage = slicer.vtkMRMLNRRDStorageNode()
+        storage.SetFileName(str(path / file))
+        assert storage.WriteData(node)
+
+
+def segment_on(ct: Any, segmentation: Any) -> np.ndarray:
+    """The segment's voxels on the CT's grid, through Slicer's own export."""
+    label = ct.GetScene().AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+    label.SetAndObserveTransformNodeID(ct.GetTransformNodeID())
+    export = slicer.vtkSlicerSegmentationsModuleLogic.ExportVisibleSegmentsToLabelmapNode
+    assert export(segmentation, label, ct)
+    array = np.array(slicer.util.arrayFromVolume(label))
+    ct.GetScene().RemoveNode(label)
+    return array
+
+
+def translation(scene: Any, x: float) -> Any:
+    matrix = np.eye(4)
+    matrix[0, 3] = x
+    node = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "move")
+    node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    return node
+
+
+def count(scene: Any) -> int:
+    return scene.GetNumberOfNodes()
+
+
+# --- geometry ---
+
+
+def test_results_lie_exactly_on_the_ct(scene: Any) -> None:
+    for matrix in (STRAIGHT, OBLIQUE, SHEARED, TURNED):
+        ct = add_ct(scene, matrix)
+        nodes = scenes.place(scene, ct, results())
+        assert scenes.grid_difference(ct, nodes["importance-unoise"]) == ""
+        assert np.array_equal(slicer.util.arrayFromVolume(nodes["importance-unoise"]), heat())
+        assert np.array_equal(segment_on(ct, nodes["segmentation"]), box())
+
+
+def test_results_follow_the_transform_of_the_ct(scene: Any) -> None:
+    ct = add_ct(scene)
+    ct.SetAndObserveTransformNodeID(translation(scene, 16).GetID())
+    nodes = scenes.place(scene, ct, results())
+    assert segment_on(ct, nodes["segmentation"]).sum() == box().sum() == 120
+    bounds, of_map = [0.0] * 6, [0.0] * 6
+    ct.GetRASBounds(bounds)
+    nodes["importance-unoise"].GetRASBounds(of_map)
+    assert bounds == of_map
+    ct.SetAndObserveTransformNodeID(None)
+    display.show(scene, ct, "unoise", display.Look(share=50))
+    for node in scenes.results_of(scene, ct).values():
+        assert not hasattr(node, "GetTransformNodeID") or node.GetTransformNodeID() is None, node.GetName()
+
+
+def test_ct_and_maps_survive_the_files(scene: Any) -> None:
+    """NRRD keeps a sheared matrix exactly; NIfTI would not."""
+    for matrix in (STRAIGHT, OBLIQUE, SHEARED, TURNED):
+        for dtype in (np.int16, np.float32, np.float64, np.uint16, np.int32):
+            ct = add_ct(scene, matrix, np.int16)
+            hu = slicer.util.arrayFromVolume(ct).astype(dtype) if dtype != np.uint16 else box().astype(dtype)
+            ct.SetAndObserveImageData(scenes.image_of(hu))
+            with folder() as path:
+                scenes.write_ct(ct, path / "ct.nrrd")
+                assert np.array_equal(scenes.read_on_grid(path / "ct.nrrd", ct), hu)
+
+
+def test_a_map_on_another_grid_is_refused_with_slicers_reason(scene: Any) -> None:
+    ct, other = add_ct(scene), add_ct(scene, OBLIQUE)
+    with folder() as path:
+        write_run(path, other)
+        before = count(scene)
+        with refused("IJKToRAS mismatch", "CT"):
+            scenes.read_results(path, ct)
+        assert count(scene) == before
+
+
+def test_the_file_names_no_patient(scene: Any) -> None:
+    ct = add_ct(scene, name="Doe^Jane")
+    ct.SetAttribute("DICOM.PatientName", "Doe^Jane")
+    with folder() as path:
+        scenes.write_ct(ct, path / "ct.nrrd")
+        assert b"Jane" not in (path / "ct.nrrd").read_bytes()
+
+
+def test_axial_slices_are_counted_from_the_feet(scene: Any) -> None:
+    head_first = STRAIGHT @ np.diag([1, 1, -1, 1])
+    for matrix, axis, backwards in ((STRAIGHT, 2, False), (head_first, 2, True), (TURNED, 1, True), (OBLIQUE, 2, False)):
+        assert scenes.axial_axis(slicer.util.vtkMatrixFromArray(matrix)) == (axis, backwards)
+        ct = add_ct(scene, matrix)
+        total = scenes.slice_count(ct)
+        assert total == ct.GetImageData().GetDimensions()[axis]
+        for place in (0, 3, total - 1):
+            ijk = [2.0, 2.0, 2.0]
+            ijk[axis] = float(total - 1 - place if backwards else place)
+            ras = tuple(scenes.matrix_of(ct).MultiplyPoint((*ijk, 1.0))[:3])
+            assert scenes.slice_at(ct, ras) == place
+    low = scenes.matrix_of(add_ct(scene, head_first)).MultiplyPoint((0, 0, SHAPE[0] - 1, 1))[2]
+    assert scenes.slice_at(add_ct(scene, head_first), (100, 120, low)) == 0
+    assert scenes.slice_at(add_ct(scene), (100, 120, 5000)) is None
+
+
+def test_the_slice_in_view_is_found_under_a_transform(scene: Any) -> None:
+    ct = add_ct(scene)
+    move = np.eye(4)
+    move[2, 3] = 40
+    node = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "up")
+    node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(move))
+    ct.SetAndObserveTransformNodeID(node.GetID())
+    assert scenes.slice_at(ct, (90, 110, -300 + 2.5 * 4 + 40)) == 4
+
+
+def test_the_most_important_place(scene: Any) -> None:
+    for matrix in (STRAIGHT, OBLIQUE, SHEARED, TURNED):
+        ct = add_ct(scene, matrix)
+        ct.SetAndObserveTransformNodeID(translation(scene, 16).GetID())
+        values = np.zeros(SHAPE, np.float32)
+        values[4, 7, 12] = 3
+        values[1] = -9
+        one = scenes.Results(report(("unoise",)), box(), {"unoise": values})
+        node = scenes.place(scene, ct, one)["importance-unoise"]
+        expected = (matrix @ (12, 7, 4, 1))[:3] + (16, 0, 0)
+        assert np.allclose(scenes.most_important_point(node), expected, atol=1e-4)
+    slicer.util.arrayFromVolume(node)[:] = -1
+    assert scenes.most_important_point(node) is None
+
+
+# --- types and odd values ---
+
+
+def test_every_array_type_has_a_voxel_type(scene: Any) -> None:
+    wanted = {"bool": "uint8", "float16": "float32", "float64": "float32", "int64": "int32", "int16": "int16"}
+    for given, kept in wanted.items():
+        image = scenes.image_of(np.ones((2, 3, 4), given))
+        node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+        node.SetAndObserveImageData(image)
+        assert slicer.util.arrayFromVolume(node).dtype == kept
+
+
+def test_a_map_that_is_not_finite_is_refused(scene: Any) -> None:
+    ct = add_ct(scene)
+    for bad in (np.nan, np.inf):
+        values = heat()
+        values[0, 0, 0] = bad
+        with folder() as path:
+            write_run(path, ct, maps=values)
+            before = count(scene)
+            with refused("U-Noise", "not numbers"):
+                scenes.read_results(path, ct)
+            assert count(scene) == before
+
+
+def test_results_of_another_version_are_refused(scene: Any) -> None:
+    ct = add_ct(scene)
+    with folder() as path:
+        with refused("no readable report"):
+            scenes.read_results(path, ct)
+        write_run(path, ct, {"report_version": 2})
+        with refused("another version", "2", "1"):
+            scenes.read_results(path, ct)
+        write_run(path, ct)
+        (path / "importance-gradcam.nrrd").unlink()
+        with refused("importance-gradcam.nrrd"):
+            scenes.read_results(path, ct)
+        write_run(path, ct)
+        assert set(scenes.read_results(path, ct).maps) == {"unoise", "gradcam"}
+        ct.SetAndObserveTransformNodeID(translation(scene, 16).GetID())
+        assert set(scenes.read_results(path, ct).maps) == {"unoise", "gradcam"}
+
+
+# --- bad input ---
+
+
+def test_bad_input_is_refused_in_one_sentence(scene: Any) -> None:
+    volume, label = "vtkMRMLScalarVolumeNode", "vtkMRMLLabelMapVolumeNode"
+    hu = slicer.util.arrayFromVolume(add_ct(scene)).copy()
+    with refused("No CT volume"):
+        scenes.check_input(None)
+    with refused("empty", "no image data"):
+        scenes.check_input(scene.AddNewNodeByClass(volume, "empty"))
+    with refused("mask", "label map"):
+        scenes.check_input(add_volume(scene, box(), STRAIGHT, "mask", label))
+    with refused("a model", "not a volume"):
+        scenes.check_input(scene.AddNewNodeByClass("vtkMRMLModelNode", "a model"))
+    with refused("flat", "0 everywhere"):
+        scenes.check_input(add_volume(scene, hu * 0, STRAIGHT, "flat"))
+    with refused("nothing", "no finite"):
+        scenes.check_input(add_volume(scene, hu * np.float32(np.nan), STRAIGHT, "nothing"))
+    colour = scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "photo")
+    image = vtk.vtkImageData()
+    image.SetDimensions(4, 4, 1)
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 3)
+    colour.SetAndObserveImageData(image)
+    with refused("photo", "3 values"):
+        scenes.check_input(colour)
+    scenes.check_input(add_ct(scene))
+    scenes.check_input(add_volume(scene, hu.astype(np.float32), SHEARED, "float"))
+
+
+def test_a_frame_of_a_sequence_is_refused(scene: Any) -> None:
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "heart beat")
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "frames")
+    sequence.SetDataNodeAtValue(add_ct(scene), "0")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    frame = browser.AddProxyNode(add_ct(scene, name="frame"), sequence, False)
+    with refused("frame", "heart beat", "clone"):
+        scenes.check_input(frame)
+    with refused("frames", "not a volume"):
+        scenes.check_input(sequence)
+
+
+def test_a_warped_ct_is_refused_and_a_moved_one_is_not(scene: Any) -> None:
+    ct = add_ct(scene)
+    ct.SetAndObserveTransformNodeID(translation(scene, 5).GetID())
+    scenes.check_input(ct)
+    warp = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "breathing")
+    grid = vtk.vtkImageData()
+    grid.SetDimensions(2, 2, 2)
+    grid.AllocateScalars(vtk.VTK_DOUBLE, 3)
+    transform = slicer.vtkOrientedGridTransform()
+    transform.SetDisplacementGridData(grid)
+    warp.SetAndObserveTransformFromParent(transform)
+    ct.SetAndObserveTransformNodeID(warp.GetID())
+    with refused("CT", "breathing", "non-linear"):
+        scenes.check_input(ct)
+
+
+def test_what_does_not_look_like_hounsfield_units_is_doubted(scene: Any) -> None:
+    assert scenes.doubt(add_ct(scene)) == ""
+    hu = slicer.util.arrayFromVolume(add_ct(scene)).astype(np.float32)
+    hu[0, 0, 0] = np.nan
+    assert scenes.doubt(add_volume(scene, hu, STRAIGHT, "with NaN")) == ""
+    for values in (hu + 1000, (hu - hu.min()) / 2000, hu * 1000):
+        assert "unlike a CT" in scenes.doubt(add_volume(scene, np.nan_to_num(values), STRAIGHT, "MR"))
+
+
+# --- the scene ---
+
+
+def test_running_again_replaces_and_never_piles_up(scene: Any) -> None:
+    ct = add_ct(scene)
+    first = scenes.place(scene, ct, results(("unoise", "gradcam")))
+    display.show(scene, ct, "unoise", display.Look(share=30))
+    ids, nodes = {role: node.GetID() for role, node in first.items()}, count(scene)
+    for _again in range(3):
+        again = scenes.place(scene, ct, results(("unoise", "gradcam")))
+        display.show(scene, ct, "unoise", display.Look(share=30))
+    assert {role: node.GetID() for role, node in again.items()} == ids
+    assert count(scene) == nodes
+    assert again["segmentation"].GetSegmentation().GetNumberOfSegments() == 1
+    scenes.place(scene, ct, results(("unoise",)))
+    assert "importance-gradcam" not in scenes.results_of(scene, ct)
+    assert scene.GetNodeByID(ids["importance-gradcam"]) is None
+
+
+def test_two_cts_keep_their_own_results(scene: Any) -> None:
+    one, two = add_ct(scene, name="one"), add_ct(scene, OBLIQUE, name="two")
+    first = scenes.place(scene, one, results())
+    second = scenes.place(scene, two, results())
+    assert {n.GetID() for n in first.values()}.isdisjoint(n.GetID() for n in second.values())
+    assert scenes.results_of(scene, one).keys() == first.keys()
+    assert scenes.maps_of(scene, add_ct(scene, name="three")) == {}
+
+
+def test_results_share_one_folder_of_the_hierarchy(scene: Any) -> None:
+    ct = add_ct(scene)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    for _again in range(2):
+        nodes = scenes.place(scene, ct, results())
+    items = {hierarchy.GetItemByDataNode(node) for node in nodes.values()}
+    parents = {hierarchy.GetItemParent(item) for item in items}
+    assert len(items) == len(nodes) and len(parents) == 1
+    assert hierarchy.GetItemName(parents.pop()) == "CT U-Noise"
+    children = vtk.vtkIdList()
+    hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), children)
+    names = [hierarchy.GetItemName(children.GetId(k)) for k in range(children.GetNumberOfIds())]
+    assert names.count("CT U-Noise") == 1
+
+
+def test_the_segment_has_name_colour_and_terminology(scene: Any) -> None:
+    segmentation = scenes.place(scene, add_ct(scene), results())["segmentation"]
+    segment = segmentation.GetSegmentation().GetNthSegment(0)
+    assert segment.GetName() == "pancreas"
+    assert np.allclose(segment.GetColor(), scenes.OUTLINE)
+    tag = vtk.reference("")
+    assert segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), tag)
+    assert "SCT^15776009^Pancreas" in str(tag)
+
+
+def test_the_outline_lets_the_map_be_seen(scene: Any) -> None:
+    ct = add_ct(scene)
+    nodes = scenes.place(scene, ct, results())
+    shown = nodes["segmentation"].GetDisplayNode()
+    display.show(scene, ct, "unoise", display.Look())
+    assert not shown.GetVisibility2DFill() and shown.GetVisibility2DOutline()
+    assert shown.GetSliceIntersectionThickness() == 2
+    display.show(scene, ct, "", display.Look())
+    assert shown.GetVisibility2DFill()
+
+
+def test_colours_rise_evenly_and_fade_in(scene: Any) -> None:
+    for name in display.COLOURS:
+        rgba = display.rgba(name)
+        linear = np.where(rgba[:, :3] <= 0.04045, rgba[:, :3] / 12.92, ((rgba[:, :3] + 0.055) / 1.055) ** 2.4)
+        luminance = linear @ (0.2126, 0.7152, 0.0722)
+        lightness = 116 * np.cbrt(np.maximum(luminance, 0.008856)) - 16
+        assert (np.diff(lightness) > -0.3).all(), name
+        assert rgba[0, 3] == 0 and rgba[-1, 3] == 1 and (np.diff(rgba[:, 3]) >= 0).all()
+    table = display.colours(scene, "inferno")
+    assert display.colours(scene, "viridis") is table
+    colour = [0.0] * 4
+    table.GetColor(255, colour)
+    assert np.allclose(colour, (*(int("fde725"[k : k + 2], 16) / 255 for k in (0, 2, 4)), 1), atol=0.01)
+
+
+def test_the_display_runs_from_zero_to_the_highest_importance(scene: Any) -> None:
+    ct = add_ct(scene)
+    node = scenes.place(scene, ct, results())["importance-unoise"]
+    display.show(scene, ct, "unoise", display.Look(threshold=25))
+    shown = node.GetDisplayNode()
+    assert np.allclose((shown.GetWindow(), shown.GetLevel()), (4, 2))
+    assert shown.GetApplyThreshold() and np.isclose(shown.GetLowerThreshold(), 1)
+    slicer.util.arrayFromVolume(node)[:] = -2  # nothing important: nothing shown, and no nonsense range
+    slicer.util.arrayFromVolumeModified(node)
+    display.show(scene, ct, "unoise", display.Look())
+    assert np.allclose((shown.GetWindow(), shown.GetLevel()), (1, 0.5))
+
+
+def test_the_share_that_stays_visible(scene: Any) -> None:
+    values = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE) - 1000
+    head_first = STRAIGHT @ np.diag([1, 1, -1, 1])
+    for matrix, part in ((STRAIGHT, slice(2, 5)), (head_first, slice(5, 8))):
+        ct = add_ct(scene, matrix)
+        given = scenes.Results(report(("unoise",), (2, 5)), box(), {"unoise": values})
+        node = scenes.place(scene, ct, given)["importance-unoise"]
+        hidden = slicer.util.arrayFromVolume(display.curtain(scene, ct, "unoise", node, 25))
+        inside = values[part]
+        assert np.array_equal(hidden[part] == 0, inside > np.quantile(inside, 0.75))
+        assert hidden.sum() == hidden[part].sum(), "slices that were not explained stay open"
+        assert abs((hidden[part] == 0).mean() - 0.25) < 0.01
+        assert display.curtain(scene, ct, "unoise", node, 100) is None
+        assert "curtain-unoise" not in scenes.results_of(scene, ct)
+
+
+def test_ties_never_show_more_than_the_share(scene: Any) -> None:
+    values = np.zeros(SHAPE, np.float32)
+    values[0, 0, :10] = 1
+    ct = add_ct(scene)
+    node = scenes.place(scene, ct, scenes.Results(report(("gradcam",)), box(), {"gradcam": values}))[
+        "importance-gradcam"
+    ]
+    hidden = slicer.util.arrayFromVolume(display.curtain(scene, ct, "gradcam", node, 50))
+    assert np.array_equal(hidden == 0, values > 0)
+
+
+def test_the_summary_tells_volume_and_seconds(scene: Any) -> None:
+    ct = add_ct(scene)
+    table = scenes.place(scene, ct, results())["summary"].GetTable()
+    rows = [[table.GetValue(r, c).ToString() for c in range(3)] for r in range(table.GetNumberOfRows())]
+    assert rows == [list(row) for row in scenes.summary_rows(report())]
+    assert rows[0][1] == "0.2 ml" and rows[1] == ["U-Noise", "", "0.5 s"]
+    assert scenes.report_of(scene, ct) == report()
+
+
+def test_export_writes_every_result_and_overwrites_nothing(scene: Any) -> None:
+    ct = add_ct(scene, SHEARED, name="CT: abdomen/1")
+    scenes.place(scene, ct, results())
+    display.show(scene, ct, "unoise", display.Look(share=10))
+    with folder() as path:
+        first, second = scenes.export(scene, ct, path), scenes.export(scene, ct, path)
+        assert first != second and first.parent == path
+        names = sorted(p.name for p in first.iterdir())
+        assert names == ["importance-gradcam.nrrd", "importance-unoise.nrrd", "report.json", "segmentation.seg.nrrd",
+                         "summary.csv"]  # fmt: skip
+        assert np.array_equal(scenes.read_on_grid(first / "importance-unoise.nrrd", ct), heat())
+        (path / "a file").write_text("")
+        with refused("cannot be exported"):
+            scenes.export(scene, ct, path / "a file")
+
+
+def test_a_saved_scene_brings_everything_back(scene: Any) -> None:
+    ct = add_ct(scene, SHEARED)
+    ct.SetAndObserveTransformNodeID(translation(scene, 16).GetID())
+    scenes.place(scene, ct, results())
+    display.show(scene, ct, "unoise", display.Look(threshold=25, share=40, colours="viridis"))
+    hidden = slicer.util.arrayFromVolume(scenes.results_of(scene, ct)["curtain-unoise"]).copy()
+    with folder() as path:
+        assert scene.WriteToMRB(str(path / "s.mrb"))
+        scene.Clear(0)
+        assert scene.ReadFromMRB(str(path / "s.mrb"))
+    ct = scene.GetFirstNodeByName("CT")
+    found = scenes.results_of(scene, ct)
+    assert set(found) == {"segmentation", "importance-unoise", "importance-gradcam", "curtain-unoise", "summary"}, set(found)
+    node = found["importance-unoise"]
+    assert np.array_equal(slicer.util.arrayFromVolume(node), heat())
+    assert scenes.grid_difference(ct, node) == ""
+    assert node.GetTransformNodeID() == ct.GetTransformNodeID() is not None
+    assert node.GetAttribute(scenes.WARNING) == WARNING
+    shown = node.GetDisplayNode()
+    assert np.isclose(shown.GetLowerThreshold(), 1) and np.allclose((shown.GetWindow(), shown.GetLevel()), (4, 2))
+    colours, saved = [0.0] * 4, shown.GetColorNode()
+    saved.GetColor(51, colours)
+    assert np.allclose(colours, display.rgba("viridis")[51], atol=0.01), "colours and their alpha ramp"
+    assert np.array_equal(slicer.util.arrayFromVolume(found["curtain-unoise"]), hidden)
+    assert np.array_equal(segment_on(ct, found["segmentation"]), box())
+    assert not found["segmentation"].GetDisplayNode().GetVisibility2DFill()
+    assert scenes.report_of(scene, ct) == report()
+    before = count(scene)
+    scenes.place(scene, ct, results())
+    display.show(scene, ct, "unoise", display.Look(share=40))
+    assert count(scene) <= before, "results of a loaded scene are replaced too"
+
+
+ALL = {name: test for name, test in list(globals().items()) if name.startswith("test_")}

@@ -1,0 +1,440 @@
+"""The panel: reads the choices, hands them to the logic, and shows what comes back. It decides nothing itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+import slicer.util
+import vtk
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
+from slicer.util import VTKObservationMixin
+
+from UNoiseSlicerLib import display, install
+from UNoiseSlicerLib import logic as logics
+from UNoiseSlicerLib import scene as scenes
+from UNoiseSlicerLib.annotation import Warnings
+from UNoiseSlicerLib.parameters import MOST_SLICES, Region, UNoiseSlicerParameterNode, methods_of
+from UNoiseSlicerLib.scene import Refused
+
+TICK_MILLISECONDS = 100
+
+
+class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic: logics.UNoiseSlicerLogic | None = None
+        self._parameters: UNoiseSlicerParameterNode | None = None
+        self._gui_tag: Any = None
+        self._warnings = Warnings()
+        self._shown: Any = None  # what was last drawn, so that a slider draws once
+        self._sliced: Any = None  # the CT whose slices the range boxes count
+        self._logged = 0
+        self._filling = False
+
+    # --- life ---
+
+    def setup(self) -> None:
+        ScriptedLoadableModuleWidget.setup(self)
+        panel = slicer.util.loadUI(self.resourcePath("UI/UNoiseSlicer.ui"))
+        self.layout.addWidget(panel)
+        self.ui = slicer.util.childWidgetVariables(panel)
+        panel.setMRMLScene(slicer.mrmlScene)
+        self.logic = logics.UNoiseSlicerLogic()
+        self._timer = qt.QTimer()
+        self._timer.setInterval(TICK_MILLISECONDS)
+        self._timer.timeout.connect(self._on_tick)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self._on_close_started)
+        self.addObserver(scene, scene.EndCloseEvent, self._on_close_ended)
+        self.addObserver(scene, scene.EndImportEvent, self._on_import_ended)
+        self.addObserver(scene, scene.NodeRemovedEvent, self._on_node_removed)
+        self.ui.explainButton.clicked.connect(self._on_explain)
+        self.ui.modelBox.currentIndexChanged.connect(self._on_model)
+        self.ui.methodBox.currentIndexChanged.connect(self._on_method)
+        self.ui.jumpButton.clicked.connect(self._on_jump)
+        self.ui.exportButton.clicked.connect(self._on_export)
+        self.ui.pictureButton.clicked.connect(self._on_picture)
+        self.initializeParameterNode()
+
+    def cleanup(self) -> None:
+        self._timer.stop()
+        self.logic.cancel()
+        self._warnings.clear()
+        self.setParameterNode(None)
+        self.removeObservers()
+
+    def enter(self) -> None:
+        self.initializeParameterNode()
+
+    def initializeParameterNode(self) -> None:  # noqa: N802  Slicer's name
+        self.setParameterNode(self.logic.getParameterNode())
+        if self._parameters.inputVolume is None:
+            for node in scenes.nodes_of(slicer.mrmlScene, "vtkMRMLScalarVolumeNode"):
+                if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetAttribute(scenes.ROLE):
+                    self._parameters.inputVolume = node
+                    break
+
+    def setParameterNode(self, parameters: UNoiseSlicerParameterNode | None) -> None:  # noqa: N802
+        if self._parameters is not None:
+            self._parameters.disconnectGui(self._gui_tag)
+            self.removeObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
+        self._parameters, self._shown = parameters, None
+        if parameters is not None:
+            self._gui_tag = parameters.connectGui(self.ui)
+            self.addObserver(parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
+        self._fill_models()
+        self._on_parameters()
+
+    def _on_close_started(self, *_event: Any) -> None:
+        self._stop()
+        self._warnings.clear()
+        self.setParameterNode(None)
+
+    def _on_close_ended(self, *_event: Any) -> None:
+        self._sliced = None
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def _on_import_ended(self, *_event: Any) -> None:
+        if self._parameters is not None:
+            self.initializeParameterNode()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_node_removed(self, _caller: Any, _event: Any, node: Any) -> None:
+        if node is not None and node.GetAttribute(scenes.ROLE) and self._parameters is not None:
+            self._shown = None
+            self._on_parameters()
+
+    # --- the run ---
+
+    def _on_explain(self, *_clicked: Any) -> None:
+        if self.logic.run is not None:
+            self._stop()
+            self._say(_("Cancelled - the scene is as it was."))
+            return
+        self._say("")
+        with self._sentences():
+            ct, choices = self._parameters.inputVolume, self._choices()
+            scenes.check_input(ct)
+            question = scenes.doubt(ct)
+            if question and not slicer.util.confirmYesNoDisplay(question, _("U-Noise")):
+                return
+            refusal = install.ensure(slicer.util)
+            if refusal:
+                raise Refused(refusal)
+            self.ui.logText.clear()
+            self._logged = 0
+            self.logic.explain(ct, choices)
+            self._timer.start()
+        self._update_buttons()
+
+    def _choices(self) -> logics.Choices:
+        p = self._parameters
+        slices = None
+        if p.region == Region.RANGE:
+            slices = (p.firstSlice - 1, p.lastSlice)
+        elif p.region == Region.VIEW and p.inputVolume is not None and p.inputVolume.GetImageData() is not None:
+            k = scenes.slice_in_view(slicer.mrmlScene, p.inputVolume)
+            if k is None:
+                raise Refused(
+                    _("The axial view shows no slice of {name} - move it into the CT, or choose other slices.").format(
+                        name=p.inputVolume.GetName()
+                    )
+                )
+            slices = (k, k + 1)
+        return logics.Choices(p.model, methods_of(p), slices, p.device.value, p.patch, p.stride)
+
+    def _on_tick(self) -> None:
+        run = self.logic.run
+        if run is None:
+            self._timer.stop()
+            return
+        done = False
+        with self._sentences():
+            done = run.step()
+        self._show_progress(run.state)
+        if self.logic.run is None:
+            self._timer.stop()
+            if done:
+                self._arrived()
+            self._update_buttons()
+
+    def _arrived(self) -> None:
+        """Results are in the scene."""
+        report = scenes.report_of(slicer.mrmlScene, self._parameters.inputVolume)
+        if report and not report["organ"]["found"]:
+            self._say(
+                _("The model found no {organ} - maps of methods that ask about it are empty.").format(
+                    organ=report["organ"]["name"]
+                )
+            )
+        self._shown = None
+        self._on_parameters()
+        if self._parameters.sideBySide:
+            self._arrange()
+        if self._parameters.region != Region.VIEW:
+            self._jump()
+
+    def _stop(self) -> None:
+        self._timer.stop()
+        if self.logic is not None:
+            self.logic.cancel()
+        self._update_buttons()
+
+    def _show_progress(self, state: logics.State) -> None:
+        self.ui.progressBar.setValue(round(1000 * state.share))
+        left = "" if state.seconds_left is None else _(", {time} left").format(time=duration(state.seconds_left))
+        self.ui.stageLabel.setText((state.stage or _("Starting the engine")) + left)
+        for line in state.log[self._logged :]:
+            self.ui.logText.appendPlainText(line)
+        self._logged = len(state.log)
+
+    # --- the panel ---
+
+    def _on_parameters(self, *_event: Any) -> None:
+        """Brings everything that is not bound by name in step with the parameters, then draws."""
+        if self._filling:
+            return
+        self._filling = True
+        try:
+            self._fill_slices()
+            self._fill_methods()
+        finally:
+            self._filling = False
+        self._update_buttons()
+        self._draw()
+
+    def _update_buttons(self) -> None:
+        p, running = self._parameters, self.logic is not None and self.logic.run is not None
+        ready = p is not None and p.inputVolume is not None and bool(methods_of(p))
+        button = self.ui.explainButton
+        button.setText(_("Cancel") if running else _("Explain"))
+        button.setEnabled(running or ready)
+        if running:
+            button.setToolTip(_("Ends the engine. The scene stays as it was."))
+        elif ready:
+            button.setToolTip(_("Explain the CT with the chosen methods."))
+        else:
+            button.setToolTip(_("Choose a CT volume and at least one method."))
+        for widget in (self.ui.progressBar, self.ui.stageLabel):
+            widget.setVisible(running)
+        self.ui.inputsButton.setEnabled(not running)
+        found = p is not None and bool(scenes.maps_of(slicer.mrmlScene, p.inputVolume))
+        self.ui.resultsButton.setEnabled(found and not running)
+        occlusion = p is not None and p.occlusion
+        for widget in (self.ui.patchBoxLabel, self.ui.patchBox, self.ui.strideBox, self.ui.estimateLabel):
+            widget.setVisible(occlusion)
+        for widget in (self.ui.firstBox, self.ui.lastBox):
+            widget.setVisible(p is not None and p.region == Region.RANGE)
+        self.ui.estimateLabel.setText(self._estimate() if occlusion else "")
+
+    def _estimate(self) -> str:
+        p = self._parameters
+        if p.inputVolume is None or p.inputVolume.GetImageData() is None:
+            return ""
+        try:
+            model, choices = logics.describe(p.model), self._choices()
+        except Refused:
+            return ""
+        speed = logics.seconds_a_pass(scenes.report_of(slicer.mrmlScene, p.inputVolume))
+        seconds = logics.occlusion_seconds(p.inputVolume, model, choices, speed)
+        return _("Occlusion takes at most about {time}.").format(time=duration(seconds))
+
+    def _fill_slices(self) -> None:
+        p = self._parameters
+        if p is None or p.inputVolume is None:
+            return
+        total = max(1, scenes.slice_count(p.inputVolume))
+        changed = self._sliced is not None and self._sliced is not p.inputVolume
+        self._sliced = p.inputVolume
+        first, last = (1, MOST_SLICES) if changed else (p.firstSlice, p.lastSlice)
+        if (min(first, total), min(last, total)) != (p.firstSlice, p.lastSlice):
+            p.firstSlice, p.lastSlice = min(first, total), min(last, total)
+        for box in (self.ui.firstBox, self.ui.lastBox):
+            box.setMaximum(total)
+
+    def _fill_models(self) -> None:
+        """Shipped models, the folder in use, and a way to another one."""
+        box, self._filling = self.ui.modelBox, True
+        try:
+            box.clear()
+            names = list(logics.shipped_models())
+            current = self._parameters.model if self._parameters is not None else ""
+            if current and current not in names and (names == [] or os.path.isdir(current)):
+                names.append(current)
+            for name in names:
+                box.addItem(self._title(name), name)
+            box.addItem(_("Other folder..."), "")
+            if current not in names and self._parameters is not None:
+                current = self._parameters.model = names[0]
+            box.setCurrentIndex(max(0, box.findData(current)))
+        finally:
+            self._filling = False
+        self._describe()
+
+    def _title(self, name: str) -> str:
+        try:
+            return logics.describe(name).title
+        except Refused:
+            return name
+
+    def _describe(self) -> None:
+        try:
+            model = logics.describe(self._parameters.model) if self._parameters is not None else None
+            self.ui.modelLabel.setText(model.warning if model else "")
+        except Refused as refusal:
+            self.ui.modelLabel.setText(str(refusal))
+
+    def _on_model(self, *_index: Any) -> None:
+        if self._filling or self._parameters is None:
+            return
+        chosen = self.ui.modelBox.itemData(self.ui.modelBox.currentIndex) or self.ask_folder(_("Model folder"))
+        if chosen:
+            self._parameters.model = chosen
+        self._fill_models()
+        self._update_buttons()
+
+    def _fill_methods(self) -> None:
+        box, p = self.ui.methodBox, self._parameters
+        maps = scenes.maps_of(slicer.mrmlScene, p.inputVolume) if p is not None else {}
+        names = [*maps, ""] if maps else []
+        if [box.itemData(k) for k in range(box.count)] != names:
+            box.clear()
+            for name in names:
+                box.addItem(scenes.TITLES.get(name, name) or _("None (segmentation only)"), name)
+            if p is not None and maps and p.shownMethod not in maps:
+                p.shownMethod = next(iter(maps))
+        if names and p.shownMethod in names:
+            box.setCurrentIndex(names.index(p.shownMethod))
+        self._fill_table(scenes.report_of(slicer.mrmlScene, p.inputVolume) if maps else {})
+
+    def _fill_table(self, report: dict[str, Any]) -> None:
+        table, titles = self.ui.summaryTable, scenes.summary_titles()
+        rows = scenes.summary_rows(report) if report else []
+        table.setColumnCount(len(titles))
+        table.setRowCount(len(rows))
+        table.setHorizontalHeaderLabels(list(titles))
+        for r, row in enumerate(rows):
+            for c, text in enumerate(row):
+                table.setItem(r, c, qt.QTableWidgetItem(text))
+        table.resizeColumnsToContents()
+        table.horizontalHeader().setStretchLastSection(True)
+
+    # --- the views ---
+
+    def look(self) -> display.Look:
+        p = self._parameters
+        return display.Look(p.colours.value, p.threshold, p.opacity, p.share, p.legend)
+
+    def _draw(self) -> None:
+        p = self._parameters
+        if p is None or not scenes.maps_of(slicer.mrmlScene, p.inputVolume):
+            self._warnings.refresh()
+            return
+        wanted = (p.inputVolume.GetID(), p.shownMethod, self.look(), p.sideBySide)
+        if wanted == self._shown:
+            return
+        turned = p.sideBySide != display.is_side_by_side(slicer.mrmlScene)
+        self._shown = wanted
+        display.show(slicer.mrmlScene, p.inputVolume, p.shownMethod, self.look())
+        if turned:
+            self._arrange()
+        self._warn_in_views()
+
+    def _arrange(self) -> None:
+        p = self._parameters
+        display.side_by_side(slicer.mrmlScene, p.inputVolume, self.look(), p.sideBySide, self._fit)
+        self._warn_in_views()
+        self._jump()
+
+    @staticmethod
+    def _fit(view: Any) -> None:
+        logic = slicer.app.applicationLogic().GetSliceLogic(view)
+        if logic is not None:
+            logic.FitSliceToBackground(-1, -1)
+            logic.SnapSliceOffsetToIJK()
+
+    def _warn_in_views(self) -> None:
+        manager = slicer.app.layoutManager()
+        for name in manager.sliceViewNames() if manager is not None else ():
+            view = manager.sliceWidget(name)
+            renderer = view.sliceView().renderWindow().GetRenderers().GetFirstRenderer()
+            self._warnings.watch(view.mrmlSliceCompositeNode(), renderer)
+        self._warnings.refresh()
+
+    def _on_method(self, *_index: Any) -> None:
+        if not self._filling and self._parameters is not None:
+            self._parameters.shownMethod = self.ui.methodBox.itemData(self.ui.methodBox.currentIndex) or ""
+
+    def _jump(self) -> str:
+        """Moves the views to the most important place; the name of the map if it has none."""
+        maps = scenes.maps_of(slicer.mrmlScene, self._parameters.inputVolume)
+        shown = maps.get(self._parameters.shownMethod) or next(iter(maps.values()), None)
+        return "" if shown is None or display.jump(slicer.mrmlScene, shown) else shown.GetName()
+
+    def _on_jump(self, *_clicked: Any) -> None:
+        empty = self._jump()
+        if empty:
+            self._say(_("Nothing is important in {name} - choose another map.").format(name=empty))
+
+    def _on_export(self, *_clicked: Any) -> None:
+        folder = self.ask_folder(_("Export results to"))
+        if folder:
+            with self._sentences():
+                written = scenes.export(slicer.mrmlScene, self._parameters.inputVolume, Path(folder))
+                self._say(_("Exported to {folder}").format(folder=written))
+
+    def _on_picture(self, *_clicked: Any) -> None:
+        with self._sentences():
+            if slicer.app.layoutManager() is None:
+                raise Refused(_("No view is open - a picture needs Slicer's main window."))
+            path = self.ask_picture()
+            if path:
+                import ScreenCapture
+
+                ScreenCapture.ScreenCaptureLogic().captureImageFromView(None, path)
+                self._say(_("Saved {file}").format(file=path))
+
+    def ask_folder(self, title: str) -> str:
+        return qt.QFileDialog.getExistingDirectory(self.parent, title)
+
+    def ask_picture(self) -> str:
+        return qt.QFileDialog.getSaveFileName(self.parent, _("Save picture"), "U-Noise.png", _("Pictures (*.png)"))
+
+    # --- messages ---
+
+    def _say(self, text: str) -> None:
+        self.ui.messageLabel.setText(text)
+        self.ui.messageLabel.setVisible(bool(text))
+
+    @contextmanager
+    def _sentences(self) -> Iterator[None]:
+        """A refusal becomes the sentence in the panel. Anything else is a fault of ours: said so, and logged."""
+        try:
+            yield
+        except Refused as refusal:
+            self._say(str(refusal))
+        except Exception as error:
+            logging.exception("U-Noise")
+            if self.logic.run is not None:
+                self.logic.cancel()
+            kind = type(error).__name__
+            self._say(_("U-Noise made a mistake ({kind}: {error}) - see Slicer's error log, and report it.").format(
+                kind=kind, error=error))  # fmt: skip
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return _("{n} s").format(n=max(1, round(seconds)))
+    if seconds < 90 * 60:
+        return _("{n} min").format(n=round(seconds / 60))
+    return _("{n} h").format(n=f"{seconds / 3600:.1f}")

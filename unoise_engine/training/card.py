@@ -1,0 +1,27 @@
+"""What a bundle says about itself, written by whoever trained it: a TOML file with flat keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from unoise_engine.training.recipes import build, read_toml, require
+
+
+@dataclass(frozen=True)
+class Card:
+    title: str
+    training_data: str  # what the model saw: source, number of CTs, licence
+    synthetic: bool = False  # no real CT was used
+    intended_use: str = "Research on explaining segmentation models. Not for clinical use."
+    licence: str = "Apache-2.0"
+    name: str = ""  # empty: the name of the bundle's folder
+
+    def __post_init__(self) -> None:
+        for name in ("title", "training_data", "intended_use", "licence"):
+            require(bool(getattr(self, name).strip()), f"{name} must not be empty")
+
+
+def read_card(path: Path) -> Card:
+    """Raises `Usage` with one sentence that names the key."""
+    return build(Card, read_toml(path), path.name)
