@@ -7,6 +7,8 @@ one thing rebuilt here (CTK's light box is not in slicer-core).
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 
 import numpy as np
@@ -23,6 +25,17 @@ MANAGERS = (
     "vtkMRMLColorLegendDisplayableManager",
 )
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
+
+
+def can_draw() -> bool:
+    """Whether this machine draws without a screen; asked in a process of its own, for a bad driver may crash it."""
+    ask = (
+        "import vtk; from vtk.util.numpy_support import vtk_to_numpy as n; r=vtk.vtkRenderer(); r.SetBackground(1,1,1);"
+        "w=vtk.vtkRenderWindow(); w.SetOffScreenRendering(1); w.SetSize(8,8); w.AddRenderer(r); w.Render();"
+        "g=vtk.vtkWindowToImageFilter(); g.SetInput(w); g.Update();"
+        "raise SystemExit(int(n(g.GetOutput().GetPointData().GetScalars()).min() < 250))"
+    )
+    return subprocess.run([sys.executable, "-c", ask], capture_output=True).returncode == 0
 
 
 class World:

@@ -74,7 +74,7 @@ class _Dynamic:
         return super().event(event)
 
 
-class ctkCollapsibleButton(_Dynamic, QtWidgets.QWidget):  # noqa: N801
+class ctkCollapsibleButton(_Dynamic, QtWidgets.QWidget):
     TAKES = ("text", "collapsed")
 
     def __init__(self, parent: Any = None):
@@ -90,11 +90,11 @@ class ctkCollapsibleButton(_Dynamic, QtWidgets.QWidget):  # noqa: N801
         kind = QtCore.Qt.ArrowType
         self._head.setArrowType(kind.RightArrow if self._collapsed else kind.DownArrow)
 
-    def resizeEvent(self, event: Any) -> None:  # noqa: N802
+    def resizeEvent(self, event: Any) -> None:
         self._head.setGeometry(0, 0, self.width, self._head.sizeHint().height())
         super().resizeEvent(event)
 
-    def showEvent(self, event: Any) -> None:  # noqa: N802
+    def showEvent(self, event: Any) -> None:
         if self.layout() is not None:
             self.layout().setContentsMargins(9, self._head.sizeHint().height() + 4, 9, 4)
         super().showEvent(event)
@@ -112,8 +112,8 @@ class ctkCollapsibleButton(_Dynamic, QtWidgets.QWidget):  # noqa: N801
         self.setMaximumHeight(self._head.sizeHint().height() if value else 16777215)
 
 
-class ctkSliderWidget(_Dynamic, QtWidgets.QWidget):  # noqa: N801
-    valueChanged = QtCore.Signal(float)  # noqa: N815
+class ctkSliderWidget(_Dynamic, QtWidgets.QWidget):
+    valueChanged = QtCore.Signal(float)
     TAKES = ("minimum", "maximum", "singleStep", "decimals", "suffix", "value")
 
     def __init__(self, parent: Any = None):
@@ -140,25 +140,25 @@ class ctkSliderWidget(_Dynamic, QtWidgets.QWidget):  # noqa: N801
     value = property(lambda self: QtCore.QObject.property(self._box, "value"), lambda self, v: self._box.setValue(v))
     minimum = property(lambda self: 0.0, lambda self, v: self._both("setMinimum", v))
     maximum = property(lambda self: 0.0, lambda self, v: self._both("setMaximum", v))
-    singleStep = property(lambda self: 0.0, lambda self, v: self._box.setSingleStep(v))  # noqa: N815
+    singleStep = property(lambda self: 0.0, lambda self, v: self._box.setSingleStep(v))
     decimals = property(lambda self: 0, lambda self, v: self._box.setDecimals(v))
     suffix = property(lambda self: "", lambda self, v: self._box.setSuffix(v))
 
-    def setValue(self, value: float) -> None:  # noqa: N802
+    def setValue(self, value: float) -> None:
         self._box.setValue(value)
 
 
-class qMRMLWidget(QtWidgets.QWidget):  # noqa: N801
-    isEntered = True  # noqa: N815
+class qMRMLWidget(QtWidgets.QWidget):
+    isEntered = True
 
-    def setMRMLScene(self, scene: Any) -> None:  # noqa: N802
+    def setMRMLScene(self, scene: Any) -> None:
         for widget in self.findChildren(QtWidgets.QWidget):
             if hasattr(widget, "setMRMLScene"):
                 widget.setMRMLScene(scene)
 
 
-class qMRMLNodeComboBox(QtWidgets.QComboBox):  # noqa: N801
-    currentNodeChanged = QtCore.Signal(object)  # noqa: N815
+class qMRMLNodeComboBox(QtWidgets.QComboBox):
+    currentNodeChanged = QtCore.Signal(object)
 
     def __init__(self, parent: Any = None):
         super().__init__(parent)
@@ -168,14 +168,14 @@ class qMRMLNodeComboBox(QtWidgets.QComboBox):  # noqa: N801
         self.currentIndexChanged.connect(lambda _k: self.currentNodeChanged.emit(self.currentNode()))
 
     @property
-    def nodeTypes(self) -> list[str]:  # noqa: N802
+    def nodeTypes(self) -> list[str]:
         return list(QtCore.QObject.property(self, "nodeTypes") or [])
 
     @nodeTypes.setter
-    def nodeTypes(self, value: list[str]) -> None:  # noqa: N802
+    def nodeTypes(self, value: list[str]) -> None:
         self.setProperty("nodeTypes", value)
 
-    def setMRMLScene(self, scene: Any) -> None:  # noqa: N802
+    def setMRMLScene(self, scene: Any) -> None:
         self._scene = scene
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndBatchProcessEvent):
             scene.AddObserver(event, lambda *_: self._refresh())
@@ -197,14 +197,14 @@ class qMRMLNodeComboBox(QtWidgets.QComboBox):  # noqa: N801
         if self.currentNodeID() != current and not was:
             self.currentNodeChanged.emit(self.currentNode())
 
-    def currentNodeID(self) -> str | None:  # noqa: N802
+    def currentNodeID(self) -> str | None:
         k = QtCore.QObject.property(self, "currentIndex")
         return self._ids[k] if 0 <= k < len(self._ids) else None
 
-    def currentNode(self) -> Any:  # noqa: N802
+    def currentNode(self) -> Any:
         return self._scene.GetNodeByID(self.currentNodeID()) if self._scene and self.currentNodeID() else None
 
-    def setCurrentNode(self, node: Any) -> None:  # noqa: N802
+    def setCurrentNode(self, node: Any) -> None:
         self._refresh()
         self.setCurrentIndex(self._ids.index(node.GetID()) if node is not None and node.GetID() in self._ids else 0)
 
@@ -239,7 +239,7 @@ def _scripted_loadable_module() -> types.ModuleType:
             self.moduleName = type(self).__name__.removesuffix("Widget")
             self.parent, self.layout = parent, parent.layout()
 
-        def resourcePath(self, name: str) -> str:  # noqa: N802
+        def resourcePath(self, name: str) -> str:
             path = getattr(slicer.modules, self.moduleName.lower()).path
             return os.path.join(os.path.dirname(path), "Resources", name)
 
@@ -251,7 +251,7 @@ def _scripted_loadable_module() -> types.ModuleType:
             super().__init__()
             self.moduleName = type(self).__name__.removesuffix("Logic")
 
-        def getParameterNode(self) -> Any:  # noqa: N802
+        def getParameterNode(self) -> Any:
             known = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
             if known is None:
                 known = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
@@ -262,7 +262,7 @@ def _scripted_loadable_module() -> types.ModuleType:
             return known
 
     class ScriptedLoadableModuleTest:
-        def delayDisplay(self, message: str) -> None:  # noqa: N802
+        def delayDisplay(self, message: str) -> None:
             print(message)
 
     for kind in (ScriptedLoadableModule, ScriptedLoadableModuleWidget, ScriptedLoadableModuleLogic,
@@ -374,13 +374,13 @@ class SliceWidget:
     def __init__(self, view: Any):
         self._view = view
 
-    def mrmlSliceCompositeNode(self) -> Any:  # noqa: N802
+    def mrmlSliceCompositeNode(self) -> Any:
         return self._view.composite
 
-    def sliceView(self) -> SliceWidget:  # noqa: N802
+    def sliceView(self) -> SliceWidget:
         return self
 
-    def renderWindow(self) -> Any:  # noqa: N802
+    def renderWindow(self) -> Any:
         return self._view.window
 
 
@@ -388,10 +388,10 @@ class LayoutManager:
     def __init__(self, world: Any):
         self._world = world
 
-    def sliceViewNames(self) -> list[str]:  # noqa: N802
+    def sliceViewNames(self) -> list[str]:
         return list(self._world.views)
 
-    def sliceWidget(self, name: str) -> SliceWidget:  # noqa: N802
+    def sliceWidget(self, name: str) -> SliceWidget:
         return SliceWidget(self._world.views[name])
 
 

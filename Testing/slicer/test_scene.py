@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("slicer.slicer_core", reason="slicer-core is not installed: make test-slicer runs this")
+pytest.importorskip(
+    "slicer.slicer_core", reason="slicer-core cannot be loaded: make test-slicer installs it", exc_type=ImportError
+)
 
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib import scene_tests
@@ -13,6 +15,24 @@ from UNoiseSlicerLib import scene_tests
 @pytest.mark.parametrize("name", scene_tests.ALL)
 def test_scene(name, world):
     scene_tests.ALL[name](world.scene)
+
+
+def test_a_full_disk_is_told_in_one_sentence(world):
+    """The real writer against a real limit."""
+    resource = pytest.importorskip("resource", reason="no file size limits on this system")
+    import signal
+
+    ct = scene_tests.add_ct(world.scene)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with scene_tests.folder() as folder:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+        try:
+            with scene_tests.refused("CT cannot be written", "free some space"):
+                scenes.write_ct(ct, folder / "ct.nrrd")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, before)
 
 
 @pytest.mark.parametrize("matrix", ["STRAIGHT", "OBLIQUE", "SHEARED", "TURNED"])

@@ -120,10 +120,15 @@ def legend(node: Any, visible: bool) -> None:
         known.SetPosition(0.97, 0.5)
         known.GetTitleTextProperty().SetFontSize(13)
         known.GetLabelTextProperty().SetFontSize(12)
-    known.SetLabelFormat("%.1f" if highest(node) >= 1 else "%.2g")
+    known.SetLabelFormat(_digits(highest(node)))
     known.SetTitleText(_("importance"))
     known.SetVisibility(visible)
     known.Modified()  # views look again only then whether they show the volume
+
+
+def _digits(top: float) -> str:
+    """Labels of about the same width: the legend's letters shrink when they get longer."""
+    return next((f for least, f in ((10, "%.0f"), (1, "%.1f"), (0.02, "%.2f")) if top >= least), "%.0e")
 
 
 def outline(segmentation: Any, only: bool) -> None:
@@ -304,7 +309,9 @@ def warning_in(composite: Any) -> str:
         return ""
     for volume in (composite.GetForegroundVolumeID(), composite.GetBackgroundVolumeID()):
         node = scene.GetNodeByID(volume or "")
-        sentence = node is not None and (node.GetAttribute(scenes.WARNING) or scenes.report_of(scene, node).get("warning"))
+        sentence = node is not None and (
+            node.GetAttribute(scenes.WARNING) or scenes.report_of(scene, node).get("warning")
+        )
         if sentence:
             return sentence
     return ""

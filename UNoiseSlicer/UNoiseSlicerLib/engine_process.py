@@ -14,10 +14,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 KILL_PATIENCE_SECONDS = 5.0
+LINES_A_POLL = 1000  # an engine gone mad must not hold the window
 MODULE = "unoise_engine.worker"
 
 
@@ -31,7 +33,7 @@ class EngineProcess:
     def __init__(self, python: str, engine_home: Path, request: dict[str, Any], environment: Mapping[str, str]):
         """Starts `python -m unoise_engine.worker` with the package found in `engine_home`. Raises OSError."""
         path = os.pathsep.join(p for p in (str(engine_home), environment.get("PYTHONPATH", "")) if p)
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603  our own interpreter and our own module
             [python, "-m", MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -57,33 +59,31 @@ class EngineProcess:
         return self._ended
 
     def poll(self) -> list[dict[str, Any]]:
-        """What arrived since the last call. Never waits."""
+        """What arrived since the last call, a limited number of lines at a time. Never waits."""
         events: list[dict[str, Any]] = []
-        while not self._lines.empty():
+        while len(events) < LINES_A_POLL and not self._lines.empty():
             name, line = self._lines.get()
             if name == "closed":
                 self._open -= 1
             else:
                 events.append(_event(line) if name == "stdout" else {"event": "log", "text": line})
-        if self._open == 0 and not self._ended and (code := self._process.poll()) is not None:
+        if self._open == 0 and self._lines.empty() and not self._ended and (code := self._process.poll()) is not None:
             self._ended = True
             events.append({"event": "end", "code": code})
         return events
 
     def kill(self) -> None:
-        """Ends the engine and whatever it started, at once. Harmless when it has ended."""
+        """Ends the engine and whatever it started, at once. Does nothing once "end" was handed out: the number may
+        be another program's by then."""
+        if self._ended:
+            return
         _kill_group(self._process)
-        try:
+        with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: the system ends it when it can
             self._process.wait(KILL_PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass  # stuck in the kernel; the system ends it when it can
 
     def _ask(self, request: bytes) -> None:
-        try:
-            with self._process.stdin as pipe:  # type: ignore[union-attr]
-                pipe.write(request)
-        except OSError:
-            pass  # it died before reading: its exit code says why
+        with suppress(OSError), self._process.stdin as pipe:  # type: ignore[union-attr]
+            pipe.write(request)  # if it dies before reading, its exit code says why
 
     def _read(self, name: str) -> None:
         with getattr(self._process, name) as pipe:
@@ -115,9 +115,9 @@ def _own_group() -> dict[str, Any]:
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
     if sys.platform == "win32":
         tree = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
-        subprocess.run(tree, capture_output=True, creationflags=subprocess.CREATE_NO_WINDOW, check=False)
+        subprocess.run(  # noqa: S603
+            tree, capture_output=True, creationflags=subprocess.CREATE_NO_WINDOW, check=False
+        )
         return
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)  # the group outlives its leader: children of a dead engine go too
-    except (ProcessLookupError, PermissionError):
-        pass

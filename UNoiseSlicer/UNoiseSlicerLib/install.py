@@ -1,4 +1,4 @@
-"""The one package that the engine needs and Slicer lacks: asks once, installs only it, and helps those without internet.
+"""The one package that the engine needs and Slicer lacks: asks once, installs only it, helps those without internet.
 
 Nothing of Slicer's own Python is touched: the wheel is installed without its dependencies, since what the engine uses
 of onnxruntime needs numpy alone, which Slicer brings.

@@ -1,8 +1,8 @@
 """From the panel's choices to results in the scene, by way of the engine's process. No window is needed.
 
-    run = logic.explain(ct, Choices(model="pancreas-phantom", methods=("unoise",)))
-    while not run.step():
-        time.sleep(0.1)
+run = logic.explain(ct, Choices(model="pancreas-phantom", methods=("unoise",)))
+while not run.step():
+    time.sleep(0.1)
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,7 +64,7 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         self.environment = environment
         self.run: Run | None = None
 
-    def getParameterNode(self) -> UNoiseSlicerParameterNode:  # noqa: N802  Slicer's name
+    def getParameterNode(self) -> UNoiseSlicerParameterNode:
         return UNoiseSlicerParameterNode(super().getParameterNode())
 
     def explain(self, ct: Any, choices: Choices) -> Run:
@@ -92,6 +94,7 @@ class Run:
         self.seconds: dict[str, float] = {}
         self.results: dict[str, Any] = {}
         self._problem = ""
+        self._reading: Iterator[None] | None = None
         self._stages = ("segmentation", *choices.methods)
         check_room(ct, len(choices.methods))
         self._clock = time.monotonic()
@@ -128,9 +131,13 @@ class Run:
             elif kind == "error" or (kind == "case" and event.get("status") != "OK"):
                 self._problem = str(event.get("message", ""))
             elif kind == "end":
-                self._finish(event["code"])
-                return True
-        return False
+                with self._closing_on_failure():
+                    self._ended(event["code"])
+                return False
+        if self._reading is None:
+            return False
+        with self._closing_on_failure():
+            return self._load_some()
 
     def close(self) -> None:
         """Ends the engine, if it still runs, and removes the temporary folder."""
@@ -167,20 +174,35 @@ class Run:
         self.state.share = (before + done) / len(self._stages)
         self.state.seconds_left = event.get("seconds_left")
 
-    def _finish(self, code: int) -> None:
+    def _ended(self, code: int) -> None:
+        if code or self._problem:
+            raise Refused(self._why(code))
+        self._lap("compute")
+        self.state.stage, self.state.share, self.state.seconds_left = _("Loading the results"), 1.0, None
+        self._reading = scenes.reading(self._folder / "out" / "ct", self._ct)
+
+    def _load_some(self) -> bool:
+        """One file a call, then everything into the scene at once."""
+        if self._scene.GetNodeByID(self._ct.GetID() or "") is not self._ct:
+            raise Refused(_("The CT was removed from the scene meanwhile - nothing was added."))
         try:
-            if code or self._problem:
-                raise Refused(self._why(code))
-            self._lap("compute")
-            if self._scene.GetNodeByID(self._ct.GetID() or "") is not self._ct:
-                raise Refused(_("The CT was removed from the scene meanwhile - nothing was added."))
-            results = scenes.read_results(self._folder / "out" / "ct", self._ct)
-            self.results = scenes.place(self._scene, self._ct, results)
-            self._lap("load")
-            parts = ", ".join(f"{name} {value:.1f} s" for name, value in self.seconds.items())
-            self.state.log.append(_("Time: {parts}").format(parts=parts))
-        finally:
+            next(self._reading)
+            return False
+        except StopIteration as end:
+            self.results = scenes.place(self._scene, self._ct, end.value)
+        self._lap("load")
+        parts = ", ".join(f"{name} {value:.1f} s" for name, value in self.seconds.items())
+        self.state.log.append(_("Time: {parts}").format(parts=parts))
+        self.close()
+        return True
+
+    @contextmanager
+    def _closing_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
             self.close()
+            raise
 
     def _why(self, code: int) -> str:
         """The engine's own sentence if it left one."""
@@ -194,7 +216,9 @@ class Run:
                 "programs, or explain fewer slices."
             ).format(code=code)
         last = self.state.log[-1] if self.state.log else _("no message")
-        return _("The engine ended with code {code} ({last}) - see the log, and report it.").format(code=code, last=last)
+        return _("The engine ended with code {code} ({last}) - see the log, and report it.").format(
+            code=code, last=last
+        )
 
     def _in_own_words(self, text: str) -> str:
         """The person at the panel knows the CT by its name, not by our temporary file."""
@@ -306,25 +330,31 @@ def check_room(ct: Any, methods: int) -> None:
         )  # fmt: skip
 
 
-def occlusion_seconds(ct: Any, model: Model, choices: Choices, seconds_a_pass: float) -> float:
-    """At most: one pass of the model for each place of the patch, on each slice; slices without organ cost nothing."""
+def occlusion_seconds(ct: Any, model: Model, choices: Choices, report: dict[str, Any]) -> float:
+    """One pass of the model for each place of the patch, on each slice; slices without the organ cost nothing.
+
+    The speed is that of the last run's occlusion, else of its segmentation (an upper bound), else a guess.
+    """
+    first, last = choices.slices or (0, scenes.slice_count(ct))
+    passes = max(0, last - first) * _places(ct, model, choices.patch, choices.stride)
+    seconds, settings = report.get("seconds", {}), report.get("settings", {})
+    start, stop = settings.get("axial_slices", (0, 0))
+    if stop <= start:
+        return passes * SECONDS_A_PASS
+    if "occlusion" in seconds:
+        then = settings["occlusion"]
+        return passes * seconds["occlusion"] / ((stop - start) * _places(ct, model, then["patch"], then["stride"]))
+    return passes * seconds["segmentation"] / (stop - start)
+
+
+def _places(ct: Any, model: Model, patch: int, stride: int) -> int:
+    """How many places the patch visits on one axial slice of the model."""
     recipe = model.facts.get("recipe", {})
     spacing, multiple = float(recipe.get("spacing_mm", 2.0)), int(recipe.get("multiple_of", 16))
-    axis = scenes.axial_axis(scenes.matrix_of(ct))[0]
-    places = 1
+    axis, places = scenes.axial_axis(scenes.matrix_of(ct))[0], 1
     for a in range(3):
         if a != axis:
             pixels = ct.GetImageData().GetDimensions()[a] * ct.GetSpacing()[a] / spacing
             side = -(-max(1, round(pixels)) // multiple) * multiple
-            places *= -(-max(side - choices.patch, 0) // choices.stride) + 1
-    first, last = choices.slices or (0, scenes.slice_count(ct))
-    return places * max(0, last - first) * seconds_a_pass
-
-
-def seconds_a_pass(report: dict[str, Any]) -> float:
-    """Measured by the last run; a guess before."""
-    try:
-        first, last = report["settings"]["axial_slices"]
-        return float(report["seconds"]["segmentation"]) / (last - first)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return SECONDS_A_PASS
+            places *= -(-max(side - patch, 0) // stride) + 1
+    return places

@@ -7,6 +7,7 @@ order; matrices are IJK to RAS. Results are placed on the CT's own matrix and un
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def check_input(node: Any) -> None:
     sequence = _sequence_of(node)
     if sequence:
         raise Refused(
-            _("{name} is one frame of the sequence {sequence} - clone the frame in the Data module and choose the clone.")
+            _("{name} is one frame of the sequence {sequence} - clone the frame in the Data module, choose the clone.")
             .format(name=name, sequence=sequence)
         )  # fmt: skip
     transform = node.GetParentTransformNode()
@@ -89,7 +90,7 @@ def doubt(node: Any) -> str:
     if low < CT_ADULT_AIR_HU and 0 < high < CT_LARGEST_HU:
         return ""
     return _(
-        "{name} has values from {low} to {high}, unlike a CT in Hounsfield units (air is near -1000). Explain it anyway?"
+        "{name} has values from {low} to {high}, unlike a CT in Hounsfield units (air is near -1000). Explain anyway?"
     ).format(name=node.GetName(), low=f"{low:g}", high=f"{high:g}")
 
 
@@ -124,7 +125,20 @@ class Results:
 
 
 def read_results(folder: Path, ct: Any) -> Results:
-    """Reads and checks everything before the scene is touched. Raises Refused for results that do not fit the CT."""
+    """`reading` in one go."""
+    steps = reading(folder, ct)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def reading(folder: Path, ct: Any) -> Generator[None, None, Results]:
+    """Reads and checks everything before the scene is touched. Raises Refused for results that do not fit the CT.
+
+    Stops after each file, so that a window may breathe between them.
+    """
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         version, files = report.get("report_version"), dict(report["files"])
@@ -141,17 +155,20 @@ def read_results(folder: Path, ct: Any) -> Results:
               "and remove unoise-engine from Slicer's Python if you installed it there.")
             .format(found=version, wanted=REPORT_VERSION)
         )  # fmt: skip
+    maps: dict[str, np.ndarray] = {}
     try:
         segmentation = read_on_grid(folder / files["segmentation"], ct)
-        maps = {m: read_on_grid(folder / files[f"importance-{m}"], ct) for m in methods}
+        yield
+        for method in methods:
+            maps[method] = read_on_grid(folder / files[f"importance-{method}"], ct)
+            if not np.isfinite(maps[method]).all():
+                raise Refused(
+                    _("The {method} map of the {organ} holds values that are not numbers - nothing was added; report "
+                      "this with the log.").format(method=TITLES.get(method, method), organ=organ)
+                )  # fmt: skip
+            yield
     except KeyError as error:
         raise Refused(_("The engine's report lists no file for {what} - see the log.").format(what=error)) from None
-    for method, values in maps.items():
-        if not np.isfinite(values).all():
-            raise Refused(
-                _("The {method} map of the {organ} holds values that are not numbers - nothing was added; report this "
-                  "with the log.").format(method=TITLES.get(method, method), organ=organ)
-            )  # fmt: skip
     return Results(report, segmentation, maps)
 
 
@@ -471,11 +488,14 @@ def summary_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     took = {k: _("{seconds} s").format(seconds=f"{seconds[k]:.1f}") for k in seconds}
     rows = [(organ["name"], size, took.get("segmentation", ""))]
     rows += [(TITLES.get(m, m), "", took.get(m, "")) for m in report["settings"]["methods"]]
-    return [*rows, (_("All, with reading and writing"), "", _("{seconds} s").format(seconds=f"{sum(seconds.values()):.1f}"))]
+    return [
+        *rows,
+        (_("All, with reading and writing"), "", _("{seconds} s").format(seconds=f"{sum(seconds.values()):.1f}")),
+    ]
 
 
 def _file_in_hierarchy(scene: Any, ct: Any, nodes: dict[str, Any]) -> None:
-    """One folder a CT, beside the CT. Ids are compared with the invalid one: which numbers are valid is not promised."""
+    """One folder a CT, beside the CT. Ids are compared with the invalid one: which others are valid is not promised."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     if hierarchy is None:
         return

@@ -65,7 +65,7 @@ def report(methods: tuple[str, ...] = ("unoise", "gradcam"), slices: tuple[int, 
     return {
         "report_version": 1,
         "warning": WARNING,
-        "notes": ["Größe: 1;2 <\"3\"> & so on\nnext line"],
+        "notes": ['Größe: 1;2 <"3"> & so on\nnext line'],
         "organ": {"name": "pancreas", "found": True, "volume_ml": 0.168},
         "seconds": {"segmentation": 1.0, **dict.fromkeys(methods, 0.5)},
         "settings": {"methods": list(methods), "axial_slices": list(slices)},
@@ -195,7 +195,12 @@ def test_the_file_names_no_patient(scene: Any) -> None:
 
 def test_axial_slices_are_counted_from_the_feet(scene: Any) -> None:
     head_first = STRAIGHT @ np.diag([1, 1, -1, 1])
-    for matrix, axis, backwards in ((STRAIGHT, 2, False), (head_first, 2, True), (TURNED, 1, True), (OBLIQUE, 2, False)):
+    for matrix, axis, backwards in (
+        (STRAIGHT, 2, False),
+        (head_first, 2, True),
+        (TURNED, 1, True),
+        (OBLIQUE, 2, False),
+    ):
         assert scenes.axial_axis(slicer.util.vtkMatrixFromArray(matrix)) == (axis, backwards)
         ct = add_ct(scene, matrix)
         total = scenes.slice_count(ct)
@@ -229,7 +234,7 @@ def test_the_most_important_place(scene: Any) -> None:
         values[1] = -9
         one = scenes.Results(report(("unoise",)), box(), {"unoise": values})
         node = scenes.place(scene, ct, one)["importance-unoise"]
-        expected = (matrix @ (12, 7, 4, 1))[:3] + (16, 0, 0)
+        expected = np.add((matrix @ (12, 7, 4, 1))[:3], (16, 0, 0))
         assert np.allclose(scenes.most_important_point(node), expected, atol=1e-4)
     slicer.util.arrayFromVolume(node)[:] = -1
     assert scenes.most_important_point(node) is None
@@ -500,7 +505,9 @@ def test_a_saved_scene_brings_everything_back(scene: Any) -> None:
         assert scene.ReadFromMRB(str(path / "s.mrb"))
     ct = scene.GetFirstNodeByName("CT")
     found = scenes.results_of(scene, ct)
-    assert set(found) == {"segmentation", "importance-unoise", "importance-gradcam", "curtain-unoise", "summary"}, set(found)
+    assert set(found) == {"segmentation", "importance-unoise", "importance-gradcam", "curtain-unoise", "summary"}, set(
+        found
+    )
     node = found["importance-unoise"]
     assert np.array_equal(slicer.util.arrayFromVolume(node), heat())
     assert scenes.grid_difference(ct, node) == ""

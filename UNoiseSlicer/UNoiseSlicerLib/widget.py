@@ -38,7 +38,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._shown: Any = None  # what was last drawn, so that a slider draws once
         self._sliced: Any = None  # the CT whose slices the range boxes count
         self._logged = 0
-        self._filling = False
+        self._filling = self._drawing = False
 
     # --- life ---
 
@@ -75,7 +75,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self) -> None:
         self.initializeParameterNode()
 
-    def initializeParameterNode(self) -> None:  # noqa: N802  Slicer's name
+    def initializeParameterNode(self) -> None:
         self.setParameterNode(self.logic.getParameterNode())
         if self._parameters.inputVolume is None:
             for node in scenes.nodes_of(slicer.mrmlScene, "vtkMRMLScalarVolumeNode"):
@@ -83,7 +83,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                     self._parameters.inputVolume = node
                     break
 
-    def setParameterNode(self, parameters: UNoiseSlicerParameterNode | None) -> None:  # noqa: N802
+    def setParameterNode(self, parameters: UNoiseSlicerParameterNode | None) -> None:
         if self._parameters is not None:
             self._parameters.disconnectGui(self._gui_tag)
             self.removeObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
@@ -110,7 +110,10 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_node_removed(self, _caller: Any, _event: Any, node: Any) -> None:
-        if node is not None and node.GetAttribute(scenes.ROLE) and self._parameters is not None:
+        """A result was deleted by hand; what we remove ourselves is followed by our own drawing."""
+        if self._parameters is None or self._drawing or self.logic.run is not None:
+            return
+        if node is not None and node.GetAttribute(scenes.ROLE):
             self._shown = None
             self._on_parameters()
 
@@ -245,9 +248,11 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             model, choices = logics.describe(p.model), self._choices()
         except Refused:
             return ""
-        speed = logics.seconds_a_pass(scenes.report_of(slicer.mrmlScene, p.inputVolume))
-        seconds = logics.occlusion_seconds(p.inputVolume, model, choices, speed)
-        return _("Occlusion takes at most about {time}.").format(time=duration(seconds))
+        report = scenes.report_of(slicer.mrmlScene, p.inputVolume)
+        seconds = logics.occlusion_seconds(p.inputVolume, model, choices, report)
+        measured = "occlusion" in report.get("seconds", {})
+        text = _("Occlusion takes about {time}.") if measured else _("Occlusion takes at most about {time}.")
+        return text.format(time=duration(seconds))
 
     def _fill_slices(self) -> None:
         p = self._parameters
@@ -274,7 +279,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             for name in names:
                 box.addItem(self._title(name), name)
             box.addItem(_("Other folder..."), "")
-            if current not in names and self._parameters is not None:
+            if names and current not in names and self._parameters is not None:
                 current = self._parameters.model = names[0]
             box.setCurrentIndex(max(0, box.findData(current)))
         finally:
@@ -344,11 +349,14 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if wanted == self._shown:
             return
         turned = p.sideBySide != display.is_side_by_side(slicer.mrmlScene)
-        self._shown = wanted
-        display.show(slicer.mrmlScene, p.inputVolume, p.shownMethod, self.look())
-        if turned:
-            self._arrange()
-        self._warn_in_views()
+        self._shown, self._drawing = wanted, True
+        try:
+            display.show(slicer.mrmlScene, p.inputVolume, p.shownMethod, self.look())
+            if turned:
+                self._arrange()
+            self._warn_in_views()
+        finally:
+            self._drawing = False
 
     def _arrange(self) -> None:
         p = self._parameters

@@ -13,6 +13,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from unoise_engine.errors import Environment
+
 LAST, BEST, METRICS = "last.ckpt", "best.ckpt", "metrics.csv"
 
 
@@ -53,10 +55,16 @@ class Keep(Callback):
             self.note(trainer)
 
     def save(self, trainer: Trainer, name: str) -> None:
+        """Raises Environment if the disk is full; the checkpoint before stays whole."""
         partial = self.run / f".{name}"
-        trainer.save_checkpoint(partial)
-        if trainer.is_global_zero:
-            os.replace(partial, self.run / name)
+        try:
+            trainer.save_checkpoint(partial)
+            if trainer.is_global_zero:
+                os.replace(partial, self.run / name)
+        except OSError as e:
+            partial.unlink(missing_ok=True)
+            what = f"{name} cannot be written ({e.strerror})"
+            raise Environment(f"{what} - make room, then go on with --resume; the last one is kept") from None
 
     def note(self, trainer: Trainer) -> None:
         path = self.run / METRICS

@@ -20,6 +20,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 
 from unoise_engine.errors import EngineError, Interrupted, Usage
@@ -58,11 +59,11 @@ def train_utility(
     if resume:
         checkpoint, split = runs.check_same(out, recipe), Split.read(out)
     else:
-        runs.check_free(out)
+        check_new(out)
         checkpoint, split = None, split_cases([pair.case for pair in pairs], recipe.data)
     show = choose_progress(progress)
     train, val = (load(pairs, part, recipe, show) for part in (split.train, split.val))
-    if not resume:
+    if not resume and leads():
         runs.begin(out, recipe, split)
     rounds = Rounds(recipe.fit, recipe.draw, train, devices)
     seed_everything(recipe.fit.seed, verbose=False)
@@ -100,11 +101,11 @@ def train_unoise(
         checkpoint = runs.check_same(out, recipe)
         runs.UNoiseRun.open(out).check_explains(utility)
     else:
-        runs.check_free(out)
+        check_new(out)
         checkpoint = None
     pairs, show = find_pairs(data), choose_progress(progress)
     train, val = (load(pairs, part, utility.recipe, show) for part in (utility.split.train, utility.split.val))
-    if not resume:
+    if not resume and leads():
         runs.begin(out, recipe, utility.split)
         (out / runs.UTILITY).write_text(json.dumps({"sha256": utility.fingerprint()}) + "\n", "utf-8")
     rounds = Rounds(recipe.fit, recipe.draw, train, devices)
@@ -112,6 +113,16 @@ def train_unoise(
     learner = NoiseLearner(noise, frozen, recipe.noise.config, *common)
     run_loop(learner, rounds, Scans(val, lambda case: case.with_organ), out, checkpoint, device, devices, show)
     return out
+
+
+def leads() -> bool:
+    """Of several processes that train together, the one that makes the run's folder before it starts the others."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def check_new(out: Path) -> None:
+    if leads():
+        runs.check_free(out)
 
 
 def load(pairs: Sequence[Pair], names: Sequence[str], recipe: UtilityRecipe, show: Kind) -> list[Case]:

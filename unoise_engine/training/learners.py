@@ -18,7 +18,7 @@ from unoise_engine.errors import EngineError
 from unoise_engine.training.augment import augment
 from unoise_engine.training.cases import Case
 from unoise_engine.training.draw import Batch, process
-from unoise_engine.training.recipes import Augment, Draw, Fit
+from unoise_engine.training.recipes import Augment, Draw, Fit, UtilityFit
 from unoise_engine.training.unoise import NoiseConfig, unoise_loss
 
 PIXELS_AT_ONCE = 16 * 256 * 256  # in validation: bounds memory, and more gains nothing
@@ -101,13 +101,17 @@ class UtilityLearner(Learner):
 
     watched, larger_is_better = "val_dice", True
 
+    def __init__(self, net: nn.Module, ct: Recipe, draw: Draw, how: Augment, fit: UtilityFit, steps: int):
+        super().__init__(net, ct, draw, how, fit, steps)
+        self.with_dice = fit.loss == "bce+dice"
+
     def on_validation_epoch_start(self) -> None:
         self.sums: dict[int, np.ndarray] = {}
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         logits = self.net(x).float()
         bce = binary_cross_entropy_with_logits(logits, y)
-        return bce + soft_dice_loss(logits, y) if self.fit_recipe.loss == "bce+dice" else bce
+        return bce + soft_dice_loss(logits, y) if self.with_dice else bce
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         found = self.net(self.normalise(batch["image"].float() / 255)) > 0

@@ -20,6 +20,8 @@ from unoise_engine.training.unoise import NoiseConfig
 
 T = TypeVar("T")
 FILE = "recipe.toml"
+SCHEDULES = ("one-cycle", "constant")
+LOSSES = ("bce+dice", "bce")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 DEPTHS = {"small": 2, "medium": 3, "large": 4}  # the paper's three sizes, by resolution levels
 
@@ -113,8 +115,7 @@ class Fit:
     round_steps: int = 100  # steps between two validations; each ends with a checkpoint
     lr: float = 3e-3
     weight_decay: float = 1e-2
-    schedule: str = "one-cycle"  # or "constant"
-    loss: str = "bce+dice"  # or "bce"; U-Noise has its own
+    schedule: str = "one-cycle"
     precision: str = "auto"
     patience: int = 0  # validations without gain before stopping; 0: never
     seed: int = 0
@@ -127,13 +128,20 @@ class Fit:
         require(self.weight_decay >= 0, f"weight_decay must be at least 0: {self.weight_decay}")
         require(self.patience >= 0, f"patience must be at least 0: {self.patience}")
         require(0 <= self.seed < 2**31, f"seed must lie in 0 .. 2^31 - 1: {self.seed}")
-        for name, known in (
-            ("schedule", ("one-cycle", "constant")),
-            ("loss", ("bce+dice", "bce")),
-            ("precision", PRECISIONS),
-        ):
+        for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS)):
             value = getattr(self, name)
             require(value in known, f"{name} must be one of {', '.join(known)}: {value}")
+
+
+@dataclass(frozen=True)
+class UtilityFit(Fit):
+    """The utility's loss is a choice; U-Noise's is the paper's."""
+
+    loss: str = "bce+dice"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.loss in LOSSES, f"loss must be one of {', '.join(LOSSES)}: {self.loss}")
 
 
 @dataclass(frozen=True)
@@ -160,7 +168,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class UtilityRecipe:
-    fit: Fit
+    fit: UtilityFit
     ct: Recipe = field(default_factory=Recipe)
     net: Net = field(default_factory=Net)
     data: Data = field(default_factory=Data)

@@ -8,6 +8,14 @@ pytest.importorskip("lightning")
 from Testing.engine.training.world import unoise_recipe, utility_recipe, write_world
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Nets this small are faster on one thread, and tests beside other work do not wait for a second one."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of five small patients with labels."""

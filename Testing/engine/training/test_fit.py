@@ -6,15 +6,18 @@ import os
 import signal
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 from Testing.engine.training.world import unoise_recipe, utility_recipe
 from unoise_engine.errors import CaseRefused, EngineError, Environment, Integrity, Interrupted, Usage
 from unoise_engine.training import fit, learners
+from unoise_engine.training.cases import Case
 from unoise_engine.training.fit import train_unoise, train_utility
 from unoise_engine.training.learners import network_weights, soft_dice_loss
-from unoise_engine.training.recipes import Data, Net, read_recipe
+from unoise_engine.training.recipes import Data, Draw, Fit, Net, read_recipe
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 
 QUIET = {"device": "cpu", "progress": "off"}
@@ -58,13 +61,13 @@ def test_validation_dice_is_the_mean_over_whole_cases(utility_run, world):
     assert sum(dices) / len(dices) == pytest.approx(best, abs=0.01)
 
 
-def interrupt_at(monkeypatch, step):
-    """Ctrl-C while that step is computed."""
+def interrupt_at(monkeypatch, step, signal_number=signal.SIGINT):
+    """Ctrl-C, or another signal, while that step is computed."""
     plain = learners.UtilityLearner.loss
 
     def loss(self, x, y):
         if self.training and self.global_step == step:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal_number)
         return plain(self, x, y)
 
     monkeypatch.setattr(learners.UtilityLearner, "loss", loss)
@@ -99,6 +102,13 @@ def test_ctrl_c_in_the_first_round(world, tmp_path, monkeypatch):
     assert [row["step"] for row in rows(tmp_path / "run")] == ["4", "8"]
 
 
+def test_a_terminate_signal_is_an_interruption_too(world, tmp_path, monkeypatch):
+    interrupt_at(monkeypatch, 6, signal.SIGTERM)
+    with pytest.raises(Interrupted, match="--resume"):
+        train_utility(world, tmp_path / "run", utility_recipe(), **QUIET)
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 4
+
+
 def test_a_loss_that_is_nan_names_the_batch_and_keeps_the_last_good_state(world, tmp_path, monkeypatch):
     plain = learners.UtilityLearner.loss
 
@@ -119,10 +129,11 @@ def test_early_stop(world, tmp_path):
     assert len(rows(tmp_path / "run")) < 20
 
 
-def test_epochs_count_passes_over_the_slices(world, tmp_path):
-    run = train_utility(world, tmp_path / "run", utility_recipe(max_steps=0, epochs=2, round_steps=100), **QUIET)
-    slices = sum(int(row != 0) for row in [1] * 1)  # one round
-    assert len(rows(run)) == slices
+def test_epochs_count_passes_over_the_slices():
+    organ = np.zeros((10, 8, 8), bool)
+    organ[:9] = True  # and one slice without: 0.1 of ten
+    rounds = fit.Rounds(Fit(epochs=3, round_steps=4), Draw(crop=16, batch=4), [Case("a", organ, organ)], devices=1)
+    assert (rounds.length, rounds.number) == (4, 3)  # 3 x ceil(10 / 4) = 9 steps, in whole rounds
 
 
 def test_a_folder_in_use_and_nothing_to_resume(utility_run, world, tmp_path):
@@ -164,12 +175,34 @@ def test_the_frozen_utility_is_bit_identical_after_training(world, utility_run, 
     assert not seen["net"].training
 
 
-def test_validation_noise_is_the_same_every_time(world, utility_run, tmp_path):
-    recipe = unoise_recipe(max_steps=4, round_steps=2, lr=1e-30, schedule="constant")
-    run = train_unoise(world, utility_run, tmp_path / "run", replace(recipe), **QUIET)
-    losses = [float(row["val_loss"]) for row in rows(run)]
-    # The weights stand still; only batch-norm statistics move between the two.
-    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+def test_validation_noise_is_the_same_every_time(world, utility_run, tmp_path, monkeypatch):
+    draws, plain = {True: [], False: []}, learners.NoiseLearner.loss
+
+    def loss(self, x, y):
+        draws[self.training].append(torch.rand(1).item())
+        return plain(self, x, y)
+
+    monkeypatch.setattr(learners.NoiseLearner, "loss", loss)
+    train_unoise(world, utility_run, tmp_path / "run", unoise_recipe(), **QUIET)
+    half = len(draws[False]) // 2
+    assert half >= 1 and draws[False][:half] == draws[False][half:]
+    assert len(set(draws[True])) == 8
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(world, tmp_path, monkeypatch):
+    plain = Trainer.save_checkpoint
+
+    def save(self, path, *args):
+        if self.global_step == 8:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        plain(self, path, *args)
+
+    monkeypatch.setattr(Trainer, "save_checkpoint", save)
+    with pytest.raises(Environment, match=r"No space left.*--resume"):
+        train_utility(world, tmp_path / "run", utility_recipe(), **QUIET)
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 4
+    assert not (tmp_path / "run" / ".last.ckpt").exists()
 
 
 def test_pretrained_starts_from_a_segmenter_of_its_own_shape(world, utility_run, tmp_path):

