@@ -254,7 +254,7 @@ def failed(uid, reason):
 def web(plan):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web)
     server.plan, server.received = plan, []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/dicom-web", server.received
     finally:
