@@ -1,7 +1,7 @@
 """The folder of one explained case: volumes, picture and report, written whole or not at all.
 
 OUT/<id>/segmentation.nii.gz, importance-<method>.nii.gz, overview.png, report.json
-With the format dicom: segmentation.dcm, importance-<method>.dcm and overlay/<method>-<slice>.dcm instead of volumes.
+With the format dicom: segmentation.dcm, importance-<method>.dcm and overlay-<method>-<slice>.dcm instead of volumes.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from unoise_engine.send import connect, find_objects, send_all
 @pytest.fixture
 def out(result, tmp_path):
     """A few of a run's objects, in a folder of their own, and one of an unfinished run."""
-    names = ("segmentation.dcm", "importance-unoise.dcm", "overlay/unoise-003.dcm")
+    names = ("segmentation.dcm", "importance-unoise.dcm", "overlay-unoise-003.dcm")
     for name in names:
         (tmp_path / "out" / "ct" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(result / name, tmp_path / "out" / "ct" / name)

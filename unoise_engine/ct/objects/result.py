@@ -74,7 +74,6 @@ class DicomResult:
 
     def _overlay(self, importance: np.ndarray, method: str, folder: Path) -> dict[str, str]:
         """Pictures of the organ's slices and a few beside them; of the middle slice alone if no organ was found."""
-        (folder / "overlay").mkdir(exist_ok=True)
         found = np.flatnonzero(self.organ.any(axis=(1, 2)))
         n = len(importance)
         first, last = (max(0, found[0] - BESIDE), min(n - 1, found[-1] + BESIDE)) if len(found) else (n // 2, n // 2)
@@ -93,7 +92,7 @@ class DicomResult:
                 line += f", no {self.origin.organ} found"
             picture = draw(self.hu[k], self.organ[k], importance[k], style, line)
             self.pictures += 1
-            name = f"overlay/{method}-{number:03d}.dcm"
+            name = f"overlay-{method}-{number:03d}.dcm"
             self._store(capture(picture, k, method, self.pictures, self.source, self.origin), folder / name)
             files[name.removesuffix(".dcm")] = name
         return files
