@@ -379,10 +379,10 @@ def test_failure_leaves_earlier_results_and_nothing_half_written(series, pancrea
     folder = explained(series, tmp_path, pancreas_bundle)
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("unoise_engine.ct.objects.common.os.fsync", full)
+    monkeypatch.setattr(pydicom.Dataset, "save_as", full)
     request = Request((series,), tmp_path, ("unoise",), str(pancreas_bundle), file_format="dicom", overwrite=True)
     with pytest.raises(EngineError, match="No space left"):
         explain_all(request, "off")
