@@ -18,7 +18,7 @@ IDENTITY = {
 }
 UPRIGHT = (1, 0, 0, 0, 1, 0)
 HEAD_FIRST = (-1, 0, 0, 0, 1, 0)  # the slice normal points to the feet
-SAGITTAL = (0, 1, 0, 0, 0, -1)
+PRONE = (-1, 0, 0, 0, -1, 0)
 
 
 def write_series(folder, orientation=UPRIGHT, slices=6, size=64, spacing=2.0, step=3.0, bright=180, **changes):

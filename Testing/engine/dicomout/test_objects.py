@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from Testing.engine.conftest import REAL_CT, needs_real_ct
 from Testing.engine.dicomout.conftest import explained, needs_dciodvfy, needs_dcmqi, tool, verify
-from Testing.engine.dicomout.series import HEAD_FIRST, SAGITTAL, UPRIGHT, write_series
+from Testing.engine.dicomout.series import HEAD_FIRST, PRONE, UPRIGHT, write_series
 from unoise_engine.ct.find import find_cases
 from unoise_engine.ct.objects.font import text_dots
 from unoise_engine.ct.objects.origin import Origin
@@ -25,7 +25,7 @@ from unoise_engine.errors import CaseRefused, EngineError, MissingExtra, Usage
 from unoise_engine.run import Request, explain_all
 
 TILTED = (np.cos(0.3), np.sin(0.3), 0, -np.sin(0.3) * np.cos(0.2), np.cos(0.3) * np.cos(0.2), -np.sin(0.2))
-WORLDS = {"upright": UPRIGHT, "head first": HEAD_FIRST, "sagittal": SAGITTAL, "oblique": TILTED}
+WORLDS = {"upright": UPRIGHT, "head first": HEAD_FIRST, "prone": PRONE, "oblique": TILTED}
 MAPS = ("importance-unoise", "importance-gradcam")
 
 
