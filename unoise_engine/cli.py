@@ -37,6 +37,7 @@ class ProgressMode(StrEnum):
 class FileFormat(StrEnum):
     nifti = "nifti"
     nrrd = "nrrd"
+    dicom = "dicom"
 
 
 Bundle = Annotated[str, typer.Option("--bundle", help="A shipped model's name, or a bundle folder.")]
@@ -65,7 +66,7 @@ def explain(
     methods: Annotated[str, typer.Option(help="Comma-separated.")] = "unoise,gradcam,occlusion",
     bundle: Bundle = "",
     device: Device = "auto",
-    file_format: Annotated[FileFormat, typer.Option("--format", help="Of the volumes.")] = FileFormat.nifti,
+    file_format: Annotated[FileFormat, typer.Option("--format", help="Of the results.")] = FileFormat.nifti,
     slices: Annotated[str, typer.Option(metavar="A:B", help="Axial slices A to B-1, counted from the feet.")] = "",
     patch: Annotated[int, typer.Option(help="Occlusion: side of the grey square, in the model's pixels.")] = 15,
     stride: Annotated[int, typer.Option(help="Occlusion: step of the square; 2 is the paper's, and slow.")] = 8,
@@ -80,6 +81,9 @@ def explain(
     ] = False,
     fill_gaps: Annotated[bool, typer.Option("--fill-gaps", help="Interpolate slices that are missing.")] = False,
     trust_hu: Annotated[bool, typer.Option("--trust-hu", help="Take values for HU even if they look wrong.")] = False,
+    de_identify: Annotated[
+        bool, typer.Option("--de-identify", help="DICOM results without the patient: names, dates and UIDs replaced.")
+    ] = False,
 ) -> None:
     """Segment CTs and show what the model looked at: importance maps on each CT's own grid."""
     from unoise_engine.run import Request, explain_all
@@ -102,8 +106,28 @@ def explain(
         keep_names=keep_names,
         fill_gaps=fill_gaps,
         trust_hu=trust_hu,
+        de_identify=de_identify,
     )
     if explain_all(request, progress.value, isolate=True):
+        raise typer.Exit(1)
+
+
+@app.command()
+def send(
+    out: Annotated[Path, typer.Argument(help="Folder of results written with --format dicom.")],
+    to: Annotated[str, typer.Option(metavar="AE@HOST:PORT", help="Send by C-STORE to this archive.")] = "",
+    stow: Annotated[str, typer.Option(metavar="URL", help="Send by STOW-RS to this DICOMweb root.")] = "",
+    calling_ae: Annotated[str, typer.Option(help="Our own title, as the archive knows us.")] = "UNOISE",
+    retries: Annotated[int, typer.Option(help="How often a failed object is tried again, each time later.")] = 3,
+    again: Annotated[bool, typer.Option("--again", help="Also what was sent there before.")] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="C-STORE over TLS.")] = False,
+    ca: Annotated[Path | None, typer.Option(help="TLS: trust this certificate authority (PEM).")] = None,
+    cert: Annotated[Path | None, typer.Option(help="TLS: our certificate and key (PEM, one file).")] = None,
+) -> None:
+    """Send DICOM results to an archive. What fails is remembered in OUT/send.jsonl and tried again by the next call."""
+    from unoise_engine.send import connect, send_all
+
+    if send_all(out, connect(to, stow, calling_ae, tls or ca is not None, ca, cert), retries=retries, again=again):
         raise typer.Exit(1)
 
 

@@ -1,6 +1,7 @@
 """The folder of one explained case: volumes, picture and report, written whole or not at all.
 
 OUT/<id>/segmentation.nii.gz, importance-<method>.nii.gz, overview.png, report.json
+With the format dicom: segmentation.dcm, importance-<method>.dcm and overlay-<method>-<slice>.dcm instead of volumes.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import platform
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from unoise_engine import __version__
 from unoise_engine.bundle.session import Bundle
 from unoise_engine.ct.find import Case, Reading
-from unoise_engine.ct.volume import AxialView
+from unoise_engine.ct.volume import AxialView, Volume
 from unoise_engine.ct.write import SUFFIXES, cannot_write, write_volume
-from unoise_engine.errors import Environment, MissingExtra
+from unoise_engine.errors import Environment, MissingExtra, Usage
+from unoise_engine.methods import TITLES
 from unoise_engine.overview import Overview
 from unoise_engine.pipeline import Settings, clock, explain_volume
 from unoise_engine.progress import Progress
@@ -38,6 +41,63 @@ def prepare_output(out: Path) -> None:
         raise cannot_write(out, error) from None
 
 
+class Writer(Protocol):
+    """Turns results into files of one format. `notes` says what it had to correct first, `settings` how it writes."""
+
+    notes: tuple[str, ...]
+    settings: dict[str, Any]
+
+    def write(self, name: str, volume: Volume, folder: Path) -> dict[str, str]:
+        """Returns what was written, name -> path within `folder`."""
+        ...
+
+
+class Volumes:
+    """NIfTI or NRRD: one file a result."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, file_format: str):
+        self.settings = {"format": file_format}
+        self.suffix = SUFFIXES[file_format]
+
+    def write(self, name: str, volume: Volume, folder: Path) -> dict[str, str]:
+        write_volume(volume, folder / (name + self.suffix))
+        return {name: name + self.suffix}
+
+
+def check_format(file_format: str, de_identify: bool) -> None:
+    """Raises Usage or MissingExtra if results cannot be written so."""
+    if file_format not in (*SUFFIXES, "dicom"):
+        raise Usage(f"--format {file_format} - unknown - choose from {', '.join((*SUFFIXES, 'dicom'))}")
+    if file_format == "dicom" and find_spec("highdicom") is None:
+        raise MissingExtra("highdicom", "dicom")
+    if de_identify and file_format != "dicom":
+        raise Usage("--de-identify - is for --format dicom: NIfTI and NRRD never carry patient data - leave it out")
+
+
+def _writer(
+    reading: Reading, case: Case, bundle: Bundle, settings: Settings, file_format: str, de_identify: bool
+) -> Writer:
+    if file_format != "dicom":
+        return Volumes(file_format)
+    from unoise_engine.ct.objects.origin import Origin
+    from unoise_engine.ct.objects.result import DicomResult
+
+    manifest, occlusion = bundle.manifest, settings.occlusion
+    origin = Origin(
+        organ=manifest.organ,
+        model=manifest.name,
+        model_hash=bundle.hash,
+        engine_version=__version__,
+        warning=manifest.warning,
+        slices=settings.range_in(reading.ct),
+        titles=TITLES,
+        parameters={"importance-occlusion": " ".join(f"{k}={v}" for k, v in asdict(occlusion).items())},
+    )
+    return DicomResult(reading.ct, reading.slice_files, origin, case.source, de_identify)
+
+
 def explain_case(
     case: Case,
     out: Path,
@@ -46,6 +106,7 @@ def explain_case(
     progress: Progress,
     file_format: str = "nifti",
     overwrite: bool = False,
+    de_identify: bool = False,
     finish: Callable[[Path, dict[str, Any]], None] = lambda folder, report: None,
     hide: Callable[[str], str] = str,
 ) -> dict[str, Any]:
@@ -55,6 +116,7 @@ def explain_case(
     earlier result intact. `finish` sees that folder and the report just before; `hide` takes names out of sentences.
     Raises CaseRefused for the input, Environment if the result exists or cannot be written.
     """
+    check_format(file_format, de_identify)
     final = out / case.id
     if final.exists() and not overwrite:
         raise Environment(f"{final} - exists already - add --overwrite, or choose another output folder")
@@ -66,8 +128,9 @@ def explain_case(
             reading = case.read()
         reading = replace(reading, notes=tuple(hide(note) for note in reading.notes))
         needed = reading.ct.voxels.size * (1 + 4 * len(settings.methods))  # bytes at most
+        writer = _writer(reading, case, bundle, settings, file_format, de_identify)
         partial.mkdir()
-        report = _explain_into(partial, reading, case, bundle, settings, progress, file_format, seconds)
+        report = _explain_into(partial, reading, case, bundle, settings, progress, writer, seconds)
         finish(partial, report)
         _replace(partial, final)
     except OSError as error:
@@ -84,7 +147,7 @@ def _explain_into(
     bundle: Bundle,
     settings: Settings,
     progress: Progress,
-    file_format: str,
+    writer: Writer,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     ct, manifest = reading.ct, bundle.manifest
@@ -117,8 +180,7 @@ def _explain_into(
         elif picture is not None:
             picture.add(name.removeprefix("importance-"), axial[shown])
         with clock(seconds, "write"):
-            files[name] = name + SUFFIXES[file_format]
-            write_volume(volume, folder / files[name])
+            files |= writer.write(name, volume, folder)
 
     if picture is not None:
         with clock(seconds, "picture"):
@@ -126,11 +188,12 @@ def _explain_into(
             note = f"axial slice {shown + 1} of {len(view.apply(ct.voxels))} from the feet"
             files["overview"] = "overview.png"
             picture.draw(folder / files["overview"], title, note, manifest.warning)
+    corrections = [*reading.notes, *writer.notes]
     report = {
         "report_version": 1,
         "case": case.id,
-        "status": "CORRECTED" if reading.notes else "OK",
-        "corrections": list(reading.notes),
+        "status": "CORRECTED" if corrections else "OK",
+        "corrections": corrections,
         "warning": manifest.warning,
         "notes": [*notes, *bundle.notes],
         "organ": organ,
@@ -141,6 +204,7 @@ def _explain_into(
             "axial_slices": [start, stop],
             "occlusion": asdict(settings.occlusion),
             "device": bundle.device,
+            **writer.settings,
         },
         "input": {"files": case.files, "voxel_type": str(ct.voxels.dtype), "geometry_lps": asdict(ct.grid)},
         "model": {

@@ -47,6 +47,7 @@ class Request:
     keep_names: bool = False
     fill_gaps: bool = False
     trust_hu: bool = False
+    de_identify: bool = False
 
 
 def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> int:
@@ -110,8 +111,10 @@ def _check(request: Request) -> None:
     from unoise_engine.methods import METHODS
     from unoise_engine.methods.occlusion import Occlusion
     from unoise_engine.pipeline import Settings
+    from unoise_engine.results import check_format
 
     Settings(request.methods or tuple(METHODS), request.slices, Occlusion(request.patch, request.stride))
+    check_format(request.file_format, request.de_identify)
     if request.resume and request.overwrite:
         raise Usage("--resume --overwrite - contradict each other - give one of them")
     if request.jobs < 0:
@@ -152,6 +155,7 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
             refusal=_refusal(case),
             fill_gaps=request.fill_gaps,
             trust_hu=request.trust_hu,
+            de_identify=request.de_identify,
         )
         for case, name in zip(cases, assign(cases, out, request.keep_names))
     ]

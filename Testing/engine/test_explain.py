@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from Testing.engine.conftest import ORGAN_ABOVE, REAL_CT, RECIPE, ellipsoid_ct, image_of, needs_real_ct
 
 import unoise_engine
+from Testing.engine.conftest import ORGAN_ABOVE, REAL_CT, RECIPE, ellipsoid_ct, image_of, needs_real_ct
 from unoise_engine.bundle.session import load_bundle
 from unoise_engine.ct.volume import AxialView
 from unoise_engine.pipeline import Settings, explain_volume

@@ -74,6 +74,7 @@ class Job:
     refusal: tuple[str, str] | None = None
     fill_gaps: bool = False
     trust_hu: bool = False
+    de_identify: bool = False
 
     @staticmethod
     def from_dict(body: dict[str, Any]) -> Job:
@@ -98,6 +99,7 @@ class Job:
             "format": self.file_format,
             "fill_gaps": self.fill_gaps,
             "trust_hu": self.trust_hu,
+            "de_identify": self.de_identify,
         }
         return chosen | ({"patch": self.patch, "stride": self.stride} if "occlusion" in self.methods else {})
 
@@ -175,7 +177,18 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         how = ReadSettings(job.fill_gaps, job.trust_hu)
         case = find_again(Path(job.source), job.files, how, job.part, job.notes)
         case = replace(case, id=job.case)
-        explain_case(case, Path(job.out), bundle, settings, progress, job.file_format, True, finish, hide)
+        explain_case(
+            case,
+            Path(job.out),
+            bundle,
+            settings,
+            progress,
+            job.file_format,
+            overwrite=True,
+            de_identify=job.de_identify,
+            finish=finish,
+            hide=hide,
+        )
         sync_folder(Path(job.out))
         return Outcome(finished[0])
     except CaseRefused as error:

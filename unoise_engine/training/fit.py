@@ -41,8 +41,9 @@ def train_utility(
 ) -> Path:
     """Trains the model that segments; returns its run folder `out`.
 
-    `init` is an earlier run of the same shape, preparation and split whose weights are the start. Raises Usage or CaseRefused for what is wrong with the call or the data, Interrupted after Ctrl-C, EngineError for
-    a loss that is not finite. In the last two cases the run's folder can be resumed.
+    `init` is an earlier run of the same shape, preparation and split whose weights are the start. Raises Usage or
+    CaseRefused for what is wrong with the call or the data, Interrupted after Ctrl-C, EngineError for a loss that is
+    not finite. In the last two cases the run's folder can be resumed.
     """
     pairs = find_pairs(data)
     recipe = replace(recipe, data=replace(recipe.data, labels=organ_numbers(data, recipe.data)))

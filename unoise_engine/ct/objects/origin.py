@@ -1,0 +1,39 @@
+"""Where results come from: what every object says of the model and the settings that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from unoise_engine.ct.objects.uids import stable_uid
+
+MANUFACTURER = "U-Noise for CT"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """`slices` are the axial slices asked for, from the feet, the last one excluded. `titles` names the methods for
+    people, `parameters` holds what changes a method's result beyond the model."""
+
+    organ: str
+    model: str
+    model_hash: str
+    engine_version: str
+    warning: str
+    slices: tuple[int, int]
+    titles: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    def uid(self, sources: tuple[str, ...], result: str, what: object) -> str:
+        """The UID of `what` (a series, an instance, ...) of a result, made from the source images' UIDs."""
+        made_by = (self.engine_version, self.model_hash, self.slices, self.parameters.get(result, ""))
+        return stable_uid(*made_by, *sources, result, what)
+
+    def title(self, method: str) -> str:
+        return self.titles.get(method, method)
+
+
+def short(text: str, most: int = 64) -> str:
+    """Text for an element that holds so many characters: plain letters, no backslash (it would part values)."""
+    plain = text.encode("ascii", "replace").decode().replace("\\", "/").replace("\n", " ")
+    return plain if len(plain) <= most else plain[: most - 1].rstrip() + "."

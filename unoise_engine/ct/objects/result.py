@@ -1,0 +1,116 @@
+"""The DICOM objects of one case, written as its results come."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+
+from unoise_engine.ct.objects.capture import capture, orientation
+from unoise_engine.ct.objects.common import store
+from unoise_engine.ct.objects.deidentify import declare, deidentified
+from unoise_engine.ct.objects.origin import Origin
+from unoise_engine.ct.objects.parametric_map import parametric_map
+from unoise_engine.ct.objects.picture import Style, draw
+from unoise_engine.ct.objects.segmentation import segmentation
+from unoise_engine.ct.objects.slices import GridSlices, Slices
+from unoise_engine.ct.objects.source import Source, read_source
+from unoise_engine.ct.volume import AxialView, Volume
+
+FIRST_MAP_SERIES = 9003
+BESIDE = 2  # slices shown beyond the organ's first and last
+OPPOSITE = dict(zip("LRPAHF", "RLAPFH"))
+
+
+class DicomResult:
+    """Give it a case's results one by one, segmentation first; each becomes a file, or several.
+
+    Holds a frame for each slice that was explained; slices outside `origin.slices` have none.
+    """
+
+    def __init__(
+        self,
+        ct: Volume,
+        files: tuple[Path, ...],
+        origin: Origin,
+        source: object,
+        de_identify: bool = False,
+        slices: Slices | None = None,
+    ):
+        """`slices` says where the files' slices lie if that is not the CT's own grid (it was resampled).
+
+        Raises CaseRefused (see read_source) before anything is computed.
+        """
+        self.slices = slices or GridSlices(ct.grid)
+        read = read_source(files, self.slices, source)
+        self.notes = read.notes
+        self.settings: dict[str, Any] = {"format": "dicom", "de_identify": de_identify}
+        self.origin = origin
+        self.de_identify = de_identify
+        whole = deidentified(read) if de_identify else read
+        self.explained = _explained(ct, origin.slices) if slices is None else slice(0, len(files))
+        self.source: Source = replace(whole, headers=whole.headers[self.explained])
+        self.view = AxialView.of(ct.grid)
+        self.hu = self.slices.bring_back(ct)[self.explained]
+        self.total = len(files)
+        self.organ = np.zeros((0, 0, 0), bool)
+        self.maps = self.pictures = 0
+
+    def write(self, name: str, volume: Volume, folder: Path) -> dict[str, str]:
+        """Writes a result of `pipeline.explain_volume`; returns what was written, name -> path within `folder`."""
+        frames = self.slices.bring_back(volume, labels=name == "segmentation")[self.explained]
+        if name == "segmentation":
+            self.organ = frames > 0
+            self._store(segmentation(frames, self.source, self.origin), folder / f"{name}.dcm")
+            return {name: f"{name}.dcm"}
+        method = name.removeprefix("importance-")
+        number = FIRST_MAP_SERIES + self.maps
+        self.maps += 1
+        self._store(parametric_map(frames, method, number, self.source, self.origin), folder / f"{name}.dcm")
+        return {name: f"{name}.dcm", **self._overlay(frames, method, folder)}
+
+    def _overlay(self, importance: np.ndarray, method: str, folder: Path) -> dict[str, str]:
+        """Pictures of the organ's slices and a few beside them; of the middle slice alone if no organ was found."""
+        found = np.flatnonzero(self.organ.any(axis=(1, 2)))
+        n = len(importance)
+        first, last = (max(0, found[0] - BESIDE), min(n - 1, found[-1] + BESIDE)) if len(found) else (n // 2, n // 2)
+        across, down = orientation(self.source.headers[0])
+        style = Style(
+            heading=(f"RESEARCH: {self.origin.title(method)}", f"importance for {self.origin.organ}"),
+            warning=self.origin.warning,
+            top=max(0.0, float(importance.max())),
+            edges=(OPPOSITE[across], OPPOSITE[down]),
+        )
+        files = {}
+        for k in range(first, last + 1):
+            number = self._from_the_feet(self.explained.start + k)
+            line = f"slice {number:>{len(str(self.total))}} of {self.total}"
+            if not len(found):
+                line += f", no {self.origin.organ} found"
+            picture = draw(self.hu[k], self.organ[k], importance[k], style, line)
+            self.pictures += 1
+            name = f"overlay-{method}-{number:03d}.dcm"
+            self._store(capture(picture, k, method, self.pictures, self.source, self.origin), folder / name)
+            files[name.removesuffix(".dcm")] = name
+        return files
+
+    def _from_the_feet(self, k: int) -> int:
+        """1 for the first slice; counted as everywhere else in the results where the series is axial."""
+        return self.total - k if self.view.axes[0] == 0 and self.view.flips[0] else k + 1
+
+    def _store(self, dataset: pydicom.Dataset, path: Path) -> None:
+        if self.de_identify:
+            declare(dataset)
+        store(dataset, path)
+
+
+def _explained(ct: Volume, slices: tuple[int, int]) -> slice:
+    """The range along the CT's z axis that holds all axial slices asked for."""
+    view, n = AxialView.of(ct.grid), ct.grid.size[2]
+    if view.axes[0] != 0:  # a sagittal or coronal series: every slice shows a part of each axial one
+        return slice(0, n)
+    start, stop = slices
+    return slice(n - stop, n - start) if view.flips[0] else slice(start, stop)
