@@ -63,7 +63,7 @@ class Job:
     methods: tuple[str, ...] = ()
     slices: tuple[int, int] | None = None
     patch: int = 15
-    stride: int = 8
+    stride: int = 12
     file_format: str = "nifti"
     overwrite: bool = False
     replace: bool = False

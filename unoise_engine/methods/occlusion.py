@@ -22,7 +22,7 @@ class Occlusion:
     """
 
     patch: int = 15
-    stride: int = 8
+    stride: int = 12
     fill: float = 0.0
 
     def __post_init__(self) -> None:
