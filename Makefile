@@ -1,6 +1,6 @@
 # Each target sets up all it needs: Python 3.11 or newer and make suffice.
 PYTHON ?= python3
-.PHONY: demo test test-slicer check bench screenshots clean
+.PHONY: demo test test-slicer check bench fuzz faults screenshots clean
 
 # A source tree changes under an editable install; only new requirements need a new one.
 .venv-demo/ok: pyproject.toml constraints.txt
@@ -54,5 +54,20 @@ bench: .venv/ok
 	.venv/bin/python Testing/benchmarks/held_out_phantoms.py
 	.venv/bin/python Testing/benchmarks/explain_time.py
 
+# Damages the headers of every input format for as long as this says: no crash, no hang, the good case is still read.
+FUZZ_SECONDS ?= 120
+fuzz: .venv/ok
+	.venv/bin/python -m Testing.fuzz.headers --seconds $(FUZZ_SECONDS)
+
+# Remakes docs/faults.md: what other readers make of planted faults, and what happens here.
+.venv-peers/ok: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install -q -c constraints.txt -e ".[peers]"
+	touch $@
+
+faults: .venv-peers/ok
+	.venv-peers/bin/python -m Testing.benchmarks.fault_table > docs/faults.md.part
+	mv docs/faults.md.part docs/faults.md
+
 clean:
-	rm -rf .venv .venv-demo .venv-slicer .venv-slicer-older demo dist build
+	rm -rf .venv .venv-peers .venv-demo .venv-slicer .venv-slicer-older demo dist build

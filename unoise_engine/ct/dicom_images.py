@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
@@ -112,7 +113,19 @@ def read_header(path: Path, fields: list[str] | None = None, pixels: bool = Fals
                 what = "inflates to more than any CT slice holds"
                 raise CaseRefused("BOMB", path, what, "check where the file comes from")
         f.seek(0)
-        return pydicom.dcmread(f, stop_before_pixels=not pixels, specific_tags=None if pixels else fields)
+        return pydicom.dcmread(_Clamped(f), stop_before_pixels=not pixels, specific_tags=None if pixels else fields)
+
+
+class _Clamped:
+    """A file that is never asked for more bytes than are left: Python sets aside as many as a damaged length says."""
+
+    def __init__(self, file: BinaryIO):
+        self.size = os.fstat(file.fileno()).st_size
+        self.file, self.seek, self.tell = file, file.seek, file.tell
+
+    def read(self, count: int = -1) -> bytes:
+        left = max(0, self.size - self.tell())
+        return self.file.read(left if count is None or count < 0 else min(count, left))
 
 
 def _other_kind(header: pydicom.Dataset) -> str:
@@ -122,7 +135,7 @@ def _other_kind(header: pydicom.Dataset) -> str:
         return f"modality {modality if modality.isalnum() and len(modality) <= 16 else 'unknown'}, not CT"
     if header.get("SOPClassUID") == SECONDARY_CAPTURE:
         return "a secondary capture"
-    kinds = {str(v).upper() for v in header.get("ImageType") or []}
+    kinds = _words(header.get("ImageType"))
     if "LOCALIZER" in kinds:
         return "a localizer (scout)"
     if kinds & PROJECTIONS:
@@ -150,7 +163,7 @@ def _frames(path: Path, header: pydicom.Dataset) -> list[Image]:
             return found[0] if found else pydicom.Dataset()
 
         content, kind = macro("FrameContentSequence"), macro("CTImageFrameTypeSequence")
-        types = {str(v).upper() for v in kind.get("FrameType") or []}
+        types = _words(kind.get("FrameType"))
         if "LOCALIZER" in types or types & (PROJECTIONS | NO_HU):
             continue
         stack = [content.get("StackID"), content.get("TemporalPositionIndex"), "/".join(sorted(types))]
@@ -219,6 +232,10 @@ def _image(path: Path, header: pydicom.Dataset, described: dict[str, Any], frame
 
 def _text(value: Any) -> str:
     return "/".join(map(str, value)) if isinstance(value, (list, pydicom.multival.MultiValue)) else str(value or "")
+
+
+def _words(value: Any) -> set[str]:
+    return set(_text(value).upper().split("/")) if value else set()
 
 
 def _number(value: Any) -> float | None:

@@ -149,6 +149,8 @@ def _look_at(path: Path, found: _Found) -> None:
         found.broken.setdefault(path.parent, []).append(path.name)
     except OSError as error:
         found.skip(path, f"unreadable ({error.strerror})")
+    except MemoryError:
+        found.skip(path, "unreadable (needs more memory than is free)")
 
 
 def _belongs_to_header(path: Path) -> bool:

@@ -177,6 +177,7 @@ for c in find_cases([Path(sys.argv[1])], tell=print):
         (lambda ds: setattr(ds, "ImageOrientationPatient", [1, 0, 0, 0, 0, -1]), "coronal or sagittal"),
         (lambda ds: setattr(ds, "Modality", "MR"), "modality MR, not CT"),
         (lambda ds: setattr(ds, "ImageType", ["DERIVED", "SECONDARY", "MIP"]), "projection"),
+        (lambda ds: setattr(ds, "ImageType", "LOCALIZER"), "localizer"),
         (lambda ds: setattr(ds, "SOPClassUID", "1.2.840.10008.5.1.4.1.1.7"), "secondary capture"),
         (lambda ds: setattr(ds, "RescaleType", "Z_EFF"), "other values than HU"),
         (lambda ds: delattr(ds, "ImagePositionPatient"), "without position"),
