@@ -141,6 +141,7 @@ def train_utility_command(
     data: Annotated[Path, typer.Argument(help="Folder of CT / label pairs.")],
     out: Out,
     recipe: RecipeFile = "phantom-utility",
+    init: Annotated[Path | None, typer.Option(help="Start from this run's weights instead of afresh.")] = None,
     device: TrainDevice = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     progress: Show = ProgressMode.auto,
@@ -150,7 +151,7 @@ def train_utility_command(
     from unoise_engine.training.recipes import UtilityRecipe, read_recipe
 
     chosen = read_recipe(_recipe_file(recipe), UtilityRecipe)
-    print(train_utility(data, out, chosen, device=device, resume=resume, progress=progress.value))
+    print(train_utility(data, out, chosen, init=init, device=device, resume=resume, progress=progress.value))
 
 
 @train_app.command("unoise")
