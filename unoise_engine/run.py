@@ -173,7 +173,7 @@ def _refusal(case: Case) -> tuple[str, str] | None:
 def _tell(outcome: Outcome, source: str, request: Request, show: Progress, progress_mode: str) -> None:
     record, folder = outcome.record, request.out / outcome.record.case
     if record.status in ("REFUSED", "FAILED"):
-        said = outcome.said or f"{source} - {record.message.removeprefix('<file> - ')} (found before)"
+        said = outcome.said or f"{source} - {record.message} (found before)"
         print(f"CASE {record.case}: {record.status} {record.code}: {said}", file=sys.stderr)
         show.event("case", case=record.case, status=record.status, code=record.code, message=said)
         return
