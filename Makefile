@@ -1,6 +1,6 @@
 # Each target sets up all it needs: Python 3.11 or newer and make suffice.
 PYTHON ?= python3
-.PHONY: demo test test-slicer check bench fuzz faults screenshots clean
+.PHONY: demo test test-slicer check bench bench-batch fuzz faults screenshots lock sbom scan clean
 
 # A source tree changes under an editable install; only new requirements need a new one.
 .venv-demo/ok: pyproject.toml constraints.txt
@@ -68,6 +68,34 @@ fuzz: .venv/ok
 faults: .venv-peers/ok
 	.venv-peers/bin/python -m Testing.benchmarks.fault_table > docs/faults.md.part
 	mv docs/faults.md.part docs/faults.md
+# The batch: random kills, many runs on one folder, cases an hour, memory of a large CT. Takes most of an hour.
+bench-batch: .venv/ok
+	.venv/bin/python Testing/benchmarks/many_runs_one_folder.py
+	.venv/bin/python Testing/benchmarks/kill_and_resume.py
+	.venv/bin/python Testing/benchmarks/batch_speed.py
+	.venv/bin/python Testing/benchmarks/peak_memory.py
+
+# Supply chain: what is released, pinned by hash; what it consists of; and nothing in it that can run by being loaded.
+.venv-supply/ok:
+	$(PYTHON) -m venv .venv-supply
+	.venv-supply/bin/python -m pip install -q cyclonedx-bom pip-tools picklescan
+	touch $@
+
+# requirements.lock: the base set with pictures, for Python 3.11 and newer. Install: pip install --require-hashes -r
+lock: .venv-supply/ok
+	.venv-supply/bin/pip-compile -q --generate-hashes --strip-extras --extra plot -c constraints.txt \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
+		--no-header --no-annotate -o requirements.lock pyproject.toml
+
+sbom: .venv-supply/ok
+	mkdir -p dist
+	.venv-supply/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+		--output-format JSON -o dist/sbom.cdx.json
+	@echo "dist/sbom.cdx.json"
+
+scan: .venv-supply/ok
+	.venv-supply/bin/picklescan -g -p Resources
+	.venv-supply/bin/picklescan -g -p unoise_engine
 
 clean:
-	rm -rf .venv .venv-peers .venv-demo .venv-slicer .venv-slicer-older demo dist build
+	rm -rf .venv .venv-peers .venv-supply .venv-demo .venv-slicer .venv-slicer-older demo dist build

@@ -57,7 +57,7 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     Raises Usage, Environment or Integrity for what concerns the whole run.
     """
     from unoise_engine.batch.cluster import on_cluster
-    from unoise_engine.batch.isolate import debugging
+    from unoise_engine.batch.isolate import debugging, usable_cores
     from unoise_engine.batch.job import do_case, sweep
     from unoise_engine.batch.ledger import Ledger
     from unoise_engine.batch.local import one_after_the_other, side_by_side
@@ -76,7 +76,7 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
         show.event("skipped", message=sentence)
 
     cases = find_cases(list(request.inputs), ReadSettings(request.fill_gaps, request.trust_hu), skipped)
-    cores = _cores()
+    cores = usable_cores()
     workers = min(request.jobs or cores, len(cases))
     bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads)
     prepare_output(request.out)
@@ -174,16 +174,10 @@ def _refusal(case: Case) -> tuple[str, str] | None:
     return None
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # Linux: those that we may use
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _tell(outcome: Outcome, source: str, request: Request, show: Progress, progress_mode: str) -> None:
     record, folder = outcome.record, request.out / outcome.record.case
     if record.status in ("REFUSED", "FAILED"):
-        said = outcome.said or f"{source} - {record.message.removeprefix('<file> - ')} (found before)"
+        said = outcome.said or f"{source} - {record.message} (found before)"
         print(f"CASE {record.case}: {record.status} {record.code}: {said}", file=sys.stderr)
         show.event("case", case=record.case, status=record.status, code=record.code, message=said)
         return

@@ -7,14 +7,13 @@ nothing is done twice.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from unoise_engine.batch.isolate import Children, Stopped
+from unoise_engine.batch.isolate import Children, Stopped, usable_cores
 from unoise_engine.batch.job import Job, Outcome, find_done, not_done
 from unoise_engine.batch.lock import Busy, held
 from unoise_engine.batch.records import Record
@@ -101,7 +100,7 @@ def _share_of_cores() -> int:
         tasks = get_worker().state.nthreads
     except ValueError:  # not on a worker
         tasks = 1
-    return max(1, (os.cpu_count() or 1) // tasks)
+    return max(1, usable_cores() // tasks)
 
 
 def _worker_lost(job: Job, future: Any) -> Outcome:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from unoise_engine.batch.lock import Busy, held
-from unoise_engine.batch.privacy import hider
+from unoise_engine.batch.privacy import HIDDEN, hider
 from unoise_engine.batch.records import (
     RECORD,
     RESULTS_VERSION,
@@ -212,6 +212,7 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
 def not_done(job: Job, record: Record, status: str, code: str, said: str) -> Outcome:
     """Records a refusal or failure, unless an earlier result stands there."""
     message = hider_of(job)(" ".join(said.split()))
+    message = message.removeprefix(f"{HIDDEN} - ")
     record = replace(record, status=status, code=code, message=message, finished=now())
     if not has_results(job.folder):
         job.folder.mkdir(exist_ok=True)
