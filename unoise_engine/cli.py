@@ -23,7 +23,7 @@ app = typer.Typer(
     help="U-Noise: what did the segmentation model look at? For research only, not for clinical use.",
 )
 train_app = typer.Typer(no_args_is_help=True, help="Train the utility, then U-Noise on it (extra: train).")
-bundle_app = typer.Typer(no_args_is_help=True, help="Look at model bundles.")
+bundle_app = typer.Typer(no_args_is_help=True, help="Model bundles: look at them, verify, install.")
 app.add_typer(train_app, name="train")
 app.add_typer(bundle_app, name="bundle")
 
@@ -45,6 +45,7 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 TrainDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Show = Annotated[ProgressMode, typer.Option("--progress", help="A bar, one JSON object a line, or nothing.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
+Key = Annotated[str, typer.Option("--key", help="Minisign public key that the signature must fit.")]
 RecipeFile = Annotated[str, typer.Option("--recipe", help="A TOML recipe, or the name of one that ships.")]
 
 
@@ -71,7 +72,15 @@ def explain(
     stride: Annotated[int, typer.Option(help="Occlusion: step of the square; 2 is the paper's, and slow.")] = 8,
     progress: Show = ProgressMode.auto,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results of these cases.")] = False,
-    threads: Annotated[int, typer.Option(help="Processor threads; 0 is all.")] = 0,
+    threads: Annotated[int, typer.Option(help="Processor threads a case; 0 shares all among the jobs.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Cases side by side; 0 is one a core.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Do only what its record does not call done.")] = False,
+    cluster: Annotated[str, typer.Option(metavar="ADDRESS", help="A Dask scheduler, as tcp://host:8786.")] = "",
+    keep_names: Annotated[
+        bool, typer.Option("--keep-names", help="Name results after their files, not case-0001 (may show names).")
+    ] = False,
+    fill_gaps: Annotated[bool, typer.Option("--fill-gaps", help="Interpolate slices that are missing.")] = False,
+    trust_hu: Annotated[bool, typer.Option("--trust-hu", help="Take values for HU even if they look wrong.")] = False,
     de_identify: Annotated[
         bool, typer.Option("--de-identify", help="DICOM results without the patient: names, dates and UIDs replaced.")
     ] = False,
@@ -91,9 +100,15 @@ def explain(
         stride=stride,
         overwrite=overwrite,
         threads=threads,
+        jobs=jobs,
+        resume=resume,
+        cluster=cluster,
+        keep_names=keep_names,
+        fill_gaps=fill_gaps,
+        trust_hu=trust_hu,
         de_identify=de_identify,
     )
-    if explain_all(request, progress.value):
+    if explain_all(request, progress.value, isolate=True):
         raise typer.Exit(1)
 
 
@@ -150,6 +165,7 @@ def train_utility_command(
     data: Annotated[Path, typer.Argument(help="Folder of CT / label pairs.")],
     out: Out,
     recipe: RecipeFile = "phantom-utility",
+    init: Annotated[Path | None, typer.Option(help="Start from this run's weights instead of afresh.")] = None,
     device: TrainDevice = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     progress: Show = ProgressMode.auto,
@@ -159,7 +175,7 @@ def train_utility_command(
     from unoise_engine.training.recipes import UtilityRecipe, read_recipe
 
     chosen = read_recipe(_recipe_file(recipe), UtilityRecipe)
-    print(train_utility(data, out, chosen, device=device, resume=resume, progress=progress.value))
+    print(train_utility(data, out, chosen, init=init, device=device, resume=resume, progress=progress.value))
 
 
 @train_app.command("unoise")
@@ -209,13 +225,51 @@ def bundle_info(bundle: Annotated[str, typer.Argument(help="Name or folder.")] =
 
 
 @bundle_app.command("verify")
-def bundle_verify(bundle: Annotated[str, typer.Argument(help="Name or folder.")] = "") -> None:
-    """Hash every file of a bundle, then open its models."""
-    from unoise_engine.bundle.session import DEFAULT_BUNDLE, load_bundle
+def bundle_verify(bundle: Annotated[str, typer.Argument(help="Name or folder.")] = "", key: Key = "") -> None:
+    """Hash every file of a bundle, look through its content, check its signature, then open its models."""
+    from unoise_engine.bundle.manifest import verify
+    from unoise_engine.bundle.session import DEFAULT_BUNDLE, find_bundle, load_bundle
 
-    opened = load_bundle(bundle or DEFAULT_BUNDLE, "cpu")
+    folder = find_bundle(bundle or DEFAULT_BUNDLE)
+    verify(folder)
+    signed = _signature(folder, key)
+    opened = load_bundle(folder, "cpu")
     opened.open_all()
-    print(f"{opened.manifest.name}: OK, {len(opened.manifest.files)} files, model sha256 {opened.hash}")
+    print(f"{opened.manifest.name}: OK, {len(opened.manifest.files)} files, {signed}, model sha256 {opened.hash}")
+
+
+@bundle_app.command("install")
+def bundle_install(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="A bundle's folder, or a zip of it.")],
+    key: Key = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an installed one of that name.")] = False,
+) -> None:
+    """Verify a bundle and add it to your own models. Needs no network."""
+    from unoise_engine.bundle.install import install
+    from unoise_engine.bundle.signature import read_key
+
+    manifest, folder = install(source, read_key(key) if key else None, overwrite)
+    print(f"{manifest.name}: installed in {folder}, {_signature(folder, key)}\n{manifest.warning}")
+
+
+@bundle_app.command("list")
+def bundle_list() -> None:
+    """Show the models at hand: name, hash, title and folder."""
+    from unoise_engine.bundle.manifest import model_hash, read_manifest
+    from unoise_engine.bundle.session import known_bundles
+
+    for name, folder in known_bundles().items():
+        manifest = read_manifest(folder)
+        print(f"{name}  {model_hash(manifest)[:12]}  {manifest.title}  {folder}")
+
+
+def _signature(folder: Path, key: str) -> str:
+    from unoise_engine.bundle.manifest import SIGNATURE
+    from unoise_engine.bundle.signature import read_key, verify_signature
+
+    if key:
+        return f"signature good ({verify_signature(folder, read_key(key))})"
+    return "signature not checked (give --key)" if (folder / SIGNATURE).is_file() else "not signed"
 
 
 def _comma(names: str) -> tuple[str, ...]:

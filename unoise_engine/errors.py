@@ -28,8 +28,13 @@ class CaseRefused(EngineError):
     """
 
     def __init__(self, code: str, source: object, what: str, cure: str):
-        super().__init__(f"{source} - {what} - {cure}")
+        super().__init__(printable(f"{source} - {what} - {cure}"))
         self.code = code
+
+
+def printable(text: str) -> str:
+    """The text on one line of a terminal or log: line breaks, escape codes and broken bytes in file names are spelt."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class Usage(EngineError):

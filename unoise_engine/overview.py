@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,18 @@ class Overview:
         bar.ax.tick_params(colors="white", labelsize=7)
         bar.outline.set_edgecolor("#666666")
         bar.set_label("importance", color="white", fontsize=8)
+
+
+def thumbnail(picture: Path, height: int = 110) -> bytes:
+    """The picture made small, as JPEG: a summary of thousands of cases must stay a page that opens."""
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        small = image.convert("RGB")
+        small.thumbnail((8 * height, height), Image.Resampling.LANCZOS)
+        content = io.BytesIO()
+        small.save(content, "JPEG", quality=72, optimize=True)
+    return content.getvalue()
 
 
 def _body(hu: np.ndarray) -> tuple[slice, slice]:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 EVERY_SECONDS = 0.2  # a reader needs no more lines than that
 
@@ -42,6 +42,11 @@ class Quiet:
 
 
 class JsonLines(Quiet):
+    """On standard output, or on the stream given."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream
+
     @contextmanager
     def stage(self, case: str, name: str, total: int) -> Iterator[Callable[[float], None]]:
         started = last = time.monotonic()
@@ -71,7 +76,9 @@ class JsonLines(Quiet):
         tell(time.monotonic())
 
     def event(self, kind: str, **facts: Any) -> None:
-        print(json.dumps({"event": kind, **facts}), flush=True)
+        stream = self.stream or sys.stdout
+        stream.write(json.dumps({"event": kind, **facts}) + "\n")  # in one piece: several threads may speak
+        stream.flush()
 
 
 class Bar(Quiet):

@@ -10,7 +10,8 @@ import json
 import os
 import platform
 import shutil
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -94,7 +95,8 @@ def _writer(
         titles=TITLES,
         parameters={"importance-occlusion": " ".join(f"{k}={v}" for k, v in asdict(occlusion).items())},
     )
-    return DicomResult(reading.ct, reading.slice_files, origin, case.source, de_identify)
+    files = reading.original_files if reading.planes else reading.slice_files
+    return DicomResult(reading.ct, files, origin, case.source, de_identify, reading.planes)
 
 
 def explain_case(
@@ -105,28 +107,35 @@ def explain_case(
     progress: Progress,
     file_format: str = "nifti",
     overwrite: bool = False,
+    finish: Callable[[Path, dict[str, Any]], None] = lambda folder, report: None,
+    hide: Callable[[str], str] = str,
     de_identify: bool = False,
 ) -> dict[str, Any]:
     """Explains one case into OUT/<id> and returns its report (also written as report.json).
 
     Everything goes to a hidden folder that gets its name at the end, so a failure leaves nothing half-written and an
-    earlier result intact. Raises CaseRefused for the input, Environment if the result exists or cannot be written.
+    earlier result intact. `finish` sees that folder and the report just before; `hide` takes names out of sentences.
+    Raises CaseRefused for the input, Environment if the result exists or cannot be written.
     """
     check_format(file_format, de_identify)
     final = out / case.id
     if final.exists() and not overwrite:
         raise Environment(f"{final} - exists already - add --overwrite, or choose another output folder")
-    partial = out / f".{case.id[:60]}-{os.getpid()}-partial"
+    partial = out / f".{case.id}-{os.getpid()}-partial"
     seconds: dict[str, float] = {}
+    needed = 0
     try:
         with clock(seconds, "read"):
             reading = case.read()
+        reading = replace(reading, notes=tuple(hide(note) for note in reading.notes))
+        needed = reading.ct.voxels.size * (1 + 4 * len(settings.methods))  # bytes at most
         writer = _writer(reading, case, bundle, settings, file_format, de_identify)
         partial.mkdir()
         report = _explain_into(partial, reading, case, bundle, settings, progress, writer, seconds)
+        finish(partial, report)
         _replace(partial, final)
     except OSError as error:
-        raise cannot_write(final, error) from None
+        raise cannot_write(final, error, needed) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return report
@@ -187,7 +196,7 @@ def _explain_into(
         "status": "CORRECTED" if corrections else "OK",
         "corrections": corrections,
         "warning": manifest.warning,
-        "notes": notes,
+        "notes": [*notes, *bundle.notes],
         "organ": organ,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "files": files,

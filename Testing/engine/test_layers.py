@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "pipeline": {"ct", "bundle", "methods", "progress"},
     "results": {"ct", "bundle", "methods", "overview", "pipeline", "progress"},
     "send": set(),
-    "run": {"ct", "bundle", "methods", "pipeline", "progress", "results"},
+    "batch": {"ct", "bundle", "methods", "pipeline", "results", "overview", "progress"},
+    "run": {"ct", "bundle", "methods", "pipeline", "progress", "results", "batch"},
     "worker": {"run"},
     "phantom": {"ct"},
     "training": {"ct", "bundle", "evaluate", "phantom"},
@@ -40,7 +41,11 @@ HEAVY = {
     "pynetdicom": {"send"},
     "dicomweb_client": {"send"},
     "matplotlib": {"overview"},
+    "PIL": {"overview"},
     "typer": {"cli"},
+    "distributed": {"batch"},
+    "dask": {"batch"},
+    "cryptography": {"bundle"},
     "rich": {"progress", "demo", "training"},
 }
 NOWHERE = {"slicer", "qt", "ctk", "vtk", "pickle", "scipy", "requests", "urllib.request"}

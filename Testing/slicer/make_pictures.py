@@ -1,4 +1,6 @@
-"""Remakes the icon, the sample CT and the README's pictures: `make screenshots`.
+"""Remakes the icon and the README's pictures: `make screenshots`; with --sample, the sample CT too.
+
+A bundle's folder as the last argument takes the place of the model that ships.
 
 The views are drawn by Slicer's own libraries (slicer-core, off screen); the panel is the module's own, under the
 PySide6 stand-in. The title bars of the views are drawn here as the application draws them.
@@ -30,8 +32,7 @@ VIEW = (460, 360)
 BAR = 20
 stand_in.install(ROOT / "UNoiseSlicer")
 
-from UNoiseSlicerLib import display
-from UNoiseSlicerLib import logic as logics
+from UNoiseSlicerLib import display, exchange, models
 from UNoiseSlicerLib import scene as scenes
 
 import UNoiseSlicer as module
@@ -138,7 +139,11 @@ def main() -> None:
     widget.setup()
     widget.logic.python = sys.executable
     parameters = widget._parameters
-    if not logics.shipped_models():
+    given = [a for a in sys.argv[1:] if not a.startswith("-")]
+    if given:
+        parameters.model = given[0]
+        widget.initializeParameterNode()
+    elif not models.shipped_models():
         import small_world
 
         print("no model ships yet: the pictures show the small model of the tests")
@@ -161,7 +166,7 @@ def main() -> None:
         world.views[name].fit()
         world.views[name].node.SetFieldOfView(*(f * 0.86 for f in world.views[name].node.GetFieldOfView()[:2]), 1)
     widget._jump()
-    titles = [_("CT"), *scenes.TITLES.values()]
+    titles = [_("CT"), *exchange.TITLES.values()]
     grid([titled(world.views[n], t, "#5a5a5a") for n, t in zip(names, titles)], 2).save(str(SHOTS / "methods.png"))
 
     parameters.shownMethod, parameters.threshold = "unoise", 100.0

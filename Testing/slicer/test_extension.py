@@ -27,6 +27,7 @@ SCRIPTED = Path("lib/Slicer-5.x/qt-scripted-modules")
 REQUIRED_KEYS = {"$schema", "category", "scm_url"}
 OPTIONAL_KEYS = {"scm_revision", "build_dependencies", "build_subdirectory", "tier"}
 LARGEST_CHECKOUT_MB = 100
+MRML_ONLY = {"annotation.py", "axial.py", "display.py", "exchange.py", "scene.py", "scene_tests.py", "volumes.py"}
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +134,7 @@ def test_source(path):
     assert not imported & {"torch", "unoise_engine", "onnxruntime", "SimpleITK", "matplotlib"}
     if path.name != "widget.py":
         assert not imported & {"qt", "ctk"}
-    if path.name in ("scene.py", "display.py", "annotation.py", "scene_tests.py"):
+    if path.name in MRML_ONLY:
         assert "slicer.app" not in text and "slicer.modules" not in text and "slicer.mrmlScene" not in text
     if path.name == "engine_process.py":
         assert not imported & {"slicer", "vtk"}

@@ -15,7 +15,7 @@ if not offscreen.can_draw():
     pytest.skip("nothing draws without a screen here: install libegl1 libgl1 libglx-mesa0", allow_module_level=True)
 
 import slicer
-from UNoiseSlicerLib import display
+from UNoiseSlicerLib import display, exchange
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.annotation import Warnings
 from UNoiseSlicerLib.scene_tests import STRAIGHT, WARNING, add_volume, report
@@ -38,7 +38,7 @@ def seen(world):
     organ[ORGAN] = 1
     values = np.full(SHAPE, -1, np.float32)
     values[3:7, 18:32, 40:52] = 3
-    nodes = scenes.place(world.scene, ct, scenes.Results(report(("unoise",)), organ, {"unoise": values}))
+    nodes = scenes.place(world.scene, ct, exchange.Results(report(("unoise",)), organ, {"unoise": values}))
     view = world.views["Red"]
     warnings = Warnings()
     warnings.watch(view.composite, view.renderer)
@@ -135,7 +135,7 @@ def test_side_by_side_shows_the_ct_and_each_method_alike(seen, world):
     seen.show()
     fit = lambda node: world.views[node.GetLayoutName()].fit()  # noqa: E731
     ours = display.side_by_side(world.scene, seen.ct, display.Look(), True, fit)
-    display.jump(world.scene, seen.nodes["importance-unoise"])
+    display.jump(world.scene, seen.ct, seen.nodes["importance-unoise"])
     assert len(ours) == 2
     ct, heat = (world.views[c.GetLayoutName()] for c in ours)
     assert ct.node.GetOrientation() == heat.node.GetOrientation() == "Axial"

@@ -8,8 +8,8 @@ pytest.importorskip(
     "slicer.slicer_core", reason="slicer-core cannot be loaded: make test-slicer installs it", exc_type=ImportError
 )
 
-from UNoiseSlicerLib import scene as scenes
-from UNoiseSlicerLib import scene_tests
+
+from UNoiseSlicerLib import axial, exchange, scene_tests, volumes
 
 
 @pytest.mark.parametrize("name", scene_tests.ALL)
@@ -29,7 +29,7 @@ def test_a_full_disk_is_told_in_one_sentence(world):
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
         try:
             with scene_tests.refused("CT cannot be written", "free some space"):
-                scenes.write_ct(ct, folder / "ct.nrrd")
+                exchange.write_ct(ct, folder / "ct.nrrd")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
             signal.signal(signal.SIGXFSZ, before)
@@ -47,9 +47,9 @@ def test_slices_are_counted_as_the_engine_counts(matrix, world):
     for flip in flips:
         with scene_tests.folder() as folder:
             ct = scene_tests.add_ct(world.scene, getattr(scene_tests, matrix) @ flip)
-            scenes.write_ct(ct, folder / "ct.nrrd")
+            exchange.write_ct(ct, folder / "ct.nrrd")
             engine = read_image(folder / "ct.nrrd")
             view = AxialView.of(engine.grid)
-            axis, backwards = scenes.axial_axis(scenes.matrix_of(ct))
+            axis, backwards = axial.axial_axis(volumes.matrix_of(ct))
             assert (2 - view.axes[0], view.flips[0]) == (axis, backwards)
-            assert np.array_equal(engine.voxels, scenes.read_on_grid(folder / "ct.nrrd", ct))
+            assert np.array_equal(engine.voxels, exchange.read_on_grid(folder / "ct.nrrd", ct))

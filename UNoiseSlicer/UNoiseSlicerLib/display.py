@@ -10,6 +10,7 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
+from UNoiseSlicerLib import axial, exchange, volumes
 from UNoiseSlicerLib import scene as scenes
 
 # Perceptually uniform colour maps (matplotlib's, CC0), at 17 even steps; linear in between, off by 4 % at most.
@@ -128,7 +129,7 @@ def legend(node: Any, visible: bool) -> None:
 
 def _digits(top: float) -> str:
     """Labels of about the same width: the legend's letters shrink when they get longer."""
-    return next((f for least, f in ((10, "%.0f"), (1, "%.1f"), (0.02, "%.2f")) if top >= least), "%.0e")
+    return next((f for least, f in ((100, "%.0f"), (1, "%.1f"), (0.02, "%.2f")) if top >= least), "%.0e")
 
 
 def outline(segmentation: Any, only: bool) -> None:
@@ -157,7 +158,7 @@ def curtain(scene: Any, ct: Any, method: str, node: Any, share: float) -> Any:
     values = slicer.util.arrayFromVolume(node)
     if old is None or slicer.util.arrayFromVolume(old).shape != values.shape:
         empty = np.zeros(values.shape, np.uint8)
-        name = _("{ct} hidden by {method}").format(ct=ct.GetName(), method=scenes.TITLES.get(method, method))
+        name = _("{ct} hidden by {method}").format(ct=ct.GetName(), method=exchange.TITLES.get(method, method))
         old = scenes.place_volume(scene, ct, role, name, empty, old, "vtkMRMLLabelMapVolumeNode")
         old.SetHideFromEditors(True)
         old.GetDisplayNode().SetAndObserveColorNodeID(_black(scene).GetID())
@@ -178,7 +179,7 @@ def hiding_level(values: np.ndarray, share: float) -> float:
 def _explained(scene: Any, ct: Any, shape: tuple[int, ...]) -> tuple[slice, ...]:
     """The part of the voxel array whose axial slices were explained."""
     start, stop = scenes.report_of(scene, ct)["settings"]["axial_slices"]
-    axis, backwards = scenes.axial_axis(scenes.matrix_of(ct))
+    axis, backwards = axial.axial_axis(volumes.matrix_of(ct))
     total = shape[2 - axis]
     along = slice(total - stop, total - start) if backwards else slice(start, stop)
     return tuple(along if a == 2 - axis else slice(None) for a in range(3))
@@ -194,7 +195,7 @@ def _black(scene: Any) -> Any:
 
 
 def _table(scene: Any, role: str, name: str, colours: int) -> Any:
-    for node in scenes.nodes_of(scene, "vtkMRMLColorTableNode"):
+    for node in volumes.nodes_of(scene, "vtkMRMLColorTableNode"):
         if node.GetAttribute(scenes.ROLE) == role:
             return node
     table = slicer.vtkMRMLColorTableNode()
@@ -210,7 +211,7 @@ def _table(scene: Any, role: str, name: str, colours: int) -> Any:
 
 def composites(scene: Any, side_by_side: bool) -> list[Any]:
     """Which volumes each slice view shows: of the ordinary views, or of ours."""
-    nodes = scenes.nodes_of(scene, "vtkMRMLSliceCompositeNode")
+    nodes = volumes.nodes_of(scene, "vtkMRMLSliceCompositeNode")
     return [n for n in nodes if (n.GetLayoutName() or "").startswith(VIEWS) == side_by_side]
 
 
@@ -246,7 +247,7 @@ def side_by_side(scene: Any, ct: Any, look: Look, on: bool, fit: Any = None) -> 
             layout.SetViewArrangement(int(before))
         return []
     maps = scenes.maps_of(scene, ct)
-    titles = [_("CT"), *(scenes.TITLES.get(name, name) for name in maps)]
+    titles = [_("CT"), *(exchange.TITLES.get(name, name) for name in maps)]
     if not is_side_by_side(scene):
         layout.SetAttribute("UNoise.LayoutBefore", str(layout.GetViewArrangement()))
     description = layout_of(titles)
@@ -292,12 +293,12 @@ def layout_of(titles: list[str]) -> str:
     return f'<layout type="vertical">{inside}</layout>'
 
 
-def jump(scene: Any, node: Any) -> bool:
+def jump(scene: Any, ct: Any, node: Any) -> bool:
     """Moves every slice view to the most important place of a map; False if nothing is important in it."""
-    point = scenes.most_important_point(node)
+    point = axial.most_important_point(node, scenes.organ_slices(scene, ct))
     if point is None:
         return False
-    for view in scenes.nodes_of(scene, "vtkMRMLSliceNode"):
+    for view in volumes.nodes_of(scene, "vtkMRMLSliceNode"):
         view.JumpSliceByOffsetting(*point)
     return True
 

@@ -7,7 +7,6 @@ while not run.step():
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -22,15 +21,16 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
+from UNoiseSlicerLib import axial, exchange
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.engine_process import EngineProcess
+from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.install import wheel_message
+from UNoiseSlicerLib.models import engine_home, find_model
 from UNoiseSlicerLib.parameters import UNoiseSlicerParameterNode
-from UNoiseSlicerLib.scene import Refused
 
 ROOM = 1.5  # results are compressed, but how well is not known before
 OUT_OF_MEMORY = (-9, -6, 137, 134, 0xC0000017)  # killed, aborted on bad_alloc, the same by way of a shell, Windows
-SECONDS_A_PASS = 0.05  # of the shipped model on one slice and a laptop's processor, until a run has measured it
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         """Checks everything that can be checked here, and starts. Raises Refused; the scene is left as it is."""
         if self.run is not None:
             raise Refused(_("An explanation is under way - wait for it or cancel it."))
-        scenes.check_input(ct)
+        exchange.check_input(ct)
         if not choices.methods:
             raise Refused(_("No method is chosen - tick U-Noise, Grad-CAM or occlusion."))
         check_slices(ct, choices.slices)
@@ -100,7 +100,7 @@ class Run:
         self._clock = time.monotonic()
         self._folder = Path(tempfile.mkdtemp(prefix="unoise-"))
         try:
-            scenes.write_ct(ct, self._input)
+            exchange.write_ct(ct, self._input)
             self._lap("write")
             python, environment = interpreter(logic.python, logic.environment)
             self._engine = EngineProcess(python, engine_home(), self._request(), environment)
@@ -170,7 +170,7 @@ class Run:
         stage, total = event.get("stage", ""), float(event.get("total") or 1)
         done = min(float(event.get("done") or 0) / total, 1.0)
         before = self._stages.index(stage) if stage in self._stages else 0
-        self.state.stage = scenes.TITLES.get(stage, _("Segmentation") if stage == "segmentation" else stage)
+        self.state.stage = exchange.TITLES.get(stage, _("Segmentation") if stage == "segmentation" else stage)
         self.state.share = (before + done) / len(self._stages)
         self.state.seconds_left = event.get("seconds_left")
 
@@ -179,7 +179,7 @@ class Run:
             raise Refused(self._why(code))
         self._lap("compute")
         self.state.stage, self.state.share, self.state.seconds_left = _("Loading the results"), 1.0, None
-        self._reading = scenes.reading(self._folder / "out" / "ct", self._ct)
+        self._reading = exchange.reading(self._folder / "out" / "ct", self._ct)
 
     def _load_some(self) -> bool:
         """One file a call, then everything into the scene at once."""
@@ -233,16 +233,6 @@ class Run:
 # --- where things are ---
 
 
-def engine_home() -> Path:
-    """The folder that holds unoise_engine: beside the module when installed, two levels up in a source tree."""
-    here = Path(__file__).resolve().parent
-    for home in (here.parent, here.parent.parent):
-        if (home / "unoise_engine" / "worker.py").is_file():
-            return home
-    raise Refused(_("The engine is missing beside the module in {folder} - install the extension again.").format(
-        folder=here.parent))  # fmt: skip
-
-
 def interpreter(python: str | None, environment: dict[str, str] | None) -> tuple[str, dict[str, str]]:
     """Slicer's own Python with the environment that Slicer was started in."""
     if python is not None:
@@ -254,60 +244,11 @@ def interpreter(python: str | None, environment: dict[str, str] | None) -> tuple
     return found, dict(slicer.util.startupEnvironment())
 
 
-@dataclass(frozen=True)
-class Model:
-    """What a bundle says of itself, for the panel."""
-
-    name: str
-    title: str
-    warning: str
-    facts: dict[str, Any]
-
-
-def shipped_models() -> dict[str, Path]:
-    """Name -> folder of the models that came with the extension."""
-    home = engine_home()
-    found: dict[str, Path] = {}
-    for models in (home / "Resources" / "Models", home / "unoise_engine" / "models"):
-        if models.is_dir():
-            found.update({p.name: p for p in sorted(models.iterdir()) if (p / "bundle.json").is_file()})
-    return found
-
-
-def find_model(name: str) -> Path:
-    """A shipped model, or a folder with a bundle.json. Raises Refused."""
-    if name in (shipped := shipped_models()):
-        return shipped[name]
-    folder = Path(name)
-    if name and (folder / "bundle.json").is_file():
-        return folder
-    raise Refused(_("{name} is no model (a folder with a bundle.json) - choose another under Model.").format(
-        name=name or _("Nothing")))  # fmt: skip
-
-
-def describe(name: str) -> Model:
-    """Reads a model's card; the engine checks everything when it runs. Raises Refused if it cannot be read."""
-    folder = find_model(name)
-    try:
-        facts = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-        title, synthetic = str(facts["title"]), bool(facts["synthetic"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Refused(
-            _("{file} cannot be read ({error}) - get the model again.").format(file=folder / "bundle.json", error=error)
-        ) from None
-    warning = (
-        _("Demonstration model trained on synthetic CT. Not for clinical use.")
-        if synthetic
-        else _("Research model. Not for clinical use.")
-    )
-    return Model(name, title, warning, facts)
-
-
 # --- what can be known before a run ---
 
 
 def check_slices(ct: Any, slices: tuple[int, int] | None) -> None:
-    total = scenes.slice_count(ct)
+    total = axial.slice_count(ct)
     if slices is not None and not 0 <= slices[0] < slices[1] <= total:
         raise Refused(
             _("Slices {first} to {last} do not lie in the {total} axial slices of {name} - choose slices within 1 to "
@@ -328,33 +269,3 @@ def check_room(ct: Any, methods: int) -> None:
               "choose another temporary folder in Edit / Application Settings / General.")
             .format(folder=folder, free=free >> 20, wanted=(wanted >> 20) + 1)
         )  # fmt: skip
-
-
-def occlusion_seconds(ct: Any, model: Model, choices: Choices, report: dict[str, Any]) -> float:
-    """One pass of the model for each place of the patch, on each slice; slices without the organ cost nothing.
-
-    The speed is that of the last run's occlusion, else of its segmentation (an upper bound), else a guess.
-    """
-    first, last = choices.slices or (0, scenes.slice_count(ct))
-    passes = max(0, last - first) * _places(ct, model, choices.patch, choices.stride)
-    seconds, settings = report.get("seconds", {}), report.get("settings", {})
-    start, stop = settings.get("axial_slices", (0, 0))
-    if stop <= start:
-        return passes * SECONDS_A_PASS
-    if "occlusion" in seconds:
-        then = settings["occlusion"]
-        return passes * seconds["occlusion"] / ((stop - start) * _places(ct, model, then["patch"], then["stride"]))
-    return passes * seconds["segmentation"] / (stop - start)
-
-
-def _places(ct: Any, model: Model, patch: int, stride: int) -> int:
-    """How many places the patch visits on one axial slice of the model."""
-    recipe = model.facts.get("recipe", {})
-    spacing, multiple = float(recipe.get("spacing_mm", 2.0)), int(recipe.get("multiple_of", 16))
-    axis, places = scenes.axial_axis(scenes.matrix_of(ct))[0], 1
-    for a in range(3):
-        if a != axis:
-            pixels = ct.GetImageData().GetDimensions()[a] * ct.GetSpacing()[a] / spacing
-            side = -(-max(1, round(pixels)) // multiple) * multiple
-            places *= -(-max(side - patch, 0) // stride) + 1
-    return places

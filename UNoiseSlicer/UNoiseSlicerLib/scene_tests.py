@@ -18,7 +18,7 @@ import slicer
 import slicer.util
 import vtk
 
-from UNoiseSlicerLib import display
+from UNoiseSlicerLib import axial, display, exchange, volumes
 from UNoiseSlicerLib import scene as scenes
 
 SHAPE = (10, 20, 30)  # k, j, i
@@ -56,7 +56,7 @@ def add_volume(
 ) -> Any:
     node = scene.AddNewNodeByClass(kind, name)
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    node.SetAndObserveImageData(scenes.image_of(array))
+    node.SetAndObserveImageData(volumes.image_of(array))
     node.CreateDefaultDisplayNodes()
     return node
 
@@ -74,14 +74,14 @@ def report(methods: tuple[str, ...] = ("unoise", "gradcam"), slices: tuple[int, 
 
 
 def results(methods: tuple[str, ...] = ("unoise", "gradcam"), slices: tuple[int, int] = (0, SHAPE[0])) -> Any:
-    return scenes.Results(report(methods, slices), box(), {m: heat() for m in methods})
+    return exchange.Results(report(methods, slices), box(), {m: heat() for m in methods})
 
 
 @contextmanager
 def refused(*words: str) -> Iterator[None]:
     try:
         yield
-    except scenes.Refused as error:
+    except exchange.Refused as error:
         text = str(error)
         assert all(word in text for word in words), text
         assert "\n" not in text and " - " in text, f"not one sentence with a cure: {text}"
@@ -105,9 +105,9 @@ def write_run(path: Path, ct: Any, changed: dict[str, Any] | None = None, maps: 
     for name, file in facts["files"].items():
         node = slicer.vtkMRMLScalarVolumeNode()
         node.SetAndObserveImageData(
-            scenes.image_of(box() if name == "segmentation" else heat() if maps is None else maps)
+            volumes.image_of(box() if name == "segmentation" else heat() if maps is None else maps)
         )
-        node.SetIJKToRASMatrix(scenes.matrix_of(ct))
+        node.SetIJKToRASMatrix(volumes.matrix_of(ct))
         storage = slicer.vtkMRMLNRRDStorageNode()
         storage.SetFileName(str(path / file))
         assert storage.WriteData(node)
@@ -143,7 +143,7 @@ def test_results_lie_exactly_on_the_ct(scene: Any) -> None:
     for matrix in (STRAIGHT, OBLIQUE, SHEARED, TURNED):
         ct = add_ct(scene, matrix)
         nodes = scenes.place(scene, ct, results())
-        assert scenes.grid_difference(ct, nodes["importance-unoise"]) == ""
+        assert exchange.grid_difference(ct, nodes["importance-unoise"]) == ""
         assert np.array_equal(slicer.util.arrayFromVolume(nodes["importance-unoise"]), heat())
         assert np.array_equal(segment_on(ct, nodes["segmentation"]), box())
 
@@ -169,10 +169,10 @@ def test_ct_and_maps_survive_the_files(scene: Any) -> None:
         for dtype in (np.int16, np.float32, np.float64, np.uint16, np.int32):
             ct = add_ct(scene, matrix, np.int16)
             hu = slicer.util.arrayFromVolume(ct).astype(dtype) if dtype != np.uint16 else box().astype(dtype)
-            ct.SetAndObserveImageData(scenes.image_of(hu))
+            ct.SetAndObserveImageData(volumes.image_of(hu))
             with folder() as path:
-                scenes.write_ct(ct, path / "ct.nrrd")
-                assert np.array_equal(scenes.read_on_grid(path / "ct.nrrd", ct), hu)
+                exchange.write_ct(ct, path / "ct.nrrd")
+                assert np.array_equal(exchange.read_on_grid(path / "ct.nrrd", ct), hu)
 
 
 def test_a_map_on_another_grid_is_refused_with_slicers_reason(scene: Any) -> None:
@@ -181,7 +181,7 @@ def test_a_map_on_another_grid_is_refused_with_slicers_reason(scene: Any) -> Non
         write_run(path, other)
         before = count(scene)
         with refused("IJKToRAS mismatch", "CT"):
-            scenes.read_results(path, ct)
+            exchange.read_results(path, ct)
         assert count(scene) == before
 
 
@@ -189,7 +189,7 @@ def test_the_file_names_no_patient(scene: Any) -> None:
     ct = add_ct(scene, name="Doe^Jane")
     ct.SetAttribute("DICOM.PatientName", "Doe^Jane")
     with folder() as path:
-        scenes.write_ct(ct, path / "ct.nrrd")
+        exchange.write_ct(ct, path / "ct.nrrd")
         assert b"Jane" not in (path / "ct.nrrd").read_bytes()
 
 
@@ -201,18 +201,18 @@ def test_axial_slices_are_counted_from_the_feet(scene: Any) -> None:
         (TURNED, 1, True),
         (OBLIQUE, 2, False),
     ):
-        assert scenes.axial_axis(slicer.util.vtkMatrixFromArray(matrix)) == (axis, backwards)
+        assert axial.axial_axis(slicer.util.vtkMatrixFromArray(matrix)) == (axis, backwards)
         ct = add_ct(scene, matrix)
-        total = scenes.slice_count(ct)
+        total = axial.slice_count(ct)
         assert total == ct.GetImageData().GetDimensions()[axis]
         for place in (0, 3, total - 1):
             ijk = [2.0, 2.0, 2.0]
             ijk[axis] = float(total - 1 - place if backwards else place)
-            ras = tuple(scenes.matrix_of(ct).MultiplyPoint((*ijk, 1.0))[:3])
-            assert scenes.slice_at(ct, ras) == place
-    low = scenes.matrix_of(add_ct(scene, head_first)).MultiplyPoint((0, 0, SHAPE[0] - 1, 1))[2]
-    assert scenes.slice_at(add_ct(scene, head_first), (100, 120, low)) == 0
-    assert scenes.slice_at(add_ct(scene), (100, 120, 5000)) is None
+            ras = tuple(volumes.matrix_of(ct).MultiplyPoint((*ijk, 1.0))[:3])
+            assert axial.slice_at(ct, ras) == place
+    low = volumes.matrix_of(add_ct(scene, head_first)).MultiplyPoint((0, 0, SHAPE[0] - 1, 1))[2]
+    assert axial.slice_at(add_ct(scene, head_first), (100, 120, low)) == 0
+    assert axial.slice_at(add_ct(scene), (100, 120, 5000)) is None
 
 
 def test_the_slice_in_view_is_found_under_a_transform(scene: Any) -> None:
@@ -222,7 +222,7 @@ def test_the_slice_in_view_is_found_under_a_transform(scene: Any) -> None:
     node = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "up")
     node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(move))
     ct.SetAndObserveTransformNodeID(node.GetID())
-    assert scenes.slice_at(ct, (90, 110, -300 + 2.5 * 4 + 40)) == 4
+    assert axial.slice_at(ct, (90, 110, -300 + 2.5 * 4 + 40)) == 4
 
 
 def test_the_most_important_place(scene: Any) -> None:
@@ -232,12 +232,30 @@ def test_the_most_important_place(scene: Any) -> None:
         values = np.zeros(SHAPE, np.float32)
         values[4, 7, 12] = 3
         values[1] = -9
-        one = scenes.Results(report(("unoise",)), box(), {"unoise": values})
+        one = exchange.Results(report(("unoise",)), box(), {"unoise": values})
         node = scenes.place(scene, ct, one)["importance-unoise"]
         expected = np.add((matrix @ (12, 7, 4, 1))[:3], (16, 0, 0))
-        assert np.allclose(scenes.most_important_point(node), expected, atol=1e-4)
+        assert np.allclose(axial.most_important_point(node, []), expected, atol=1e-4)
     slicer.util.arrayFromVolume(node)[:] = -1
-    assert scenes.most_important_point(node) is None
+    assert axial.most_important_point(node, [2]) is None
+
+
+def test_the_most_important_place_has_the_organ(scene: Any) -> None:
+    """A map may run high where the model sees no organ."""
+    for matrix in (STRAIGHT, STRAIGHT @ np.diag([1, 1, -1, 1]), TURNED):
+        ct = add_ct(scene, matrix)
+        values, axis = np.zeros(SHAPE, np.float32), 2 - axial.axial_axis(slicer.util.vtkMatrixFromArray(matrix))[0]
+        inside = [4, 7, 12]
+        outside = [4, 7, 12]
+        outside[axis] = 0
+        values[tuple(inside)], values[tuple(outside)] = 1, 9
+        one = exchange.Results(report(("unoise",)), box(), {"unoise": values})
+        node = scenes.place(scene, ct, one)["importance-unoise"]
+        planes = scenes.organ_slices(scene, ct)
+        assert planes == np.flatnonzero(box().any(axis=tuple(a for a in range(3) if a != axis))).tolist()
+        for among, kji in ((planes, inside), ([], outside)):
+            expected = (matrix @ (*reversed(kji), 1))[:3]
+            assert np.allclose(axial.most_important_point(node, among), expected, atol=1e-4)
 
 
 # --- types and odd values ---
@@ -246,7 +264,7 @@ def test_the_most_important_place(scene: Any) -> None:
 def test_every_array_type_has_a_voxel_type(scene: Any) -> None:
     wanted = {"bool": "uint8", "float16": "float32", "float64": "float32", "int64": "int32", "int16": "int16"}
     for given, kept in wanted.items():
-        image = scenes.image_of(np.ones((2, 3, 4), given))
+        image = volumes.image_of(np.ones((2, 3, 4), given))
         node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
         node.SetAndObserveImageData(image)
         assert slicer.util.arrayFromVolume(node).dtype == kept
@@ -261,7 +279,7 @@ def test_a_map_that_is_not_finite_is_refused(scene: Any) -> None:
             write_run(path, ct, maps=values)
             before = count(scene)
             with refused("U-Noise", "not numbers"):
-                scenes.read_results(path, ct)
+                exchange.read_results(path, ct)
             assert count(scene) == before
 
 
@@ -269,18 +287,18 @@ def test_results_of_another_version_are_refused(scene: Any) -> None:
     ct = add_ct(scene)
     with folder() as path:
         with refused("no readable report"):
-            scenes.read_results(path, ct)
+            exchange.read_results(path, ct)
         write_run(path, ct, {"report_version": 2})
         with refused("another version", "2", "1"):
-            scenes.read_results(path, ct)
+            exchange.read_results(path, ct)
         write_run(path, ct)
         (path / "importance-gradcam.nrrd").unlink()
         with refused("importance-gradcam.nrrd"):
-            scenes.read_results(path, ct)
+            exchange.read_results(path, ct)
         write_run(path, ct)
-        assert set(scenes.read_results(path, ct).maps) == {"unoise", "gradcam"}
+        assert set(exchange.read_results(path, ct).maps) == {"unoise", "gradcam"}
         ct.SetAndObserveTransformNodeID(translation(scene, 16).GetID())
-        assert set(scenes.read_results(path, ct).maps) == {"unoise", "gradcam"}
+        assert set(exchange.read_results(path, ct).maps) == {"unoise", "gradcam"}
 
 
 # --- bad input ---
@@ -290,26 +308,26 @@ def test_bad_input_is_refused_in_one_sentence(scene: Any) -> None:
     volume, label = "vtkMRMLScalarVolumeNode", "vtkMRMLLabelMapVolumeNode"
     hu = slicer.util.arrayFromVolume(add_ct(scene)).copy()
     with refused("No CT volume"):
-        scenes.check_input(None)
+        exchange.check_input(None)
     with refused("empty", "no image data"):
-        scenes.check_input(scene.AddNewNodeByClass(volume, "empty"))
+        exchange.check_input(scene.AddNewNodeByClass(volume, "empty"))
     with refused("mask", "label map"):
-        scenes.check_input(add_volume(scene, box(), STRAIGHT, "mask", label))
+        exchange.check_input(add_volume(scene, box(), STRAIGHT, "mask", label))
     with refused("a model", "not a volume"):
-        scenes.check_input(scene.AddNewNodeByClass("vtkMRMLModelNode", "a model"))
+        exchange.check_input(scene.AddNewNodeByClass("vtkMRMLModelNode", "a model"))
     with refused("flat", "0 everywhere"):
-        scenes.check_input(add_volume(scene, hu * 0, STRAIGHT, "flat"))
+        exchange.check_input(add_volume(scene, hu * 0, STRAIGHT, "flat"))
     with refused("nothing", "no finite"):
-        scenes.check_input(add_volume(scene, hu * np.float32(np.nan), STRAIGHT, "nothing"))
+        exchange.check_input(add_volume(scene, hu * np.float32(np.nan), STRAIGHT, "nothing"))
     colour = scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "photo")
     image = vtk.vtkImageData()
     image.SetDimensions(4, 4, 1)
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 3)
     colour.SetAndObserveImageData(image)
     with refused("photo", "3 values"):
-        scenes.check_input(colour)
-    scenes.check_input(add_ct(scene))
-    scenes.check_input(add_volume(scene, hu.astype(np.float32), SHEARED, "float"))
+        exchange.check_input(colour)
+    exchange.check_input(add_ct(scene))
+    exchange.check_input(add_volume(scene, hu.astype(np.float32), SHEARED, "float"))
 
 
 def test_a_frame_of_a_sequence_is_refused(scene: Any) -> None:
@@ -319,15 +337,15 @@ def test_a_frame_of_a_sequence_is_refused(scene: Any) -> None:
     browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
     frame = browser.AddProxyNode(add_ct(scene, name="frame"), sequence, False)
     with refused("frame", "heart beat", "clone"):
-        scenes.check_input(frame)
+        exchange.check_input(frame)
     with refused("frames", "not a volume"):
-        scenes.check_input(sequence)
+        exchange.check_input(sequence)
 
 
 def test_a_warped_ct_is_refused_and_a_moved_one_is_not(scene: Any) -> None:
     ct = add_ct(scene)
     ct.SetAndObserveTransformNodeID(translation(scene, 5).GetID())
-    scenes.check_input(ct)
+    exchange.check_input(ct)
     warp = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "breathing")
     grid = vtk.vtkImageData()
     grid.SetDimensions(2, 2, 2)
@@ -337,16 +355,16 @@ def test_a_warped_ct_is_refused_and_a_moved_one_is_not(scene: Any) -> None:
     warp.SetAndObserveTransformFromParent(transform)
     ct.SetAndObserveTransformNodeID(warp.GetID())
     with refused("CT", "breathing", "non-linear"):
-        scenes.check_input(ct)
+        exchange.check_input(ct)
 
 
 def test_what_does_not_look_like_hounsfield_units_is_doubted(scene: Any) -> None:
-    assert scenes.doubt(add_ct(scene)) == ""
+    assert exchange.doubt(add_ct(scene)) == ""
     hu = slicer.util.arrayFromVolume(add_ct(scene)).astype(np.float32)
     hu[0, 0, 0] = np.nan
-    assert scenes.doubt(add_volume(scene, hu, STRAIGHT, "with NaN")) == ""
+    assert exchange.doubt(add_volume(scene, hu, STRAIGHT, "with NaN")) == ""
     for values in (hu + 1000, (hu - hu.min()) / 2000, hu * 1000):
-        assert "unlike a CT" in scenes.doubt(add_volume(scene, np.nan_to_num(values), STRAIGHT, "MR"))
+        assert "unlike a CT" in exchange.doubt(add_volume(scene, np.nan_to_num(values), STRAIGHT, "MR"))
 
 
 # --- the scene ---
@@ -446,7 +464,7 @@ def test_the_share_that_stays_visible(scene: Any) -> None:
     head_first = STRAIGHT @ np.diag([1, 1, -1, 1])
     for matrix, part in ((STRAIGHT, slice(2, 5)), (head_first, slice(5, 8))):
         ct = add_ct(scene, matrix)
-        given = scenes.Results(report(("unoise",), (2, 5)), box(), {"unoise": values})
+        given = exchange.Results(report(("unoise",), (2, 5)), box(), {"unoise": values})
         node = scenes.place(scene, ct, given)["importance-unoise"]
         hidden = slicer.util.arrayFromVolume(display.curtain(scene, ct, "unoise", node, 25))
         inside = values[part]
@@ -461,7 +479,7 @@ def test_ties_never_show_more_than_the_share(scene: Any) -> None:
     values = np.zeros(SHAPE, np.float32)
     values[0, 0, :10] = 1
     ct = add_ct(scene)
-    node = scenes.place(scene, ct, scenes.Results(report(("gradcam",)), box(), {"gradcam": values}))[
+    node = scenes.place(scene, ct, exchange.Results(report(("gradcam",)), box(), {"gradcam": values}))[
         "importance-gradcam"
     ]
     hidden = slicer.util.arrayFromVolume(display.curtain(scene, ct, "gradcam", node, 50))
@@ -487,7 +505,7 @@ def test_export_writes_every_result_and_overwrites_nothing(scene: Any) -> None:
         names = sorted(p.name for p in first.iterdir())
         assert names == ["importance-gradcam.nrrd", "importance-unoise.nrrd", "report.json", "segmentation.seg.nrrd",
                          "summary.csv"]  # fmt: skip
-        assert np.array_equal(scenes.read_on_grid(first / "importance-unoise.nrrd", ct), heat())
+        assert np.array_equal(exchange.read_on_grid(first / "importance-unoise.nrrd", ct), heat())
         (path / "a file").write_text("")
         with refused("cannot be exported"):
             scenes.export(scene, ct, path / "a file")
@@ -510,7 +528,7 @@ def test_a_saved_scene_brings_everything_back(scene: Any) -> None:
     )
     node = found["importance-unoise"]
     assert np.array_equal(slicer.util.arrayFromVolume(node), heat())
-    assert scenes.grid_difference(ct, node) == ""
+    assert exchange.grid_difference(ct, node) == ""
     assert node.GetTransformNodeID() == ct.GetTransformNodeID() is not None
     assert node.GetAttribute(scenes.WARNING) == WARNING
     shown = node.GetDisplayNode()

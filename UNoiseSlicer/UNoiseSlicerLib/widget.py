@@ -17,12 +17,12 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from UNoiseSlicerLib import display, install
+from UNoiseSlicerLib import axial, display, exchange, install, models, volumes
 from UNoiseSlicerLib import logic as logics
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.annotation import Warnings
+from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.parameters import MOST_SLICES, Region, UNoiseSlicerParameterNode, methods_of
-from UNoiseSlicerLib.scene import Refused
 
 TICK_MILLISECONDS = 100
 
@@ -78,7 +78,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def initializeParameterNode(self) -> None:
         self.setParameterNode(self.logic.getParameterNode())
         if self._parameters.inputVolume is None:
-            for node in scenes.nodes_of(slicer.mrmlScene, "vtkMRMLScalarVolumeNode"):
+            for node in volumes.nodes_of(slicer.mrmlScene, "vtkMRMLScalarVolumeNode"):
                 if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetAttribute(scenes.ROLE):
                     self._parameters.inputVolume = node
                     break
@@ -127,8 +127,8 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._say("")
         with self._sentences():
             ct, choices = self._parameters.inputVolume, self._choices()
-            scenes.check_input(ct)
-            question = scenes.doubt(ct)
+            exchange.check_input(ct)
+            question = exchange.doubt(ct)
             if question and not slicer.util.confirmYesNoDisplay(question, _("U-Noise")):
                 return
             refusal = install.ensure(slicer.util)
@@ -146,7 +146,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if p.region == Region.RANGE:
             slices = (p.firstSlice - 1, p.lastSlice)
         elif p.region == Region.VIEW and p.inputVolume is not None and p.inputVolume.GetImageData() is not None:
-            k = scenes.slice_in_view(slicer.mrmlScene, p.inputVolume)
+            k = axial.slice_in_view(slicer.mrmlScene, p.inputVolume)
             if k is None:
                 raise Refused(
                     _("The axial view shows no slice of {name} - move it into the CT, or choose other slices.").format(
@@ -245,11 +245,11 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if p.inputVolume is None or p.inputVolume.GetImageData() is None:
             return ""
         try:
-            model, choices = logics.describe(p.model), self._choices()
+            model, choices = models.describe(p.model), self._choices()
         except Refused:
             return ""
         report = scenes.report_of(slicer.mrmlScene, p.inputVolume)
-        seconds = logics.occlusion_seconds(p.inputVolume, model, choices, report)
+        seconds = models.occlusion_seconds(p.inputVolume, model, choices, report)
         measured = "occlusion" in report.get("seconds", {})
         text = _("Occlusion takes about {time}.") if measured else _("Occlusion takes at most about {time}.")
         return text.format(time=duration(seconds))
@@ -258,7 +258,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         p = self._parameters
         if p is None or p.inputVolume is None:
             return
-        total = max(1, scenes.slice_count(p.inputVolume))
+        total = max(1, axial.slice_count(p.inputVolume))
         changed = self._sliced is not None and self._sliced is not p.inputVolume
         self._sliced = p.inputVolume
         first, last = (1, MOST_SLICES) if changed else (p.firstSlice, p.lastSlice)
@@ -272,7 +272,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         box, self._filling = self.ui.modelBox, True
         try:
             box.clear()
-            names = list(logics.shipped_models())
+            names = list(models.shipped_models())
             current = self._parameters.model if self._parameters is not None else ""
             if current and current not in names and (names == [] or os.path.isdir(current)):
                 names.append(current)
@@ -288,13 +288,13 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _title(self, name: str) -> str:
         try:
-            return logics.describe(name).title
+            return models.describe(name).title
         except Refused:
             return name
 
     def _describe(self) -> None:
         try:
-            model = logics.describe(self._parameters.model) if self._parameters is not None else None
+            model = models.describe(self._parameters.model) if self._parameters is not None else None
             self.ui.modelLabel.setText(model.warning if model else "")
         except Refused as refusal:
             self.ui.modelLabel.setText(str(refusal))
@@ -315,7 +315,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if [box.itemData(k) for k in range(box.count)] != names:
             box.clear()
             for name in names:
-                box.addItem(scenes.TITLES.get(name, name) or _("None (segmentation only)"), name)
+                box.addItem(exchange.TITLES.get(name, name) or _("None (segmentation only)"), name)
             if p is not None and maps and p.shownMethod not in maps:
                 p.shownMethod = next(iter(maps))
         if names and p.shownMethod in names:
@@ -387,7 +387,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Moves the views to the most important place; the name of the map if it has none."""
         maps = scenes.maps_of(slicer.mrmlScene, self._parameters.inputVolume)
         shown = maps.get(self._parameters.shownMethod) or next(iter(maps.values()), None)
-        return "" if shown is None or display.jump(slicer.mrmlScene, shown) else shown.GetName()
+        if shown is None or display.jump(slicer.mrmlScene, self._parameters.inputVolume, shown):
+            return ""
+        return shown.GetName()
 
     def _on_jump(self, *_clicked: Any) -> None:
         empty = self._jump()

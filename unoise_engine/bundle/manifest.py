@@ -21,11 +21,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unoise_engine.bundle.content import check_content
 from unoise_engine.ct.prepare import Recipe
 from unoise_engine.errors import Environment, Integrity
 
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
+SIGNATURE = "bundle.json.minisig"  # optional; see signature.py
+LARGEST_MANIFEST = 1 << 20  # bytes
 MODELS = ("utility", "unoise", "gradcam")  # each an ONNX file of that name
 LARGEST_FILE = 1 << 30  # bytes; a manifest that asks for more is refused unread
 
@@ -78,9 +81,11 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise Environment(f"{folder} - is not a model bundle (no {MANIFEST} in it) - give a bundle folder or its name")
     try:
+        if path.is_symlink() or path.stat().st_size > LARGEST_MANIFEST:
+            raise ValueError("a link, or too large")
         body = json.loads(path.read_text(encoding="utf-8"))
         version = body.pop("schema_version")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise Integrity(f"{path} - cannot be read as a bundle manifest ({error}) - get the bundle again") from None
     if version != SCHEMA_VERSION:
         raise Integrity(
@@ -100,7 +105,8 @@ def read_manifest(folder: Path) -> Manifest:
 def verify(folder: Path) -> Manifest:
     """Reads the manifest and hashes every file it names, before any of them is opened as a model.
 
-    Raises Integrity naming the first file that is missing, altered, linked elsewhere or not in the manifest's folder.
+    Raises Integrity naming the first file that is missing, altered, linked elsewhere, not in the manifest's folder, not
+    listed, or of a kind or content that no bundle may have (content.py).
     """
     manifest = read_manifest(folder)
     for needed in (f"{m}.onnx" for m in MODELS):
@@ -117,7 +123,17 @@ def verify(folder: Path) -> Manifest:
             raise Integrity(f"{path} - {size} bytes instead of {entry.bytes} - get the bundle again")
         if sha256(path) != entry.sha256:
             raise Integrity(f"{path} - was altered (its sha256 is not the manifest's) - get the bundle again")
+        check_content(path)
+    _refuse_unlisted(folder, manifest)
     return manifest
+
+
+def _refuse_unlisted(folder: Path, manifest: Manifest) -> None:
+    """What nobody vouches for must not lie beside what is trusted; texts may."""
+    for path in sorted(folder.iterdir()):
+        known = path.name in manifest.files or path.name in (MANIFEST, SIGNATURE)
+        if not known and not (path.suffix.lower() in (".txt", ".md") and path.is_file()):
+            raise Integrity(f"{path} - is in the bundle but not in its manifest - do not use this bundle")
 
 
 def sha256(path: Path) -> str:

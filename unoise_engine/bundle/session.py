@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unoise_engine.bundle.manifest import Manifest, model_hash, verify
+from unoise_engine.bundle.manifest import MODELS, Manifest, model_hash, verify
 from unoise_engine.errors import Environment, Integrity, Usage
 from unoise_engine.shipped import shipped
 
@@ -27,15 +28,38 @@ def shipped_bundles() -> dict[str, Path]:
     return shipped("models", "*/bundle.json")
 
 
+def installed_bundles() -> dict[str, Path]:
+    """Name -> folder of the models that `bundle install` put into the user's own collection."""
+    return {p.parent.name: p.parent for p in sorted(models_home().glob("[!.]*/bundle.json"))}
+
+
+def models_home() -> Path:
+    """The user's own bundles: $UNOISE_MODELS, or the usual place for data on this system."""
+    if home := os.environ.get("UNOISE_MODELS"):
+        return Path(home)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
+    return base / "unoise-engine" / "models"
+
+
+def known_bundles() -> dict[str, Path]:
+    """Both; what ships comes first, and an installed bundle cannot take its name."""
+    return {**installed_bundles(), **shipped_bundles()}
+
+
 def find_bundle(name: str | Path) -> Path:
-    """A shipped bundle's name, or a folder. Raises Environment if it is neither."""
-    shipped = shipped_bundles()
-    if str(name) in shipped:
-        return shipped[str(name)]
+    """The name of a bundle that ships or was installed, or a folder. Raises Environment if it is neither."""
+    known = known_bundles()
+    if str(name) in known:
+        return known[str(name)]
     if Path(name).is_dir():
         return Path(name)
-    known = ", ".join(shipped) or "none"
-    raise Environment(f"{name} - no such model bundle - give a bundle folder, or one that ships: {known}")
+    names = ", ".join(known) or "none"
+    raise Environment(f"{name} - no such model bundle - give a bundle folder, or one of those here: {names}")
 
 
 def load_bundle(name: str | Path = DEFAULT_BUNDLE, device: str = "auto", threads: int = 0) -> Bundle:
@@ -44,7 +68,7 @@ def load_bundle(name: str | Path = DEFAULT_BUNDLE, device: str = "auto", threads
     ``threads`` = 0 lets onnxruntime use every core. Raises Environment, Integrity or Usage.
     """
     folder = find_bundle(name)
-    return Bundle(folder, verify(folder), providers(device), threads)
+    return Bundle(folder, verify(folder), providers(device), threads, strict=device == "cuda")
 
 
 def providers(device: str) -> list[str]:
@@ -62,14 +86,24 @@ def providers(device: str) -> list[str]:
 
 
 class Bundle:
-    """An opened bundle. Sessions start when first used. Slices are (n, c, h, w) float32, normalised by the recipe."""
+    """An opened bundle. Sessions start when first used. Slices are (n, c, h, w) float32, normalised by the recipe.
 
-    def __init__(self, folder: Path, manifest: Manifest, providers: Sequence[str], threads: int = 0):
+    Where memory is short, fewer slices go into a call; where a GPU cannot be used or is full, the processor takes over.
+    `notes` then says so, a sentence each. `strict`: a GPU that cannot be used is an error.
+    """
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, providers: Sequence[str], threads: int = 0, strict: bool = False
+    ):
         self.folder = folder
         self.manifest = manifest
         self.recipe = manifest.recipe
+        self.notes: list[str] = []
         self._providers = list(providers)
         self._threads = threads
+        self._strict = strict
+        self._fewer = 1  # slices a call are divided by this
+        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
 
     @property
     def device(self) -> str:
@@ -81,31 +115,25 @@ class Bundle:
 
     def predict(self, slices: np.ndarray) -> np.ndarray:
         """(n, c, h, w) -> logits (n, 1, h, w); > 0 means organ."""
-        return self._run(self._utility, {"slices": slices})
+        return self._run("utility", {"slices": slices})
 
     def noise_logits(self, slices: np.ndarray) -> np.ndarray:
         """(n, c, h, w) -> z (n, 1, h, w); sigmoid(z) is the share of the largest noise a pixel can bear."""
-        return self._run(self._unoise, {"slices": slices})
+        return self._run("unoise", {"slices": slices})
 
     def gradcam(self, slices: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Slices (n, c, h, w) and d score / d logits (n, 1, h, w) -> Grad-CAM (n, 1, h, w), >= 0."""
-        return self._run(self._gradcam, {"slices": slices, "target": target.astype(np.float32)})
+        return self._run("gradcam", {"slices": slices, "target": target.astype(np.float32)})
 
     def open_all(self) -> None:
         """Opens every model now. Raises Integrity if onnxruntime cannot."""
-        _ = self._utility, self._unoise, self._gradcam
+        for model in MODELS:
+            self._session(model)
 
-    @cached_property
-    def _utility(self) -> onnxruntime.InferenceSession:
-        return self._open("utility")
-
-    @cached_property
-    def _unoise(self) -> onnxruntime.InferenceSession:
-        return self._open("unoise")
-
-    @cached_property
-    def _gradcam(self) -> onnxruntime.InferenceSession:
-        return self._open("gradcam")
+    def _session(self, model: str) -> onnxruntime.InferenceSession:
+        if model not in self._sessions:
+            self._sessions[model] = self._open(model)
+        return self._sessions[model]
 
     def _open(self, model: str) -> onnxruntime.InferenceSession:
         import onnxruntime
@@ -119,14 +147,57 @@ class Bundle:
             raise Integrity(f"{path} - was altered since it was checked - get the bundle again")
         try:
             # From memory: the very bytes that were hashed, and a model in memory cannot refer to other files.
-            return onnxruntime.InferenceSession(content, options, providers=self._providers)
+            session = onnxruntime.InferenceSession(content, options, providers=self._providers)
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if self.device == "cuda":
+                self._leave_gpu(reason)
+                return self._open(model)
             raise Integrity(f"{path} - onnxruntime cannot open it ({reason}) - get the bundle again") from error
+        if self.device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+            self._leave_gpu("its driver or libraries are missing")
+        return session
 
-    @staticmethod
-    def _run(session: onnxruntime.InferenceSession, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    def _run(self, model: str, feeds: dict[str, np.ndarray]) -> np.ndarray:
         n, _, h, w = feeds["slices"].shape
-        step = max(1, PIXELS_A_CALL // (h * w))
-        parts = [session.run(None, {k: v[i : i + step] for k, v in feeds.items()})[0] for i in range(0, n, step)]
+        parts: list[np.ndarray] = []
+        start = 0
+        while start < n:
+            step = max(1, PIXELS_A_CALL // (h * w) // self._fewer)
+            some = {name: values[start : start + step] for name, values in feeds.items()}
+            try:
+                parts.append(self._session(model).run(None, some)[0])
+                start += step
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                self._make_do(step)
         return np.concatenate(parts) if parts else np.zeros((0, 1, h, w), np.float32)
+
+    def _make_do(self, step: int) -> None:
+        """After memory ran out with `step` slices a call. Raises MemoryError if there is nothing left to try."""
+        if step > 1:
+            self._fewer *= 2
+            self._note("memory was short: fewer slices went through the model at a time")
+        elif self.device == "cuda":
+            self._providers, self._sessions, self._fewer = ["CPUExecutionProvider"], {}, 1
+            self._note("the GPU's memory was too small: the processor did the work")
+        else:
+            raise MemoryError("not even one slice at a time")
+
+    def _leave_gpu(self, reason: str) -> None:
+        if self._strict:
+            raise Environment(f"--device cuda - the GPU cannot be used ({reason}) - use --device cpu")
+        self._providers = ["CPUExecutionProvider"]
+        self._note("the GPU cannot be used: the processor did the work")
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error of onnxruntime or numpy says that memory ran out."""
+    said = str(error).lower()
+    signs = ("bad alloc", "bad_alloc", "failed to allocate", "out of memory", "alloc_failed", "memoryallocation")
+    return isinstance(error, MemoryError) or any(sign in said for sign in signs)

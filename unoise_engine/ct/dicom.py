@@ -1,194 +1,162 @@
-"""DICOM CT series to volumes: pydicom reads, decodes and sorts; every check stands here.
+"""DICOM CT series: which images belong together, and from their images to a volume.
 
-A series is a set of single-frame CT images of one SeriesInstanceUID (0020,000E), orientation and matrix. Slices are
-sorted by ImagePositionPatient (0020,0032) along the normal of ImageOrientationPatient (0020,0037).
+A series is a set of images of one SeriesInstanceUID (0020,000E), orientation, matrix, pixel spacing and kernel: what
+differs in one of these is another case, never merged.
 """
 
 from __future__ import annotations
 
-import os
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
-from pydicom.errors import InvalidDicomError
 
-from unoise_engine.ct.volume import Grid, Volume
+from unoise_engine.ct.decode import hu_slices, padding_is_tissue
+from unoise_engine.ct.dicom_images import Image
+from unoise_engine.ct.hu import AIR_HU, CURE, vet
+from unoise_engine.ct.layout import LARGEST_CT
+from unoise_engine.ct.stack import place
+from unoise_engine.ct.straighten import Planes, even_out, rigid_grid, straighten
+from unoise_engine.ct.volume import SMALLEST_FIELD_MM, SMALLEST_SIDE, Volume
 from unoise_engine.errors import CaseRefused
 
-GAP_TOLERANCE_MM = 0.05  # how far a slice may lie from its even place; headers round to 0.01 mm or so
-TILT_TOLERANCE_MM = 0.05  # how far the stack may drift sideways from one slice to the next
-AIR_HU = -1024
-
-HEADER = [
-    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "ImageType", "Rows", "Columns",
-    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
-    "PhotometricInterpretation", "SamplesPerPixel", "NumberOfFrames", "BitsStored", "PixelRepresentation",
-    "PixelPaddingValue",
-]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Slice:
-    path: Path
-    header: pydicom.Dataset
+SAME_DIRECTION = 1e-3  # how far two images' cosines may differ within a series
+SAME_SPACING_MM = 1e-3
+RESCALE_JUMP_HU = 300  # neighbours differ by 20 to 100 HU a pixel; a wrong intercept is off by a thousand
 
 
 @dataclass(frozen=True)
 class Series:
     """The images of one CT series, in no particular order."""
 
-    slices: tuple[Slice, ...]
+    images: tuple[Image, ...]
 
     @property
     def number(self) -> int:
-        return int(self.slices[0].header.get("SeriesNumber") or 0)
+        return self.images[0].number
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(dict.fromkeys(i.path for i in self.images))
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """Why a file of a folder is no part of any series."""
+class SeriesReading:
+    """A series as read: the volume, what was corrected, and the image of each slice as taken, along the normal.
 
-    path: Path
-    reason: str
-
-
-def find_series(folder: Path) -> tuple[list[Series], list[Skipped]]:
-    """Looks through a folder and its sub-folders; links to folders are not followed.
-
-    Returns the CT series, ordered by series number and then by first file, and the DICOM files that were passed over.
+    `planes` is set if the volume was resampled; then its z axis is not that of `images`.
     """
-    groups: dict[tuple[object, ...], list[Slice]] = {}
-    skipped: list[Skipped] = []
-    for home, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(home, name)
-            try:
-                header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER)
-            except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError):
-                continue
-            if reason := _not_a_slice(header):
-                skipped.append(Skipped(path, reason))
-                continue
-            orientation = tuple(np.round([float(v) for v in header.ImageOrientationPatient], 3))
-            key = (header.get("SeriesInstanceUID", ""), orientation, header.Rows, header.Columns)
-            groups.setdefault(key, []).append(Slice(path, header))
-    series = [Series(tuple(group)) for group in groups.values()]
-    return sorted(series, key=lambda s: (s.number, str(s.slices[0].path))), skipped
+
+    ct: Volume
+    notes: tuple[str, ...]
+    images: tuple[Image, ...]
+    planes: Planes | None = None
 
 
-def _not_a_slice(header: pydicom.Dataset) -> str:
-    if "SOPClassUID" not in header and "Modality" not in header:
-        return "is no image"  # DICOMDIR and the like
-    if (modality := header.get("Modality", "")) != "CT":
-        return f"modality {modality or 'unknown'}, not CT"
-    if int(header.get("NumberOfFrames") or 1) > 1:
-        return "multi-frame (enhanced) CT, convert it to single-frame slices"
-    if "LOCALIZER" in [str(v).upper() for v in header.get("ImageType") or []]:
-        return "localizer (scout)"
-    if not header.get("ImageOrientationPatient") or not header.get("ImagePositionPatient"):
-        return "no position or orientation in its header"
-    if not header.get("PixelSpacing") or not header.get("Rows") or not header.get("Columns"):
-        return "no pixel spacing or size in its header"
-    return ""
+def group(images: Iterable[Image]) -> list[Series]:
+    """Images -> series, ordered by series number and then by first file."""
+    groups: dict[tuple[object, ...], list[list[Image]]] = {}
+    for image in images:
+        alike = groups.setdefault((image.series, image.stack, image.rows, image.columns), [])
+        for members in alike:
+            if _same_frame(members[0], image):
+                members.append(image)
+                break
+        else:
+            alike.append([image])
+    series = [Series(tuple(members)) for alike in groups.values() for members in alike]
+    return sorted(series, key=lambda s: (s.number, str(s.images[0].path)))
 
 
-def read_series(series: Series, source: object) -> tuple[Volume, tuple[Path, ...]]:
-    """Sorts, checks and decodes a series -> CT in HU, (z, y, x), with z along the slice normal, and each slice's file.
-
-    int16 where every slice's rescale is whole, float32 otherwise. `source` names the series in messages.
-    Raises CaseRefused: ONE_SLICE, DUPLICATE_SLICE, MISSING_SLICE, UNEVEN_SPACING, GANTRY_TILT, MIXED_SPACING,
-    HU_SUSPECT, NOT_SCALAR, UNDECODABLE.
-    """
-    first = series.slices[0].header
-    across = np.array([float(v) for v in first.ImageOrientationPatient[:3]])
-    down = np.array([float(v) for v in first.ImageOrientationPatient[3:]])
-    normal = np.cross(across, down)
-    placed = sorted(series.slices, key=lambda s: float(np.dot(_position(s), normal)))
-    step_mm = _check_stack(placed, normal, source)
-    _check_pixels(placed, source)
-
-    row_mm, column_mm = (float(v) for v in first.PixelSpacing)  # distance between rows, then between columns
-    grid = Grid(
-        size=(int(first.Columns), int(first.Rows), len(placed)),
-        spacing_mm=(column_mm, row_mm, step_mm),
-        origin_mm=tuple(float(v) for v in _position(placed[0])),  # type: ignore[arg-type]
-        direction=tuple(float(v) for v in np.stack([across, down, normal], axis=1).ravel()),
+def _same_frame(a: Image, b: Image) -> bool:
+    turned = np.abs(np.subtract((*a.across, *a.down), (*b.across, *b.down))).max()
+    return bool(turned < SAME_DIRECTION) and bool(
+        np.abs(np.subtract(a.spacing_mm, b.spacing_mm)).max() < SAME_SPACING_MM
     )
-    whole = all(_rescale(s.header)[0] == 1 and float(_rescale(s.header)[1]).is_integer() for s in placed)
-    narrow = all(int(s.header.BitsStored) < 16 or int(s.header.PixelRepresentation) == 1 for s in placed)
-    voxels = np.empty(grid.shape, np.int16 if whole and narrow else np.float32)
-    for k, one in enumerate(placed):
-        hu = _decode(one, source)
-        low, high = (-32768, 32767) if voxels.dtype == np.int16 else (-np.inf, np.inf)
-        voxels[k] = np.clip(hu, low, high)
-    return Volume(voxels, grid), tuple(s.path for s in placed)
 
 
-def _position(one: Slice) -> np.ndarray:
-    return np.array([float(v) for v in one.header.ImagePositionPatient])
+def read_series(series: Series, source: object, fill_gaps: bool = False, trust_hu: bool = False) -> SeriesReading:
+    """Sorts, checks and decodes a series -> CT in HU, (z, y, x), with z along the slice normal.
+
+    int16 where every slice's rescale is whole and its bits fit, float32 otherwise. `source` names it in messages.
+    Raises CaseRefused: ONE_SLICE, DUPLICATE_SLICE, MISSING_SLICE, UNEVEN_SPACING, SCATTERED_SLICES, HU_SUSPECT,
+    TOO_LARGE, UNDECODABLE, TRUNCATED, BOMB.
+    """
+    first = series.images[0]
+    if first.rows * first.columns * len(series.images) > LARGEST_CT:
+        shape = f"{first.columns} x {first.rows} x {len(series.images)}"
+        raise CaseRefused("TOO_LARGE", source, f"announces {shape} voxels", "crop the CT to the abdomen")
+    side_mm = np.array(first.spacing_mm) * (first.rows, first.columns)
+    if min(first.rows, first.columns) < SMALLEST_SIDE or side_mm.min() < SMALLEST_FIELD_MM:
+        shown = f"{side_mm[1]:.0f} x {side_mm[0]:.0f}"
+        raise CaseRefused("TOO_SMALL", source, f"shows only {shown} mm of an axial slice", "give a CT of the abdomen")
+    notes = _check_rescale(series.images, source, trust_hu)
+    stack = place(series.images, source, fill_gaps)
+    notes += stack.notes
+    voxels, padded = _voxels(stack.images, source, trust_hu)
+    if padded:
+        notes.append(f"{padded} pixels marked as padding were set to {AIR_HU} HU")
+    voxels, mended = vet(voxels, source, trust_hu)
+    notes += mended
+
+    across, down = np.array(first.across), np.array(first.down)
+    normal = np.cross(across, down)
+    between_rows, between_columns = first.spacing_mm
+    planes = None
+    if stack.resampled:
+        corners = np.array([i.position_mm for i in stack.images])
+        planes = Planes(corners, across * between_columns, down * between_rows, (first.columns, first.rows))
+    if not stack.even:
+        voxels = even_out(voxels, stack.places_mm, stack.step_mm)
+    steps = np.column_stack([across * between_columns, down * between_rows, (normal + stack.lean) * stack.step_mm])
+    origin = np.array(stack.images[0].position_mm)
+    size = (first.columns, first.rows, len(voxels))
+    grid = rigid_grid(size, steps, origin)
+    ct = Volume(voxels, grid) if grid is not None else straighten(voxels, steps, origin)
+    return SeriesReading(ct, tuple(notes), stack.images, planes)
 
 
-def _rescale(header: pydicom.Dataset) -> tuple[float, float]:
-    return float(header.RescaleSlope), float(header.RescaleIntercept)
-
-
-def _check_stack(placed: list[Slice], normal: np.ndarray, source: object) -> float:
-    """Returns the distance between slices in mm."""
-    if len(placed) < 2:
-        raise CaseRefused("ONE_SLICE", source, "has a single slice, so its spacing is unknown", "give the whole series")
-    steps = np.diff([_position(s) for s in placed], axis=0)
-    gaps = steps @ normal
-    usual = float(np.median(gaps))
-    for k, gap in enumerate(gaps):
-        pair = f"{placed[k].path.name} and {placed[k + 1].path.name}"
-        if gap < GAP_TOLERANCE_MM:
-            raise CaseRefused("DUPLICATE_SLICE", source, f"{pair} lie at the same place", "remove one of them")
-        if gap > 1.5 * usual:
-            what = f"{gap:.2f} mm between {pair}, {usual:.2f} mm elsewhere: slices are missing"
-            raise CaseRefused("MISSING_SLICE", source, what, "export the whole series again")
-        if abs(gap - usual) > GAP_TOLERANCE_MM:
-            what = f"{gap:.2f} mm between {pair}, {usual:.2f} mm elsewhere"
-            raise CaseRefused("UNEVEN_SPACING", source, what, "resample the CT to even slices")
-    drift = np.linalg.norm(steps - gaps[:, None] * normal, axis=1).max()
-    if drift > TILT_TOLERANCE_MM:
-        what = f"slices shift by {drift:.2f} mm sideways from one to the next (tilted gantry)"
-        raise CaseRefused("GANTRY_TILT", source, what, "resample the CT to an upright grid")
-    return float(gaps.mean())
-
-
-def _check_pixels(placed: list[Slice], source: object) -> None:
-    spacing = [float(v) for v in placed[0].header.PixelSpacing]
-    for one in placed:
-        h, name = one.header, one.path.name
-        if not np.allclose([float(v) for v in h.PixelSpacing], spacing, atol=1e-4):
-            raise CaseRefused("MIXED_SPACING", source, f"{name} has another pixel spacing", "give one series")
-        if int(h.get("SamplesPerPixel") or 1) != 1:
-            raise CaseRefused("NOT_SCALAR", source, f"{name} is a colour image", "give the CT, not a capture of it")
-        if h.get("RescaleSlope") is None or h.get("RescaleIntercept") is None:
-            what = f"{name} has no rescale slope and intercept, so its values are not HU"
-            raise CaseRefused("HU_SUSPECT", source, what, "export the original series")
-        if h.get("PhotometricInterpretation") == "MONOCHROME1":
-            raise CaseRefused("HU_SUSPECT", source, f"{name} is stored inverted", "export the original series")
-
-
-def _decode(one: Slice, source: object) -> np.ndarray:
-    """One slice in HU, (rows, columns) float32; pixels that the header marks as padding become air."""
-    try:
-        dataset = pydicom.dcmread(one.path)
-        stored = dataset.pixel_array
-    except Exception as error:
-        syntax = (
-            getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None) if "dataset" in locals() else None
+def _check_rescale(images: tuple[Image, ...], source: object, trust_hu: bool) -> list[str]:
+    notes = []
+    without = [i for i in images if i.slope is None or i.intercept is None]
+    if without and not trust_hu:
+        what = f"{without[0].name} has no rescale slope and intercept, so its values may be no HU"
+        raise CaseRefused("HU_SUSPECT", source, what, CURE)
+    if without:
+        notes.append(
+            f"{len(without)} slices have no rescale slope and intercept: stored values taken as HU (--trust-hu)"
         )
-        how = f"its transfer syntax {syntax.name} " if syntax is not None else ""
-        what = f"{one.path.name} cannot be decoded ({how}{type(error).__name__})"
-        raise CaseRefused("UNDECODABLE", source, what, "copy it again, or export it uncompressed") from error
-    slope, intercept = _rescale(one.header)
-    hu = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-    padding = one.header.get("PixelPaddingValue")
-    if padding is not None:
-        hu[stored == int(padding)] = AIR_HU
-    return hu
+    for image in images:
+        if not (1e-4 < abs(image.slope or 1.0) < 1e4 and abs(image.intercept or 0.0) < 1e5):
+            what = f"{image.name} has the impossible rescale {image.slope:g} x + {image.intercept or 0:g}"
+            raise CaseRefused("HU_SUSPECT", source, what, "export the original series")
+    if any(i.inverted for i in images):
+        notes.append("marked to be shown inverted (MONOCHROME1): its values were read as they are, not inverted")
+    if any(padding_is_tissue(i) for i in images):
+        notes.append("its padding value lies among HU of tissue, so it was not taken for padding")
+    usual = Counter((i.slope, i.intercept) for i in images).most_common(1)[0][0]
+    if other := sum((i.slope, i.intercept) != usual for i in images):
+        notes.append(f"{other} slices have another rescale than the rest: each was read with its own")
+    return notes
+
+
+def _voxels(images: tuple[Image, ...], source: object, trust_hu: bool) -> tuple[np.ndarray, int]:
+    """Slices in HU and the number of padding pixels. A jump where the rescale changes is refused."""
+    whole = all(float(i.slope or 1) == 1 and float(i.intercept or 0).is_integer() for i in images)
+    narrow = all(i.bits < 16 or i.signed for i in images)
+    dtype = np.dtype(np.int16 if whole and narrow else np.float32)
+    voxels = np.empty((len(images), images[0].rows, images[0].columns), dtype)
+    padded = 0
+    for k, (hu, count) in enumerate(hu_slices(images, source)):
+        padded += count
+        voxels[k] = np.clip(hu, -32768, 32767) if dtype == np.int16 else hu
+        changed = k > 0 and (images[k].slope, images[k].intercept) != (images[k - 1].slope, images[k - 1].intercept)
+        if changed and not trust_hu:
+            jump = float(np.abs(hu - voxels[k - 1]).mean())
+            if jump > RESCALE_JUMP_HU:
+                pair = f"{images[k - 1].name} and {images[k].name}"
+                what = f"{pair} differ by {jump:.0f} HU a pixel where the rescale changes, so one of them is wrong"
+                raise CaseRefused("HU_SUSPECT", source, what, CURE)
+    return voxels, padded

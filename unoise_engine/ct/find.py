@@ -1,103 +1,180 @@
-"""What a path given by the user contains: image files and DICOM series, each one case."""
+"""What the paths given by the user contain: image files and DICOM series, each one case."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from unoise_engine.ct.dicom import Series, find_series, read_series
-from unoise_engine.ct.read import check_ct, is_image, read_image
-from unoise_engine.ct.volume import Volume
-from unoise_engine.errors import Usage
+from unoise_engine.ct.case import Case, Reading, ReadSettings, find_again, of_image, of_refusal, of_series
+from unoise_engine.ct.dicom import Series, group
+from unoise_engine.ct.dicom_images import Image, NotASlice, is_dicom, read_images
+from unoise_engine.ct.layout import unreadable_file
+from unoise_engine.ct.names import distinct, safe_id
+from unoise_engine.ct.read import DETACHED_SUFFIXES, is_header, is_image
+from unoise_engine.errors import CaseRefused, Usage
+
+__all__ = ["Case", "ReadSettings", "Reading", "find_again", "find_cases"]
+KINDS = ".nii, .nii.gz, .nrrd, .mha, .mhd or a DICOM folder"
 
 
-@dataclass(frozen=True)
-class Reading:
-    """A CT as read: the volume, what had to be corrected (a sentence each), and the DICOM file of each of its slices
-    (z order; empty for other formats)."""
+@dataclass
+class _Found:
+    """What a folder holds. `skipped` maps a reason to the files it holds for."""
 
-    ct: Volume
-    notes: tuple[str, ...] = ()
-    slice_files: tuple[Path, ...] = ()
+    images: list[Image] = field(default_factory=list)
+    volumes: list[Path] = field(default_factory=list)
+    skipped: dict[str, list[Path]] = field(default_factory=dict)
+    broken: dict[Path, list[str]] = field(default_factory=dict)  # folder -> names that should have been slices
 
-
-@dataclass(frozen=True)
-class Case:
-    """One CT to explain. `id` names its folder of results and is safe on every file system."""
-
-    id: str
-    source: Path
-    files: int
-    read: Callable[[], Reading]
+    def skip(self, path: Path, reason: str) -> None:
+        self.skipped.setdefault(reason, []).append(path)
 
 
-def find_cases(paths: list[Path]) -> list[Case]:
-    """Image files and folders -> cases with distinct ids, in the order given.
+def find_cases(
+    paths: list[Path],
+    settings: ReadSettings | None = None,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> list[Case]:
+    """Image files, DICOM files and folders -> cases with distinct ids, in the order given.
 
-    A folder is searched for DICOM CT series; one without any DICOM gives its image files. Raises Usage if a path does
-    not exist or holds nothing to explain.
+    Folders are searched with their sub-folders, links are not followed. What is no CT is told, a sentence a kind. A
+    path that holds nothing to explain becomes a case that is refused when read, so that the others go on; Usage is
+    raised if that is all there is.
     """
+    how = settings or ReadSettings()
     cases: list[Case] = []
+    nothing: list[CaseRefused] = []
     for path in paths:
-        if path.is_dir():
-            cases += _in_folder(path)
-        elif not path.exists():
-            raise Usage(f"{path} - does not exist - check the path")
-        elif is_image(path):
-            cases.append(_of_image(path))
-        else:
-            kinds = ".nii, .nii.gz, .nrrd, .mha, .mhd or a DICOM folder"
-            raise Usage(f"{path} - is not a kind of file that is read here - give {kinds}")
-    return _distinct(cases)
+        try:
+            cases += _in_folder(path, how, tell) if path.is_dir() else [*_in_file(path, how)]
+        except CaseRefused as error:
+            nothing.append(error)
+            cases.append(of_refusal(path, error))
+        except OSError as error:  # a name too long, a loop of links
+            nothing.append(unreadable_file(path, error))
+            cases.append(of_refusal(path, nothing[-1]))
+    if cases and len(nothing) == len(cases):
+        raise Usage(str(nothing[0]))
+    ids = distinct(c.id for c in cases)
+    return [replace(c, id=name) for c, name in zip(cases, ids)]
 
 
-def _in_folder(folder: Path) -> list[Case]:
-    series, skipped = find_series(folder)
-    if series:
-        many = len(series) > 1
-        return [
-            Case(
-                id=safe_id(folder.resolve().name) + (f"-series{s.number}" if many else ""),
-                source=folder,
-                files=len(s.slices),
-                read=lambda s=s: _read_dicom(s, folder),  # type: ignore[misc]
-            )
-            for s in series
-        ]
-    images = [p for p in sorted(folder.iterdir()) if p.is_file() and is_image(p)]
-    if images:
-        return [_of_image(p) for p in images]
-    if skipped:
-        what = f"{len(skipped)} DICOM files but no CT slices ({skipped[0].path.name}: {skipped[0].reason})"
-        raise Usage(f"{folder} - holds {what} - give the folder of a CT series")
-    raise Usage(f"{folder} - holds no DICOM and no image files - give a folder with a CT")
+def _in_file(path: Path, how: ReadSettings) -> Iterator[Case]:
+    if is_image(path) or is_header(path):
+        if not path.exists():
+            raise CaseRefused("NOT_FOUND", path, "does not exist", "check the path")
+        yield of_image(path, _stem(path), how)
+        return
+    if not path.exists():
+        raise CaseRefused("NOT_FOUND", path, "does not exist", "check the path")
+    if not is_dicom(path):
+        raise CaseRefused("UNREADABLE", path, "is not a kind of file that is read here", f"give {KINDS}")
+    try:
+        series = group(read_images(path))
+    except NotASlice as reason:
+        raise CaseRefused("NOT_CT", path, f"is no slice of a CT: it is {reason}", "give the folder of a CT") from None
+    for part, one in enumerate(series):
+        yield of_series(one, path, path.stem, how, part)
 
 
-def _read_dicom(series: Series, folder: Path) -> Reading:
-    ct, files = read_series(series, folder)
-    return Reading(check_ct(ct, folder), slice_files=files)
+def _in_folder(folder: Path, how: ReadSettings, tell: Callable[[str], None]) -> list[Case]:
+    found = _look_through(folder)
+    for reason, skipped in found.skipped.items():
+        names = ", ".join(str(p.relative_to(folder)) for p in skipped[:3]) + (", ..." if len(skipped) > 3 else "")
+        tell(f"SKIPPED {folder}: {len(skipped)} x {reason} ({names})")
+    series = group(found.images)
+    homes = [_home(s) for s in series]
+    cases = []
+    for k, (one, home) in enumerate(zip(series, homes)):
+        name = _id_below(folder, home) + (f"-series{one.number}" if homes.count(home) > 1 else "")
+        part = sum(other.files == one.files for other in series[:k])
+        cases.append(of_series(one, home, name, how, part, _broken_beside(one, found)))
+    cases += [of_image(p, _id_below(folder, p.with_name(_stem(p))), how) for p in found.volumes]
+    if not cases:
+        kinds = "; ".join(f"{len(p)} x {reason}" for reason, p in found.skipped.items()) or "no files"
+        raise CaseRefused("NO_CT", folder, f"holds no CT ({kinds})", f"give {KINDS}")
+    return cases
 
 
-def _of_image(path: Path) -> Case:
+def _look_through(folder: Path) -> _Found:
+    found = _Found()
+
+    def unreadable(error: OSError) -> None:
+        found.skip(Path(error.filename or folder), f"unreadable folder ({error.strerror})")
+
+    for where, folders, names in os.walk(folder, onerror=unreadable):
+        home = Path(where)
+        if "report.json" in names and any(n.startswith("segmentation.") for n in names):
+            found.skip(home, "results of an earlier run")
+            folders.clear()
+            continue
+        for name in sorted(folders):
+            if (home / name).is_symlink():
+                found.skip(home / name, "a link, which is not followed")
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and not (home / f).is_symlink())
+        for name in sorted(names):
+            _look_at(home / name, found)
+    return found
+
+
+def _look_at(path: Path, found: _Found) -> None:
+    name = path.name.lower()
+    slice_like = name.endswith((".dcm", ".ima"))
+    try:
+        status = path.lstat()
+        if name.startswith("."):
+            found.skip(path, "hidden file")
+        elif stat.S_ISLNK(status.st_mode):
+            found.skip(path, "a link, which is not followed")
+        elif not stat.S_ISREG(status.st_mode):
+            found.skip(path, "no regular file")
+        elif is_image(path) or is_header(path):
+            found.volumes.append(path)
+        elif is_dicom(path):
+            found.images += read_images(path)
+        elif slice_like or status.st_size == 0:
+            found.skip(path, "empty file" if status.st_size == 0 else "no DICOM, though its name says so")
+            found.broken.setdefault(path.parent, []).append(path.name)
+        elif not _belongs_to_header(path):
+            found.skip(path, "neither DICOM nor a CT volume")
+    except NotASlice as reason:
+        found.skip(path, str(reason))
+        if str(reason).startswith("damaged"):
+            found.broken.setdefault(path.parent, []).append(path.name)
+    except CaseRefused as error:
+        found.skip(path, f"unreadable ({error.code})")
+        found.broken.setdefault(path.parent, []).append(path.name)
+    except OSError as error:
+        found.skip(path, f"unreadable ({error.strerror})")
+
+
+def _belongs_to_header(path: Path) -> bool:
+    """The voxels of an .mhd, .nhdr or .hdr beside it."""
+    return any(path.with_suffix(s).is_file() for s in (".mhd", *DETACHED_SUFFIXES))
+
+
+def _broken_beside(series: Series, found: _Found) -> list[str]:
+    """A sentence on what should have been slices of the series, for all that can be told."""
+    broken = [name for parent in {p.parent for p in series.files} for name in found.broken.get(parent, [])]
+    if not broken:
+        return []
+    names = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
+    return [f"{len(broken)} files beside its slices cannot be read and were left out ({names})"]
+
+
+def _home(series: Series) -> Path:
+    return Path(os.path.commonpath([p.parent for p in series.files]))
+
+
+def _id_below(folder: Path, path: Path) -> str:
+    """A case's id from its place below the folder that was given; the folder's own name for the folder itself."""
+    parts = path.relative_to(folder).parts
+    return safe_id("-".join(parts) if parts else folder.resolve().name)
+
+
+def _stem(path: Path) -> str:
     name = path.name
-    stem = name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else path.stem
-    return Case(safe_id(stem), path, 1, lambda: Reading(check_ct(read_image(path), path)))
-
-
-def safe_id(name: str) -> str:
-    """Letters, digits, dot, dash and underscore only, no leading dot or dash, at most 80 characters."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".-")[:80].rstrip(".") or "case"
-
-
-def _distinct(cases: list[Case]) -> list[Case]:
-    taken: set[str] = set()
-    result = []
-    for case in cases:
-        name, k = case.id, 2
-        while name.lower() in taken:  # some file systems take A and a for one name
-            name, k = f"{case.id}-{k}", k + 1
-        taken.add(name.lower())
-        result.append(Case(name, case.source, case.files, case.read))
-    return result
+    return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else path.stem

@@ -6,6 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from unoise_engine.errors import CaseRefused
+
+SMALLEST_SIDE = 8  # pixels of an axial slice
+SMALLEST_FIELD_MM = 20  # side of an axial slice: no organ can be made out in less
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -82,3 +87,12 @@ class AxialView:
         """The inverse of `apply`, as a view."""
         flipped = axial[tuple(slice(None, None, -1) if flip else slice(None) for flip in self.flips)]
         return flipped.transpose(tuple(int(i) for i in np.argsort(self.axes)))
+
+
+def check_size(grid: Grid, source: object) -> None:
+    """Raises CaseRefused TOO_SMALL."""
+    axes = [2 - a for a in AxialView.of(grid).axes[1:]]  # of an axial slice, as (x, y, z) counts
+    sides = [(grid.size[a], grid.size[a] * grid.spacing_mm[a]) for a in axes]
+    if min(n for n, _ in sides) < SMALLEST_SIDE or min(mm for _, mm in sides) < SMALLEST_FIELD_MM:
+        shown = " x ".join(f"{mm:.0f}" for _, mm in sides)
+        raise CaseRefused("TOO_SMALL", source, f"shows only {shown} mm of an axial slice", "give a CT of the abdomen")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from unoise_engine.training.recipes import build, read_toml, require
+from unoise_engine.training.tables import build, read_toml, require
 
 
 @dataclass(frozen=True)

@@ -7,33 +7,22 @@ train_unoise(Path("data"), run, Path("runs/unoise"), read_recipe(path, UNoiseRec
 from __future__ import annotations
 
 import json
-import logging
-import math
-import signal
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from torch.utils.data import DataLoader
 
-from unoise_engine.errors import EngineError, Interrupted, Usage
+from unoise_engine.errors import Usage
 from unoise_engine.training import runs
 from unoise_engine.training.cases import Case, load_cases
-from unoise_engine.training.checkpoints import LAST, Keep
-from unoise_engine.training.device import choose_device, choose_precision
-from unoise_engine.training.draw import Epoch, Stream
 from unoise_engine.training.fold import folded
-from unoise_engine.training.learners import Learner, NoiseLearner, Scans, UtilityLearner
+from unoise_engine.training.learners import NoiseLearner, Scans, UtilityLearner
+from unoise_engine.training.loop import Rounds, run_loop
 from unoise_engine.training.pairs import Pair, find_pairs, organ_numbers
-from unoise_engine.training.progress import Kind, Show, choose_progress, teller
-from unoise_engine.training.recipes import Draw, Fit, UNoiseRecipe, UtilityRecipe
+from unoise_engine.training.progress import Kind, choose_progress, teller
+from unoise_engine.training.recipes import UNoiseRecipe, UtilityRecipe
 from unoise_engine.training.split import Split, split_cases
 from unoise_engine.training.unet import UNet
 from unoise_engine.training.unoise import freeze
@@ -44,6 +33,7 @@ def train_utility(
     out: Path,
     recipe: UtilityRecipe,
     *,
+    init: Path | None = None,
     device: str = "auto",
     resume: bool = False,
     progress: str = "auto",
@@ -51,7 +41,7 @@ def train_utility(
 ) -> Path:
     """Trains the model that segments; returns its run folder `out`.
 
-    Raises Usage or CaseRefused for what is wrong with the call or the data, Interrupted after Ctrl-C, EngineError for
+    `init` is an earlier run of the same shape, preparation and split whose weights are the start. Raises Usage or CaseRefused for what is wrong with the call or the data, Interrupted after Ctrl-C, EngineError for
     a loss that is not finite. In the last two cases the run's folder can be resumed.
     """
     pairs = find_pairs(data)
@@ -67,7 +57,7 @@ def train_utility(
         runs.begin(out, recipe, split)
     rounds = Rounds(recipe.fit, recipe.draw, train, devices)
     seed_everything(recipe.fit.seed, verbose=False)
-    net = runs.make_net(recipe.net, recipe.ct.channels)
+    net = runs.make_net(recipe.net, recipe.ct.channels) if init is None else earlier(init, recipe, split)
     learner = UtilityLearner(net, recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
     run_loop(learner, rounds, Scans(val), out, checkpoint, device, devices, show)
     return out
@@ -133,6 +123,15 @@ def load(pairs: Sequence[Pair], names: Sequence[str], recipe: UtilityRecipe, sho
     return load_cases([found[name] for name in names], recipe.ct, recipe.data.labels, teller(show))
 
 
+def earlier(init: Path, recipe: UtilityRecipe, split: Split) -> UNet:
+    start = runs.UtilityRun.open(init)
+    if (start.recipe.net, start.recipe.ct) != (recipe.net, recipe.ct):
+        raise Usage(f"{init} - has another shape or preparation - give the recipe the run's own [net] and [ct]")
+    if start.split != split:
+        raise Usage(f"{init} - was trained on another split - give the recipe the run's own [data]")
+    return start.net().train()
+
+
 def pretrained(init: Path, utility: runs.UtilityRun, recipe: UNoiseRecipe) -> UNet:
     start, shape = runs.UtilityRun.open(init), recipe.noise.net
     if (start.recipe.net, start.recipe.ct) != (shape, utility.recipe.ct):
@@ -141,83 +140,3 @@ def pretrained(init: Path, utility: runs.UtilityRun, recipe: UNoiseRecipe) -> UN
     if start.split != utility.split:
         raise Usage(f"{init} - was trained on another split than {utility.folder} - give both the same [data]")
     return start.net()
-
-
-class Rounds:
-    """How many steps in all, and how many between two validations; the total is a whole number of rounds."""
-
-    def __init__(self, fit: Fit, draw: Draw, cases: Sequence[Case], devices: int):
-        self.cases, self.draw, self.seed = cases, draw, fit.seed
-        wanted = fit.max_steps or fit.epochs * math.ceil(len(Epoch(cases, draw)) / (draw.batch * devices))
-        self.length = min(fit.round_steps, wanted)
-        self.number = math.ceil(wanted / self.length)
-        self.steps = self.number * self.length
-
-
-def run_loop(
-    learner: Learner,
-    rounds: Rounds,
-    scans: Scans,
-    out: Path,
-    checkpoint: Path | None,
-    device: str,
-    devices: int,
-    show: Kind,
-) -> None:
-    """Lightning's loop with our own words. A round is one of Lightning's epochs."""
-    chosen, fit = choose_device(device), learner.fit_recipe
-    callbacks = [
-        Show(show, out.name, rounds.steps, learner.watched, rounds.draw.batch * devices),
-        Keep(out, learner.watched, learner.larger_is_better),
-    ]
-    if fit.patience:
-        mode = "max" if learner.larger_is_better else "min"
-        callbacks.insert(0, EarlyStopping(learner.watched, patience=fit.patience, mode=mode))
-    with quiet():
-        trainer = Trainer(
-            accelerator={"cuda": "gpu"}.get(chosen, chosen),
-            devices=devices,
-            strategy="auto" if devices == 1 else "ddp",
-            precision=choose_precision(fit.precision, chosen),
-            max_epochs=rounds.number,
-            limit_train_batches=rounds.length,
-            num_sanity_val_steps=0,
-            log_every_n_steps=10,
-            logger=TensorBoardLogger(out, name="", version="logs"),
-            callbacks=callbacks,
-            benchmark=chosen == "cuda",
-            use_distributed_sampler=False,  # the stream knows its share
-            enable_checkpointing=False,  # Keep does it
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        stream = Stream(rounds.cases, rounds.draw, rounds.seed, lambda: trainer.global_step)
-        loaders = DataLoader(stream, batch_size=None), DataLoader(scans, batch_size=None)
-        on_ctrl_c = signal.getsignal(signal.SIGINT)
-        try:
-            trainer.fit(learner, *loaders, ckpt_path=checkpoint, weights_only=True)
-        except (SystemExit, SIGTERMException):  # how Lightning ends after Ctrl-C or a terminate signal
-            raise Interrupted(
-                f"{out} - training was interrupted at step {trainer.global_step} of {rounds.steps} - "
-                f"{LAST} holds the last finished round, go on from there with --resume"
-            ) from None
-        except EngineError as e:
-            raise type(e)(f"{out} - training stopped: {e}") from None
-        finally:
-            signal.signal(signal.SIGINT, on_ctrl_c)  # Lightning leaves it ignored
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hides Lightning's advice (workers, tips, precision plugins): none of it is for the person who trains."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"lightning\..*|torch\..*")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels):
-                logger.setLevel(level)

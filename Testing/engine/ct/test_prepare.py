@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from Testing.engine.conftest import ellipsoid_ct, image_of
 
+from Testing.engine.conftest import ellipsoid_ct, image_of
 from unoise_engine.ct.prepare import Recipe, prepare, resize_weights
 from unoise_engine.ct.read import from_image
 from unoise_engine.ct.volume import AxialView

@@ -5,7 +5,8 @@ import pytest
 from Testing.engine.training.world import unoise_recipe, utility_recipe
 from unoise_engine.errors import Usage
 from unoise_engine.training.card import Card, read_card
-from unoise_engine.training.recipes import UNoiseRecipe, UtilityRecipe, read_recipe, to_toml, write_recipe
+from unoise_engine.training.recipes import UNoiseRecipe, UtilityRecipe, read_recipe, write_recipe
+from unoise_engine.training.tables import to_toml
 
 RECIPES = Path(__file__).parents[3] / "Resources" / "Recipes"
 

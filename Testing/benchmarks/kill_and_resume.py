@@ -1,0 +1,65 @@
+"""Random kill -9 during a batch, resumed each time: how often is a case done again, and is the result the same?
+
+python Testing/benchmarks/kill_and_resume.py [KILLS]
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from small_cohort import lines, make, start, volumes, without_pictures
+
+JOBS = 2
+CASES = 12
+
+
+def records(out: Path) -> dict[str, int]:
+    return {p.parent.name: p.stat().st_ino for p in out.glob("case-*/record.json")}
+
+
+def main() -> None:
+    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    chance = random.Random(0)
+    home = Path(tempfile.mkdtemp())
+    cohort, bundle = make(home, CASES)
+    path = without_pictures(home)
+    options = ("--resume", "--jobs", str(JOBS))
+    began = time.monotonic()
+    assert start(cohort, home / "reference", bundle, *options, PYTHONPATH=path).wait() == 0
+    whole = time.monotonic() - began
+    reference = volumes(home / "reference")
+
+    done = again = wrong = batches = doubled = 0
+    while done < kills:
+        out = home / f"out{batches}"
+        batches += 1
+        seen: dict[str, int] = {}
+        while True:
+            run = start(cohort, out, bundle, *options, PYTHONPATH=path)
+            time.sleep(chance.uniform(0.3, 0.45 * whole))
+            finished = run.poll() == 0
+            if not finished and done < kills:
+                os.killpg(run.pid, signal.SIGKILL)
+                done += 1
+            finished = run.wait() == 0
+            there = records(out) if out.exists() else {}
+            again += sum(1 for case, inode in seen.items() if there.get(case) != inode)  # done, and done anew
+            seen = there
+            if finished:
+                break
+        wrong += volumes(out) != reference or any(out.rglob(".*"))
+        cases = [line["case"] for line in lines(out)]
+        doubled += len(cases) != len(set(cases)) or len(cases) != CASES
+    print(f"{done} kills over {batches} batches of {CASES} cases, {JOBS} at a time, {time.monotonic() - began:.0f} s")
+    print(f"finished cases done again: {again}; batches with another result or leftovers: {wrong}")
+    print(f"batches whose results.jsonl has a case twice or not at all: {doubled}")
+    sys.exit(bool(again or wrong or doubled))
+
+
+main()

@@ -1,0 +1,74 @@
+"""Each case in a process of its own: whatever happens to one, the others are done."""
+
+import json
+import os
+
+import pytest
+
+from Testing.engine.batch.conftest import leftovers, lines, save
+from unoise_engine.errors import Environment
+
+
+def test_mishaps_cost_one_case_each(command, tmp_path):
+    for k, name in enumerate(["abort", "bug", "good", "kill", "memory", "well"]):
+        save(tmp_path / "in" / f"{name}.nii.gz", k)
+    out = tmp_path / "out"
+    run = command(tmp_path / "in", "-o", out, "--jobs", 2)
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    status = {line["case"]: (line["status"], line["code"]) for line in lines(out)}
+    assert [status[f"case-{k:04d}"] for k in range(1, 7)] == [
+        ("FAILED", "CRASHED"), ("FAILED", "INTERNAL"), ("OK", ""), ("FAILED", "KILLED"), ("FAILED", "OUT_OF_MEMORY"),
+        ("OK", ""),
+    ]  # fmt: skip
+    assert "6 inputs = 2 ok + 0 corrected + 0 refused + 4 failed" in run.stdout
+    assert run.stderr.count("CASE ") == run.stderr.count("\n") == 4
+    assert not leftovers(out)
+    os.rename(tmp_path / "in" / "kill.nii.gz", tmp_path / "in" / "k.nii.gz")
+    again = command(tmp_path / "in", "-o", out, "--resume", "--jobs", 2)
+    assert again.returncode == 1 and "6 inputs = 3 ok + 0 corrected + 0 refused + 3 failed" in again.stdout
+    assert again.stdout.count("done before") == 2
+
+
+def test_programs_get_json_lines(command, tmp_path, cohort):
+    (cohort / "zero.nii.gz").write_bytes(b"")
+    run = command(cohort, "-o", tmp_path / "out", "--progress", "json", "--jobs", 2)
+    events = [json.loads(line) for line in run.stdout.splitlines()]
+    ends = [event for event in events if event["event"] == "case"]
+    assert sorted(event["status"] for event in ends) == ["OK", "OK", "OK", "REFUSED"]
+    cases = [event for event in events if event.get("stage") == "cases"]
+    assert cases[-1]["done"] == cases[-1]["total"] == 4
+    assert {event["stage"] for event in events if event["event"] == "progress"} >= {"segmentation", "unoise"}
+
+
+def test_what_concerns_every_case_stops_the_run(command, cohort, tmp_path, tiny_bundle):
+    run = command(cohort, "-o", tmp_path / "out", "--device", "cuda")
+    assert run.returncode == 3 and run.stderr.startswith("error: --device cuda")
+    (tmp_path / "file").write_text("")
+    assert command(cohort, "-o", tmp_path / "file").returncode == 3
+    assert command(cohort, "-o", tmp_path / "out", "--jobs", "-1").returncode == 2
+
+
+def test_slices_beyond_one_ct_refuse_that_one(explain, cohort, tmp_path, capsys):
+    from unoise_engine.errors import Usage
+
+    with pytest.raises(Usage):
+        explain(cohort / "ct0.nii.gz", tmp_path / "one", slices=(0, 11))
+    assert explain(cohort, tmp_path / "out", slices=(0, 11)) == 3
+    assert capsys.readouterr().err.count("REFUSED SETTINGS") == 3
+
+
+def test_an_own_folder_named_like_a_library_is_not_run(command, cohort, tmp_path, monkeypatch):
+    """Processes for cases must not import from the working directory."""
+    (tmp_path / "cwd" / "numpy").mkdir(parents=True)
+    (tmp_path / "cwd" / "numpy" / "__init__.py").write_text("open('PWNED', 'w')")
+    monkeypatch.chdir(tmp_path / "cwd")
+    from dataclasses import asdict
+
+    from unoise_engine.batch.isolate import Children
+    from unoise_engine.batch.job import Job
+
+    job = Job("case-0001", str(cohort / "ct0.nii.gz"), (str(cohort / "ct0.nii.gz"),), str(tmp_path / "no"), "x", "y")
+    assert Job.from_dict(json.loads(json.dumps(asdict(job)))) == job
+    with pytest.raises(Environment, match="not there on this machine"):
+        Children().do(job, lambda message: None)
+    assert not (tmp_path / "cwd" / "PWNED").exists()

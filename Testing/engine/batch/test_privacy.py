@@ -1,0 +1,121 @@
+"""Canaries in every text tag and in every name: heard on the operator's terminal about a refused file, kept in the
+private table, and nowhere else."""
+
+import gzip
+import os
+import shutil
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from Testing.engine.batch.conftest import lines, save
+from Testing.engine.conftest import ellipsoid_ct
+from unoise_engine.batch.privacy import hider
+
+CANARY = "KANARI"  # 6 letters: fits every value representation that holds text
+TEXT = {"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT", "UR"}
+NEEDED = {"Modality", "PhotometricInterpretation", "ImageType", "PatientPosition", "SpecificCharacterSet"}
+
+
+def dicom_series(folder):
+    """A CT series in which every standard text element that pydicom knows holds the canary."""
+    volume = ellipsoid_ct()
+    uids = [generate_uid() for _ in range(3)]
+    folder.mkdir(parents=True)
+    for k, pixels in enumerate(volume.voxels):
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        one = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        for tag, (vr, _, _, retired, keyword) in pydicom.datadict.DicomDictionary.items():
+            group = tag >> 16
+            if vr in TEXT and keyword and not retired and 0x0008 <= group <= 0x0040 and keyword not in NEEDED:
+                one.add_new(tag, vr, CANARY)
+        one.SOPClassUID, one.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+        one.StudyInstanceUID, one.SeriesInstanceUID, one.FrameOfReferenceUID = uids
+        one.Modality, one.ImageType = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"]
+        one.PatientBirthDate, one.StudyDate = "19010203", "19040506"
+        one.Rows, one.Columns = pixels.shape
+        one.PixelSpacing, one.SliceThickness = list(volume.grid.spacing_mm[1::-1]), volume.grid.spacing_mm[2]
+        one.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        one.ImagePositionPatient = [0, 0, k * volume.grid.spacing_mm[2]]
+        one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
+        one.BitsAllocated = one.BitsStored = 16
+        one.HighBit, one.PixelRepresentation = 15, 1
+        one.RescaleSlope, one.RescaleIntercept, one.RescaleType = 1, 0, "HU"
+        one.SeriesNumber, one.InstanceNumber = 1, k + 1
+        one.PixelData = pixels.astype("<i2").tobytes()
+        pydicom.dcmwrite(folder / f"{CANARY}_{k}.dcm", one, enforce_file_format=True)
+    assert sum(1 for e in one if CANARY in str(e.value)) > 500, "the canary is not everywhere"
+
+
+@pytest.fixture
+def aviary(tmp_path):
+    home = tmp_path / f"{CANARY}^ANNA" / "CT 1901"
+    dicom_series(home / CANARY)
+    save(home / f"{CANARY}.nii.gz", 1)
+    (home / f"{CANARY}-cut.nii.gz").write_bytes((home / f"{CANARY}.nii.gz").read_bytes()[:3000])
+    return home
+
+
+def songs(folder):
+    """Files below a folder in whose name or (unpacked) content the canary, or a date of the patient, is found."""
+    found = []
+    for path in (p for p in folder.rglob("*") if p.is_file()):
+        content = path.read_bytes()
+        content += gzip.decompress(content) if content[:2] == b"\x1f\x8b" else b""
+        if content.startswith(b"NRRD"):
+            content += gzip.decompress(content.split(b"\n\n", 1)[1])
+        name = str(path.relative_to(folder)).encode()
+        words = (b"kanari", b"19010203", b"19040506")
+        if any(word in text for text in (content.lower(), name.lower()) for word in words):
+            found.append(str(path.relative_to(folder)))
+    return sorted(found)
+
+
+@pytest.mark.pictures
+@pytest.mark.parametrize("file_format", ["nifti", "nrrd"])
+def test_no_canary_sings(explain, aviary, tmp_path, capsys, file_format):
+    out = tmp_path / "out"
+    assert explain(aviary, out, file_format=file_format) == 1
+    said = capsys.readouterr()
+    assert [line["status"] for line in lines(out)].count("REFUSED") == 1 and len(lines(out)) == 3
+    assert songs(out) == ["private/inputs.csv"], "the table alone says which file is which case"
+    assert CANARY not in said.out
+    assert [CANARY in line for line in said.err.splitlines()] == [True], "the refused file's line names it"
+    assert (out / "summary.html").exists() and list(out.rglob("overview.png"))
+    shutil.rmtree(out / "private")
+    assert songs(out) == []
+
+
+def test_failures_do_not_sing(command, aviary, tmp_path):
+    os.rename(aviary / f"{CANARY}.nii.gz", aviary / f"{CANARY}-bug.nii.gz")
+    save(aviary / f"{CANARY}-abort.nii.gz")
+    out = tmp_path / "out"
+    run = command(aviary, "-o", out, "--jobs", 2)
+    assert run.returncode == 1 and "3 failed" not in run.stdout and "2 failed" in run.stdout
+    assert songs(out) == ["private/inputs.csv"] and CANARY not in run.stdout
+
+
+def test_sentences_without_names(tmp_path):
+    source = tmp_path / "MEIER^ANNA" / "12345.dcm"
+    hide = hider(source, [source, source.with_name("IM 7.dcm"), source.with_name("5")])
+    assert hide(f"{source} - is cut off - copy it again") == "<file> - is cut off - copy it again"
+    assert hide("12.5 mm between IM 7.dcm and 12345.dcm: 5 slices are missing") == (
+        "12.5 mm between <file> and <file>: 5 slices are missing"
+    )
+    assert hide("MEIER^ANNA/12345.dcm, 123456") == "<file>, 123456"
+    assert hide("(MEIER^ANNA_1)") == "(<file>_1)"
+
+
+def test_masks_hold_masks_alone(explain, aviary, tmp_path):
+    import SimpleITK as sitk
+
+    explain(aviary / CANARY, tmp_path / "out")
+    image = sitk.ReadImage(str(tmp_path / "out" / "case-0001" / "segmentation.nii.gz"))
+    texts = [image.GetMetaData(k) for k in image.GetMetaDataKeys() if not k.startswith(("dim", "pixdim", "qoffset"))]
+    assert not any("kanari" in text.lower() for text in texts)
+    assert set(np.unique(sitk.GetArrayFromImage(image))) == {0, 3}

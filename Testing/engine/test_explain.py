@@ -1,0 +1,234 @@
+"""The straight line, end to end on the command line, with a net whose answer is known."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from Testing.engine.conftest import ORGAN_ABOVE, REAL_CT, RECIPE, ellipsoid_ct, image_of, needs_real_ct
+
+import unoise_engine
+from unoise_engine.bundle.session import load_bundle
+from unoise_engine.ct.volume import AxialView
+from unoise_engine.pipeline import Settings, explain_volume
+
+MAPS = ("importance-unoise", "importance-gradcam", "importance-occlusion")
+
+
+def engine(*arguments, cwd=None, module="unoise_engine", stdin=None):
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, input=stdin, timeout=120)
+
+
+def same_grid(path: Path, reference: sitk.Image) -> np.ndarray:
+    image = sitk.ReadImage(str(path))
+    assert image.GetSize() == reference.GetSize()
+    for got, want in [
+        (image.GetOrigin(), reference.GetOrigin()),
+        (image.GetSpacing(), reference.GetSpacing()),
+        (image.GetDirection(), reference.GetDirection()),
+    ]:
+        assert np.allclose(got, want, atol=1e-4)
+    return sitk.GetArrayFromImage(image)
+
+
+def test_a_file_is_explained_on_its_own_grid(ct_file, tiny_bundle, tmp_path):
+    done = engine("explain", ct_file, "-o", tmp_path / "out", "--bundle", tiny_bundle)
+    assert done.returncode == 0, done.stderr
+    assert "CASE ct: OK - bright" in done.stdout and "Not for clinical use" in done.stdout
+    folder, reference = tmp_path / "out" / "ct", sitk.ReadImage(str(ct_file))
+    assert [p.name for p in folder.parent.iterdir()] == ["ct"]  # no temporary leftovers
+
+    organ = same_grid(folder / "segmentation.nii.gz", reference)
+    assert set(np.unique(organ)) == {0, 3}  # the label's value in the bundle
+    truth = sitk.GetArrayFromImage(sitk.DiscreteGaussian(sitk.Cast(reference, sitk.sitkFloat32), 4.0)) > 60
+    overlap = 2 * (truth & (organ > 0)).sum() / (truth.sum() + (organ > 0).sum())
+    assert truth.sum() > 300 and overlap > 0.9
+    for name in MAPS:
+        values = same_grid(folder / f"{name}.nii.gz", reference)
+        assert values.dtype == np.float32 and np.isfinite(values).all()
+        inside, outside = values[organ > 0].mean(), values[organ == 0].mean()
+        assert inside > outside + 0.05 * np.ptp(values), name  # larger = more important, and here that is the organ
+
+    report = json.loads((folder / "report.json").read_text())
+    assert report["organ"]["volume_ml"] == pytest.approx((organ > 0).sum() * 1.5 * 2.5 * 4.0 / 1000, abs=1e-3)
+    assert set(report["seconds"]) >= {"read", "prepare", "segmentation", "unoise", "gradcam", "occlusion", "write"}
+    assert report["model"]["synthetic"] and "Not for clinical use" in report["warning"]
+    assert (folder / "overview.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_segmentation_is_the_logit_at_the_voxel(ct, tiny_bundle):
+    """Against a slow path of its own: where the model's spacing is the CT's, nothing may be resampled."""
+    ct = ellipsoid_ct(shape=(4, 40, 48), spacing_mm=(2.0, 2.0, 5.0))
+    got = dict(explain_volume(ct, load_bundle(tiny_bundle, "cpu"), Settings(methods=("unoise",))))
+    x = (np.clip((ct.voxels.astype(float) + 160) / 400, 0, 1) - 0.25) / 0.25
+    blurred = np.stack([sum(np.roll(s, (i, j), (0, 1)) for i in range(-2, 3) for j in range(-2, 3)) / 25 for s in x])
+    inner = np.s_[:, 3:-3, 3:-3]
+    want = blurred - ORGAN_ABOVE
+    assert (want[inner] > 0).any()
+    assert np.allclose(got["importance-unoise"].voxels[inner], 5 * want[inner], atol=1e-3)
+    clear = np.abs(want) > 1e-4
+    assert ((got["segmentation"].voxels > 0) == (want > 0))[inner][clear[inner]].all()
+
+
+@pytest.mark.parametrize("code", ["RAS", "SPL", "PIR", "LAI", "ASR", "RSP"])
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_orientation_and_format_do_not_matter(tiny_bundle, tmp_path, code, suffix):
+    def in_world(volume):
+        return AxialView.of(volume.grid).apply(volume.voxels)
+
+    bundle, upright = load_bundle(tiny_bundle, "cpu"), ellipsoid_ct(shape=(6, 40, 48))
+    want = unoise_engine.explain(upright, ("unoise", "gradcam"), bundle)
+    path = tmp_path / f"turned{suffix}"
+    sitk.WriteImage(sitk.DICOMOrient(image_of(upright), code), str(path))
+    got = unoise_engine.explain(path, ("unoise", "gradcam"), bundle)
+    assert in_world(want["segmentation"]).any()
+    assert (in_world(got["segmentation"]) == in_world(want["segmentation"])).all()
+    for name in ("importance-unoise", "importance-gradcam"):
+        difference = np.abs(in_world(got[name]) - in_world(want[name])).max()
+        assert difference < 1e-3 * np.abs(want[name].voxels).max()
+
+
+def test_a_range_of_slices(ct, tiny_bundle):
+    bundle = load_bundle(tiny_bundle, "cpu")
+    whole = dict(explain_volume(ct, bundle, Settings(("unoise",))))
+    part = dict(explain_volume(ct, bundle, Settings(("unoise",), slices=(4, 7))))
+    for name, volume in part.items():
+        assert np.allclose(volume.voxels[4:7], whole[name].voxels[4:7], atol=1e-5)
+        assert (volume.voxels[:4] == 0).all() and (volume.voxels[7:] == 0).all()
+
+
+def test_json_progress(ct_file, tiny_bundle, tmp_path):
+    done = engine("explain", ct_file, "-o", tmp_path / "o", "--bundle", tiny_bundle, "--progress", "json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    stages = [line["stage"] for line in lines if line["event"] == "progress"]
+    assert list(dict.fromkeys(stages)) == ["segmentation", "unoise", "gradcam", "occlusion"]
+    last = [line for line in lines if line["event"] == "progress"][-1]
+    assert last["done"] == last["total"] == 10 and last["seconds_left"] == 0
+    assert lines[-1]["event"] == "case" and lines[-1]["status"] == "OK"
+
+
+def test_the_worker_answers_a_program(ct_file, tiny_bundle, tmp_path):
+    out = tmp_path / "mit Umlaut äöü"
+    request = {"inputs": [str(ct_file)], "out": str(out), "bundle": str(tiny_bundle), "methods": ["unoise"]}
+    done = engine(module="unoise_engine.worker", stdin=json.dumps({**request, "file_format": "nrrd"}))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["folder"] == str(out / "ct")
+    assert (out / "ct" / "importance-unoise.nrrd").is_file()
+    done = engine(module="unoise_engine.worker", stdin="{}")
+    assert done.returncode == 2 and json.loads(done.stdout)["event"] == "error"
+
+
+def test_the_worker_needs_no_command_line_package(ct_file, tiny_bundle, tmp_path):
+    """As in Slicer: only numpy, SimpleITK, pydicom and onnxruntime."""
+    blocked = ("typer", "click", "rich", "matplotlib", "torch")
+    code = f"import sys; sys.modules.update(dict.fromkeys({blocked})); from unoise_engine.worker import main; main()"
+    request = {"inputs": [str(ct_file)], "out": str(tmp_path / "o"), "bundle": str(tiny_bundle), "methods": ["unoise"]}
+    done = subprocess.run([sys.executable, "-c", code], input=json.dumps(request), capture_output=True, text=True)
+    assert '"status": "OK"' in done.stdout, done.stderr
+    report = json.loads((tmp_path / "o" / "ct" / "report.json").read_text())
+    assert "matplotlib" in report["notes"][0] and not (tmp_path / "o" / "ct" / "overview.png").exists()
+
+
+def test_a_refused_case_does_not_stop_the_others(ct_file, tiny_bundle, tmp_path):
+    (tmp_path / "bad.nrrd").write_text("no")
+    done = engine("explain", tmp_path / "bad.nrrd", ct_file, "-o", tmp_path / "o", "--bundle", tiny_bundle)
+    assert done.returncode == 1
+    assert "CASE bad: REFUSED UNREADABLE: " in done.stderr and "CASE ct: OK" in done.stdout
+    assert [p.name for p in (tmp_path / "o").iterdir()] == ["ct"]
+
+
+def test_earlier_results_are_safe(ct_file, tiny_bundle, tmp_path):
+    call = ("explain", ct_file, "-o", tmp_path / "o", "--bundle", tiny_bundle, "--methods", "unoise")
+    assert engine(*call).returncode == 0
+    before = (tmp_path / "o" / "ct" / "report.json").stat().st_mtime_ns
+    again = engine(*call)
+    assert again.returncode == 3 and "--overwrite" in again.stderr
+    assert (tmp_path / "o" / "ct" / "report.json").stat().st_mtime_ns == before
+    assert engine(*call, "--overwrite").returncode == 0
+    assert (tmp_path / "o" / "ct" / "report.json").stat().st_mtime_ns > before
+
+
+BAD = [
+    (["explain", "nowhere.nii.gz", "-o", "o"], 2, "does not exist"),
+    (["explain", "empty", "-o", "o"], 2, "no DICOM and no image files"),
+    (["explain", "notes.txt", "-o", "o"], 2, "not a kind of file"),
+    (["explain", "ct.nii.gz", "-o", "o", "--methods", "lime"], 2, "unknown method"),
+    (["explain", "ct.nii.gz", "-o", "o", "--methods", ","], 2, "names no method"),
+    (["explain", "ct.nii.gz", "-o", "o", "--slices", "5"], 2, "A:B"),
+    (["explain", "ct.nii.gz", "-o", "o", "--slices", "5:500"], 2, "10 axial slices"),
+    (["explain", "ct.nii.gz", "-o", "o", "--stride", "0"], 2, "--stride 0"),
+    (["explain", "ct.nii.gz", "-o", "o", "--format", "bmp"], 2, "--format"),
+    (["explain", "ct.nii.gz", "-o", "o", "--device", "tpu"], 2, "--device tpu"),
+    (["explain", "ct.nii.gz"], 2, "-o"),
+    (["explode"], 2, "explode"),
+    (["explain", "ct.nii.gz", "-o", "o", "--bundle", "nobody"], 3, "no such model bundle"),
+    (["explain", "ct.nii.gz", "-o", "notes.txt/o"], 3, "cannot be written"),
+    (["bundle", "verify", "empty"], 3, "bundle.json"),
+    (["train", "utility", "empty", "-o", "run", "--recipe", "none"], 2, "--recipe none"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "said"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
+def test_bad_calls_say_one_line(ct_file, tiny_bundle, arguments, code, said):
+    home = ct_file.parent
+    (home / "empty").mkdir()
+    (home / "notes.txt").write_text("x")
+    if "--bundle" not in arguments and arguments[0] == "explain":
+        arguments = [*arguments, "--bundle", str(tiny_bundle)]
+    done = engine(*arguments, cwd=home)
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ") and said in lines[0], done.stderr
+    assert not (home / "o").exists() or not list((home / "o").iterdir())
+    assert "Traceback" in engine(*arguments, "--debug", cwd=home).stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals; there a process is simply ended")
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interrupted_run_leaves_nothing(tmp_path, tiny_bundle, sent, code):
+    big = ellipsoid_ct(shape=(200, 128, 128))
+    sitk.WriteImage(image_of(big), str(tmp_path / "big.nrrd"))
+    command = [sys.executable, "-m", "unoise_engine", "explain", "big.nrrd", "-o", "o", "--bundle", str(tiny_bundle)]
+    run = subprocess.Popen(
+        [*command, "--stride", "1", "--progress", "json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in run.stdout:
+        if '"occlusion"' in line:
+            break
+    time.sleep(0.1)
+    run.send_signal(sent)
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == code and "nothing half-written" in said, said
+    assert list((tmp_path / "o").iterdir()) == []
+
+
+@needs_real_ct
+def test_the_real_series(tiny_bundle, tmp_path):
+    done = engine("explain", REAL_CT, "-o", tmp_path, "--bundle", tiny_bundle, "--methods", "unoise,gradcam")
+    assert done.returncode == 0, done.stderr
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(REAL_CT)))
+    reference = reader.Execute()
+    (folder,) = tmp_path.iterdir()
+    organ = same_grid(folder / "segmentation.nii.gz", reference) > 0
+    assert organ.any()
+    hu = sitk.GetArrayFromImage(reference)
+    assert np.median(hu[organ]) > 60  # bright tissue is where the overlay says it is
+    for name in MAPS[:2]:
+        values = same_grid(folder / f"{name}.nii.gz", reference)
+        assert np.isfinite(values).all() and (values != 0).any()
+
+
+def test_recipe_of_the_tiny_bundle_is_what_the_test_assumes():
+    assert RECIPE.window_hu == (-160.0, 240.0) and RECIPE.mean == (0.25,) and RECIPE.std == (0.25,)

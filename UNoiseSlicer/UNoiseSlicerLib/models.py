@@ -1,0 +1,108 @@
+"""Where the engine and its models are, what a model says of itself, and how long occlusion will take."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slicer.i18n import tr as _
+
+from UNoiseSlicerLib.axial import axial_axis, slice_count
+from UNoiseSlicerLib.exchange import Refused
+from UNoiseSlicerLib.volumes import matrix_of
+
+if TYPE_CHECKING:
+    from UNoiseSlicerLib.logic import Choices
+
+SECONDS_A_PASS = 0.05  # of the shipped model on one slice and a laptop's processor, until a run has measured it
+
+
+def engine_home() -> Path:
+    """The folder that holds unoise_engine: beside the module when installed, two levels up in a source tree."""
+    here = Path(__file__).resolve().parent
+    for home in (here.parent, here.parent.parent):
+        if (home / "unoise_engine" / "worker.py").is_file():
+            return home
+    raise Refused(_("The engine is missing beside the module in {folder} - install the extension again.").format(
+        folder=here.parent))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a bundle says of itself, for the panel."""
+
+    name: str
+    title: str
+    warning: str
+    facts: dict[str, Any]
+
+
+def shipped_models() -> dict[str, Path]:
+    """Name -> folder of the models that came with the extension."""
+    home = engine_home()
+    found: dict[str, Path] = {}
+    for models in (home / "Resources" / "Models", home / "unoise_engine" / "models"):
+        if models.is_dir():
+            found.update({p.name: p for p in sorted(models.iterdir()) if (p / "bundle.json").is_file()})
+    return found
+
+
+def find_model(name: str) -> Path:
+    """A shipped model, or a folder with a bundle.json. Raises Refused."""
+    if name in (shipped := shipped_models()):
+        return shipped[name]
+    folder = Path(name)
+    if name and (folder / "bundle.json").is_file():
+        return folder
+    raise Refused(_("{name} is no model (a folder with a bundle.json) - choose another under Model.").format(
+        name=name or _("Nothing")))  # fmt: skip
+
+
+def describe(name: str) -> Model:
+    """Reads a model's card; the engine checks everything when it runs. Raises Refused if it cannot be read."""
+    folder = find_model(name)
+    try:
+        facts = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+        title, synthetic = str(facts["title"]), bool(facts["synthetic"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refused(
+            _("{file} cannot be read ({error}) - get the model again.").format(file=folder / "bundle.json", error=error)
+        ) from None
+    warning = (
+        _("Demonstration model trained on synthetic CT. Not for clinical use.")
+        if synthetic
+        else _("Research model. Not for clinical use.")
+    )
+    return Model(name, title, warning, facts)
+
+
+def occlusion_seconds(ct: Any, model: Model, choices: Choices, report: dict[str, Any]) -> float:
+    """One pass of the model for each place of the patch, on each slice; slices without the organ cost nothing.
+
+    The speed is that of the last run's occlusion, else of its segmentation (an upper bound), else a guess.
+    """
+    first, last = choices.slices or (0, slice_count(ct))
+    passes = max(0, last - first) * _places(ct, model, choices.patch, choices.stride)
+    seconds, settings = report.get("seconds", {}), report.get("settings", {})
+    start, stop = settings.get("axial_slices", (0, 0))
+    if stop <= start:
+        return passes * SECONDS_A_PASS
+    if "occlusion" in seconds:
+        then = settings["occlusion"]
+        return passes * seconds["occlusion"] / ((stop - start) * _places(ct, model, then["patch"], then["stride"]))
+    return passes * seconds["segmentation"] / (stop - start)
+
+
+def _places(ct: Any, model: Model, patch: int, stride: int) -> int:
+    """How many places the patch visits on one axial slice of the model."""
+    recipe = model.facts.get("recipe", {})
+    spacing, multiple = float(recipe.get("spacing_mm", 2.0)), int(recipe.get("multiple_of", 16))
+    axis, places = axial_axis(matrix_of(ct))[0], 1
+    for a in range(3):
+        if a != axis:
+            pixels = ct.GetImageData().GetDimensions()[a] * ct.GetSpacing()[a] / spacing
+            side = -(-max(1, round(pixels)) // multiple) * multiple
+            places *= -(-max(side - patch, 0) // stride) + 1
+    return places

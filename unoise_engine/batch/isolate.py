@@ -1,0 +1,194 @@
+"""A case in a process of its own: a crash, or the system's memory killer, costs that case and no other.
+
+python -c ... unoise_engine.batch.isolate        one Job as a line of JSON on standard input, which stays open:
+                                                 when it closes, the caller is gone and the process ends
+-> JSON lines on standard output: progress, then one of outcome, busy, abort
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import unoise_engine
+from unoise_engine.batch.job import Job, Outcome, clean, do_case, not_done
+from unoise_engine.batch.lock import Busy, held
+from unoise_engine.batch.records import Record
+from unoise_engine.errors import EngineError, Environment, Integrity
+from unoise_engine.progress import JsonLines
+
+DEBUG = "UNOISE_DEBUG"  # set for --debug: tracebacks are shown
+SILENT_SECONDS = 1800.0  # a process that says nothing for so long hangs; progress comes every second or so
+Tell = Callable[[dict[str, Any]], None]
+
+
+def debugging() -> bool:
+    return bool(os.environ.get(DEBUG))
+
+
+class Stopped(Exception):
+    """The run was interrupted while this case was in hand."""
+
+
+class Children:
+    """The processes of one run."""
+
+    def __init__(self, debug: bool = False) -> None:
+        self.debug = debug
+        self.stopped = threading.Event()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._guard = threading.Lock()
+
+    def do(self, job: Job, tell: Tell) -> Outcome:
+        """Runs a job in a new process and waits for its end, from any thread.
+
+        Raises Busy, Stopped, and Environment or Integrity for what concerns every case.
+        """
+        child = self._start()
+        silence = _Silence(child)
+        try:
+            last = _converse(child, job, tell, silence)
+        finally:
+            silence.over.set()
+            _end(child)
+            with self._guard:
+                self._running.discard(child)
+        if self.stopped.is_set() and last.get("event") != "outcome":
+            raise Stopped
+        if last.get("event") == "outcome":
+            return Outcome.from_dict(last["outcome"])
+        if last.get("event") == "busy":
+            raise Busy(job.case)
+        if last.get("event") == "abort":
+            raise {4: Integrity}.get(last["exit_code"], Environment)(last["message"])
+        return _lost(job, child.returncode, silence.killed)
+
+    def stop(self) -> None:
+        """Ends every process, whatever it is doing; `do` raises Stopped. Locks go with their holders."""
+        self.stopped.set()
+        with self._guard:
+            for child in self._running:
+                child.kill()
+
+    def _start(self) -> subprocess.Popen[str]:
+        code = f"from {__name__} import main; main()"
+        with self._guard:
+            if self.stopped.is_set():
+                raise Stopped
+            child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code
+                [sys.executable, "-P", "-c", code],  # -P: a folder named numpy in the working directory is not run
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None if self.debug else subprocess.DEVNULL,  # libraries may print names there
+                text=True,
+                encoding="utf-8",
+                env=_environment(),
+            )
+            self._running.add(child)
+        return child
+
+
+class _Silence(threading.Thread):
+    """Kills a process that has not been heard of for SILENT_SECONDS."""
+
+    def __init__(self, child: subprocess.Popen[str]) -> None:
+        super().__init__(daemon=True)
+        self.child, self.heard, self.killed, self.over = child, time.monotonic(), False, threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self.over.wait(1.0):
+            if time.monotonic() - self.heard > SILENT_SECONDS:
+                self.killed = True
+                self.child.kill()
+                return
+
+
+def _converse(child: subprocess.Popen[str], job: Job, tell: Tell, silence: _Silence) -> dict[str, Any]:
+    """Sends the job, passes progress on, and returns the last message."""
+    last: dict[str, Any] = {}
+    assert child.stdin is not None and child.stdout is not None  # noqa: S101 - for the type checker
+    try:
+        child.stdin.write(json.dumps(asdict(job)) + "\n")
+        child.stdin.flush()
+    except OSError:
+        return last  # it died at once
+    for line in child.stdout:
+        silence.heard = time.monotonic()
+        try:
+            last = json.loads(line)
+        except ValueError:
+            continue  # half a line of a process that was killed
+        if last.get("event") == "progress":
+            tell(last)
+    return last
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    if child.stdin is not None:
+        with suppress(OSError):  # its other end is gone
+            child.stdin.close()
+    try:
+        child.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+    if child.stdout is not None:
+        child.stdout.close()
+
+
+def _lost(job: Job, returncode: int, silent: bool) -> Outcome:
+    """The record of a case whose process ended without a word."""
+    if silent:
+        code, what = "TIMEOUT", f"gave no sign of life for {SILENT_SECONDS / 60:.0f} minutes and was ended"
+    elif returncode == -signal.SIGTERM or returncode == -9:
+        code, what = "KILLED", f"its process was ended from outside (signal {-returncode}; often: memory exhausted)"
+    else:
+        code, what = "CRASHED", f"its process crashed (exit status {returncode})"
+    said = f"{job.source} - {what} - run it again with --resume, with fewer --jobs if memory is short"
+    with held(Path(job.out), job.case, wait_s=10):
+        clean(Path(job.out), job.case)
+        return not_done(job, Record(job.case, "FAILED", job.model, job.settings), "FAILED", code, said)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the place of this very package first, so that the process runs the same code."""
+    home = str(Path(unoise_engine.__file__).parents[1])
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def main() -> None:
+    """The process's own side."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller too, who decides
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a library prints must not come between our lines
+    job = Job.from_dict(json.loads(sys.stdin.readline()))
+    threading.Thread(target=_end_with_caller, daemon=True).start()
+    speak = JsonLines(channel)
+    try:
+        from unoise_engine.bundle.session import load_bundle
+
+        if not Path(job.out).is_dir():
+            raise Environment(f"{job.out} - is not there on this machine - use a folder that every worker sees")
+        outcome = do_case(job, load_bundle(job.bundle, job.device, job.threads), speak)
+        speak.event("outcome", outcome=outcome.to_dict())
+    except Busy:
+        speak.event("busy")
+    except EngineError as error:
+        speak.event("abort", exit_code=error.exit_code, message=str(error))
+
+
+def _end_with_caller() -> None:
+    sys.stdin.read()
+    os._exit(1)

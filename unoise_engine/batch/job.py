@@ -1,0 +1,277 @@
+"""One case from its files to its record, under its lock: the same wherever it runs - here, in a process of its own, or
+on another machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from unoise_engine.batch.lock import Busy, held
+from unoise_engine.batch.privacy import hider
+from unoise_engine.batch.records import (
+    RECORD,
+    RESULTS_VERSION,
+    Inputs,
+    Record,
+    hash_inputs,
+    hash_outputs,
+    now,
+    read_record,
+    stat_of,
+    sync_folder,
+    why_not_done,
+    write_record,
+)
+from unoise_engine.bundle.session import Bundle
+from unoise_engine.ct.find import ReadSettings, find_again
+from unoise_engine.errors import CaseRefused, Environment, Integrity, Usage
+from unoise_engine.methods.occlusion import Occlusion
+from unoise_engine.overview import thumbnail
+from unoise_engine.pipeline import Settings
+from unoise_engine.progress import Progress
+from unoise_engine.results import explain_case
+
+# The hidden folder of a case in hand, and of an earlier result while the new one takes its place (see results.py).
+PARTIAL = re.compile(r"\.(?P<case>.+)-\d+-partial(?P<old>-old)?")
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a process needs to do one case; plain values only, so that it travels as JSON.
+
+    `model` is the hash the bundle must have. `overwrite`: do it although it is done. `replace`: an earlier result that
+    was something else may go. `began`: when the run began; what has failed since then is not tried again. `alone`: it
+    is the run's only case, so that what is wrong with the options is a usage error. `part` and `notes` are the case's
+    own (see ct.case); `refusal` is code and sentence of what was refused already when it was looked for.
+    """
+
+    case: str
+    source: str
+    paths: tuple[str, ...]
+    out: str
+    bundle: str
+    model: str
+    device: str = "auto"
+    threads: int = 0
+    methods: tuple[str, ...] = ()
+    slices: tuple[int, int] | None = None
+    patch: int = 15
+    stride: int = 8
+    file_format: str = "nifti"
+    de_identify: bool = False
+    overwrite: bool = False
+    replace: bool = False
+    began: str = ""
+    alone: bool = False
+    part: int = 0
+    notes: tuple[str, ...] = ()
+    refusal: tuple[str, str] | None = None
+    fill_gaps: bool = False
+    trust_hu: bool = False
+
+    @staticmethod
+    def from_dict(body: dict[str, Any]) -> Job:
+        lists = {k: tuple(v) for k, v in body.items() if isinstance(v, list)}
+        return Job(**{**body, **lists})
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.out, self.case)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(Path(p) for p in self.paths)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a result depends on besides input and model: part of its record."""
+        chosen: dict[str, Any] = {
+            "results_version": RESULTS_VERSION,
+            "methods": list(self.methods),
+            "slices": list(self.slices) if self.slices else None,
+            "format": self.file_format,
+            **({"de_identify": True} if self.de_identify else {}),
+            "fill_gaps": self.fill_gaps,
+            "trust_hu": self.trust_hu,
+        }
+        return chosen | ({"patch": self.patch, "stride": self.stride} if "occlusion" in self.methods else {})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a case ended. `already`: it was found done. `said`: the sentence for the person who asked, with names."""
+
+    record: Record
+    already: bool = False
+    said: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "record": self.record.to_dict()}
+
+    @staticmethod
+    def from_dict(body: dict[str, Any]) -> Outcome:
+        return Outcome(**{**body, "record": Record.from_dict(body["record"])})
+
+
+def find_done(job: Job) -> tuple[Outcome | None, str]:
+    """The outcome if nothing is left to do, else None and why."""
+    record = read_record(job.folder)
+    why = why_not_done(record, job.folder, job.model, job.settings, job.files)
+    if record is not None and not job.overwrite:
+        just_failed = record.status == "FAILED" and "" < job.began < record.finished
+        if not why or just_failed:
+            return Outcome(record, already=True), ""
+    return None, why
+
+
+def do_case(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
+    """Does the case unless its record says that it is done.
+
+    Raises Busy if another process is at it, Environment or Integrity for what concerns every case. A case that is
+    refused or fails gets a record that says so; an earlier result of it stays.
+    """
+    out = Path(job.out)
+    if bundle.hash != job.model:
+        raise Integrity(f"{bundle.folder} - is not the model this run began with - use one model for one run")
+    with held(out, job.case):
+        clean(out, job.case)
+        done, _ = find_done(job)
+        if done:
+            return done
+        if has_results(job.folder) and not (job.overwrite or job.replace):
+            raise Environment(already_there(job.folder))
+        return _do(job, bundle, progress)
+
+
+def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
+    hide = hider_of(job)
+    record = Record(job.case, "FAILED", job.model, job.settings)
+    inputs: Inputs | None = None
+    with suppress(OSError):  # reading the case says what is wrong
+        inputs = hash_inputs(job.files)
+    record = replace(record, inputs=inputs)
+    finished: list[Record] = []
+
+    def finish(partial: Path, report: dict[str, Any]) -> None:
+        _refuse_changed(job, inputs)
+        if "overview" in report["files"]:
+            (partial / "thumbnail.jpg").write_bytes(thumbnail(partial / report["files"]["overview"]))
+        shown = {key: report[key] for key in ("organ", "corrections", "notes", "seconds", "warning")}
+        done = replace(record, status=report["status"], outputs=hash_outputs(partial), report=shown, finished=now())
+        write_record(done, partial)
+        sync_folder(partial)
+        finished.append(done)
+
+    try:
+        settings = Settings(job.methods, job.slices, Occlusion(job.patch, job.stride))
+        if job.refusal:
+            return not_done(job, record, "REFUSED", *job.refusal)
+        how = ReadSettings(job.fill_gaps, job.trust_hu)
+        case = find_again(Path(job.source), job.files, how, job.part, job.notes)
+        case = replace(case, id=job.case)
+        explain_case(
+            case, Path(job.out), bundle, settings, progress, job.file_format, True, finish, hide, job.de_identify
+        )
+        sync_folder(Path(job.out))
+        return Outcome(finished[0])
+    except CaseRefused as error:
+        return not_done(job, record, "REFUSED", error.code, str(error))
+    except Usage as error:  # --slices beyond this CT
+        if job.alone:
+            raise
+        return not_done(job, record, "REFUSED", "SETTINGS", str(error))
+    except (Environment, Integrity):
+        raise
+    except MemoryError:
+        said = f"{job.source} - memory was exhausted - run it alone (--jobs 1), or fewer slices (--slices)"
+        return not_done(job, record, "FAILED", "OUT_OF_MEMORY", said)
+    except Exception as error:
+        if os.environ.get("UNOISE_DEBUG"):
+            raise
+        said = f"{job.source} - internal error ({type(error).__name__}) - run it alone with --debug and report it"
+        return not_done(job, record, "FAILED", "INTERNAL", said)
+
+
+def not_done(job: Job, record: Record, status: str, code: str, said: str) -> Outcome:
+    """Records a refusal or failure, unless an earlier result stands there."""
+    message = hider_of(job)(" ".join(said.split()))
+    record = replace(record, status=status, code=code, message=message, finished=now())
+    if not has_results(job.folder):
+        job.folder.mkdir(exist_ok=True)
+        write_record(record, job.folder)
+    return Outcome(record, said=said)
+
+
+def hider_of(job: Job) -> Callable[[str], str]:
+    """Sentences of the finding name files beside the case's own."""
+    files = set(job.files)
+    if job.notes or not files:
+        for folder in {Path(job.source), *(path.parent for path in job.files)}:
+            with suppress(OSError):
+                files |= set(folder.iterdir())
+    return hider(Path(job.source), files)
+
+
+def has_results(folder: Path) -> bool:
+    """Whether a folder holds anything besides the record of a case that was refused or failed."""
+    try:
+        return any(name != RECORD and not name.startswith(".") for name in os.listdir(folder))
+    except FileNotFoundError:
+        return False
+
+
+def already_there(folder: Path) -> str:
+    return (
+        f"{folder} - exists already - add --resume to do what is not done yet, --overwrite to do everything again, "
+        "or choose another output folder"
+    )
+
+
+def clean(out: Path, case: str) -> None:
+    """Removes what a killed run left of this case, and gives back an earlier result that was just being replaced.
+
+    The caller holds the case's lock, so nobody is at work on it.
+    """
+    for name in sorted(os.listdir(out)):
+        found = PARTIAL.fullmatch(name)
+        if found and found["case"] == case:
+            if found["old"] and not (out / case).exists():
+                os.replace(out / name, out / case)
+            else:
+                shutil.rmtree(out / name, ignore_errors=True)
+    for half in (out / case).glob(f".*-{RECORD}"):
+        half.unlink(missing_ok=True)
+
+
+def sweep(out: Path) -> None:
+    """`clean` for every case that a killed run left something of, also of cases that this run has not to do."""
+    halves = [found for name in os.listdir(out) if (found := PARTIAL.fullmatch(name))]
+    for case in {found["case"] for found in halves}:
+        with suppress(Busy), held(out, case):
+            clean(out, case)
+    for lock, pattern in (("inputs", "private/.*-inputs.csv"), ("summary", ".*-summary.*")):
+        with suppress(Busy), held(out, lock):
+            for half in out.glob(pattern):
+                half.unlink(missing_ok=True)
+    for probe in out.glob(".*-probe"):  # of results.prepare_output, which needs it for an instant
+        with suppress(OSError):
+            if time.time() - probe.stat().st_mtime > 60:
+                probe.unlink()
+
+
+def _refuse_changed(job: Job, inputs: Inputs | None) -> None:
+    try:
+        same = inputs is not None and stat_of(job.files)[0] == inputs.stat
+    except OSError:
+        same = False
+    if not same:
+        cure = "run it again when nobody writes to it any more"
+        raise CaseRefused("CHANGED", job.source, "changed while it was explained", cure)

@@ -1,0 +1,120 @@
+"""One worker a case, also among several runs on one output folder.
+
+The operating system holds the lock, so it ends with its process however that dies: there are no stale locks to find.
+Lock files are removed by whoever held them last; one that a killed run left behind is simply taken again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from unoise_engine.errors import Environment
+
+FOLDER = ".locks"  # in the output folder
+POLL_SECONDS = 0.05
+
+
+class Busy(Exception):
+    """Another process holds the lock."""
+
+
+@contextmanager
+def held(out: Path, name: str, wait_s: float = 0.0) -> Iterator[None]:
+    """Holds the lock `name` of the output folder `out`. Raises Busy if another process still has it after `wait_s`.
+
+    Raises Environment where the file system has no locks.
+    """
+    path = out / FOLDER / name
+    deadline = time.monotonic() + wait_s
+    while (handle := _take(path)) is None:
+        if time.monotonic() >= deadline:
+            raise Busy(name)
+        time.sleep(POLL_SECONDS)
+    try:
+        yield
+    finally:
+        _drop(handle, path)
+
+
+def is_held(out: Path, name: str) -> bool:
+    try:
+        with held(out, name):
+            return False
+    except Busy:
+        return True
+
+
+def any_held(out: Path) -> bool:
+    """Whether another run is at work in this output folder."""
+    try:
+        names = os.listdir(out / FOLDER)
+    except OSError:
+        return False
+    return any(is_held(out, name) for name in names)
+
+
+def _take(path: Path) -> int | None:
+    """An open file that is locked, or None if another process has the lock."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except (FileNotFoundError, FileExistsError):
+            continue  # the folder was tidied away in between
+        except PermissionError:
+            if sys.platform == "win32":
+                return None  # just being removed by its last holder
+            raise
+        try:
+            if not _lock(handle):
+                os.close(handle)
+                return None
+            if sys.platform == "win32" or _same_file(handle, path):
+                return handle
+        except OSError as error:
+            os.close(handle)
+            what = f"its file system has no locks ({error.strerror})"
+            raise Environment(f"{path.parent.parent} - {what} - choose an output folder on another disk") from None
+        os.close(handle)  # its last holder removed it after we had opened it: take the new one
+
+
+def _lock(handle: int) -> bool:
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+    else:
+        import fcntl
+
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _same_file(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _drop(handle: int, path: Path) -> None:
+    if sys.platform == "win32":  # an open file cannot be removed there
+        os.close(handle)
+        with suppress(OSError):
+            path.unlink()
+    else:
+        path.unlink(missing_ok=True)  # while it is still ours; whoever waits for it sees that it is gone
+        os.close(handle)
+    with suppress(OSError):
+        path.parent.rmdir()  # only when empty

@@ -1,0 +1,157 @@
+"""What was done, to which bytes, by which model, with which settings: OUT/<id>/record.json decides, not a file's name.
+
+A record holds no path. It is written into the case's folder before that folder gets its name, so there is either both
+or neither.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+RECORD = "record.json"
+RECORD_VERSION = 1
+RESULTS_VERSION = 1  # raise it when the same settings come to mean other results: old records then count no more
+DONE = ("OK", "CORRECTED", "REFUSED")  # FAILED cases are tried again
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The bytes of a case's files. `stat` is a hash of their sizes and times: while it is the same, nobody need read
+    the files again to know that they are."""
+
+    sha256: str
+    files: int
+    bytes: int
+    stat: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """`outputs` maps each file of the case's folder to its sha256 and size; `report` holds what the summary shows."""
+
+    case: str
+    status: str  # OK, CORRECTED, REFUSED, FAILED
+    model: str
+    settings: dict[str, Any]
+    inputs: Inputs | None = None  # None: they could not be read
+    code: str = ""
+    message: str = ""  # without names
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
+    finished: str = ""  # UTC
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"record_version": RECORD_VERSION, **asdict(self)}
+
+    @staticmethod
+    def from_dict(body: dict[str, Any]) -> Record:
+        """Raises KeyError, TypeError or ValueError for anything else than a record."""
+        if body.pop("record_version") != RECORD_VERSION:
+            raise ValueError("another version")
+        inputs = body.pop("inputs")
+        return Record(**body, inputs=Inputs(**inputs) if inputs else None)
+
+
+def read_record(folder: Path) -> Record | None:
+    """None if there is none, or one that cannot be understood: then the case is not done."""
+    try:
+        return Record.from_dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def write_record(record: Record, folder: Path) -> None:
+    """Under a temporary name, flushed, then renamed."""
+    partial = folder / f".{os.getpid()}-{RECORD}"
+    try:
+        with partial.open("w", encoding="utf-8") as f:
+            f.write(json.dumps(record.to_dict(), indent=2) + "\n")
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(partial, folder / RECORD)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def stat_of(files: Iterable[Path]) -> tuple[str, int]:
+    """A hash of the files' sizes and times, and their size together."""
+    digest, total = hashlib.sha256(), 0
+    for one in (os.stat(path) for path in files):
+        total += one.st_size
+        digest.update(f"{one.st_size} {one.st_mtime_ns} {one.st_ctime_ns}\n".encode())
+    return digest.hexdigest(), total
+
+
+def hash_inputs(files: tuple[Path, ...]) -> Inputs:
+    """Reads every file. Their names and order do not count. Raises OSError."""
+    stat, total = stat_of(files)
+    hashes = []
+    for path in files:
+        with path.open("rb") as f:
+            hashes.append(hashlib.file_digest(f, "sha256").digest())
+    return Inputs(hashlib.sha256(b"".join(sorted(hashes))).hexdigest(), len(files), total, stat)
+
+
+def hash_outputs(folder: Path) -> dict[str, dict[str, Any]]:
+    """Reads every file of a folder back, and flushes it to the disk."""
+    found = {}
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and p.name != RECORD):
+        with path.open("r+b") as f:  # Windows flushes only what is open for writing
+            found[path.name] = {"sha256": hashlib.file_digest(f, "sha256").hexdigest(), "bytes": path.stat().st_size}
+            os.fsync(f.fileno())
+    return found
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in a folder survive a power cut, where the system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def why_not_done(
+    record: Record | None, folder: Path, model: str, settings: dict[str, Any], files: tuple[Path, ...]
+) -> str:
+    """Empty if the record says that exactly this was done and its results are there; else what is different."""
+    if record is None:
+        return "no record of it"
+    checks: tuple[tuple[str, Callable[[], bool]], ...] = (
+        ("it had failed", lambda: record.status in DONE),
+        ("another model", lambda: record.model == model),
+        ("other settings", lambda: record.settings == settings),
+        ("its results were altered", lambda: _same_outputs(record, folder)),
+        ("other input", lambda: _same_inputs(record.inputs, files)),
+    )
+    return next((reason for reason, holds in checks if not holds()), "")
+
+
+def _same_outputs(record: Record, folder: Path) -> bool:
+    try:
+        return all((folder / name).stat().st_size == entry["bytes"] for name, entry in record.outputs.items())
+    except OSError:
+        return False
+
+
+def _same_inputs(inputs: Inputs | None, files: tuple[Path, ...]) -> bool:
+    if inputs is None or inputs.files != len(files):
+        return False
+    try:
+        stat, total = stat_of(files)
+        return stat == inputs.stat or (total == inputs.bytes and hash_inputs(files).sha256 == inputs.sha256)
+    except OSError:
+        return False

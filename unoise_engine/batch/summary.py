@@ -1,0 +1,174 @@
+"""All cases of an output folder at a glance: summary.csv for spreadsheets, summary.html for people. No names in either.
+
+summary.html is one file that needs nothing else: thumbnails are inside, filters are a few lines of script, and the
+full pictures are linked where they lie.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from unoise_engine.batch.ledger import latest
+from unoise_engine.batch.lock import held
+
+STATUSES = ("OK", "CORRECTED", "REFUSED", "FAILED")
+COLUMNS = (
+    "case", "status", "code", "message", "organ", "organ_found", "volume_ml", "corrections", "notes", "seconds",
+    "input_sha256", "model_sha256", "finished",
+)  # fmt: skip
+
+
+def write_summary(out: Path, warning: str) -> None:
+    """Both files anew, each in one rename. Nothing is written for a single case: its report says it all."""
+    with held(out, "summary", wait_s=600):
+        lines = latest(out)
+        if len(lines) < 2:
+            return
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows([row[column] for column in COLUMNS] for row in map(_row, lines))
+        _write(out / "summary.csv", table.getvalue())
+        _write(out / "summary.html", page(lines, out, warning))
+
+
+def page(lines: list[dict[str, Any]], out: Path, warning: str) -> str:
+    counts = Counter(line["status"] for line in lines)
+    codes = Counter(line["code"] for line in lines if line["code"])
+    buttons = [_button("", "all", len(lines))]
+    buttons += [_button(status, status, counts[status]) for status in STATUSES if counts[status]]
+    buttons += [_button(code, code, n) for code, n in sorted(codes.items())]
+    missing = sum(1 for line in lines if line["status"] in STATUSES[:2] and not (line["organ"] or {}).get("found"))
+    if missing:
+        buttons.append(_button("no-organ", "no organ found", missing))
+    equation = " + ".join(f"{counts[status]} {status.lower()}" for status in STATUSES)
+    body = "\n".join(_article(line, out) for line in lines)
+    return PAGE.format(
+        total=len(lines),
+        equation=html.escape(equation),
+        warning=html.escape(warning),
+        buttons="\n".join(buttons),
+        body=body,
+    )
+
+
+def _row(line: dict[str, Any]) -> dict[str, Any]:
+    organ, seconds = line["organ"] or {}, line["seconds"] or {}
+    return {
+        **line,
+        "organ": organ.get("name", ""),
+        "organ_found": organ.get("found", ""),
+        "volume_ml": organ.get("volume_ml", ""),
+        "corrections": "; ".join(line["corrections"] or ()),
+        "notes": "; ".join(line["notes"] or ()),
+        "seconds": round(sum(seconds.values()), 2) if seconds else "",
+    }
+
+
+def _button(key: str, label: str, count: int) -> str:
+    pressed = "true" if not key else "false"
+    return (
+        f'<button data-key="{html.escape(key)}" aria-pressed="{pressed}">{html.escape(label)} <b>{count}</b></button>'
+    )
+
+
+def _article(line: dict[str, Any], out: Path) -> str:
+    case, row = html.escape(line["case"]), _row(line)
+    done = line["status"] in STATUSES[:2]
+    keys = [line["status"], line["code"], "no-organ" if done and not row["organ_found"] else ""]
+    picture = _picture(line["case"], out) if done else ""
+    facts = []
+    if done:
+        found = f"{row['organ']} {row['volume_ml']:.1f} ml" if row["organ_found"] else f"no {row['organ']} found"
+        facts.append(f"<p>{html.escape(found)} <small>{row['seconds']} s</small></p>")
+    said = [line["message"], *(line["corrections"] or ()), *(line["notes"] or ())]
+    facts += [f"<p>{html.escape(sentence)}</p>" for sentence in said if sentence]
+    code = f" <code>{html.escape(line['code'])}</code>" if line["code"] else ""
+    status = line["status"]
+    return (
+        f'<article data-keys="{html.escape(" ".join(filter(None, keys)))}" class="{status.lower()}">'
+        f"<h2>{case}</h2><p><span>{status}</span>{code}</p>{picture}{''.join(facts)}</article>"
+    )
+
+
+def _picture(case: str, out: Path) -> str:
+    try:
+        small = base64.b64encode((out / case / "thumbnail.jpg").read_bytes()).decode()
+    except OSError:
+        return ""
+    name = html.escape(case)
+    image = f'<img alt="overview of {name}" src="data:image/jpeg;base64,{small}">'
+    return f'<a href="{name}/overview.png">{image}</a>'
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as f:
+            f.write(text)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{total} cases</title>
+<style>
+:root {{ color-scheme: light dark; --line: #8886; }}
+body {{ font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 1500px; padding: 0 1rem }}
+h1 {{ font-size: 1.4rem; margin: 0 }}
+.warning {{ color: #b35a00; font-weight: 600; margin: .3rem 0 1rem }}
+nav {{ display: flex; flex-wrap: wrap; gap: .4rem; margin: 1rem 0; position: sticky; top: 0; padding: .5rem 0;
+  background: Canvas }}
+button, input {{ font: inherit; padding: .25rem .7rem; border: 1px solid var(--line); border-radius: 1rem;
+  background: none; color: inherit }}
+button {{ cursor: pointer }}
+button[aria-pressed=true] {{ background: #2563eb; color: white; border-color: #2563eb }}
+main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(430px, 1fr)); gap: .8rem }}
+article {{ border: 1px solid var(--line); border-left: 5px solid #2e9e5b; border-radius: .4rem; padding: .6rem .8rem;
+  overflow-wrap: anywhere; content-visibility: auto; contain-intrinsic-height: 190px }}
+article.corrected {{ border-left-color: #2563eb }}
+article.refused {{ border-left-color: #d97706 }}
+article.failed {{ border-left-color: #dc2626 }}
+article h2 {{ font-size: 1rem; margin: 0; float: left; margin-right: .6rem }}
+article p {{ margin: .15rem 0 }}
+article img {{ max-width: 100%; display: block; margin: .35rem 0; border-radius: .25rem }}
+span {{ font-size: .8rem; font-weight: 600 }}
+[hidden] {{ display: none }}
+</style></head><body>
+<h1>{total} cases = {equation}</h1>
+<p class="warning">{warning}</p>
+<nav>
+{buttons}
+<input type="search" placeholder="find a case or a word" aria-label="find">
+</nav>
+<main>
+{body}
+</main>
+<script>
+const all = [...document.querySelectorAll("article")], find = document.querySelector("input");
+const buttons = [...document.querySelectorAll("button")];
+let key = "";
+function show() {{
+  const word = find.value.toLowerCase();
+  for (const one of all) {{
+    const fits = !key || one.dataset.keys.split(" ").includes(key);
+    one.hidden = !(fits && one.textContent.toLowerCase().includes(word));
+  }}
+  for (const b of buttons) b.setAttribute("aria-pressed", b.dataset.key === key);
+}}
+for (const b of buttons) b.addEventListener("click", () => {{ key = b.dataset.key; show(); }});
+find.addEventListener("input", show);
+</script>
+</body></html>
+"""

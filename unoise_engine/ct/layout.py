@@ -1,0 +1,190 @@
+"""What an image file's header announces, and the voxels read by that announcement: no more, no fewer.
+
+Headers are parsed here in the project (nifti.py, nrrd.py, metaimage.py), because a reader that fills missing voxels
+with 0 HU, drops NaN or follows a header to another file cannot be told apart from a good one afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from unoise_engine.errors import CaseRefused
+
+LARGEST_CT = 1 << 30  # voxels: 1024 x 1024 x 1024; a header that asks for more is taken for damage
+BOMB_RATIO = 200  # real CTs pack 2 to 10 times, synthetic ones without noise up to 100 times
+BOMB_BYTES = 1 << 26  # what a small, well packed file may unpack to whatever its ratio
+DEFLATE_LIMIT = 1032  # a deflate stream cannot unpack to more than this many times its size
+CHUNK = 1 << 20
+HEADER_BYTES = 1 << 16  # text headers are shorter than this
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Voxel type, grid and place of the voxels. Axis orders follow ITK: x first."""
+
+    dtype: np.dtype
+    size: tuple[int, int, int]
+    steps_mm: np.ndarray  # (3, 3); column j is the step along voxel axis j, LPS
+    origin_mm: np.ndarray  # (3,), LPS
+    offset: int  # bytes before the voxels
+    packed: str = ""  # "file": the whole file is packed, header and all; "voxels": the voxels alone
+    data: Path | None = None  # the file of the voxels, if it is another one
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.size) * self.dtype.itemsize
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a plain file; a pipe, device or folder is refused instead of waited for. Raises CaseRefused."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise CaseRefused("UNREADABLE", path, "is no regular file", "give a CT file")
+        return os.fdopen(handle, "rb")
+    except OSError as error:
+        raise unreadable_file(path, error) from None
+
+
+def unreadable_file(path: object, error: OSError) -> CaseRefused:
+    reason = error.strerror or type(error).__name__
+    return CaseRefused("UNREADABLE", path, f"cannot be read ({reason})", "check the path and its permissions")
+
+
+def damaged(path: Path, what: str) -> CaseRefused:
+    return CaseRefused("DAMAGED", path, what, "copy or export the CT again")
+
+
+def check_layout(layout: Layout, path: Path) -> None:
+    """What a header may ask for at all. Raises CaseRefused: DAMAGED, TOO_LARGE, GEOMETRY."""
+    if min(layout.size) < 1 or layout.offset < 0:
+        raise damaged(path, f"announces the impossible size {layout.size}")
+    if math.prod(layout.size) > LARGEST_CT:
+        raise CaseRefused("TOO_LARGE", path, f"announces {layout.size} voxels", "crop the CT to the abdomen")
+    if not (np.isfinite(layout.steps_mm).all() and np.isfinite(layout.origin_mm).all()):
+        raise CaseRefused("GEOMETRY", path, "has a position or spacing that is no number", "export the CT again")
+    spacing = np.linalg.norm(layout.steps_mm, axis=0)
+    if not ((spacing >= 0.01) & (spacing <= 100)).all():
+        shown = " x ".join(f"{mm:.4g}" for mm in spacing)
+        raise CaseRefused("GEOMETRY", path, f"has the impossible spacing {shown} mm", "export the CT again")
+    if abs(np.linalg.det(layout.steps_mm / spacing)) < 0.1:
+        raise CaseRefused("GEOMETRY", path, "has axes that lie in one plane", "export the CT again")
+    if np.abs(layout.origin_mm).max() > 1e5:
+        raise CaseRefused("GEOMETRY", path, "lies more than 100 m from the origin", "export the CT again")
+
+
+def read_voxels(layout: Layout, path: Path) -> np.ndarray:
+    """The voxels as stored, (z, y, x), in the machine's byte order.
+
+    Raises CaseRefused: TRUNCATED (fewer than announced), DAMAGED (more by a slice, or a wrong checksum), BOMB.
+    """
+    source = layout.data or path
+    with open_regular(source) as f:
+        there = os.fstat(f.fileno()).st_size
+        if layout.packed:
+            _check_packing(layout, there, source)
+        elif there - layout.offset < layout.bytes:
+            raise _cut(source, there - layout.offset, layout.bytes)
+        flat = np.empty(math.prod(layout.size), layout.dtype)
+        wanted = flat.view(np.uint8).data
+        if layout.packed != "file":
+            f.seek(layout.offset)
+        pieces = unpacked(f) if layout.packed else iter(lambda: f.read(CHUNK), b"")
+        skip = layout.offset if layout.packed == "file" else 0
+        one_slice = layout.bytes // layout.size[2]
+        got, extra = 0, 0
+        try:
+            for piece in pieces:
+                if skip:
+                    piece, skip = piece[skip:], skip - min(skip, len(piece))
+                take = min(len(piece), len(wanted) - got)
+                wanted[got : got + take] = piece[:take]
+                got, extra = got + take, extra + len(piece) - take
+                if extra >= one_slice:
+                    raise damaged(source, "holds more voxels than its header announces")
+        except (EOFError, zlib.error) as error:
+            what = "the packed voxels end early" if isinstance(error, EOFError) else "the packed voxels are damaged"
+            raise _cut(source, got, layout.bytes, what) from None
+        if got < layout.bytes:
+            raise _cut(source, got, layout.bytes)
+    if not layout.dtype.isnative:
+        flat = flat.byteswap(inplace=True).view(layout.dtype.newbyteorder())
+    return scaled(flat.reshape(layout.size[::-1]), layout.slope, layout.intercept)
+
+
+def _check_packing(layout: Layout, there: int, source: Path) -> None:
+    if layout.bytes > there * DEFLATE_LIMIT:
+        raise _cut(source, there, layout.bytes, "is far too short")
+    if layout.bytes > max(there * BOMB_RATIO, BOMB_BYTES):
+        what = f"unpacks to {layout.bytes // max(there, 1)} times its size, as no CT does"
+        raise CaseRefused("BOMB", source, what, "check where the file comes from; if it is a CT, store it unpacked")
+
+
+def _cut(source: Path, there: int, wanted: int, what: str = "is cut off") -> CaseRefused:
+    return CaseRefused("TRUNCATED", source, f"{what} ({there} bytes of {wanted} announced)", "copy the CT again")
+
+
+def unpacked(f: BinaryIO) -> Iterator[bytes]:
+    """A gzip or zlib stream in pieces of bounded size. Raises EOFError if it stops early, zlib.error if damaged."""
+    stream = zlib.decompressobj(wbits=47)  # 32 + 15: gzip or zlib by its first bytes, checksum included
+    data = b""
+    while True:
+        data = data or f.read(CHUNK)
+        if not data:
+            raise EOFError
+        yield stream.decompress(data, CHUNK)
+        data = stream.unconsumed_tail
+        if stream.eof:
+            data = stream.unused_data.lstrip(b"\0") or f.read(CHUNK).lstrip(b"\0")
+            if data[:2] != b"\x1f\x8b":
+                return
+            stream = zlib.decompressobj(wbits=47)  # gzip files may have several members
+
+
+def scaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    """stored * slope + intercept, without a float copy where whole numbers stay whole."""
+    if slope == 1 and intercept == 0:
+        return stored
+    if slope == 1 and float(intercept).is_integer() and stored.dtype.kind in "iu" and abs(intercept) < 1 << 24:
+        low, high = int(stored.min()) + int(intercept), int(stored.max()) + int(intercept)
+        if low >= -32768 and high <= 32767:
+            out = np.empty(stored.shape, np.int16)
+            for k, one in enumerate(stored):
+                out[k] = one.astype(np.int64) + int(intercept)
+            return out
+    out = np.empty(stored.shape, np.float32)
+    for k, one in enumerate(stored):
+        out[k] = one * np.float64(slope) + intercept
+    return out
+
+
+def inflated_size(f: BinaryIO, limit: int) -> int:
+    """How far a deflated DICOM file inflates, counted up to just above `limit`, without keeping it.
+
+    The stream begins where the meta header ends, whose length is its first element.
+    """
+    head = f.read(144)
+    start = 144 + int.from_bytes(head[140:144], "little") if head[132:138] == b"\x02\0\0\0UL" else len(head)
+    f.seek(start)
+    stream, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    try:
+        while total <= limit and not stream.eof:
+            data = stream.unconsumed_tail or f.read(CHUNK)
+            if not data:
+                break
+            total += len(stream.decompress(data, CHUNK))
+    except zlib.error:
+        pass  # not deflated after all, or damaged: reading it says so
+    return total

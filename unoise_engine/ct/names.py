@@ -1,0 +1,40 @@
+"""Names for folders of results: safe on every file system, whatever the input is called."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable
+
+LONGEST = 80
+RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}  # on Windows
+
+
+def safe_id(name: str) -> str:
+    """Letters, digits, dot, dash and underscore only, no leading dot or dash, at most 80 characters.
+
+    Accents go; a name of which too little is left, or that was cut, gets a short digest of the original.
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    short = re.sub(r"[^A-Za-z0-9._-]+", "_", plain).lstrip(".-_").rstrip("._-")
+    lost = 2 * sum(c.isalnum() for c in short) < sum(c.isalnum() for c in name)
+    if not short or lost or len(short) > LONGEST:
+        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        short = f"{short[: LONGEST - 9] or 'case'}-{digest}"
+    if short.split(".")[0].lower() in RESERVED:
+        short = f"case-{short}"
+    return short
+
+
+def distinct(ids: Iterable[str]) -> list[str]:
+    """The ids in order, with -2, -3 ... behind those that are taken; A and a count as one name."""
+    taken: set[str] = set()
+    result = []
+    for one in ids:
+        name, k = one, 2
+        while name.lower() in taken:
+            name, k = f"{one}-{k}", k + 1
+        taken.add(name.lower())
+        result.append(name)
+    return result
