@@ -95,7 +95,8 @@ def _writer(
         titles=TITLES,
         parameters={"importance-occlusion": " ".join(f"{k}={v}" for k, v in asdict(occlusion).items())},
     )
-    return DicomResult(reading.ct, reading.slice_files, origin, case.source, de_identify)
+    files = reading.original_files if reading.planes else reading.slice_files
+    return DicomResult(reading.ct, files, origin, case.source, de_identify, reading.planes)
 
 
 def explain_case(
@@ -106,9 +107,9 @@ def explain_case(
     progress: Progress,
     file_format: str = "nifti",
     overwrite: bool = False,
-    de_identify: bool = False,
     finish: Callable[[Path, dict[str, Any]], None] = lambda folder, report: None,
     hide: Callable[[str], str] = str,
+    de_identify: bool = False,
 ) -> dict[str, Any]:
     """Explains one case into OUT/<id> and returns its report (also written as report.json).
 

@@ -146,6 +146,7 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
             patch=request.patch,
             stride=request.stride,
             file_format=request.file_format,
+            de_identify=request.de_identify,
             overwrite=request.overwrite,
             replace=request.overwrite or request.resume,
             began=began,
@@ -155,7 +156,6 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
             refusal=_refusal(case),
             fill_gaps=request.fill_gaps,
             trust_hu=request.trust_hu,
-            de_identify=request.de_identify,
         )
         for case, name in zip(cases, assign(cases, out, request.keep_names))
     ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from unoise_engine.batch.lock import Busy, held
-from unoise_engine.batch.privacy import HIDDEN, hider
+from unoise_engine.batch.privacy import hider
 from unoise_engine.batch.records import (
     RECORD,
     RESULTS_VERSION,
@@ -65,6 +65,7 @@ class Job:
     patch: int = 15
     stride: int = 12
     file_format: str = "nifti"
+    de_identify: bool = False
     overwrite: bool = False
     replace: bool = False
     began: str = ""
@@ -74,7 +75,6 @@ class Job:
     refusal: tuple[str, str] | None = None
     fill_gaps: bool = False
     trust_hu: bool = False
-    de_identify: bool = False
 
     @staticmethod
     def from_dict(body: dict[str, Any]) -> Job:
@@ -97,9 +97,9 @@ class Job:
             "methods": list(self.methods),
             "slices": list(self.slices) if self.slices else None,
             "format": self.file_format,
+            **({"de_identify": True} if self.de_identify else {}),
             "fill_gaps": self.fill_gaps,
             "trust_hu": self.trust_hu,
-            "de_identify": self.de_identify,
         }
         return chosen | ({"patch": self.patch, "stride": self.stride} if "occlusion" in self.methods else {})
 
@@ -178,16 +178,7 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         case = find_again(Path(job.source), job.files, how, job.part, job.notes)
         case = replace(case, id=job.case)
         explain_case(
-            case,
-            Path(job.out),
-            bundle,
-            settings,
-            progress,
-            job.file_format,
-            overwrite=True,
-            de_identify=job.de_identify,
-            finish=finish,
-            hide=hide,
+            case, Path(job.out), bundle, settings, progress, job.file_format, True, finish, hide, job.de_identify
         )
         sync_folder(Path(job.out))
         return Outcome(finished[0])
@@ -212,7 +203,6 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
 def not_done(job: Job, record: Record, status: str, code: str, said: str) -> Outcome:
     """Records a refusal or failure, unless an earlier result stands there."""
     message = hider_of(job)(" ".join(said.split()))
-    message = message.removeprefix(f"{HIDDEN} - ")
     record = replace(record, status=status, code=code, message=message, finished=now())
     if not has_results(job.folder):
         job.folder.mkdir(exist_ok=True)

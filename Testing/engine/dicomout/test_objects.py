@@ -1,6 +1,7 @@
 """The DICOM objects: valid, equal to the volumes, on the slices they refer to, and the same when made again."""
 
 import json
+import shutil
 import subprocess
 from dataclasses import replace
 
@@ -165,13 +166,13 @@ def test_another_model_or_setting_gives_another_identity(result, series, tiny_bu
         return ds.SOPInstanceUID, ds.SeriesInstanceUID
 
     methods = ("unoise", "occlusion")
-    first = explained(series, tmp_path / "a", pancreas_bundle, methods=methods)
-    patch = explained(series, tmp_path / "b", pancreas_bundle, methods=methods, patch=9)
-    model = explained(series, tmp_path / "c", tiny_bundle)
+    few = {"slices": (2, 4), "methods": methods}
+    first = explained(series, tmp_path / "a", pancreas_bundle, **few)
+    patch = explained(series, tmp_path / "b", pancreas_bundle, patch=9, **few)
+    model = explained(series, tmp_path / "c", tiny_bundle, **few)
     names = ("segmentation.dcm", "importance-unoise.dcm", "importance-occlusion.dcm")
     assert [uids(first, n) == uids(patch, n) for n in names] == [True, True, False]
-    assert uids(first, names[0]) == uids(result, names[0])
-    assert uids(model, names[0]) != uids(result, names[0])
+    assert uids(model, names[0]) != uids(first, names[0]) != uids(result, names[0])
     everything = [str(pydicom.dcmread(p).SOPInstanceUID) for p in result.rglob("*.dcm")]
     assert len(set(everything)) == len(everything)
 
@@ -291,17 +292,12 @@ def test_real_series_with_empty_uids(pancreas_bundle, tmp_path):
         assert any(word in note and "missing" in note for note in report["corrections"])
     objects = sorted(folder.rglob("*.dcm"))
     assert len(objects) >= 3
+    if shutil.which("dciodvfy"):
+        assert {p.name: e for p in objects if (e := verify(p))} == {}
     assert {str(pydicom.dcmread(p).StudyInstanceUID)[:5] for p in objects} == {"2.25."}
     wanted = {pydicom.dcmread(p).file_meta.MediaStorageSOPInstanceUID for p in REAL_CT.iterdir()}
     seg = pydicom.dcmread(folder / "segmentation.dcm")
     assert {i.ReferencedSOPInstanceUID for i in seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence} <= wanted
-
-
-@needs_real_ct
-@needs_dciodvfy
-def test_real_series_is_valid(pancreas_bundle, tmp_path):
-    folder = explained(REAL_CT, tmp_path, pancreas_bundle, methods=("unoise",), slices=(8, 11))
-    assert {p.name: e for p in folder.rglob("*.dcm") if (e := verify(p))} == {}
 
 
 def test_other_inputs_and_wrong_wishes_are_refused_before_work(
@@ -384,7 +380,7 @@ def test_failure_leaves_earlier_results_and_nothing_half_written(series, pancrea
 
     monkeypatch.setattr(pydicom.Dataset, "save_as", full)
     request = Request((series,), tmp_path, ("unoise",), str(pancreas_bundle), file_format="dicom", overwrite=True)
-    with pytest.raises(EngineError, match="No space left"):
+    with pytest.raises(EngineError, match=r"[^.]case-0001 - cannot be written \(disk full"):
         explain_all(request, "off")
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
     assert not [p for p in tmp_path.rglob(".*") if p.suffix == ".dcm" or "partial" in p.name]

@@ -17,7 +17,6 @@ from pydicom.sr.codedict import codes
 
 from unoise_engine.ct.objects.origin import MANUFACTURER, Origin, short
 from unoise_engine.ct.objects.source import Source
-from unoise_engine.ct.write import cannot_write
 
 PIXELS = ("PixelData", "FloatPixelData")
 
@@ -103,7 +102,7 @@ def _along_the_normal(dataset: pydicom.Dataset) -> None:
 
 
 def store(dataset: pydicom.Dataset, path: Path) -> None:
-    """Writes to a temporary name, flushes, reads back, renames. Raises Environment if it cannot be written whole."""
+    """Writes to a temporary name, flushes, reads back, renames. Raises OSError if it cannot be written whole."""
     partial = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         with quietly():
@@ -115,7 +114,5 @@ def store(dataset: pydicom.Dataset, path: Path) -> None:
             if any(back.get(k) != dataset.get(k) for k in (*PIXELS, "SOPInstanceUID")):
                 raise OSError(28, "the file does not read back as written; is the disk full?")
         os.replace(partial, path)
-    except OSError as error:
-        raise cannot_write(path, error) from None
     finally:
         partial.unlink(missing_ok=True)
