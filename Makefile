@@ -1,6 +1,6 @@
 # Each target sets up all it needs: Python 3.11 or newer and make suffice.
 PYTHON ?= python3
-.PHONY: demo test test-slicer check bench bench-batch fuzz faults screenshots lock sbom scan clean
+.PHONY: demo test test-slicer lint check bench bench-batch fuzz faults screenshots lock sbom scan clean
 
 # A source tree changes under an editable install; only new requirements need a new one.
 .venv-demo/ok: pyproject.toml constraints.txt
@@ -42,12 +42,15 @@ test-slicer: .venv-slicer/ok .venv-slicer-older/ok
 screenshots: .venv-slicer/ok
 	.venv-slicer/bin/python Testing/slicer/make_pictures.py
 
-# Under a minute: format, lint, types, fast tests.
-check: .venv/ok
+# Format, lint, types.
+lint: .venv/ok
 	.venv/bin/ruff format --check unoise_engine Testing UNoiseSlicer
 	.venv/bin/ruff check unoise_engine Testing UNoiseSlicer
 	.venv/bin/mypy
-	.venv/bin/python -m pytest -q -m "not slow"
+
+# Format, lint, types, and the tests of everything but training and the Slicer module.
+check: lint
+	.venv/bin/python -m pytest -q Testing/engine --ignore Testing/engine/training
 
 # Measures the shipped model on held-out synthetic CTs, and the time of a whole explanation.
 bench: .venv/ok

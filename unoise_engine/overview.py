@@ -54,9 +54,10 @@ class Overview:
             axes.set_title(heading, color="white", fontsize=11)
             if name:
                 self._heat(figure, axes, self.maps[name])
+            else:
+                self._caption(figure, axes, slice_note)
             if found:
                 axes.contour(self.organ, levels=[0.5], colors=[OUTLINE], linewidths=1.2)
-        panels[0].text(0.98, 0.02, slice_note, color="white", fontsize=8, ha="right", transform=panels[0].transAxes)
         figure.suptitle(title, color="white", fontsize=11)
         figure.supxlabel(warning, color="#ffb347", fontsize=9)
         figure.savefig(path, dpi=130, facecolor="black", metadata={"Software": None})
@@ -68,6 +69,17 @@ class Overview:
         axes.set_axis_off()
         for x, side in ((0.03, "R"), (0.97, "L")):  # columns run to the patient's left, so their right is on our left
             axes.text(x, 0.95, side, color="white", fontsize=10, ha="center", va="center", transform=axes.transAxes)
+
+    def _caption(self, figure, axes, text: str) -> None:  # type: ignore[no-untyped-def]
+        """Text where the other panels have their colour bar, so that all panels stay level."""
+        from matplotlib.cm import ScalarMappable
+
+        place = figure.colorbar(ScalarMappable(), ax=axes, orientation="horizontal", fraction=0.04, pad=0.02, aspect=30)
+        place.solids.set_visible(False)
+        place.outline.set_visible(False)
+        place.ax.set_facecolor("black")
+        place.ax.tick_params(colors="black", labelsize=7)
+        place.set_label(text, color="white", fontsize=8)
 
     def _heat(self, figure, axes, importance: np.ndarray) -> None:  # type: ignore[no-untyped-def]
         """The positive part, from 0 to the slice's largest value; the more important, the less transparent."""
