@@ -12,8 +12,9 @@ from pydicom.datadict import DicomDictionary
 from Testing.engine.dicomout.conftest import explained, needs_dciodvfy, verify
 from Testing.engine.dicomout.series import IDENTITY, ROOT, write_series
 from unoise_engine.ct.find import find_cases
+from unoise_engine.ct.objects.mend import PATIENT_AND_STUDY
 from unoise_engine.ct.objects.slices import GridSlices
-from unoise_engine.ct.objects.source import PATIENT_AND_STUDY, read_source
+from unoise_engine.ct.objects.source import read_source
 from unoise_engine.ct.objects.uids import stable_uid
 
 TEXT_VRS = {"LO": 64, "SH": 16, "PN": 64, "LT": 200, "ST": 200, "UT": 200, "CS": 16, "AE": 16, "UC": 64}

@@ -14,7 +14,8 @@ from dataclasses import replace
 import pydicom
 from pydicom.sr.codedict import codes
 
-from unoise_engine.ct.objects.source import PATIENT_AND_STUDY, Source
+from unoise_engine.ct.objects.mend import PATIENT_AND_STUDY
+from unoise_engine.ct.objects.source import Source
 from unoise_engine.ct.objects.uids import stable_uid
 
 REPLACED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
