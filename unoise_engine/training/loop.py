@@ -79,7 +79,8 @@ def run_loop(
         )
         stream = Stream(rounds.cases, rounds.draw, rounds.seed, lambda: trainer.global_step)
         loaders = DataLoader(stream, batch_size=None), DataLoader(scans, batch_size=None)
-        on_ctrl_c = signal.getsignal(signal.SIGINT)
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Lightning handles only what nobody else does
         try:
             trainer.fit(learner, *loaders, ckpt_path=checkpoint, weights_only=True)
         except (SystemExit, SIGTERMException):  # how Lightning ends after Ctrl-C or a terminate signal
@@ -90,7 +91,10 @@ def run_loop(
         except EngineError as e:
             raise type(e)(f"{out} - training stopped: {e}") from None
         finally:
-            signal.signal(signal.SIGINT, on_ctrl_c)  # Lightning leaves it ignored
+            for number, handler in before.items():  # Lightning leaves Ctrl-C ignored
+                if handler is None:
+                    continue
+                signal.signal(number, handler)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ def test_a_cohort_with_faults(tmp_path, tiny_bundle, capsys):
     cohort, out = tmp_path / "cohort", tmp_path / "out"
     write(cohort / "good", planes())
     write(cohort / "gap", [one for k, one in enumerate(planes()) if k != 4])
-    write(cohort / "tilted", planes(tilt=12))
+    write(cohort / "leaning", planes(tilt=12))
     mr = planes()
     for one in mr:
         one.dataset.Modality = "MR"
@@ -23,7 +23,12 @@ def test_a_cohort_with_faults(tmp_path, tiny_bundle, capsys):
     nifti(cohort / "offset.nii.gz", (good_hu() + 1024).astype("u2"))
     nrrd(cohort / "passwd.nhdr", data_file="/etc/passwd")
     request = Request(
-        inputs=(cohort, tmp_path / "nowhere"), out=out, bundle=str(tiny_bundle), methods=("unoise",), device="cpu"
+        inputs=(cohort, tmp_path / "nowhere"),
+        out=out,
+        bundle=str(tiny_bundle),
+        methods=("unoise",),
+        device="cpu",
+        keep_names=True,
     )
     refused = explain_all(request, "off")
     said = capsys.readouterr()
@@ -41,16 +46,18 @@ def test_a_cohort_with_faults(tmp_path, tiny_bundle, capsys):
     assert "Canary" not in said.err + said.out and "Traceback" not in said.err
     assert "CASE good: OK" in said.out
     assert "CASE nan: CORRECTED" in said.out and "no number (NaN or infinite)" in said.out
-    assert "CASE tilted: CORRECTED" in said.out and "tilted gantry (12.0 degrees)" in said.out
+    assert "CASE leaning: CORRECTED" in said.out and "tilted gantry (12.0 degrees)" in said.out
     done = {p.parent.name for p in out.rglob("importance-unoise*")}
-    assert done == {"good", "nan", "tilted"}
+    assert done == {"good", "nan", "leaning"}
     assert all(p.name in done for p in out.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def test_what_the_user_vouches_for_reaches_the_reader(tmp_path, tiny_bundle):
     gap = write(tmp_path / "gap", [one for k, one in enumerate(planes()) if k != 4])
     suspect = nifti(tmp_path / "suspect.nii.gz", np.clip(good_hu(), 0, 255).astype("u1"))
-    request = Request((gap, suspect), tmp_path / "a", bundle=str(tiny_bundle), methods=("unoise",), device="cpu")
+    request = Request(
+        (gap, suspect), tmp_path / "a", bundle=str(tiny_bundle), methods=("unoise",), device="cpu", keep_names=True
+    )
     assert explain_all(request, "off") == 2
     vouched = Request(
         (gap, suspect), tmp_path / "b", bundle=str(tiny_bundle), methods=("unoise",), device="cpu",
@@ -61,6 +68,8 @@ def test_what_the_user_vouches_for_reaches_the_reader(tmp_path, tiny_bundle):
 
 def test_no_organ_is_a_result(tmp_path, tiny_bundle, capsys):
     dull = nifti(tmp_path / "dull.nii.gz", np.minimum(good_hu(), -20))
-    request = Request((dull,), tmp_path / "out", bundle=str(tiny_bundle), methods=("unoise",), device="cpu")
+    request = Request(
+        (dull,), tmp_path / "out", bundle=str(tiny_bundle), methods=("unoise",), device="cpu", keep_names=True
+    )
     assert explain_all(request, "off") == 0
     assert "CASE dull: OK - no bright found" in capsys.readouterr().out
