@@ -8,12 +8,12 @@ import numpy as np
 import slicer.util
 import vtk
 
-from UNoiseSlicerLib.volumes import matrix_of, nodes_of
+from UNoiseSlicerLib.volumes import matrix_of, nodes_of, upright
 
 
 def axial_axis(matrix: Any) -> tuple[int, bool]:
     """Which voxel axis (0 i, 1 j, 2 k) runs from the feet to the head, and whether it runs backwards."""
-    directions = slicer.util.arrayFromVTKMatrix(matrix)[:3, :3]
+    directions = slicer.util.arrayFromVTKMatrix(upright(matrix)[0])[:3, :3]
     cosines = np.abs(directions / np.linalg.norm(directions, axis=0))
     left, axis_of = {0, 1, 2}, {}
     for row in sorted(range(3), key=lambda r: -cosines[r].max()):  # the clearest axis of the patient chooses first

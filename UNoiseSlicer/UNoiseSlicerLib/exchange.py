@@ -1,6 +1,6 @@
 """What leaves Slicer for the engine, the CT, and what comes back, the results: both checked, the scene untouched.
 
-MRML only. NRRD both ways, because a sheared matrix comes back from it exactly.
+MRML only. NRRD both ways: it holds every voxel type and the matrix to the last digit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
-from UNoiseSlicerLib.volumes import matrix_of, nodes_of
+from UNoiseSlicerLib.volumes import matrix_of, nodes_of, upright
 
 TITLES = {"unoise": "U-Noise", "gradcam": "Grad-CAM", "occlusion": "Occlusion"}
 REPORT_VERSION = 1
@@ -85,16 +85,16 @@ def doubt(node: Any) -> str:
 
 
 def write_ct(node: Any, path: Path) -> None:
-    """Writes the voxels and their IJK-to-RAS matrix, and nothing else of the node: attributes may name the patient.
+    """Writes the voxels and their upright matrix, and nothing else of the node: attributes may name the patient.
 
-    NRRD, because a sheared matrix comes back from it exactly. Raises Refused if the file cannot be written.
+    Raises Refused if the file cannot be written.
     """
     storage = slicer.vtkMRMLNRRDStorageNode()
     storage.SetFileName(str(path))
     storage.SetUseCompression(0)  # lives for seconds
     voxels = node.GetImageData().GetPointData().GetScalars()
     wanted = voxels.GetNumberOfTuples() * voxels.GetDataTypeSize()
-    if not storage.WriteData(_bare(node)) or not path.is_file() or path.stat().st_size < wanted:
+    if not storage.WriteData(_sent(node)) or not path.is_file() or path.stat().st_size < wanted:
         raise Refused(
             _("{name} cannot be written to {folder} - free some space there, or choose another temporary folder in "
               "Edit / Application Settings / General.")
@@ -134,6 +134,7 @@ def reading(folder: Path, ct: Any) -> Generator[None, None, Results]:
         version, files = report.get("report_version"), dict(report["files"])
         methods = list(report["settings"]["methods"])
         organ = report["organ"]["name"]
+        report["organ"]["volume_ml"] /= upright(matrix_of(ct))[1]  # the engine counted upright voxels
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused(
             _("The engine left no readable report ({error}) - see the log, and install the extension again if it "
@@ -178,19 +179,29 @@ def read_on_grid(path: Path, ct: Any) -> np.ndarray:
     return np.array(slicer.util.arrayFromVolume(node))
 
 
-def grid_difference(one: Any, other: Any) -> str:
-    """Slicer's own reason why two volumes have different grids; empty if they have the same.
+def grid_difference(ct: Any, other: Any) -> str:
+    """Slicer's own reason why a volume is not on the grid that `write_ct` gave to the engine; empty if it is.
 
     Without the transforms above them: Slicer calls two volumes under one transform mismatched (seen in 5.11 to 5.13).
     """
-    return " ".join(slicer.vtkSlicerVolumesLogic().CompareVolumeGeometry(_bare(one), _bare(other)).split())
+    reason = slicer.vtkSlicerVolumesLogic().CompareVolumeGeometry(_sent(ct), _bare(other, matrix_of(other)))
+    return " ".join(reason.split())
 
 
-def _bare(node: Any) -> Any:
-    """The voxels (shared) and the matrix of a volume, and nothing else."""
+def _sent(ct: Any) -> Any:
+    """The CT as the engine gets it: the voxels as they are, on perpendicular axes.
+
+    On a sheared grid (a tilted gantry) each slice is explained as it was taken; the results go back on the CT's own
+    matrix, voxel by voxel, and nothing is resampled.
+    """
+    return _bare(ct, upright(matrix_of(ct))[0])
+
+
+def _bare(node: Any, matrix: Any) -> Any:
+    """The voxels (shared) of a volume on a matrix, and nothing else of it."""
     bare = slicer.vtkMRMLScalarVolumeNode()
     bare.SetAndObserveImageData(node.GetImageData())
-    bare.SetIJKToRASMatrix(matrix_of(node))
+    bare.SetIJKToRASMatrix(matrix)
     return bare
 
 

@@ -43,6 +43,7 @@ class Choices:
     device: str = "auto"
     patch: int = 15
     stride: int = 8
+    trust_hu: bool = False  # the person was asked, and vouches for the values
 
 
 @dataclass
@@ -94,6 +95,7 @@ class Run:
         self.seconds: dict[str, float] = {}
         self.results: dict[str, Any] = {}
         self._problem = ""
+        self._answer: Path | None = None  # the folder of the results, when the engine has named it
         self._reading: Iterator[None] | None = None
         self._stages = ("segmentation", *choices.methods)
         check_room(ct, len(choices.methods))
@@ -128,7 +130,9 @@ class Run:
                 self.state.log.append(self._in_own_words(event["text"]))
             elif kind == "progress":
                 self._advance(event)
-            elif kind == "error" or (kind == "case" and event.get("status") != "OK"):
+            elif kind == "case" and event.get("folder"):
+                self._answer = Path(event["folder"])
+            elif kind in ("error", "case"):
                 self._problem = str(event.get("message", ""))
             elif kind == "end":
                 with self._closing_on_failure():
@@ -162,6 +166,7 @@ class Run:
             "slices": list(c.slices) if c.slices else None,
             "patch": c.patch,
             "stride": c.stride,
+            "trust_hu": c.trust_hu,
         }
 
     def _advance(self, event: dict[str, Any]) -> None:
@@ -175,11 +180,11 @@ class Run:
         self.state.seconds_left = event.get("seconds_left")
 
     def _ended(self, code: int) -> None:
-        if code or self._problem:
+        if code or self._problem or self._answer is None:
             raise Refused(self._why(code))
         self._lap("compute")
         self.state.stage, self.state.share, self.state.seconds_left = _("Loading the results"), 1.0, None
-        self._reading = exchange.reading(self._folder / "out" / "ct", self._ct)
+        self._reading = exchange.reading(self._answer, self._ct)
 
     def _load_some(self) -> bool:
         """One file a call, then everything into the scene at once."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import slicer.util
 import vtk
 from vtk.util import numpy_support
+
+PERPENDICULAR = 1e-6  # cosines between axes below this are rounding
 
 
 def nodes_of(scene: Any, kind: str) -> list[Any]:
@@ -18,6 +21,22 @@ def matrix_of(node: Any) -> Any:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return matrix
+
+
+def upright(matrix: Any) -> tuple[Any, float]:
+    """The nearest matrix with perpendicular axes and the same spacings, and how large its voxel is against the given.
+
+    A matrix that is perpendicular already, up to rounding, is returned as it is.
+    """
+    given = slicer.util.arrayFromVTKMatrix(matrix)
+    spacing = np.linalg.norm(given[:3, :3], axis=0)
+    cosines = given[:3, :3] / spacing
+    if np.abs(cosines.T @ cosines - np.eye(3)).max() < PERPENDICULAR:
+        return matrix, 1.0
+    u, _stretch, vt = np.linalg.svd(cosines)
+    straight = given.copy()
+    straight[:3, :3] = (u @ vt) * spacing
+    return slicer.util.vtkMatrixFromArray(straight), float(1 / abs(np.linalg.det(cosines)))
 
 
 def voxel_type(array: np.ndarray) -> np.ndarray:

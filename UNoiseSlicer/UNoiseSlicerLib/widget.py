@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             question = exchange.doubt(ct)
             if question and not slicer.util.confirmYesNoDisplay(question, _("U-Noise")):
                 return
+            choices = replace(choices, trust_hu=bool(question))
             refusal = install.ensure(slicer.util)
             if refusal:
                 raise Refused(refusal)
@@ -175,11 +177,10 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Results are in the scene."""
         report = scenes.report_of(slicer.mrmlScene, self._parameters.inputVolume)
         if report and not report["organ"]["found"]:
-            self._say(
-                _("The model found no {organ} - maps of methods that ask about it are empty.").format(
-                    organ=report["organ"]["name"]
-                )
-            )
+            empty = _("The model found no {organ} - maps of methods that ask about it are empty.")
+            self._say(empty.format(organ=report["organ"]["name"]))
+        elif report.get("corrections"):
+            self._say(_("Corrected on reading: {corrections}").format(corrections="; ".join(report["corrections"])))
         self._shown = None
         self._on_parameters()
         if self._parameters.sideBySide:
