@@ -55,7 +55,7 @@ def ensure(ui: Any, wanted: list[str] | None = None) -> str:
         return ""
     names = ", ".join(absent)
     question = _(
-        "The engine needs one more Python package: {names} (about 20 MB, from pypi.org).\n\n"
+        "The engine needs one more Python package: {names} (about 20 MB, from the Python Package Index).\n\n"
         "Install it into Slicer now? Nothing else in Slicer's Python is changed."
     ).format(names=names)
     if not ui.confirmOkCancelDisplay(question, _("U-Noise")):
@@ -78,6 +78,6 @@ def wheel_message() -> str:
     machine = re.sub(r"[^a-z0-9]+", "_", sysconfig.get_platform())
     return _(
         "onnxruntime is missing and could not be installed from the internet - elsewhere download the file "
-        "onnxruntime-...-{tag}-...-{machine}.whl (1.20 or newer) from pypi.org/project/onnxruntime, bring it here, and "
+        "onnxruntime-...-{tag}-...-{machine}.whl (1.20 or newer) from the Python Package Index (package onnxruntime), bring it here, and "
         "in Slicer's Python console run: slicer.util.pip_install('--no-deps \"/path/to/the/file.whl\"')"
     ).format(tag=tag, machine=machine)

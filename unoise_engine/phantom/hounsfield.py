@@ -1,8 +1,7 @@
 """Hounsfield units per tissue and contrast phase.
 
-Round numbers in the ranges radiology usually quotes, for a drawing and not as measurements. For the ranges themselves
-see Lamba et al., AJR 2014;203:1013 (unenhanced organs), McNulty et al., Radiology 2001;220:97 (pancreas and its
-vessels by phase) and Foley et al., AJR 2000;175:679 (liver by phase). The portal venous pancreas was set so that the
+Round numbers in the ranges radiology usually quotes, for a drawing and not as measurements; no source was followed to
+the digit. The portal venous pancreas was set so that the
 median over the finished gland, fat in its clefts included, comes near that of the NIH Pancreas-CT patients (about 100
 HU in most).
 """
