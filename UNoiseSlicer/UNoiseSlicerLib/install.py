@@ -78,6 +78,7 @@ def wheel_message() -> str:
     machine = re.sub(r"[^a-z0-9]+", "_", sysconfig.get_platform())
     return _(
         "onnxruntime is missing and could not be installed from the internet - elsewhere download the file "
-        "onnxruntime-...-{tag}-...-{machine}.whl (1.20 or newer) from the Python Package Index (package onnxruntime), bring it here, and "
+        "onnxruntime-...-{tag}-...-{machine}.whl (1.20 or newer) from the Python Package Index (package onnxruntime), "
+        "bring it here, and "
         "in Slicer's Python console run: slicer.util.pip_install('--no-deps \"/path/to/the/file.whl\"')"
     ).format(tag=tag, machine=machine)
