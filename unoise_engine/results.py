@@ -185,7 +185,7 @@ def _explain_into(
 
     if picture is not None:
         with clock(seconds, "picture"):
-            title = f"{case.id[:60]}  -  {manifest.title}"
+            title = f"{case.id[:60]}  -  model: {manifest.title}"
             note = f"axial slice {shown + 1} of {len(view.apply(ct.voxels))} from the feet"
             files["overview"] = "overview.png"
             picture.draw(folder / files["overview"], title, note, manifest.warning)

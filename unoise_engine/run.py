@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from unoise_engine.progress import Progress
 
 
+TRAINING_PACKAGES = {"torch", "lightning", "tensorboard", "onnx", "onnxscript", "safetensors"}
+
+
 @dataclass(frozen=True)
 class Request:
     """What `unoise_engine explain` was asked. `slices` counts axial slices from the feet, the last one excluded."""
@@ -234,6 +237,9 @@ def _say(error: BaseException, json_lines: bool) -> int:
         code, message = 2, f"{error.format_message()} - see unoise_engine --help"
     elif isinstance(error, MemoryError):
         code, message = 3, "out of memory - close other programs, or explain fewer slices with --slices"
+    elif isinstance(error, ModuleNotFoundError):
+        wanted = "unoise-engine[train]" if error.name in TRAINING_PACKAGES else "unoise-engine"
+        code, message = 3, f"{message} - a package is missing - run: pip install '{wanted}'"
     else:
         message = f"internal error ({name}: {message}) - run again with --debug and report it"
     if json_lines:

@@ -136,6 +136,23 @@ def test_the_worker_needs_no_command_line_package(ct_file, tiny_bundle, tmp_path
     assert "matplotlib" in report["notes"][0] and not (tmp_path / "o" / "case-0001" / "overview.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("package", "command", "cure"),
+    [
+        ("torch", "train utility . -o run", "pip install 'unoise-engine[train]'"),
+        ("onnxruntime", "explain ct.nii.gz -o o --bundle {bundle}", "pip install 'unoise-engine'"),
+    ],
+)
+def test_a_missing_package_is_one_line(ct_file, tiny_bundle, package, command, cure):
+    words = ["unoise_engine", *command.format(bundle=tiny_bundle).split(" ")]
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; sys.argv = {words}; from unoise_engine.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ct_file.parent, timeout=60)
+    assert done.returncode == 3 and done.stderr.count("\n") == 1, done.stderr
+    assert package in done.stderr and cure in done.stderr and "internal error" not in done.stderr
+
+
 def test_a_refused_case_does_not_stop_the_others(ct_file, tiny_bundle, tmp_path):
     (tmp_path / "bad.nrrd").write_text("no")
     done = engine("explain", tmp_path / "bad.nrrd", ct_file, "-o", tmp_path / "o", "--bundle", tiny_bundle)
@@ -186,7 +203,7 @@ def test_bad_calls_say_one_line(ct_file, tiny_bundle, arguments, code, said):
     assert done.returncode == code, done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: ") and said in lines[0], done.stderr
-    assert not list((home / "o").glob("*/importance*")) if (home / "o").is_dir() else True
+    assert not list(home.glob("o/*/importance*"))
     assert "Traceback" in engine(*arguments, "--debug", cwd=home).stderr
 
 

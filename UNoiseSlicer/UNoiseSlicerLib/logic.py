@@ -42,7 +42,7 @@ class Choices:
     slices: tuple[int, int] | None = None  # axial, from the feet, the end excluded
     device: str = "auto"
     patch: int = 15
-    stride: int = 8
+    stride: int = 12
     trust_hu: bool = False  # the person was asked, and vouches for the values
 
 
