@@ -21,7 +21,8 @@ import numpy as np
 from unoise_engine import __version__
 from unoise_engine.bundle.session import Bundle
 from unoise_engine.ct.find import Case, Reading
-from unoise_engine.ct.volume import AxialView, Volume
+from unoise_engine.ct.prepare import Restored
+from unoise_engine.ct.volume import AxialView
 from unoise_engine.ct.write import SUFFIXES, cannot_write, write_volume
 from unoise_engine.errors import Environment, MissingExtra, Usage
 from unoise_engine.methods import TITLES
@@ -47,7 +48,7 @@ class Writer(Protocol):
     notes: tuple[str, ...]
     settings: dict[str, Any]
 
-    def write(self, name: str, volume: Volume, folder: Path) -> dict[str, str]:
+    def write(self, name: str, volume: Restored, folder: Path) -> dict[str, str]:
         """Returns what was written, name -> path within `folder`."""
         ...
 
@@ -61,7 +62,7 @@ class Volumes:
         self.settings = {"format": file_format}
         self.suffix = SUFFIXES[file_format]
 
-    def write(self, name: str, volume: Volume, folder: Path) -> dict[str, str]:
+    def write(self, name: str, volume: Restored, folder: Path) -> dict[str, str]:
         write_volume(volume, folder / (name + self.suffix))
         return {name: name + self.suffix}
 
@@ -161,11 +162,10 @@ def _explain_into(
     shown = (start + stop) // 2
 
     for name, volume in explain_volume(ct, bundle, settings, progress, seconds, case.id):
-        axial = view.apply(volume.voxels)
         if name == "segmentation":
-            areas = np.count_nonzero(axial, axis=(1, 2))
-            found = int(areas.sum())
-            shown = int(areas.argmax()) if found else shown
+            areas = [int(np.count_nonzero(one)) for one in volume.slices()]
+            found = sum(areas)
+            shown = int(np.argmax(areas)) if found else shown
             organ = {
                 "name": manifest.organ,
                 "found": found > 0,
@@ -175,13 +175,14 @@ def _explain_into(
             if not found:
                 notes.append(f"no {manifest.organ} found in this CT")
             try:
-                picture = Overview(view.apply(ct.voxels)[shown], axial[shown] > 0, view.spacing_mm[1:])
+                picture = Overview(view.apply(ct.voxels)[shown], volume.slice(shown) > 0, view.spacing_mm[1:])
             except MissingExtra as error:
                 notes.append(f"no overview.png: {error}")
         elif picture is not None:
-            picture.add(name.removeprefix("importance-"), axial[shown])
+            picture.add(name.removeprefix("importance-"), volume.slice(shown))
         with clock(seconds, "write"):
             files |= writer.write(name, volume, folder)
+        del volume  # before there are the maps of the next
 
     if picture is not None:
         with clock(seconds, "picture"):
