@@ -81,7 +81,7 @@ bench-batch: .venv/ok
 # Supply chain: what is released, pinned by hash; what it consists of; and nothing in it that can run by being loaded.
 .venv-supply/ok:
 	$(PYTHON) -m venv .venv-supply
-	.venv-supply/bin/python -m pip install -q cyclonedx-bom pip-tools picklescan
+	.venv-supply/bin/python -m pip install -q cyclonedx-bom pip-tools picklescan "modelscan; python_version < '3.13'"
 	touch $@
 
 # requirements.lock: the base set with pictures, for Python 3.11 and newer. Install: pip install --require-hashes -r
@@ -97,8 +97,7 @@ sbom: .venv-supply/ok
 	@echo "dist/sbom.cdx.json"
 
 scan: .venv-supply/ok
-	.venv-supply/bin/picklescan -g -p Resources
-	.venv-supply/bin/picklescan -g -p unoise_engine
+	.venv-supply/bin/python -m Testing.supply_chain.scan
 
 clean:
 	rm -rf .venv .venv-peers .venv-supply .venv-demo .venv-slicer .venv-slicer-older demo dist build
