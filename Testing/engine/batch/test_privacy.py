@@ -4,6 +4,7 @@ private table, and nowhere else."""
 import gzip
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -16,6 +17,7 @@ from Testing.engine.conftest import ellipsoid_ct
 from unoise_engine.batch.privacy import hider
 
 CANARY = "KANARI"  # 6 letters: fits every value representation that holds text
+WORDS = ("kanari", "19010203", "19040506")  # the canary, the patient's birth, the study
 TEXT = {"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT", "UR"}
 NEEDED = {"Modality", "PhotometricInterpretation", "ImageType", "PatientPosition", "SpecificCharacterSet"}
 
@@ -69,26 +71,45 @@ def songs(folder):
         content += gzip.decompress(content) if content[:2] == b"\x1f\x8b" else b""
         if content.startswith(b"NRRD"):
             content += gzip.decompress(content.split(b"\n\n", 1)[1])
-        name = str(path.relative_to(folder)).encode()
-        words = (b"kanari", b"19010203", b"19040506")
-        if any(word in text for text in (content.lower(), name.lower()) for word in words):
+        if sings(content.decode("latin-1")) or sings(str(path.relative_to(folder))):
             found.append(str(path.relative_to(folder)))
     return sorted(found)
 
 
+# What a DICOM object must say of its patient and study (PS3.3: Patient and General Study modules).
+REQUIRED = {
+    "PatientName", "PatientID", "PatientBirthDate", "StudyDate", "StudyID", "AccessionNumber", "ReferringPhysicianName",
+    "ContentDate",
+}  # fmt: skip
+
+
 @pytest.mark.pictures
-@pytest.mark.parametrize("file_format", ["nifti", "nrrd"])
+@pytest.mark.parametrize("file_format", ["nifti", "nrrd", "dicom", "dicom, de-identified"])
 def test_no_canary_sings(explain, aviary, tmp_path, capsys, file_format):
+    kind, _, de_identify = file_format.partition(", ")
+    if kind == "dicom":
+        pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
     out = tmp_path / "out"
-    assert explain(aviary, out, file_format=file_format) == 1
+    refused = explain(aviary, out, file_format=kind, de_identify=bool(de_identify))
+    assert refused == (2 if kind == "dicom" else 1)  # a NIfTI is no source for DICOM
     said = capsys.readouterr()
-    assert [line["status"] for line in lines(out)].count("REFUSED") == 1 and len(lines(out)) == 3
-    assert songs(out) == ["private/inputs.csv"], "the table alone says which file is which case"
+    assert [line["status"] for line in lines(out)].count("REFUSED") == refused and len(lines(out)) == 3
+    objects = sorted(str(p.relative_to(out)) for p in out.rglob("*.dcm"))
+    assert bool(objects) == (kind == "dicom")
+    singing = [] if de_identify else objects
+    assert songs(out) == sorted([*singing, "private/inputs.csv"]), "the table alone says which file is which case"
+    for name in objects:
+        found = {e.keyword for e in pydicom.dcmread(out / name).iterall() if sings(str(e.value))}
+        assert found == (set() if de_identify else REQUIRED), name
     assert CANARY not in said.out
-    assert [CANARY in line for line in said.err.splitlines()] == [True], "the refused file's line names it"
+    assert [CANARY in line for line in said.err.splitlines()] == [True] * refused, "a refused file's line names it"
     assert (out / "summary.html").exists() and list(out.rglob("overview.png"))
     shutil.rmtree(out / "private")
-    assert songs(out) == []
+    assert songs(out) == singing
+
+
+def sings(text):
+    return any(word in text.lower() for word in WORDS)
 
 
 def test_failures_do_not_sing(command, aviary, tmp_path):
@@ -109,6 +130,34 @@ def test_sentences_without_names(tmp_path):
     )
     assert hide("MEIER^ANNA/12345.dcm, 123456") == "<file>, 123456"
     assert hide("(MEIER^ANNA_1)") == "(<file>_1)"
+
+
+def test_ordinary_words_stay_though_folders_are_called_so():
+    source = Path("/data/slices/missing between/DICOM/Study/Series 1")
+    hide = hider(
+        source, [source / "image" / "IM0007", source / "image" / "12", source / "image" / "Meier", Path("cut")]
+    )
+    for said in (
+        "12.5 mm between 12 and 0007: slices are missing - export the CT again",
+        "Study Time in the source breaks DICOM's rules for it: left empty",
+        "the image data of Series 1, slices missing between",
+    ):
+        assert hide(said) == said
+    for said in (
+        str(source),
+        "Study/Series 1",
+        "slices\\missing between",
+        "/data",
+        "Series 1/image/IM0007",
+        "../Study",
+    ):
+        assert hide(f"{said} - holds no CT - give one").removeprefix("../") == "<file> - holds no CT - give one"
+    assert hide("Series 1 - holds no CT - give a Series 1") == "<file> - holds no CT - give a Series 1"
+    assert hide("IM0007 and Meier lie at the same place") == "<file> and <file> lie at the same place"
+    names = hider(Path("/Meier, Anna/Meier/19500203/meier_anna_2"), [])
+    said = "Meier, Anna; Meier; 19500203; meier_anna_2 - is seen"
+    assert names(said) == "<file>; <file>; <file>; meier_anna_2 - is seen"
+    assert names("x/meier_anna_2 - is seen") == "x/<file> - is seen"
 
 
 def test_masks_hold_masks_alone(explain, aviary, tmp_path):

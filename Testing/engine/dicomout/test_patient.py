@@ -179,6 +179,24 @@ def test_name_survives_into_the_object(pancreas_bundle, tmp_path):
         assert verify(path) == []
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_text_where_a_term_or_number_belongs_goes_no_further(pancreas_bundle, tmp_path):
+    def spoil(ds):
+        ds.LossyImageCompression, ds.LossyImageCompressionMethod = "CANARY1", ["ISO_10918_1", "CANARY2"]
+        ds[0x00180050] = pydicom.dataelem.RawDataElement(
+            pydicom.tag.Tag(0x00180050), "DS", 8, b"CANARY3 ", 0, False, True
+        )
+
+    folder = write_series(tmp_path / "ct", slices=3, edit=spoil)
+    assert b"CANARY3" in next(folder.iterdir()).read_bytes()
+    out = explained(folder, tmp_path / "out", pancreas_bundle, methods=("unoise",))
+    objects = sorted(out.rglob("*.dcm"))
+    assert len(objects) >= 3 and not any(b"CANARY" in p.read_bytes() for p in (*objects, out / "report.json"))
+    said = " ".join(json.loads((out / "report.json").read_text())["corrections"])
+    assert "Lossy Image Compression in" in said and "Lossy Image Compression Method in" in said
+    assert "Slice Thickness missing" in said
+
+
 WRONG_VALUES = {
     "StudyDate": ("2024.02.29", "20240229"),
     "StudyTime": ("25:99", ""),

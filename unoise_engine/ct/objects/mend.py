@@ -12,6 +12,7 @@ import pydicom
 from pydicom import config
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VR
+from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
 from pydicom.valuerep import validate_value
@@ -25,6 +26,7 @@ PATIENT_AND_STUDY = (
 )  # fmt: skip
 TEXT = ("PatientName", "PatientID", "StudyID", "AccessionNumber", "ReferringPhysicianName")
 UNICODE = "ISO_IR 192"
+LOSSY_METHOD = re.compile(r"ISO_\d+(_\d+)*")
 SEXES = ("M", "F", "O", "")
 
 
@@ -82,12 +84,37 @@ def mend_series(headers: list[pydicom.Dataset], files: Sequence[Path], notes: li
 
 
 def mend_thickness(headers: list[pydicom.Dataset], slices: Slices, notes: list[str]) -> None:
-    if all(float(h.get("SliceThickness") or 0) > 0 for h in headers):
+    if all(_positive(h, "SliceThickness") for h in headers):
         return
     notes.append("Slice Thickness missing in the source: the distance between slices was taken")
     gaps = np.linalg.norm(np.diff(slices.corners_mm, axis=0), axis=1)
     for header in headers:
         header.SliceThickness = round(float(np.median(gaps)), 3)
+
+
+def _positive(header: pydicom.Dataset, keyword: str) -> bool:
+    try:
+        value = header.get(keyword)
+        numbers = [float(v) for v in (value if isinstance(value, (list, MultiValue)) else [value or 0])]
+    except (TypeError, ValueError):
+        return False
+    return all(0 < n < np.inf for n in numbers) and bool(numbers)
+
+
+def mend_compression(headers: list[pydicom.Dataset], notes: list[str]) -> None:
+    """What is said of lossy compression, as far as it is one of the standard's terms: other text may name anybody."""
+    for header in headers:
+        said = str(header.get("LossyImageCompression") or "")
+        wrong = [] if said in ("00", "01", "") else ["LossyImageCompression"]
+        if "LossyImageCompressionRatio" in header and not _positive(header, "LossyImageCompressionRatio"):
+            wrong.append("LossyImageCompressionRatio")
+        methods = header.get("LossyImageCompressionMethod") or ""
+        methods = [methods] if isinstance(methods, str) else [str(m) for m in methods]
+        if any(m and not LOSSY_METHOD.fullmatch(m) for m in methods):
+            wrong.append("LossyImageCompressionMethod")
+        for keyword in wrong:
+            delattr(header, keyword)
+            notes.append(f"{_spelt(keyword)} in the source breaks DICOM's rules for it: left out")
 
 
 def mend_text(headers: list[pydicom.Dataset], notes: list[str]) -> None:
@@ -138,10 +165,13 @@ def mend_values(headers: list[pydicom.Dataset], notes: list[str]) -> None:
             if keyword.endswith("Date"):
                 value = value.replace(".", "") if re.fullmatch(r"\d{4}\.\d\d\.\d\d", value) else value  # as of 1985
             if value and not _valid(keyword, value):
-                name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", keyword)
-                notes.append(f"{name} in the source breaks DICOM's rules for it: left empty")
+                notes.append(f"{_spelt(keyword)} in the source breaks DICOM's rules for it: left empty")
                 value = ""
             setattr(header, keyword, value)
+
+
+def _spelt(keyword: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", keyword)
 
 
 def _valid(keyword: str, value: str) -> bool:

@@ -20,6 +20,7 @@ from pydicom.tag import Tag
 
 from unoise_engine.ct.objects.mend import (
     PATIENT_AND_STUDY,
+    mend_compression,
     mend_series,
     mend_text,
     mend_thickness,
@@ -114,6 +115,7 @@ def read_source(images: Sequence[tuple[Path, int]], slices: Slices, source: obje
             raise CaseRefused("NOT_ON_SLICES", source, what, cure)
         mend_series(read, files, notes)
         mend_thickness(read, slices, notes)
+        mend_compression(read, notes)
         mend_text(read, notes)
         mend_values(read, notes)
     for header in read:
