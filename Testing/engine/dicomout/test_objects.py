@@ -3,7 +3,7 @@
 import json
 import shutil
 import subprocess
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import highdicom as hd
 import numpy as np
@@ -177,6 +177,28 @@ def test_another_model_or_setting_gives_another_identity(result, series, tiny_bu
     assert len(set(everything)) == len(everything)
 
 
+ORIGIN = Origin("pancreas", "tiny", "0" * 64, "0", "not for clinical use", (0, 6))
+
+
+def test_what_an_identity_is_made_of(result, series, pancreas_bundle, tmp_path):
+    uid = ORIGIN.uid(("1.2",), "importance-occlusion", "instance")
+    others = [
+        replace(ORIGIN, model_hash="1" * 64), replace(ORIGIN, engine_version="1"), replace(ORIGIN, slices=(0, 5)),
+        replace(ORIGIN, parameters={"importance-occlusion": "patch=9"}),
+    ]  # fmt: skip
+    made = [one.uid(("1.2",), "importance-occlusion", "instance") for one in others]
+    made += [ORIGIN.uid(("1.3",), "importance-occlusion", "instance"), ORIGIN.uid(("1.2",), "segmentation", "instance")]
+    assert len({uid, *made}) == 7
+    same = [replace(ORIGIN, parameters={"importance-gradcam": "x"}), replace(ORIGIN, titles={"a": "b"}, warning="!")]
+    assert [one.uid(("1.2",), "importance-occlusion", "instance") for one in same] == [uid, uid]
+    assert not {"device", "threads", "methods"} & {f.name for f in fields(Origin)}
+    # The same bytes, whichever other methods were asked for, and in whatever order.
+    alone = explained(series, tmp_path, pancreas_bundle, methods=("gradcam",))
+    assert len(list(alone.glob("*.dcm"))) > 3
+    for path in alone.glob("*.dcm"):
+        assert path.read_bytes() == (result / path.name).read_bytes(), path.name
+
+
 def test_only_explained_slices_have_frames(series, pancreas_bundle, tmp_path):
     part = explained(series, tmp_path / "a", pancreas_bundle, slices=(2, 5))
     whole = explained(series, tmp_path / "b", pancreas_bundle, "nrrd", slices=(2, 5))
@@ -219,7 +241,9 @@ def test_overlay_is_one_colour_series_with_words_beside_the_patient(result):
     images = [pydicom.dcmread(p) for p in sorted(result.glob("overlay-*.dcm"))]
     assert len(images) >= 2 * 4
     assert len({i.SeriesInstanceUID for i in images}) == len({(i.Rows, i.Columns) for i in images}) == 1
-    assert sorted(int(i.InstanceNumber) for i in images) == list(range(1, len(images) + 1))
+    numbers = [int(i.InstanceNumber) for i in images]  # files in order are gradcam's, then unoise's, from the feet
+    assert numbers == sorted(numbers[: len(images) // 2]) + sorted(numbers[len(images) // 2 :])
+    assert len(set(numbers)) == len(numbers) and min(numbers) == numbers[len(images) // 2] <= 6 < numbers[0]
     for image in images:
         assert (image.PhotometricInterpretation, image.SamplesPerPixel, image.Modality) == ("RGB", 3, "OT")
         rgb = image.pixel_array
@@ -340,9 +364,6 @@ def test_a_ct_that_left_its_slices_is_refused(series):
             read_source(some, GridSlices(grid), "ct")
     with pytest.raises(CaseRefused, match="did not come as DICOM"):
         read_source([], GridSlices(reading.ct.grid), "ct")
-
-
-ORIGIN = Origin("pancreas", "tiny", "0" * 64, "0", "not for clinical use", (0, 6))
 
 
 class Tilted(GridSlices):

@@ -13,7 +13,8 @@ MANUFACTURER = "U-Noise for CT"
 @dataclass(frozen=True)
 class Origin:
     """`slices` are the axial slices asked for, from the feet, the last one excluded. `titles` names the methods for
-    people, `parameters` holds what changes a method's result beyond the model."""
+    people, in the order in which their objects are numbered; `parameters` holds what changes a method's result beyond
+    the model."""
 
     organ: str
     model: str
@@ -25,9 +26,18 @@ class Origin:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     def uid(self, sources: tuple[str, ...], result: str, what: object) -> str:
-        """The UID of `what` (a series, an instance, ...) of a result, made from the source images' UIDs."""
+        """The UID of `what` (a series, an instance, ...) of a result.
+
+        Made from the names of the source's slices, this engine's version, the model, the slices and the settings that
+        change this result. Not from the device: a GPU's last bits may differ, but it is the same result. Nor from the
+        other methods that were asked for, threads or the day.
+        """
         made_by = (self.engine_version, self.model_hash, self.slices, self.parameters.get(result, ""))
         return stable_uid(*made_by, *sources, result, what)
+
+    def place(self, method: str) -> int:
+        """0 for the first method, whichever others were asked for; what is unknown comes last."""
+        return [*self.titles, method].index(method)
 
     def title(self, method: str) -> str:
         return self.titles.get(method, method)

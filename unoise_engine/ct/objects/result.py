@@ -61,7 +61,6 @@ class DicomResult:
         self.ct, self.total = ct, len(images)
         self.organ: Voxels | None = None
         self.found: list[int] = []  # frames that show the organ
-        self.maps = self.pictures = 0
         if 4 * math.prod(self.slices.size) * len(self.source.headers) > LONGEST_ELEMENT:
             what = "is too large for one DICOM object (4 GiB)"
             raise CaseRefused("TOO_LARGE", source, what, "use --format nifti or nrrd, or fewer --slices")
@@ -75,8 +74,7 @@ class DicomResult:
             self._store(segmentation(self.source, self.origin), path, self._pixels(result, binary=True))
             return {name: path.name}
         method = name.removeprefix("importance-")
-        number = FIRST_MAP_SERIES + self.maps
-        self.maps += 1
+        number = FIRST_MAP_SERIES + self.origin.place(method)
         ends = [(float(frame.min()), float(frame.max())) for frame in self._frames(result)]
         values = min(low for low, _ in ends), max(high for _, high in ends)
         dataset = parametric_map(values, method, number, self.source, self.origin)
@@ -115,9 +113,9 @@ class DicomResult:
             if not found:
                 line += f", no {self.origin.organ} found"
             picture = draw(hu, organ > 0, heat, style, line)
-            self.pictures += 1
+            instance = self.origin.place(method) * self.total + number
             name = f"overlay-{method}-{number:03d}.dcm"
-            self._store(capture(picture, k, method, self.pictures, self.source, self.origin), folder / name)
+            self._store(capture(picture, k, method, instance, self.source, self.origin), folder / name)
             files[name.removesuffix(".dcm")] = name
         return files
 
