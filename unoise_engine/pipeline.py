@@ -18,6 +18,7 @@ from unoise_engine.errors import Usage
 from unoise_engine.methods import METHODS, choose
 from unoise_engine.methods.occlusion import Occlusion
 from unoise_engine.progress import Progress, Quiet
+from unoise_engine.trust import doubts
 
 SLICES_A_STEP = 8
 
@@ -49,11 +50,12 @@ def explain_volume(
     progress: Progress | None = None,
     seconds: dict[str, float] | None = None,
     case: str = "",
+    warnings: list[str] | None = None,
 ) -> Iterator[tuple[str, Volume]]:
     """Yields ("segmentation", uint8 labels), then ("importance-<method>", float32) for each method, on the CT's grid.
 
     One result at a time, so that memory holds the CT, one result and the small slices the model sees. `seconds` is
-    filled with the time of each stage.
+    filled with the time of each stage, `warnings` with what speaks against trusting the result.
     """
     settings = settings or Settings()
     progress = progress or Quiet()
@@ -69,7 +71,11 @@ def explain_volume(
         for some in _steps(len(windowed)):
             logits[some] = bundle.predict(recipe.normalise(windowed[some]))
             advance(len(windowed[some]))
+        slice_mm = frame.view.spacing_mm[0]
+        logits[:, 0], dropped = bundle.manifest.clean_up.apply(logits[:, 0], slice_mm, recipe.spacing_mm)
         organ = frame.restore(logits[:, 0], ct, start) > 0
+        if warnings is not None:
+            warnings += doubts(ct, organ, dropped, bundle.manifest.scope, bundle.manifest.organ, (start, stop))
     yield "segmentation", ct.with_voxels(organ.astype(np.uint8) * bundle.manifest.labels[bundle.manifest.organ])
     del organ
 

@@ -156,11 +156,12 @@ def _explain_into(
     start, stop = settings.range_in(ct)
     files: dict[str, str] = {}
     notes: list[str] = []
+    doubts: list[str] = []
     organ: dict[str, Any] = {}
     picture: Overview | None = None
     shown = (start + stop) // 2
 
-    for name, volume in explain_volume(ct, bundle, settings, progress, seconds, case.id):
+    for name, volume in explain_volume(ct, bundle, settings, progress, seconds, case.id, doubts):
         axial = view.apply(volume.voxels)
         if name == "segmentation":
             areas = np.count_nonzero(axial, axis=(1, 2))
@@ -188,7 +189,7 @@ def _explain_into(
             title = f"{case.id[:60]}  -  model: {manifest.title}"
             note = f"axial slice {shown + 1} of {len(view.apply(ct.voxels))} from the feet"
             files["overview"] = "overview.png"
-            picture.draw(folder / files["overview"], title, note, manifest.warning)
+            picture.draw(folder / files["overview"], title, note, "\n".join([*doubts, manifest.warning]))
     corrections = [*reading.notes, *writer.notes]
     report = {
         "report_version": 1,
@@ -196,6 +197,7 @@ def _explain_into(
         "status": "CORRECTED" if corrections else "OK",
         "corrections": corrections,
         "warning": manifest.warning,
+        "warnings": doubts,
         "notes": [*notes, *bundle.notes],
         "organ": organ,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},

@@ -99,7 +99,9 @@ def read_archive(path: Path) -> SliceArchive:
             raise refuse(f"{name} must be whole numbers, not {arrays[name].dtype}")
     margin = arrays.get("margin_px", np.zeros(n, int))
     if margin.min() < 0 or 2 * margin.max() >= min(image.shape[1:]) - 16:
-        raise refuse(f"margin_px must lie between 0 and less than half of the slice, not {margin.min()} .. {margin.max()}")
+        raise refuse(
+            f"margin_px must lie between 0 and less than half of the slice, not {margin.min()} .. {margin.max()}"
+        )
     spacing = arrays.get("spacing_mm")
     if spacing is not None and not (np.isfinite(spacing).all() and (spacing > 0.1).all() and (spacing < 5).all()):
         raise refuse("spacing_mm must lie between 0.1 and 5 mm everywhere")

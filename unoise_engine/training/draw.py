@@ -111,8 +111,12 @@ class Stream(IterableDataset[Batch]):
                 for s in range(1, structures):
                     organ[i, s][here] = case.others[k][there] == s
         names = [f"{self.cases[c].name} slice {k}" for c, k in batch]
-        image, organ, known = (torch.from_numpy(a) for a in (image, organ, known))
-        return {"image": image, "organ": organ, "known": known, "names": names}
+        return {
+            "image": torch.from_numpy(image),
+            "organ": torch.from_numpy(organ),
+            "known": torch.from_numpy(known),
+            "names": names,
+        }
 
     def window(self, case: Case, k: int, size: int, random: np.random.Generator) -> tuple[tuple, tuple]:
         """Where a crop lands: slices into the crop and into the image, (rows, columns) each."""

@@ -60,7 +60,9 @@ def train_utility(
         runs.begin(out, recipe, split)
     rounds = Rounds(recipe.fit, recipe.draw, train, devices, recipe.data.shares)
     seed_everything(recipe.fit.seed, verbose=False)
-    net = runs.make_net(recipe.net, recipe.ct.channels, outputs(recipe)) if init is None else earlier(init, recipe, split)
+    net = (
+        runs.make_net(recipe.net, recipe.ct.channels, outputs(recipe)) if init is None else earlier(init, recipe, split)
+    )
     learner = UtilityLearner(net, recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
     scans = Scans(val, evenly(recipe.data.val_slices))
     run_loop(learner, rounds, scans, out, checkpoint, device, devices, show)
