@@ -33,7 +33,7 @@ class Source:
 
 def open_sources(folders: Sequence[Path], data: Data) -> list[Source]:
     """Raises `Usage` for folders of one name, for shares that do not fit them, and whatever `find_pairs` refuses."""
-    names = [folder.resolve().name for folder in folders]
+    names = [folder.absolute().name for folder in folders]
     if len(set(names)) < len(names):
         raise Usage(f"{', '.join(names)} - two data folders have the same name - rename one, cases are named after it")
     if data.shares and len(data.shares) != len(folders):
