@@ -19,9 +19,10 @@ def build_bowel(scene: Scene) -> None:
     u, marks = scene.rng.uniform, scene.marks
     free = scene.free(T.VISCERAL_FAT) & (scene.depth_mm > 2)
     free[int(min(marks.dome_z - 4, scene.shape[0])) :] = False
+    free[:, max(0, int(marks.spine_y + u(-12, 6) / DX)) :] = False  # nothing behind the kidneys
     _colon(scene, free)
     if not scene.has(T.BOWEL):
-        _small_bowel(scene, free, u(0.15, 0.75))
+        _small_bowel(scene, free, u(0.22, 0.75))
 
 
 def _colon(scene: Scene, free: np.ndarray) -> None:
@@ -29,7 +30,7 @@ def _colon(scene: Scene, free: np.ndarray) -> None:
     flank = _half_width(scene)
     bend_z = marks.pancreas_z - u(0, 40) / DZ
     low = max(0.0, marks.kidney_z - 170 / DZ)
-    back_y = marks.spine_y - u(12, 26) / DX
+    back_y = marks.spine_y - u(18, 32) / DX
     front_y = marks.front_y + u(4, 16) / DX
     right, left = marks.mid_x - flank * u(0.72, 0.85), marks.mid_x + flank * u(0.75, 0.88)
     sag = u(5, 45) / DZ
@@ -61,8 +62,8 @@ def _small_bowel(scene: Scene, free: np.ndarray, wanted: float) -> None:
     goal = reach.sum() * (1 - wanted)
     beside = places[(np.abs(places[:, 0] - marks.pancreas_z) * DZ < 45) & (places[:, 2] * 3 > marks.mid_x - 20)]
     kinds = rng.permutation(4)[: rng.integers(1, 5)]
-    calibre = u(6.5, 10)
-    for turn in range(90):
+    calibre = u(6.5, 12)
+    for turn in range(110):
         if turn % 8 == 7 and (reach & free).sum() < goal:
             break
         source = beside if turn < 14 and len(beside) > 50 and u() < 0.6 else places

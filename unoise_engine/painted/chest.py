@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from unoise_engine.painted.labelmap import STEP_MM
 from unoise_engine.painted.placement import BELOW_DIAPHRAGM, DX, DZ
 from unoise_engine.painted.scene import Scene
 from unoise_engine.painted.tissues import Tissue
+from unoise_engine.phantom.fields import smooth
 
 T = Tissue
 
@@ -27,17 +29,23 @@ def _lungs(scene: Scene) -> None:
     below = BELOW_DIAPHRAGM[scene.organs]
     top = np.where(below.any(axis=0), depth - 1 - below[::-1].argmax(axis=0), -1).astype(np.float32)
     known = (top >= 0).astype(np.float32)
-    smooth = ndimage.gaussian_filter(top * known, 9) / (ndimage.gaussian_filter(known, 9) + 1e-3)
-    diaphragm = ndimage.gaussian_filter(np.where(known > 0, top, smooth - u(0, 4)), 2.5)
-    dome = float(np.percentile(top[known > 0], 97)) if known.any() else depth
+    draped = ndimage.gaussian_filter(top * known, 9) / (ndimage.gaussian_filter(known, 9) + 1e-3)
+    diaphragm = ndimage.gaussian_filter(np.where(known > 0, top, draped - u(0, 4)), 2.5)
+    dome = float(np.percentile(top[known > 0], 97)) if known.any() else float(depth)
     lowest = int(max(0, dome - u(25, 75) / DZ))
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     z = np.arange(lowest, depth)[:, None, None]
-    high = np.clip((z - dome) * DZ / 40, 0, 1)  # the mediastinum narrows as the heart ends
-    middle = np.abs(columns - marks.mid_x) < (u(26, 36) - 8 * high) / DX
-    mediastinum = middle & (rows < marks.spine_y + 4 / DX)
-    behind = rows > marks.spine_y - u(50, 80) / DX  # the recess reaches lower at the back
-    room = (z > diaphragm + 1) & (scene.depth_mm[lowest:] > u(0, 2)) & ~mediastinum & (behind | (z > dome - 5))
+    # the recess reaches lowest at the back; in front the diaphragm rises towards its dome
+    before = np.clip((marks.spine_y - u(25, 60) / DX - rows) * DX, 0, None)
+    diaphragm = np.minimum(diaphragm + 1 + before * u(0.05, 0.4) / DZ, np.maximum(diaphragm + 1, dome - 2))
+    uneven = smooth(scene.rng, (1, height, width), STEP_MM, 30)[0]
+    diaphragm = ndimage.gaussian_filter(diaphragm, 3) + uneven * u(0.2, 1.2)
+    # mediastinum: narrow in front of the heart, wide at it, narrow again beside the spine
+    ahead = (marks.spine_y - rows) * DX
+    span = np.interp(ahead, [-5, 0, 30, 60, 95, 125, 160], [8, 26, 24, 42, 38, 14, 9]) * u(0.8, 1.2)
+    edge = (np.abs(columns - marks.mid_x - np.clip(ahead - 30, 0, 40) * 0.2 / DX) * DX - span) + uneven * 4
+    mediastinum = edge < 0
+    room = (z > diaphragm) & (scene.depth_mm[lowest:] > u(0, 2)) & ~mediastinum
     part = scene.tissue[lowest:]
     room &= (part == T.VISCERAL_FAT) & (scene.organs[lowest:] == 0)
     part[room & (columns > marks.mid_x)] = T.LUNG_LEFT

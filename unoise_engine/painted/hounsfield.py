@@ -34,7 +34,6 @@ SOFT = {
     T.PANCREAS: ((38, 7), (98, 20), (90, 16)),
     T.LIVER: ((56, 7), (74, 14), (108, 16)),
     T.CORTEX_LEFT: ((32, 4), (170, 30), (178, 25)),
-    T.MEDULLA_LEFT: ((30, 4), (80, 30), (160, 30)),
     T.ESOPHAGUS: ((40, 8), (55, 12), (62, 12)),
     T.STOMACH: ((40, 8), (75, 18), (80, 18)),
     T.DUODENUM: ((40, 8), (78, 20), (82, 18)),
@@ -100,6 +99,7 @@ def draw_palette(rng: np.random.Generator) -> Palette:
     mean[T.DISC], mean[T.CANAL], mean[T.CARTILAGE] = n(85, 14), n(26, 8), n(95, 25)
     mean[T.LUNG_LEFT] = u(-880, -740)
     mean[T.GALLBLADDER] = n(9, 7) if u() < 0.9 else u(20, 160)
+    mean[T.MEDULLA_LEFT] = mean[T.CORTEX_LEFT] - (u(0, 3), u(40, 110), u(-5, 35))[column]
     mean[T.SINUS_LEFT] = n(10, 10) if u() < 0.4 else u(-80, 0) if u() < 0.85 else u(150, 600)
     mean[T.CYST_LEFT] = u(-2, 35)
     mean[T.LIVER_LESION] = u(0, 25) if u() < 0.4 else mean[T.LIVER] - u(15, 60)

@@ -71,7 +71,8 @@ def _strands(scene: Scene, grain: Grain, hu: np.ndarray) -> None:
         return
     fat = scene.tissue == T.VISCERAL_FAT
     noise = grain.take(0, scene.shape)[fat]
-    hu[fat] += np.clip(noise - u(1.4, 2.4), 0, 0.8) * u(60, 200)
+    where = np.clip(grain.take(2, scene.shape)[fat] + u(-0.8, 0.8), 0, 1)  # in patches
+    hu[fat] += np.clip(noise - u(1.3, 2.2), 0, 0.8) * where * u(60, 200)
 
 
 def _lung_vessels(scene: Scene, grain: Grain, hu: np.ndarray) -> None:

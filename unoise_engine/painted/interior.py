@@ -12,6 +12,7 @@ from unoise_engine.painted.tube import tube, wander
 from unoise_engine.phantom.fields import smooth
 
 T = Tissue
+DISC_SLICES = 7  # gaps between vertebrae up to 18 mm are discs
 
 
 def fill_organs(scene: Scene) -> None:
@@ -140,11 +141,37 @@ def _gas(scene: Scene, part: np.ndarray, lumen: np.ndarray, gas: Tissue, share: 
 
 
 def _bones(scene: Scene) -> None:
+    if not scene.has(T.DISC):
+        _discs(scene)
     for whole, marrow in ((T.VERTEBRA, T.VERTEBRA_MARROW), (T.BONE, T.MARROW)):
         mask = scene.organs == whole
         box = _box_of(mask)
         if box is not None:
             scene.organs[box][_shrink(mask[box], 2, within_plane=False)] = marrow
+
+
+def _discs(scene: Scene) -> None:
+    """Fills the gaps between the vertebrae of a map that leaves its discs out."""
+    from scipy import ndimage
+
+    mask = scene.organs == T.VERTEBRA
+    box = _box_of(mask)
+    if box is None:
+        return
+    part, mask = scene.organs[box], mask[box]
+    closed = ndimage.maximum_filter1d(mask.view(np.uint8), DISC_SLICES, axis=0)
+    closed = ndimage.minimum_filter1d(closed, DISC_SLICES, axis=0) > 0
+    here = np.flatnonzero(mask.any(axis=(1, 2)))
+    closed[: here[0]] = closed[here[-1] + 1 :] = False
+    canal = np.argwhere(part == T.CANAL)
+    before = np.ones(mask.shape, dtype=bool)
+    if len(canal):  # bodies alone have discs, arches have none
+        heights = np.arange(mask.shape[0])
+        levels = np.unique(canal[:, 0])
+        front = np.array([canal[canal[:, 0] == z, 1].min() for z in levels])
+        before = np.arange(mask.shape[1])[None] < np.interp(heights, levels, front)[:, None] + 1
+        before = np.broadcast_to(before[:, :, None], mask.shape)
+    part[closed & before & (part == 0)] = T.DISC
 
 
 def _liver_vessels(scene: Scene) -> None:

@@ -81,7 +81,7 @@ def place(source: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     bottom, top = _extent(source, marks, rng)
     side = 2 * int(u(104, 121))
     # some maps are smaller than any adult: the organs together are 225 to 315 mm wide
-    grow = float(np.clip(np.clip(u(0.92, 1.1) * marks.wide_mm, 225, 315) / marks.wide_mm, 0.85, 1.45))
+    grow = float(np.clip(np.clip(u(0.92, 1.1) * marks.wide_mm, 235, 315) / marks.wide_mm, 0.85, 1.45))
     stretch_z = grow**0.6 * u(0.95, 1.05)
     depth = int((top - bottom) * stretch_z)
     z = bottom + np.arange(depth) / stretch_z
@@ -108,18 +108,20 @@ def place(source: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return framed[layers[:, None, None], places[0], places[1]]
 
 
+WALL_GIVEN = members(*WALL)
+
+
 def _extent(source: np.ndarray, marks: Landmarks, rng: np.random.Generator) -> tuple[int, int]:
     """Lowest and highest slice to paint, in slices of the map; may lie outside it where it cut no organ off."""
     last = source.shape[0] - 1
     organs = VISCERA[source]
     complete = organs[[0, last]].sum(axis=(1, 2)) < 40
     top = int(marks.dome_z + rng.uniform(15, 50) / DZ)
-    if (source == T.HEART).any() or not complete[1]:
+    if (source == T.HEART).any() or not complete[1] or WALL_GIVEN[source[-3:]].any():
         top = min(int(marks.dome_z + rng.uniform(15, 75) / DZ), last)
     bottom = int(marks.low_z - rng.uniform(30, 150) / DZ)
+    if WALL_GIVEN[source[:3]].any():  # a map of everything: little is left to invent below its organs
+        bottom = int(marks.low_z - rng.uniform(0, 40) / DZ)
     if not complete[0] or WALL_GIVEN[source[:3]].any():
         bottom = max(bottom, 0)
     return bottom, top
-
-
-WALL_GIVEN = members(*WALL)

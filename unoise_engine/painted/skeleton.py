@@ -15,6 +15,7 @@ def build_skeleton(scene: Scene) -> None:
     if not scene.has(T.VERTEBRA):
         if not scene.has(T.PSOAS_LEFT):
             _psoas(scene)
+        _back_muscles(scene)
         _spine(scene)
         _pelvis(scene)
     if not scene.has(T.RIB):
@@ -44,6 +45,23 @@ def _psoas(scene: Scene) -> None:
                 scene.tissue[z][inside] = T.MUSCLE
 
 
+def _back_muscles(scene: Scene) -> None:
+    """Erector spinae beside the arches, and quadratus lumborum below the ribs."""
+    u, marks = scene.rng.uniform, scene.marks
+    rows, columns = np.mgrid[: scene.shape[1], : scene.shape[2]].astype(np.float32)
+    side, wide, deep, back = u(30, 38), u(28, 38), u(18, 26), u(32, 40)
+    flank, thin = u(56, 66), u(5, 9)
+    for z in range(scene.shape[0]):
+        away, behind = np.abs(columns - scene.spine_x[z]) * DX, (rows - scene.spine_y[z]) * DX
+        size = float(np.interp((z - marks.kidney_z) * DZ, [20, 120], [1, 0.65]))  # thinner behind the chest
+        muscle = (np.abs(away - side * size) / wide / size) ** 2.5 + (np.abs(behind - back) / deep / size) ** 2 < 1
+        if z < marks.kidney_z + 25 / DZ:
+            muscle |= ((away - flank) / 16) ** 2 + ((behind - 14) / thin) ** 2 < 1
+        muscle &= (scene.depth_mm[z] > 0) & (scene.organs[z] == 0)
+        scene.tissue[z][muscle] = T.MUSCLE
+        scene.depth_mm[z][muscle] = -30  # outside the cavity, and no place for ribs
+
+
 def _spine(scene: Scene) -> None:
     """Vertebral bodies, discs, canal, arches, transverse and spinous processes, slice by slice in a window."""
     u = scene.rng.uniform
@@ -71,7 +89,7 @@ def _spine(scene: Scene) -> None:
             part[ring < 1] = T.DISC
         else:
             part[body] = T.VERTEBRA
-            if disc + 2 < at < period - 2:
+            if disc + 1 < at < period - 1:
                 part[ring < waist - shell / long] = T.VERTEBRA_MARROW
         canal = (away_x / (9.5 / DX)) ** 2 + ((away_y - long - 7 / DX) / (7.5 / DX)) ** 2
         if disc < at < period * 0.75:
@@ -84,8 +102,8 @@ def _spine(scene: Scene) -> None:
         if at > disc * 0.6:
             tip = arch + process * (0.75 + 0.25 * np.sin(at / period * np.pi))
             part[(np.abs(away_x) < 3 / DX) & (away_y > arch) & (away_y < tip)] = T.VERTEBRA
-        if disc + 4 < at < disc + 15:
-            transverse = (np.abs(np.abs(away_x) - 27 / DX) < 15 / DX) & (np.abs(away_y - long - 5 / DX) < 3 / DX)
+        if disc + 4 < at < disc + 11:
+            transverse = (np.abs(np.abs(away_x) - 27 / DX) < 15 / DX) & (np.abs(away_y - long - 5 / DX) < 2 / DX + 0.05 * (grown * 2.4 - np.abs(away_x)))
             part[transverse] = T.VERTEBRA
         if below > 0:  # alae of the sacrum
             alae = (np.abs(away_x) < grown + min(below, 40) * 0.5 / DX) & (np.abs(away_y - long * 0.3) < 7 / DX)
@@ -127,7 +145,7 @@ def _ribs(scene: Scene) -> None:
     rise, cartilage = u(2, 9), u(0.4, 0.8)
     for z in range(max(0, int(lowest)), scene.shape[0]):
         at = (z * DZ + slope * away + phase) % period
-        here = (at < tall) & (z > lowest + away * rise) & (away > 0.4) & (away < furthest + cartilage)
+        here = (at < tall) & (z > lowest + away * rise) & (away > 0.55) & (away < furthest + cartilage)
         off = np.abs(scene.depth_mm[z] + middle)
         rib = here & (off < thick) & (scene.tissue[z] != T.AIR)
         front = away > furthest

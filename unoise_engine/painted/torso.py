@@ -28,7 +28,7 @@ def build_torso(scene: Scene) -> None:
     scene.angle = np.arctan2(away_x, -away_y)  # 0 front, positive to the patient's left
     place = (scene.angle + np.pi) / (2 * np.pi) * BINS
     low_bin = place.astype(int) % BINS
-    share = (place - np.floor(place)).astype(np.float32)
+    between = (place - np.floor(place)).astype(np.float32)
 
     def profile(mask_of: np.ndarray) -> np.ndarray:
         """Largest distance of such voxels, (z, bins) mm."""
@@ -48,7 +48,9 @@ def build_torso(scene: Scene) -> None:
     back = -np.cos(bins)  # 1 at the back, -1 in front
     organs = profile(INSIDE)
     reach = ndimage.maximum_filter(both_sides(organs), size=(int(u(7, 15)), 9), mode=("nearest", "wrap"))
-    everywhere = reach.max(axis=0, keepdims=True) * u(0.8, 0.97)
+    # away from the organs of one height the cavity still is about as wide as at the others
+    share = u(0.55, 0.75) if scene.has(T.RIB, T.MUSCLE) else u(0.8, 0.97)
+    everywhere = reach.max(axis=0, keepdims=True) * share
     # an abdomen is round: no direction may lag far behind its neighbours
     everywhere = np.maximum(everywhere, 0.86 * ndimage.maximum_filter1d(everywhere, 31, axis=1, mode="wrap"))
     cavity = soften(np.maximum(reach, everywhere), u(9, 18), 4)
@@ -61,11 +63,11 @@ def build_torso(scene: Scene) -> None:
     # muscles: rectus in front with the linea alba between, thin beside it, thick in the flank
     away = np.abs(bins)
     thickness = np.interp(away, [0, 0.05, 0.15, 0.5, 0.62, 0.8, 1.3, 2.1, np.pi], [3, 4, 10, 10, 4, 9, 14, 15, 15])
-    muscle = cavity + thickness * u(0.55, 1.25)
-    behind = (marks.spine_y - centre_y) * DX + u(58, 68)
-    side = np.where(back > 0.2, behind / np.maximum(back, 0.2), 0)
-    flat = np.where(np.abs(side * np.sin(bins)) < u(62, 78), side, 0)
-    muscle = np.maximum(muscle, flat[None])
+    muscle = cavity + thickness * u(0.65, 1.45)
+    # a flat back: as far behind as the spinous processes, and as the ribs reach beside them
+    behind = np.maximum((marks.spine_y - centre_y) * DX + u(58, 68), (muscle * back).max(axis=1) - u(0, 6))
+    side = np.where(back > 0.2, behind[:, None] / np.maximum(back, 0.2), 0)
+    muscle = np.maximum(muscle, np.where(np.abs(side * np.sin(bins)) < u(62, 82), side, 0))
     muscle = soften(muscle, 4, 3.0)
     if scene.has(T.RIB, T.MUSCLE, T.BONE):
         walls = ndimage.maximum_filter(profile(IN_WALL), size=(3, 3), mode=("nearest", "wrap"))
@@ -79,15 +81,16 @@ def build_torso(scene: Scene) -> None:
     scale = 1 + 0.25 * np.linspace(1, -1, depth)[:, None] * u(-0.5, 1)  # more towards the hips
     skin = soften(muscle + np.maximum(fat[None] * scale, 2.5), 6, 3.5)
 
-    scene.depth_mm = _spread(cavity, low_bin, share) - far
-    beyond_muscle = _spread(muscle, low_bin, share) - far
-    beyond_skin = _spread(skin, low_bin, share) - far
+    scene.depth_mm = _spread(cavity, low_bin, between) - far
+    beyond_muscle = _spread(muscle, low_bin, between) - far
+    beyond_skin = _spread(skin, low_bin, between) - far
     tissue = scene.tissue
     tissue[beyond_skin > 0] = T.SKIN
     tissue[beyond_skin > u(1.6, 2.6)] = T.SUBCUTANEOUS_FAT
     tissue[beyond_muscle > 0] = T.MUSCLE
-    # fat between the muscle layers of the flank, and around the back muscles
-    layers = (np.abs(beyond_muscle - u(5, 8)) < u(0.4, 1.0)) & (np.abs(scene.angle) > 0.7)
+    # fat between the muscle layers of the flank
+    aside = np.abs(np.abs(scene.angle) - 1.5) < 0.8
+    layers = (np.abs(beyond_muscle - u(5, 8)) < u(0.4, 1.0)) & aside & (u() < 0.7)
     tissue[layers & (scene.depth_mm < 0) & (tissue == T.MUSCLE)] = T.SUBCUTANEOUS_FAT
     tissue[scene.depth_mm > 0] = T.VISCERAL_FAT
 

@@ -35,7 +35,8 @@ def build_vessels(scene: Scene) -> None:
     if not scene.has(T.PORTAL):
         _portal(scene, aorta)
     if not scene.has(T.CAVA):
-        _draw(scene, cava[above], cava_mm, T.CAVA)
+        below_heart = heights < marks.dome_z + u(8, 25) / DZ
+        _draw(scene, cava[above & below_heart], cava_mm, T.CAVA)
         _iliac(scene, cava, fork_z, cava_mm * 0.65, T.VEIN, 2)
     if not scene.has(T.ARTERY):
         _renal(scene, aorta, cava)
