@@ -155,6 +155,31 @@ def phantom(
 
 
 @app.command()
+def paint(
+    labels: Annotated[list[Path], typer.Argument(metavar="LABELS...", help="Folders of multi-organ label maps.")],
+    out: Out,
+    names: Annotated[
+        list[str],
+        typer.Option(help="Numbers of the structures: a JSON file or a table that ships; one for all, or one a folder."),
+    ] = [],  # noqa: B006 - typer makes a new list a call
+    per_map: Annotated[int, typer.Option(help="CTs a label map.")] = 6,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Processes; 0 is one a core.")] = 0,
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Paint synthetic abdominal CTs around the organs of real label maps, as NIfTI."""
+    from unoise_engine.painted.write import find_maps, write_painted
+    from unoise_engine.progress import progress as tell
+    from unoise_engine.results import prepare_output
+
+    maps = find_maps(labels, names)
+    prepare_output(out)
+    with tell(progress.value).stage("paint", "painting", len(maps) * per_map) as advance:
+        done = write_painted(out, maps, per_map, seed, jobs or os.cpu_count() or 1, lambda k, total: advance(1))
+    print(f"{len(done)} painted CTs in {out}")
+
+
+@app.command()
 def demo(out: Out = Path("demo"), seed: Annotated[int, typer.Option(help="Which synthetic patient.")] = 2026) -> None:
     """Make a synthetic CT, explain it with the shipped model by every method, and compare with the known label."""
     from unoise_engine.demo import run
