@@ -6,13 +6,16 @@ segmentation alone, so the checks cost a fraction of a second.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unoise_engine.ct.volume import AxialView, Volume
+
+if TYPE_CHECKING:
+    from unoise_engine.bundle.manifest import Manifest
 
 Range = tuple[float, float]
 SAMPLES = 24  # slices looked at, evenly spread
@@ -38,17 +41,6 @@ class Scope:
     def from_dict(d: dict[str, Any]) -> Scope:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}
         return Scope(**values)
-
-
-def doubts(
-    ct: Volume, organ: np.ndarray, dropped: float, scope: Scope, name: str, slices: tuple[int, int]
-) -> list[str]:
-    """Sentences, worst first, none where all is as it should be.
-
-    `organ` is the segmentation on the CT's grid (z, y, x), `dropped` the share of it that clean-up took away,
-    `slices` the range of axial slices that was explained.
-    """
-    return [*about_scan(ct, scope), *about_organ(ct, organ, dropped, scope, name, slices)]
 
 
 def about_scan(ct: Volume, scope: Scope) -> Iterator[str]:
@@ -85,20 +77,20 @@ def about_scan(ct: Volume, scope: Scope) -> Iterator[str]:
         yield f"A field of view {columns * column_mm:.0f} mm wide lies outside {span(scope.field_mm)}."
 
 
-def about_organ(
-    ct: Volume, organ: np.ndarray, dropped: float, scope: Scope, name: str, slices: tuple[int, int]
-) -> Iterator[str]:
-    view = AxialView.of(ct.grid)
-    areas = np.count_nonzero(view.apply(organ), axis=(1, 2))
-    ml = float(areas.sum()) * ct.grid.voxel_ml
-    first, last = slices[0], slices[1] - 1
-    if not ml:
-        return  # said already: no organ was found
-    if dropped > scope.dropped_share:
-        yield f"What looked like {name} lay in pieces far apart; {dropped:.0%} of it was dropped as the smaller pieces."
-    cut = bool(areas[first] or areas[last])
-    if ml > scope.organ_ml[1] or (ml < scope.organ_ml[0] and not cut):
-        yield f"{ml:.1f} ml of {name} is implausible for an adult ({span(scope.organ_ml, 'ml')}): look at the outline."
+def about_pieces(dropped: float, manifest: Manifest) -> Iterator[str]:
+    """`dropped` is the share of the organ found that clean-up took away."""
+    if dropped > manifest.scope.dropped_share:
+        what = f"What looked like {manifest.organ} lay in pieces far apart"
+        yield f"{what}; the smaller ones, {dropped:.0%} of it, were dropped."
+
+
+def about_volume(areas_ml: Sequence[float], manifest: Manifest) -> Iterator[str]:
+    """`areas_ml` is the organ's volume in each axial slice that was explained. Nothing found is said elsewhere."""
+    ml, (low, high) = sum(areas_ml), manifest.scope.organ_ml
+    cut = bool(areas_ml[0] or areas_ml[-1])  # by the end of the CT or of the slices asked for
+    if ml > high or (0 < ml < low and not cut):
+        usual = span(manifest.scope.organ_ml, "ml")
+        yield f"{ml:.1f} ml of {manifest.organ} is implausible for an adult ({usual}): look at the outline."
 
 
 def outside(value: float, limits: Range) -> bool:

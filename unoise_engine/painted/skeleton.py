@@ -103,7 +103,9 @@ def _spine(scene: Scene) -> None:
             tip = arch + process * (0.75 + 0.25 * np.sin(at / period * np.pi))
             part[(np.abs(away_x) < 3 / DX) & (away_y > arch) & (away_y < tip)] = T.VERTEBRA
         if disc + 4 < at < disc + 11:
-            transverse = (np.abs(np.abs(away_x) - 27 / DX) < 15 / DX) & (np.abs(away_y - long - 5 / DX) < 2 / DX + 0.05 * (grown * 2.4 - np.abs(away_x)))
+            transverse = (np.abs(np.abs(away_x) - 27 / DX) < 15 / DX) & (
+                np.abs(away_y - long - 5 / DX) < 2 / DX + 0.05 * (grown * 2.4 - np.abs(away_x))
+            )
             part[transverse] = T.VERTEBRA
         if below > 0:  # alae of the sacrum
             alae = (np.abs(away_x) < grown + min(below, 40) * 0.5 / DX) & (np.abs(away_y - long * 0.3) < 7 / DX)
@@ -130,7 +132,9 @@ def _pelvis(scene: Scene) -> None:
         outside = scene.tissue[z] != T.AIR
         wing = sector & plate & outside
         scene.tissue[z][sector & (depth > 0) & (depth < (inner + thick) * around)] = T.MUSCLE
-        scene.tissue[z][sector & (depth < 0) & (depth > -24 * around) & outside & (scene.tissue[z] != T.SKIN)] = T.MUSCLE
+        scene.tissue[z][sector & (depth < 0) & (depth > -24 * around) & outside & (scene.tissue[z] != T.SKIN)] = (
+            T.MUSCLE
+        )
         scene.tissue[z][wing] = T.BONE
         scene.tissue[z][sector & (np.abs(depth + inner * 0.2) < thick - 2) & wing] = T.MARROW
 

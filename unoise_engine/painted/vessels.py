@@ -132,7 +132,9 @@ def _in_liver(scene: Scene, porta: np.ndarray, vein_mm: float) -> None:
     end = porta[-1]
     u = scene.rng.uniform
     for drop, across in ((u(0, 8), -u(18, 30)), (u(4, 14), u(8, 20))):
-        path = np.concatenate([porta[len(porta) // 2 :], line(tuple(end), (end[0] + drop, end[1] - 4, end[2] + across / DX * 1.2))])
+        path = np.concatenate(
+            [porta[len(porta) // 2 :], line(tuple(end), (end[0] + drop, end[1] - 4, end[2] + across / DX * 1.2))]
+        )
         found = tube(path, np.full(len(path), vein_mm * 0.8), scene.shape)
         if found is not None:
             part = scene.organs[found.box]
@@ -167,7 +169,9 @@ def _adrenals(scene: Scene) -> None:
         top = float(np.percentile(found[:, 0], 96))
         y, x = float(found[:, 1].mean()) - 8 / DX, float(found[:, 2].mean()) - side * u(12, 18) / DX
         for limb in (-1, 1):
-            path = line((top - 4, y - 2, x), (top, y + 8 / DX, x + limb * 5 / DX), (top + 5, y + 3 / DX, x + limb * 2 / DX))
+            path = line(
+                (top - 4, y - 2, x), (top, y + 8 / DX, x + limb * 5 / DX), (top + 5, y + 3 / DX, x + limb * 2 / DX)
+            )
             _draw(scene, path, u(2.0, 2.8), kind)
 
 
@@ -184,5 +188,3 @@ def scatter_small(scene: Scene) -> None:
         if len(path):
             kind = T.VEIN if u() < 0.6 else T.ARTERY
             _draw(scene, path, np.linspace(u(1.5, 2.8), 1.2, len(path)), kind, (T.VISCERAL_FAT,))
-
-

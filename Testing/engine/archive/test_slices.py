@@ -104,7 +104,7 @@ def test_given_spacing_is_kept(tmp_path):
     ],
 )
 def test_what_does_not_fit_is_one_sentence(tmp_path, changes, words):
-    with pytest.raises(CaseRefused, match="BAD_ARCHIVE|a.npz") as said:
+    with pytest.raises(CaseRefused, match=r"BAD_ARCHIVE|a\.npz") as said:
         read_archive(write(tmp_path / "a.npz", **changes))
     assert words in str(said.value) and "\n" not in str(said.value)
 

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from unoise_engine.bundle.manifest import read_manifest
+from unoise_engine.bundle.session import DEFAULT_BUNDLE, find_bundle
 from unoise_engine.ct.clean import CleanUp, one_piece, smooth_slices
 from unoise_engine.ct.volume import Grid, Volume
-from unoise_engine.trust import Scope, doubts
+from unoise_engine.trust import Scope, about_pieces, about_scan, about_volume
 
 UPRIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -20,17 +22,8 @@ def a_trunk(n=20, size=128, mm=3.0, slice_mm=3.0, body=40, wide=1.0):
     return Volume(np.repeat(hu[None], n, 0), Grid((size, size, n), (mm, mm, slice_mm), (0, 0, 0), UPRIGHT))
 
 
-def organ_of(ct, ml, start=8):
-    organ = np.zeros(ct.voxels.shape, np.uint8)
-    per_slice = round(ml / ct.grid.voxel_ml / 4)
-    flat = organ[start : start + 4].reshape(4, -1)
-    flat[:, 5000 : 5000 + per_slice] = 1
-    return organ
-
-
-def said(ct, organ=None, dropped=0.0):
-    organ = organ_of(ct, 80) if organ is None else organ
-    return doubts(ct, organ, dropped, Scope(pixel_mm=(0.4, 3.5)), "pancreas", (0, len(ct.voxels)))
+def said(ct):
+    return [*about_scan(ct, Scope(pixel_mm=(0.4, 3.5)))]
 
 
 def test_a_good_ct_is_not_doubted():
@@ -54,17 +47,18 @@ def test_what_is_out_of_range_is_named(ct, words):
 
 def test_air_alone():
     ct = a_trunk()
-    assert said(ct.with_voxels(np.full_like(ct.voxels, -1000)), np.zeros(ct.voxels.shape)) == [
-        "No body is in view: everything is air."
-    ]
+    assert said(ct.with_voxels(np.full_like(ct.voxels, -1000))) == ["No body is in view: everything is air."]
 
 
 def test_implausible_organs():
-    ct = a_trunk()
-    assert any("4.0 ml" in s for s in said(ct, organ_of(ct, 4)))
-    assert any("implausible" in s for s in said(ct, organ_of(ct, 400)))
-    assert said(ct, organ_of(ct, 4, start=0)) == []  # cut by the edge of the CT: small is plausible
-    assert any("50% of it was dropped" in s for s in said(ct, dropped=0.5))
+    manifest = read_manifest(find_bundle(DEFAULT_BUNDLE))
+    assert [*about_volume([0, 40, 40, 0], manifest)] == []
+    assert "4.0 ml of pancreas is implausible" in next(about_volume([0, 2, 2, 0], manifest))
+    assert "400.0 ml" in next(about_volume([200, 200], manifest))
+    assert [*about_volume([2, 2, 0], manifest)] == []  # cut by the end of the CT: small is plausible
+    assert [*about_volume([0, 0], manifest)] == []
+    assert "50% of it, were dropped" in next(about_pieces(0.5, manifest))
+    assert [*about_pieces(0.1, manifest)] == []
 
 
 def test_one_piece_keeps_the_surest_and_what_is_near():
