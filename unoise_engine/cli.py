@@ -232,7 +232,8 @@ def train_unoise_command(
     data: Annotated[list[Path], typer.Argument(help="Folders of CT / label pairs, the same as the utility's.")],
     utility: Annotated[Path, typer.Option(help="The utility's run.")],
     out: Out,
-    recipe: RecipeFile = "phantom-unoise",
+    recipe: RecipeFile = "pancreas-unoise",
+    size: Annotated[str, typer.Option(help="small, medium or large, instead of the recipe's.")] = "",
     init: Annotated[
         Path | None, typer.Option(help="Start from this segmenter's run (the paper's 'pretrained').")
     ] = None,
@@ -241,10 +242,15 @@ def train_unoise_command(
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Train the small net that learns how much noise each pixel can bear before the utility fails."""
+    from dataclasses import asdict, replace
+
     from unoise_engine.training.fit import train_unoise
-    from unoise_engine.training.recipes import UNoiseRecipe, read_recipe
+    from unoise_engine.training.recipes import Noise, UNoiseRecipe, read_recipe
+    from unoise_engine.training.tables import build
 
     chosen = read_recipe(_recipe_file(recipe), UNoiseRecipe)
+    if size:
+        chosen = replace(chosen, noise=build(Noise, {**asdict(chosen.noise), "size": size}, "--size"))
     print(train_unoise(data, utility, out, chosen, init=init, device=device, resume=resume, progress=progress.value))
 
 
