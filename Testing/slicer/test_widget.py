@@ -351,6 +351,128 @@ def test_export_from_the_panel(panel, tmp_path, monkeypatch):
     assert (tmp_path / "CT U-Noise" / "importance-unoise.nrrd").is_file() and "Exported" in p.message()
 
 
+class Database:
+    """Slicer's DICOM database, as far as the panel asks it: which file holds an instance?"""
+
+    def __init__(self, files):
+        self.files = files
+
+    def fileForInstance(self, uid):
+        return str(self.files.get(uid, ""))
+
+
+@pytest.fixture
+def from_dicom(tmp_path, monkeypatch):
+    """Adds a CT to a scene as Slicer's DICOM reader does; returns the node and the folder of its series."""
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
+    from Testing.engine.dicomout.series import write_series
+
+    def add(scene, **series):
+        folder = write_series(tmp_path / "series", bright=small_world.ORGAN_HU, **series)
+        headers = {path: pydicom.dcmread(path) for path in folder.iterdir()}
+        files = sorted(headers, key=lambda path: float(headers[path].ImagePositionPatient[2]))
+        first, last = headers[files[0]], headers[files[-1]]
+        step = np.subtract(last.ImagePositionPatient, first.ImagePositionPatient) / (len(files) - 1)
+        lps = np.eye(4)
+        cosines = np.reshape([float(v) for v in first.ImageOrientationPatient], (2, 3))
+        lps[:3, :3] = np.column_stack([*(cosines * float(first.PixelSpacing[0])), step])
+        lps[:3, 3] = [float(v) for v in first.ImagePositionPatient]
+        hu = np.stack([headers[path].pixel_array for path in files])
+        ct = scene_tests.add_volume(scene, hu, np.diag([-1, -1, 1, 1]) @ lps, "Doe")
+        ct.SetAttribute("DICOM.instanceUIDs", " ".join(str(headers[path].SOPInstanceUID) for path in files))
+        database = Database({str(headers[path].SOPInstanceUID): path for path in files})
+        monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+        return ct, folder
+
+    return add
+
+
+def test_dicom_export_gives_the_objects_of_the_engine(panel, from_dicom, bundle, tmp_path, monkeypatch):
+    """Byte for byte what `unoise_engine explain SERIES --format dicom` writes, though nothing is computed again."""
+    import subprocess
+
+    p = panel()
+    ct, series = from_dicom(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.ui.explainButton.click()
+    p.wait()
+    assert p.ui.dicomButton.enabled and "DICOM objects" in p.ui.dicomButton.toolTip
+    before = ids(p.scene)
+    monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(tmp_path / "out"))
+    p.ui.dicomButton.click()
+    assert p.ui.explainButton.text == "Cancel" and not p.ui.resultsButton.enabled
+    stages = set()
+    p.wait(until=lambda: stages.add(p.ui.stageLabel.text.split(",")[0]))
+    assert "Writing DICOM" in stages and max(p.widths) < 3.0, "the window froze"
+    assert "DICOM objects to" in p.message() and ids(p.scene) == before
+    found = {path.name: path.read_bytes() for path in (tmp_path / "out" / "Doe U-Noise DICOM").glob("*.dcm")}
+    command = [sys.executable, "-m", "unoise_engine", "explain", str(series), "-o", str(tmp_path / "engine")]
+    options = ["--format", "dicom", "--methods", "unoise,gradcam", "--bundle", str(bundle)]
+    subprocess.run([*command, *options], cwd=ROOT, check=True, capture_output=True)
+    wanted = {path.name: path.read_bytes() for path in (tmp_path / "engine" / "case-0001").glob("*.dcm")}
+    assert len(found) > 3 and found == wanted
+
+
+def test_dicom_export_of_a_tilted_gantry_and_its_cancel(panel, from_dicom, tmp_path, monkeypatch):
+    """Slicer keeps such slices as taken, on sheared axes; so do the objects."""
+    pydicom = pytest.importorskip("pydicom")
+
+    def tilt(ds):
+        x, y, z = ds.ImagePositionPatient
+        ds.ImagePositionPatient = [x, y + 0.2 * (z - 10), z]
+
+    p = panel()
+    ct, _series = from_dicom(p.scene, edit=tilt)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.ui.explainButton.click()
+    p.wait()
+    monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(tmp_path / "out"))
+    p.ui.dicomButton.click()
+    run = p.widget.logic.run
+    p.ui.explainButton.click()
+    assert gone(run.pid) and not run._folder.exists() and not (tmp_path / "out" / "Doe U-Noise DICOM").exists()
+    p.ui.dicomButton.click()
+    p.wait()
+    found = pydicom.dcmread(tmp_path / "out" / "Doe U-Noise DICOM" / "importance-unoise.dcm")
+    shape = slicer.util.arrayFromVolume(ct).shape
+    stored = np.frombuffer(found.FloatPixelData, np.float32).reshape(shape)
+    assert np.array_equal(stored, slicer.util.arrayFromVolume(scenes.maps_of(p.scene, ct)["unoise"]))
+
+
+def test_why_there_is_no_dicom_export(panel, from_dicom, tmp_path, monkeypatch):
+    p = panel()
+    plain = add_ct(p.scene)
+    ct, series = from_dicom(p.scene)
+    monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(tmp_path / "out"))
+    for node in (plain, ct):
+        p.ui.inputSelector.setCurrentNode(node)
+        p.ui.explainButton.click()
+        p.wait()
+    p.ui.inputSelector.setCurrentNode(plain)
+    assert not p.ui.dicomButton.enabled and "CT was not loaded from DICOM" in p.ui.dicomButton.toolTip
+    p.ui.inputSelector.setCurrentNode(ct)
+    assert p.ui.dicomButton.enabled
+    uids = ct.GetAttribute("DICOM.instanceUIDs")
+    ct.SetAttribute("DICOM.instanceUIDs", uids.split()[0])
+    p.widget._update_buttons()
+    assert not p.ui.dicomButton.enabled and "6 slices from 1 DICOM files" in p.ui.dicomButton.toolTip
+    ct.SetAttribute("DICOM.instanceUIDs", uids)
+    with monkeypatch.context() as without:
+        without.setattr("importlib.util.find_spec", lambda _name: None)
+        p.widget._update_buttons()
+        assert not p.ui.dicomButton.enabled and "pip_install" in p.ui.dicomButton.toolTip
+    p.widget._update_buttons()
+    from_dicom(slicer.vtkMRMLScene(), slices=6, ImagePositionPatient=[0, 0, 0])  # the files change their place
+    p.ui.dicomButton.click()
+    p.wait()
+    assert "does not lie on the slices of its DICOM files" in p.message() and "--format" not in p.message()
+    (series / "001.dcm").unlink()
+    p.ui.dicomButton.click()
+    assert "1 of the 6 DICOM files of Doe" in p.message() and p.widget.logic.run is None
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_a_main_window(panel):
     p = panel(main_window=False)
     ct = add_ct(p.scene)

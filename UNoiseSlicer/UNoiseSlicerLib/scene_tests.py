@@ -536,6 +536,57 @@ def test_export_writes_every_result_and_overwrites_nothing(scene: Any) -> None:
             scenes.export(scene, ct, path / "a file")
 
 
+def test_the_segmentation_comes_back_as_voxels_of_the_ct(scene: Any) -> None:
+    """Also after a reload, when Slicer stores left-handed volumes the other way round."""
+    head_first = STRAIGHT @ np.diag([1, 1, -1, 1])
+    for matrix in (STRAIGHT, OBLIQUE, SHEARED, TURNED, head_first):
+        scene.Clear(0)
+        ct = add_ct(scene, matrix)
+        ct.SetAndObserveTransformNodeID(translation(scene, 16).GetID())
+        scenes.place(scene, ct, results())
+        planes = scenes.organ_slices(scene, ct)
+        assert np.array_equal(scenes.organ_mask(scene, ct), box())
+        with folder() as path:
+            assert scene.WriteToMRB(str(path / "s.mrb"))
+            scene.Clear(0)
+            assert scene.ReadFromMRB(str(path / "s.mrb"))
+        ct = scene.GetFirstNodeByName("CT")
+        mask, turned = scenes.organ_mask(scene, ct), np.linalg.det(matrix) < 0
+        assert np.array_equal(mask, box()[::-1] if turned else box())
+        assert scenes.is_as_found(scene, ct, mask)
+        axis = 2 - axial.axial_axis(volumes.matrix_of(ct))[0]
+        organ = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))).tolist()
+        assert scenes.organ_slices(scene, ct) == organ and len(planes) == len(organ)
+
+
+def test_a_segmentation_changed_by_hand_is_noticed(scene: Any) -> None:
+    ct = add_ct(scene)
+    segmentation = scenes.place(scene, ct, results())["segmentation"].GetSegmentation()
+    assert scenes.is_as_found(scene, ct, scenes.organ_mask(scene, ct))
+    mask = box()
+    mask[3, 5, 10] = 0
+    image = slicer.vtkOrientedImageData()
+    image.ShallowCopy(volumes.image_of(mask))
+    image.SetImageToWorldMatrix(volumes.matrix_of(ct))
+    segmentation.GetNthSegment(0).AddRepresentation("Binary labelmap", image)
+    assert not scenes.is_as_found(scene, ct, scenes.organ_mask(scene, ct))
+    segmentation.RemoveAllSegments()
+    with refused("not the model's alone"):
+        scenes.organ_mask(scene, ct)
+
+
+def test_volumes_are_written_as_they_are_sheared_or_not(scene: Any) -> None:
+    for matrix in (STRAIGHT, OBLIQUE, SHEARED, TURNED):
+        ct = add_ct(scene, matrix, name="Doe^Jane")
+        with folder() as path:
+            exchange.write_as_is(ct, path / "mask.nrrd", box())
+            back, storage = slicer.vtkMRMLScalarVolumeNode(), slicer.vtkMRMLNRRDStorageNode()
+            storage.SetFileName(str(path / "mask.nrrd"))
+            assert storage.ReadData(back) and on_one_grid(ct, back)
+            assert np.array_equal(slicer.util.arrayFromVolume(back), box())
+            assert b"Jane" not in (path / "mask.nrrd").read_bytes()
+
+
 def test_a_saved_scene_brings_everything_back(scene: Any) -> None:
     ct = add_ct(scene, SHEARED)
     ct.SetAndObserveTransformNodeID(translation(scene, 16).GetID())

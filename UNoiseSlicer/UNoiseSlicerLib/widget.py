@@ -18,10 +18,11 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from UNoiseSlicerLib import axial, display, exchange, install, models, volumes
+from UNoiseSlicerLib import axial, dicom_export, display, exchange, install, models, volumes
 from UNoiseSlicerLib import logic as logics
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.annotation import Warnings
+from UNoiseSlicerLib.dicom_export import DicomExport
 from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.parameters import MOST_SLICES, Region, UNoiseSlicerParameterNode, methods_of
 
@@ -63,6 +64,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.methodBox.currentIndexChanged.connect(self._on_method)
         self.ui.jumpButton.clicked.connect(self._on_jump)
         self.ui.exportButton.clicked.connect(self._on_export)
+        self.ui.dicomButton.clicked.connect(self._on_export_dicom)
         self.ui.pictureButton.clicked.connect(self._on_picture)
         self.initializeParameterNode()
 
@@ -136,11 +138,14 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             refusal = install.ensure(slicer.util)
             if refusal:
                 raise Refused(refusal)
-            self.ui.logText.clear()
-            self._logged = 0
-            self.logic.explain(ct, choices)
-            self._timer.start()
+            self._begin(self.logic.explain(ct, choices))
         self._update_buttons()
+
+    def _begin(self, run: Any) -> None:
+        self.ui.logText.clear()
+        self._logged = 0
+        self._show_progress(run.state)
+        self._timer.start()
 
     def _choices(self) -> logics.Choices:
         p = self._parameters
@@ -169,7 +174,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._show_progress(run.state)
         if self.logic.run is None:
             self._timer.stop()
-            if done:
+            if done and isinstance(run, DicomExport):
+                self._say(run.said)
+            elif done:
                 self._arrived()
             self._update_buttons()
 
@@ -234,6 +241,12 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.inputsButton.setEnabled(not running)
         found = p is not None and bool(scenes.maps_of(slicer.mrmlScene, p.inputVolume))
         self.ui.resultsButton.setEnabled(found and not running)
+        reason = dicom_export.why_not(p.inputVolume) if found else ""
+        purpose = _(
+            "Writes segmentation, maps and colour pictures as DICOM objects of the CT's own study, in a new folder."
+        )
+        self.ui.dicomButton.setEnabled(found and not reason)
+        self.ui.dicomButton.setToolTip(reason or purpose)
         occlusion = p is not None and p.occlusion
         for widget in (self.ui.patchBoxLabel, self.ui.patchBox, self.ui.strideBox, self.ui.estimateLabel):
             widget.setVisible(occlusion)
@@ -403,6 +416,15 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             with self._sentences():
                 written = scenes.export(slicer.mrmlScene, self._parameters.inputVolume, Path(folder))
                 self._say(_("Exported to {folder}").format(folder=written))
+
+    def _on_export_dicom(self, *_clicked: Any) -> None:
+        folder = self.ask_folder(_("Export DICOM objects to"))
+        if folder:
+            self._say("")
+            with self._sentences():
+                database = getattr(slicer, "dicomDatabase", None)
+                self._begin(self.logic.export_dicom(self._parameters.inputVolume, Path(folder), database))
+            self._update_buttons()
 
     def _on_picture(self, *_clicked: Any) -> None:
         with self._sentences():
