@@ -179,7 +179,7 @@ def sabotaged(tmp_path, code):
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("raise ModuleNotFoundError(\"No module named 'onnxruntime'\")", ["onnxruntime", ".whl", "pip_install"]),
+        ("raise ModuleNotFoundError(\"No module named 'onnxruntime'\")", ["onnxruntime-*-cp3", "Install from file"]),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", ["memory ran out", "fewer slices"]),
         ("import os; os.abort()", ["code -6"]),
         ("import sys, os; print('{garbage', flush=True); print('what a day', file=sys.stderr); os._exit(7)",
@@ -198,6 +198,37 @@ def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
     assert all(word in p.message() for word in words), p.message()
     assert "\n" not in p.message() and "Traceback" not in p.message()
     assert ids(p.scene) == before and p.ui.explainButton.enabled and p.widget.logic.run is None
+
+
+def test_a_wheel_can_be_chosen_when_the_package_is_missing(panel, tmp_path, monkeypatch):
+    from UNoiseSlicerLib import install
+
+    p = panel()
+    add_ct(p.scene)
+    p.widget.initializeParameterNode()
+    shown = lambda: not p.ui.wheelButton.isHidden()  # noqa: E731
+    assert not shown()
+    answers, installed = [False, True], []
+    monkeypatch.setattr(install, "missing", lambda _wanted: [] if installed else ["onnxruntime>=1.20"])
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_a: answers.pop(0), raising=False)
+    monkeypatch.setattr(slicer.util, "pip_install", lambda _a: 1 / 0, raising=False)
+    p.ui.explainButton.click()
+    assert "not installed" in p.message() and shown() and p.widget.logic.run is None
+    p.ui.explainButton.click()
+    assert install.wheel_name() in p.message() and shown() and "ZeroDivision" not in p.message()
+    p.grab(tmp_path / "offline.png", 1000)
+    monkeypatch.setattr(p.widget, "ask_wheel", lambda: str(tmp_path / "numpy-2.0-py3-none-any.whl"))
+    p.ui.wheelButton.click()
+    assert "it is numpy" in p.message() and shown()
+    monkeypatch.setattr(slicer.util, "pip_install", installed.append)
+    wheel = tmp_path / "onnxruntime-9.9-py3-none-any.whl"
+    monkeypatch.setattr(p.widget, "ask_wheel", lambda: str(wheel))
+    p.ui.wheelButton.click()
+    assert installed == [["--no-index", "--no-deps", str(wheel)]]
+    assert "is installed - click Explain" in p.message() and not shown()
+    p.ui.explainButton.click()
+    p.wait()
+    assert p.message() == ""
 
 
 def test_a_bundle_that_was_altered_is_refused_by_its_hash(panel, bundle, tmp_path):

@@ -112,10 +112,10 @@ class DicomExport(EngineRun):
 
     def _finish(self) -> bool:
         if not self.folder.is_dir():
-            raise Refused(self._why(0))
+            raise self._refusal(0)
         return True
 
-    def _why(self, code: int) -> str:
+    def _refusal(self, code: int) -> Refused:
         if self._code == "NOT_DICOM":
             text = _("{ct} did not come as one DICOM file a slice, to which DICOM results must refer - export NRRD.")
         elif self._code == "NOT_ON_SLICES":
@@ -124,5 +124,5 @@ class DicomExport(EngineRun):
                 "NRRD, or load the CT again."
             )
         else:
-            return super()._why(code)
-        return text.format(ct=self._ct.GetName())
+            return super()._refusal(code)
+        return Refused(text.format(ct=self._ct.GetName()))

@@ -17,7 +17,7 @@ from slicer.i18n import tr as _
 
 from UNoiseSlicerLib.engine_process import EngineProcess
 from UNoiseSlicerLib.exchange import Refused
-from UNoiseSlicerLib.install import wheel_message
+from UNoiseSlicerLib.install import PackageMissing, wheel_message
 from UNoiseSlicerLib.models import engine_home
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class EngineRun:
 
     def _ended(self, code: int) -> None:
         if code or self._problem:
-            raise Refused(self._why(code))
+            raise self._refusal(code)
         self._lap("compute")
         self._answered = True
 
@@ -144,21 +144,21 @@ class EngineRun:
             self.close()
             raise
 
-    def _why(self, code: int) -> str:
+    def _refusal(self, code: int) -> Refused:
         """The engine's own sentence if it left one."""
         if "onnxruntime" in self._problem and "No module" in self._problem:
-            return wheel_message()
+            return PackageMissing(wheel_message())
         if self._problem:
-            return self._in_own_words(self._problem)
+            return Refused(self._in_own_words(self._problem))
         if code in OUT_OF_MEMORY:
-            return _(
+            text = _(
                 "The engine was ended by the system (code {code}), most likely because memory ran out - close other "
                 "programs, or explain fewer slices."
-            ).format(code=code)
+            )
+            return Refused(text.format(code=code))
         last = self.state.log[-1] if self.state.log else _("no message")
-        return _("The engine ended with code {code} ({last}) - see the log, and report it.").format(
-            code=code, last=last
-        )
+        text = _("The engine ended with code {code} ({last}) - see the log, and report it.")
+        return Refused(text.format(code=code, last=last))
 
     @property
     def _input(self) -> Path:

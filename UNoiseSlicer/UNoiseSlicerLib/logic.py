@@ -123,7 +123,7 @@ class Run(EngineRun):
     def _ended(self, code: int) -> None:
         super()._ended(code)
         if self._answer is None:
-            raise Refused(self._why(code))
+            raise self._refusal(code)
         self.state.stage, self.state.share, self.state.seconds_left = _("Loading the results"), 1.0, None
 
     def _finish(self) -> bool:

@@ -66,6 +66,8 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.exportButton.clicked.connect(self._on_export)
         self.ui.dicomButton.clicked.connect(self._on_export_dicom)
         self.ui.pictureButton.clicked.connect(self._on_picture)
+        self.ui.wheelButton.clicked.connect(self._on_wheel)
+        self.ui.wheelButton.setVisible(False)
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
@@ -135,11 +137,15 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if question and not slicer.util.confirmYesNoDisplay(question, _("U-Noise")):
                 return
             choices = replace(choices, trust_hu=bool(question))
-            refusal = install.ensure(slicer.util)
-            if refusal:
-                raise Refused(refusal)
+            install.ensure(slicer.util)
             self._begin(self.logic.explain(ct, choices))
         self._update_buttons()
+
+    def _on_wheel(self, *_clicked: Any) -> None:
+        path = self.ask_wheel()
+        if path:
+            with self._sentences():
+                self._say(install.install_file(slicer.util, Path(path)))
 
     def _begin(self, run: Any) -> None:
         self.ui.logText.clear()
@@ -440,6 +446,11 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def ask_folder(self, title: str) -> str:
         return qt.QFileDialog.getExistingDirectory(self.parent, title)
 
+    def ask_wheel(self) -> str:
+        return qt.QFileDialog.getOpenFileName(
+            self.parent, install.wheel_name(), "", _("Wheel of {package}").format(package=install.PACKAGE) + " (*.whl)"
+        )
+
     def ask_picture(self) -> str:
         return qt.QFileDialog.getSaveFileName(self.parent, _("Save picture"), "U-Noise.png", _("Pictures (*.png)"))
 
@@ -448,6 +459,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _say(self, text: str) -> None:
         self.ui.messageLabel.setText(text)
         self.ui.messageLabel.setVisible(bool(text))
+        self.ui.wheelButton.setVisible(False)
 
     @contextmanager
     def _sentences(self) -> Iterator[None]:
@@ -456,6 +468,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             yield
         except Refused as refusal:
             self._say(str(refusal))
+            self.ui.wheelButton.setVisible(isinstance(refusal, install.PackageMissing))
         except Exception as error:
             logging.exception("U-Noise")
             if self.logic.run is not None:
