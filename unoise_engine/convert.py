@@ -100,18 +100,20 @@ def _origin(report: dict[str, Any]) -> Origin:
 
 
 def _volume(path: Path) -> Volume:
-    """As stored, also on sheared axes: nothing is resampled."""
+    """As stored, also on sheared axes, with z along the slices' normal: nothing is resampled."""
     import numpy as np
 
     from unoise_engine.ct.read import load_image
     from unoise_engine.ct.volume import Grid, Volume
 
     voxels, layout = load_image(path)
-    spacing = np.linalg.norm(layout.steps_mm, axis=0)
-    cosines = (layout.steps_mm / spacing).ravel()
+    steps, origin = layout.steps_mm, layout.origin_mm
+    if np.linalg.det(steps) < 0:
+        voxels, origin, steps = voxels[::-1], origin + steps[:, 2] * (len(voxels) - 1), steps * (1, 1, -1)
+    spacing = np.linalg.norm(steps, axis=0)
     x, y, z = (float(mm) for mm in spacing)
-    a, b, c = (float(mm) for mm in layout.origin_mm)
-    return Volume(voxels, Grid(layout.size, (x, y, z), (a, b, c), tuple(float(v) for v in cosines)))
+    a, b, c = (float(mm) for mm in origin)
+    return Volume(voxels, Grid(layout.size, (x, y, z), (a, b, c), tuple(float(v) for v in (steps / spacing).ravel())))
 
 
 def _on_grid(path: Path, ct: Volume) -> Volume:

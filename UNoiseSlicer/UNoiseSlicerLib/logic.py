@@ -23,7 +23,7 @@ from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.models import find_model
 from UNoiseSlicerLib.parameters import UNoiseSlicerParameterNode
 
-ROOM = 1.5  # results are compressed, but how well is not known before
+ROOM = 1.05  # results are not compressed, and a report lies beside them
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,8 @@ class Run(EngineRun):
             "bundle": str(find_model(c.model)),
             "device": c.device,
             "file_format": "nrrd",
+            "picture": False,  # the views show it
+            "compress": False,
             "slices": list(c.slices) if c.slices else None,
             "patch": c.patch,
             "stride": c.stride,

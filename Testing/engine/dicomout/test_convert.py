@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 
-import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
@@ -97,12 +96,10 @@ def test_the_same_bytes_as_a_run_with_the_format_dicom(each, tmp_path):
     assert report["settings"]["format"] == "dicom" and set(report["files"].values()) == set(found)
 
 
-def test_slices_stored_the_other_way_lie_where_they_should(each, tmp_path):
+def test_slices_stored_the_other_way_give_the_same_bytes(each, tmp_path):
     series, dicom, nrrd = each
     convert(request_for(series, nrrd, tmp_path / "a", lambda v: v[::-1]), Quiet())
-    for name in RESULTS:
-        one, other = (hd.imread(folder / f"{name}.dcm").get_volume() for folder in (tmp_path / "a" / "dicom", dicom))
-        np.testing.assert_array_equal(one.match_geometry(other).array, other.array)
+    assert objects(tmp_path / "a" / "dicom") == objects(dicom)
 
 
 @needs_dciodvfy
