@@ -126,6 +126,12 @@ class Results:
     maps: dict[str, np.ndarray]  # method -> importance
 
 
+def warnings_of(facts: dict[str, Any]) -> list[str]:
+    """The engine's sentences on a CT that is not what the model knows, from a report or a line of the worker."""
+    found = facts.get("warnings")
+    return [" ".join(str(sentence).split()) for sentence in found] if isinstance(found, list) else []
+
+
 def read_results(folder: Path, ct: Any) -> Results:
     """`reading` in one go."""
     steps = reading(folder, ct)

@@ -86,6 +86,7 @@ class Run(EngineRun):
         self._choices = choices
         self.results: dict[str, Any] = {}
         self._answer: Path | None = None  # the folder of the results, when the engine has named it
+        self._warnings: list[str] = []
         self._reading: Iterator[None] | None = None
         self._stages = ("segmentation", *choices.methods)
         super().__init__(logic, ct)
@@ -119,6 +120,7 @@ class Run(EngineRun):
     def _heard(self, event: dict[str, Any]) -> None:
         if event["event"] == "case" and event.get("folder"):
             self._answer = Path(event["folder"])
+            self._warnings = exchange.warnings_of(event)
         elif event["event"] == "case":
             self._problem, self._code = str(event.get("message", "")), str(event.get("code", ""))
 
@@ -138,6 +140,9 @@ class Run(EngineRun):
             next(self._reading)
             return False
         except StopIteration as end:
+            report = end.value.report
+            sentences = dict.fromkeys([*exchange.warnings_of(report), *self._warnings])
+            report["warnings"] = [self._in_own_words(sentence) for sentence in sentences]
             self.results = scenes.place(self._scene, self._ct, end.value)
         return True
 

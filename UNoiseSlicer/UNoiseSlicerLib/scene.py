@@ -19,15 +19,17 @@ from slicer.i18n import tr as _
 from vtk.util import numpy_support
 
 from UNoiseSlicerLib.axial import axial_axis, slice_count
-from UNoiseSlicerLib.exchange import TITLES, Refused, Results
+from UNoiseSlicerLib.exchange import TITLES, Refused, Results, warnings_of
 from UNoiseSlicerLib.volumes import image_of, matrix_of, nodes_of
 
 ROLE = "UNoise.Role"  # node attribute: what a result is; also the reference to its CT
 CT = "UNoise.CT"  # node reference role, so that it survives saving and loading under other ids
 REPORT = "UNoise.Report"  # attribute of the summary table: the engine's report.json
 WARNING = "UNoise.Warning"  # attribute of every map: the sentence that views must show
+CAUTION = "UNoise.Caution"  # attribute of every map: in short, in which way the CT is not what the model knows
 ORGAN_SLICES = "UNoise.OrganSlices"  # attribute of the summary table: axial slices, from the feet
 MASK = "UNoise.Mask"  # attribute of the summary table: tells whether the segmentation was changed by hand
+SHORT = 60  # letters that fit a view
 SPECK = 0.1  # of the largest area of the organ on a slice
 PANCREAS = (
     "Segmentation category and type - 3D Slicer General Anatomy list"
@@ -50,6 +52,7 @@ def place(scene: Any, ct: Any, results: Results) -> dict[str, Any]:
             role = f"importance-{method}"
             nodes[role] = _place_map(scene, ct, role, TITLES.get(method, method), values, old.get(role))
             nodes[role].SetAttribute(WARNING, warning)
+            nodes[role].SetAttribute(CAUTION, caution(results.report))
         nodes["summary"] = _place_summary(scene, ct, results, old.get("summary"))
         for role, node in old.items():
             if role not in nodes:
@@ -82,6 +85,18 @@ def report_of(scene: Any, ct: Any) -> dict[str, Any]:
     """The engine's report of the last run on this CT; empty if there is none."""
     summary = results_of(scene, ct).get("summary")
     return json.loads(summary.GetAttribute(REPORT)) if summary is not None else {}
+
+
+def caution(report: dict[str, Any]) -> str:
+    """The engine's warnings in the few letters that a view has room for; empty if there are none."""
+    sentences = warnings_of(report)
+    if not sentences:
+        return ""
+    short = sentences[0].split(" - ")[0]
+    if len(short) > SHORT:
+        short = short[:SHORT].rsplit(" ", 1)[0] + "..."
+    return short if len(sentences) == 1 else _("{sentence} (and {more} more)").format(
+        sentence=short, more=len(sentences) - 1)  # fmt: skip
 
 
 def follow(ct: Any, nodes: dict[str, Any]) -> None:
@@ -259,16 +274,15 @@ def summary_titles() -> tuple[str, str, str]:
 
 
 def summary_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """One row for the organ, one a method, one for everything."""
+    """One row for the organ, one a method, one for everything, one a warning."""
     organ, seconds = report["organ"], report.get("seconds", {})
     size = _("{volume} ml").format(volume=f"{organ['volume_ml']:.1f}") if organ["found"] else _("not found")
     took = {k: _("{seconds} s").format(seconds=f"{seconds[k]:.1f}") for k in seconds}
     rows = [(organ["name"], size, took.get("segmentation", ""))]
     rows += [(TITLES.get(m, m), "", took.get(m, "")) for m in report["settings"]["methods"]]
-    return [
-        *rows,
-        (_("All, with reading and writing"), "", _("{seconds} s").format(seconds=f"{sum(seconds.values()):.1f}")),
-    ]
+    every = _("{seconds} s").format(seconds=f"{sum(seconds.values()):.1f}")
+    notes = [(_("Note: {sentence}").format(sentence=sentence), "", "") for sentence in warnings_of(report)]
+    return [*rows, (_("All, with reading and writing"), "", every), *notes]
 
 
 def _file_in_hierarchy(scene: Any, ct: Any, nodes: dict[str, Any]) -> None:

@@ -517,6 +517,26 @@ def test_the_summary_tells_volume_and_seconds(scene: Any) -> None:
     assert scenes.report_of(scene, ct) == report()
 
 
+def test_warnings_of_the_engine_are_kept_with_the_results(scene: Any) -> None:
+    ct = add_ct(scene)
+    told = ["slices are 10 mm thick - the model knows 0.5 to 3 mm - judge with care", "no contrast\nagent"]
+    plain = scenes.place(scene, ct, results())["importance-unoise"]
+    assert plain.GetAttribute(scenes.CAUTION) == "" == scenes.caution(report())
+    given = results()
+    given.report["warnings"] = told
+    nodes = scenes.place(scene, ct, given)
+    assert nodes["importance-unoise"].GetAttribute(scenes.CAUTION) == "slices are 10 mm thick (and 1 more)"
+    assert [row[0] for row in scenes.summary_rows(given.report)[-2:]] == [f"Note: {told[0]}", "Note: no contrast agent"]
+    assert nodes["summary"].GetTable().GetNumberOfRows() == 6
+    assert scenes.report_of(scene, ct)["warnings"] == told
+    scenes.place(scene, ct, results())
+    assert nodes["importance-unoise"].GetAttribute(scenes.CAUTION) == "", "the next run is without"
+    for odd in (None, "a sentence", 7, {"a": 1}, []):
+        assert scenes.caution({"warnings": odd}) == "" and len(scenes.summary_rows(report() | {"warnings": odd})) == 4
+    long = scenes.caution({"warnings": ["the field of view ends at the patient's skin on both sides of the body here"]})
+    assert long.endswith("...") and len(long) <= scenes.SHORT + 3 and not long.removesuffix("...").endswith(" ")
+
+
 def test_export_writes_every_result_and_overwrites_nothing(scene: Any) -> None:
     ct = add_ct(scene, SHEARED, name="CT: abdomen/1")
     scenes.place(scene, ct, results())

@@ -189,11 +189,15 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _arrived(self) -> None:
         """Results are in the scene."""
         report = scenes.report_of(slicer.mrmlScene, self._parameters.inputVolume)
+        told = exchange.warnings_of(report)
+        if report.get("corrections"):
+            told.insert(
+                0, _("Corrected on reading: {corrections}").format(corrections="; ".join(report["corrections"]))
+            )
         if report and not report["organ"]["found"]:
             empty = _("The model found no {organ} - maps of methods that ask about it are empty.")
-            self._say(empty.format(organ=report["organ"]["name"]))
-        elif report.get("corrections"):
-            self._say(_("Corrected on reading: {corrections}").format(corrections="; ".join(report["corrections"])))
+            told.insert(0, empty.format(organ=report["organ"]["name"]))
+        self._say("\n".join(told))
         self._shown = None
         self._on_parameters()
         if self._parameters.sideBySide:
@@ -345,14 +349,24 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _fill_table(self, report: dict[str, Any]) -> None:
         table, titles = self.ui.summaryTable, scenes.summary_titles()
         rows = scenes.summary_rows(report) if report else []
+        table.clearSpans()
         table.setColumnCount(len(titles))
-        table.setRowCount(len(rows))
+        table.setRowCount(0)
         table.setHorizontalHeaderLabels(list(titles))
-        for r, row in enumerate(rows):
+        notes = [row for row in rows if not any(row[1:])]
+        for r, row in enumerate([row for row in rows if any(row[1:])]):
+            table.insertRow(r)
             for c, text in enumerate(row):
                 table.setItem(r, c, qt.QTableWidgetItem(text))
         table.resizeColumnsToContents()
         table.horizontalHeader().setStretchLastSection(True)
+        for text, *_empty in notes:  # over the whole width, after the columns have found theirs
+            r = table.rowCount
+            table.insertRow(r)
+            table.setSpan(r, 0, 1, len(titles))
+            item = qt.QTableWidgetItem(text)
+            item.setToolTip(text)
+            table.setItem(r, 0, item)
 
     # --- the views ---
 
