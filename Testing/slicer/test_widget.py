@@ -200,6 +200,30 @@ def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
     assert ids(p.scene) == before and p.ui.explainButton.enabled and p.widget.logic.run is None
 
 
+def test_the_panel_tells_what_the_model_is(panel, bundle, tmp_path):
+    import json
+    import shutil
+
+    from UNoiseSlicerLib import models
+
+    p = panel()
+    p.parameters.model = ""
+    p.widget.initializeParameterNode()
+    default = next(iter(models.shipped_models()))
+    assert p.parameters.model == default and p.ui.modelBox.currentText == models.describe(default).title
+    assert p.ui.modelLabel.text == models.describe(default).about and p.message() == ""
+    owed = shutil.copytree(bundle, tmp_path / "owed")
+    card = json.loads((owed / "bundle.json").read_text())
+    (owed / "bundle.json").write_text(json.dumps(card | {"attribution": "CTs: An Archive", "citation": "Doe 2026"}))
+    p.parameters.model = str(owed)
+    p.widget.initializeParameterNode()
+    assert p.ui.modelLabel.text == "Research model. Not for clinical use.\nCTs: An Archive"
+    assert "Please cite: Doe 2026" in p.ui.modelLabel.toolTip
+    p.parameters.model = "a-model-of-last-year"
+    p.widget.initializeParameterNode()
+    assert "a-model-of-last-year is not here any more" in p.message() and p.parameters.model == default
+
+
 def test_a_wheel_can_be_chosen_when_the_package_is_missing(panel, tmp_path, monkeypatch):
     from UNoiseSlicerLib import install
 

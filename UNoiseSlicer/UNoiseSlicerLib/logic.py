@@ -1,6 +1,6 @@
 """From the panel's choices to results in the scene, by way of the engine's process. No window is needed.
 
-run = logic.explain(ct, Choices(model=default_model(), methods=("unoise",)))
+run = logic.explain(ct, Choices(model="", methods=("unoise",)))  # the model that the engine takes by itself
 while not run.step():
     time.sleep(0.1)
 """
@@ -28,7 +28,7 @@ ROOM = 1.05  # results are not compressed, and a report lies beside them
 
 @dataclass(frozen=True)
 class Choices:
-    """What to explain and how; fields as in the engine's Request."""
+    """What to explain and how; fields as in the engine's Request. `model` as in the parameters."""
 
     model: str
     methods: tuple[str, ...]

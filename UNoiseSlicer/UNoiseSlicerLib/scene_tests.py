@@ -27,7 +27,7 @@ C, S = np.cos(0.4), np.sin(0.4)
 OBLIQUE = np.array([[1, 0, 0, 5], [0, C, -S, -7], [0, S, C, 11], [0, 0, 0, 1.0]]) @ np.diag([-0.8, -0.7, 2.5, 1])
 SHEARED = np.array([[-0.8, 0.1, 0.05, 100], [0.05, -0.7, 0.2, 120], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
 TURNED = np.array([[0, 0, 3.0, 1], [0.5, 0, 0, 2], [0, -0.6, 0, 3], [0, 0, 0, 1.0]])  # k right, i anterior, j down
-WARNING = "Demonstration model trained on synthetic CT. Not for clinical use."
+WARNING = "Research model. Not for clinical use."
 
 
 def box() -> np.ndarray:

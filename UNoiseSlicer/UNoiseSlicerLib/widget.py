@@ -304,6 +304,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 box.addItem(self._title(name), name)
             box.addItem(_("Other folder..."), "")
             if names and current not in names and self._parameters is not None:
+                if current:
+                    gone = _("The model {name} is not here any more - {title} is chosen instead.")
+                    self._say(gone.format(name=current, title=self._title(names[0])))
                 current = self._parameters.model = names[0]
             box.setCurrentIndex(max(0, box.findData(current)))
         finally:
@@ -319,9 +322,11 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _describe(self) -> None:
         try:
             model = models.describe(self._parameters.model) if self._parameters is not None else None
-            self.ui.modelLabel.setText(model.warning if model else "")
+            about, details = (model.about, model.details) if model else ("", "")
         except Refused as refusal:
-            self.ui.modelLabel.setText(str(refusal))
+            about, details = str(refusal), ""
+        self.ui.modelLabel.setText(about)
+        self.ui.modelLabel.setToolTip(details or _("What the model is, as its maker says."))
 
     def _on_model(self, *_index: Any) -> None:
         if self._filling or self._parameters is None:
