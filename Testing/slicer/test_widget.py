@@ -186,6 +186,8 @@ def sabotaged(tmp_path, code):
          ["code 7", "see the log"]),
         ("import os; print('all is well', flush=True); os._exit(0)", ["code 0", "all is well", "see the log"]),
         ("raise MemoryError", ["out of memory"]),
+        ("from unoise_engine import worker; from unoise_engine.errors import Usage\n"
+         "raise Usage('standard input - is no request (unexpected picture) - send one')", ["of another version"]),
     ],
 )  # fmt: skip
 def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
@@ -197,6 +199,8 @@ def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
     p.wait()
     assert all(word in p.message() for word in words), p.message()
     assert "\n" not in p.message() and "Traceback" not in p.message()
+    said = p.ui.logText.plainText
+    assert "what a day" in said if "garbage" in code else "error:" in said if "Error" in code else True
     assert ids(p.scene) == before and p.ui.explainButton.enabled and p.widget.logic.run is None
 
 
@@ -315,6 +319,34 @@ def test_no_room_in_the_temporary_folder(panel, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: full)
     p.ui.explainButton.click()
     assert "0 MB free" in p.message() and "Application Settings" in p.message() and p.widget.logic.run is None
+
+
+def test_the_disk_fills_up_while_the_engine_writes(panel, tmp_path):
+    """A real limit on the engine's files."""
+    pytest.importorskip("resource", reason="no file size limits on this system")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))\n"
+    )
+    p = panel(environment={"PYTHONPATH": str(tmp_path)})
+    p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
+    before = ids(p.scene)
+    p.ui.explainButton.click()
+    folder = p.widget.logic.run._folder
+    p.wait()
+    assert "cannot be written" in p.message() and "free space" in p.message() and "\n" not in p.message()
+    assert str(folder) not in p.message() and not folder.exists() and ids(p.scene) == before
+
+
+def test_the_temporary_folder_cannot_be_used(panel, monkeypatch):
+    import tempfile
+
+    p = panel()
+    p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda **_how: Path("/nowhere/at/all").mkdir())
+    p.ui.explainButton.click()
+    assert "temporary folder cannot be used" in p.message() and p.widget.logic.run is None
 
 
 def test_a_range_and_the_slice_in_view(panel, world):

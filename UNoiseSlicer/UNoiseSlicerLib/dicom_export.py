@@ -76,15 +76,15 @@ class DicomExport(EngineRun):
         super().__init__(logic, ct)
 
     def _write(self) -> dict[str, Any]:
-        mask = scenes.organ_mask(self._scene, self._ct)
-        if not scenes.is_as_found(self._scene, self._ct, mask):
+        mask = scenes.organ_mask(self._scene, self.ct)
+        if not scenes.is_as_found(self._scene, self.ct, mask):
             raise Refused(
                 _("The segmentation of {ct} was changed by hand, but DICOM results say what the model found - export "
-                  "NRRD, or explain the CT again.").format(ct=self._ct.GetName())
+                  "NRRD, or explain the CT again.").format(ct=self.ct.GetName())
             )  # fmt: skip
-        exchange.write_as_is(self._ct, self._input)
+        exchange.write_as_is(self.ct, self._input)
         results = {"segmentation": str(self._folder / "segmentation.nrrd")}
-        exchange.write_as_is(self._ct, Path(results["segmentation"]), mask)
+        exchange.write_as_is(self.ct, Path(results["segmentation"]), mask)
         for method, node in self._maps.items():
             path = self._folder / f"importance-{method}.nrrd"
             exchange.write_as_is(node, path)
@@ -93,7 +93,7 @@ class DicomExport(EngineRun):
             "ct": str(self._input),
             "results": results,
             "dicom": [str(path) for path in self._sources],
-            "report": scenes.report_of(self._scene, self._ct),
+            "report": scenes.report_of(self._scene, self.ct),
             "out": str(self.folder),
         }
 
@@ -125,4 +125,4 @@ class DicomExport(EngineRun):
             )
         else:
             return super()._refusal(code)
-        return Refused(text.format(ct=self._ct.GetName()))
+        return Refused(text.format(ct=self.ct.GetName()))

@@ -40,7 +40,7 @@ class EngineRun:
     """`seconds` holds the parts of its time. What is asked and what becomes of the answer is for the kinds of run."""
 
     def __init__(self, logic: UNoiseSlicerLogic, ct: Any):
-        self._logic, self._ct, self._scene = logic, ct, ct.GetScene()
+        self._logic, self.ct, self._scene = logic, ct, ct.GetScene()
         self.state = State()
         self.seconds: dict[str, float] = {}
         self._problem = self._code = ""
@@ -148,6 +148,8 @@ class EngineRun:
         """The engine's own sentence if it left one."""
         if "onnxruntime" in self._problem and "No module" in self._problem:
             return PackageMissing(wheel_message())
+        if "is no request" in self._problem:  # it knows other questions than ours
+            return Refused(_("The engine is of another version - install the extension again, and see the log."))
         if self._problem:
             return Refused(self._in_own_words(self._problem))
         if code in OUT_OF_MEMORY:
@@ -166,7 +168,7 @@ class EngineRun:
 
     def _in_own_words(self, text: str) -> str:
         """The person at the panel knows the CT by its name, not by our temporary file."""
-        return text.replace(str(self._input), self._ct.GetName()).replace(str(self._folder), _("temporary folder"))
+        return text.replace(str(self._input), self.ct.GetName()).replace(str(self._folder), _("temporary folder"))
 
     def _lap(self, name: str) -> None:
         now = time.monotonic()

@@ -1,7 +1,8 @@
 """The one package that the engine needs and Slicer lacks: asks once, installs only it, helps those without internet.
 
 Nothing of Slicer's own Python is touched: the wheel is installed without its dependencies, since what the engine uses
-of onnxruntime needs numpy alone, which Slicer brings.
+of onnxruntime needs numpy alone, which Slicer brings. Hence slicer.util.pip_install, not slicer.packaging.pip_ensure,
+which would install them.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class Run(EngineRun):
         super().__init__(logic, ct)
 
     def _write(self) -> dict[str, Any]:
-        exchange.write_ct(self._ct, self._input)
+        exchange.write_ct(self.ct, self._input)
         c = self._choices
         return {
             "inputs": [str(self._input)],
@@ -132,10 +132,10 @@ class Run(EngineRun):
 
     def _finish(self) -> bool:
         """One file a call, then everything into the scene at once."""
-        if self._scene.GetNodeByID(self._ct.GetID() or "") is not self._ct:
+        if self._scene.GetNodeByID(self.ct.GetID() or "") is not self.ct:
             raise Refused(_("The CT was removed from the scene meanwhile - nothing was added."))
         if self._reading is None:
-            self._reading = exchange.reading(self._answer, self._ct)
+            self._reading = exchange.reading(self._answer, self.ct)
         try:
             next(self._reading)
             return False
@@ -143,7 +143,7 @@ class Run(EngineRun):
             report = end.value.report
             sentences = dict.fromkeys([*exchange.warnings_of(report), *self._warnings])
             report["warnings"] = [self._in_own_words(sentence) for sentence in sentences]
-            self.results = scenes.place(self._scene, self._ct, end.value)
+            self.results = scenes.place(self._scene, self.ct, end.value)
         return True
 
 

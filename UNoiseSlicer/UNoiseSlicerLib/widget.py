@@ -183,12 +183,12 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if done and isinstance(run, DicomExport):
                 self._say(run.said)
             elif done:
-                self._arrived()
+                self._arrived(run.ct)
             self._update_buttons()
 
-    def _arrived(self) -> None:
+    def _arrived(self, ct: Any) -> None:
         """Results are in the scene."""
-        report = scenes.report_of(slicer.mrmlScene, self._parameters.inputVolume)
+        report = scenes.report_of(slicer.mrmlScene, ct)
         told = exchange.warnings_of(report)
         if report.get("corrections"):
             told.insert(
