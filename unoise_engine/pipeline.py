@@ -25,11 +25,14 @@ SLICES_A_STEP = 8
 
 @dataclass(frozen=True)
 class Settings:
-    """What is asked of an explanation. `slices` counts axial slices from the feet: first, and first not any more."""
+    """What is asked of an explanation. `slices` counts axial slices from the feet: first, and first not any more.
+    `picture` and `compress` say how the results are written."""
 
     methods: tuple[str, ...] = tuple(METHODS)
     slices: tuple[int, int] | None = None
     occlusion: Occlusion = field(default_factory=Occlusion)
+    picture: bool = True  # overview.png
+    compress: bool = True
 
     def __post_init__(self) -> None:
         choose(self.methods, self.occlusion)

@@ -22,6 +22,7 @@ from unoise_engine import __version__
 from unoise_engine.bundle.session import Bundle
 from unoise_engine.ct.find import Case, Reading
 from unoise_engine.ct.prepare import Restored
+from unoise_engine.ct.raw import write_raw
 from unoise_engine.ct.volume import AxialView
 from unoise_engine.ct.write import SUFFIXES, cannot_write, write_volume
 from unoise_engine.errors import Environment, MissingExtra, Usage
@@ -68,7 +69,15 @@ class Volumes:
         return {name: name + self.suffix}
 
 
-def check_format(file_format: str, de_identify: bool) -> None:
+class RawVolumes(Volumes):
+    """NRRD, uncompressed: larger, and many times as fast."""
+
+    def write(self, name: str, volume: Restored, folder: Path) -> dict[str, str]:
+        write_raw(volume.planes(), volume.dtype, volume.grid, folder / (name + self.suffix))
+        return {name: name + self.suffix}
+
+
+def check_format(file_format: str, de_identify: bool, compress: bool = True) -> None:
     """Raises Usage or MissingExtra if results cannot be written so."""
     if file_format not in (*SUFFIXES, "dicom"):
         raise Usage(f"--format {file_format} - unknown - choose from {', '.join((*SUFFIXES, 'dicom'))}")
@@ -76,13 +85,15 @@ def check_format(file_format: str, de_identify: bool) -> None:
         raise MissingExtra("highdicom", "dicom")
     if de_identify and file_format != "dicom":
         raise Usage("--de-identify - is for --format dicom: NIfTI and NRRD never carry patient data - leave it out")
+    if not compress and file_format != "nrrd":
+        raise Usage(f"compress - is always so for {file_format} - choose nrrd to write without")
 
 
 def _writer(
     reading: Reading, case: Case, bundle: Bundle, settings: Settings, file_format: str, de_identify: bool
 ) -> Writer:
     if file_format != "dicom":
-        return Volumes(file_format)
+        return Volumes(file_format) if settings.compress else RawVolumes(file_format)
     from unoise_engine.ct.objects.origin import Origin
     from unoise_engine.ct.objects.result import DicomResult
 
@@ -178,7 +189,8 @@ def _explain_into(
             if not found:
                 notes.append(f"no {manifest.organ} found in this CT")
             try:
-                picture = Overview(view.apply(ct.voxels)[shown], volume.slice(shown) > 0, view.spacing_mm[1:])
+                if settings.picture:
+                    picture = Overview(view.apply(ct.voxels)[shown], volume.slice(shown) > 0, view.spacing_mm[1:])
             except MissingExtra as error:
                 notes.append(f"no overview.png: {error}")
         elif picture is not None:

@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "send": set(),
     "batch": {"ct", "bundle", "methods", "pipeline", "results", "overview", "progress"},
     "run": {"ct", "bundle", "methods", "pipeline", "progress", "results", "batch"},
-    "worker": {"run"},
+    "convert": {"ct", "methods", "progress"},
+    "worker": {"run", "convert", "progress"},
     "phantom": {"ct"},
     "training": {"ct", "bundle", "evaluate", "phantom"},
 }

@@ -29,7 +29,7 @@ def ct(shape: tuple[int, int, int] = SHAPE, dtype: type = np.int16) -> np.ndarra
     return hu.astype(dtype)
 
 
-def write_small_bundle(folder: Path, synthetic: bool = True) -> Path:
+def write_small_bundle(folder: Path, synthetic: bool = False) -> Path:
     """A complete bundle, as the engine defines one. Needs the package onnx."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper

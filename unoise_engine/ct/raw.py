@@ -1,0 +1,43 @@
+"""Volumes to uncompressed NRRD, for a program on the same computer that reads them at once and then removes them.
+
+Nothing is flushed to the disk or read back, as write.py does for results that are kept: seconds count here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from unoise_engine.ct.volume import Grid
+
+TYPES = {"int16": "short", "uint8": "uchar", "float32": "float"}
+
+
+def write_raw(planes: Iterable[np.ndarray], dtype: np.dtype, grid: Grid, path: Path) -> None:
+    """`planes` are (y, x), one a step along z. Raises OSError, also where a full disk was not told."""
+    steps = np.asarray(grid.direction).reshape(3, 3) * grid.spacing_mm
+    header = (
+        f"NRRD0004\ntype: {TYPES[np.dtype(dtype).name]}\ndimension: 3\nspace: left-posterior-superior\n"
+        f"sizes: {' '.join(map(str, grid.size))}\nspace directions: {' '.join(map(_vector, steps.T))}\n"
+        f"kinds: domain domain domain\nendian: little\nencoding: raw\nspace origin: {_vector(grid.origin_mm)}\n\n"
+    ).encode()
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    wanted = len(header)
+    try:
+        with partial.open("wb") as f:
+            f.write(header)
+            for plane in planes:
+                content = np.ascontiguousarray(plane, np.dtype(dtype).newbyteorder("<")).data.cast("B")
+                wanted += f.write(content)
+        if partial.stat().st_size != wanted:
+            raise OSError(28, "the file is shorter than what was written; is the disk full?")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _vector(numbers: Iterable[float]) -> str:
+    return "(" + ",".join(repr(float(n)) for n in numbers) + ")"
