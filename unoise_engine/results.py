@@ -108,8 +108,10 @@ def _writer(
         titles=TITLES,
         parameters={"importance-occlusion": " ".join(f"{k}={v}" for k, v in asdict(occlusion).items())},
     )
-    files = reading.original_files if reading.planes else reading.slice_files
-    return DicomResult(reading.ct, files, origin, case.source, de_identify, reading.planes)
+    files, frames = reading.slice_files, reading.slice_frames
+    if reading.planes:
+        files, frames = reading.original_files, reading.original_frames
+    return DicomResult(reading.ct, [*zip(files, frames)], origin, case.source, de_identify, reading.planes)
 
 
 def explain_case(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pydicom
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian
 
 ROOT = "1.2.826.0.1.3680043.8.498"
 IDENTITY = {
@@ -66,3 +66,45 @@ def write_series(folder, orientation=UPRIGHT, slices=6, size=64, spacing=2.0, st
         ds.preamble = b"\0" * 128
         ds.save_as(folder / f"{slices - k:03d}.dcm", enforce_file_format=False)  # faults are meant
     return folder
+
+
+def write_enhanced(folder, single, files=1):
+    """The series in the folder `single` as enhanced multi-frame objects, its frames in no order and shared out among
+    `files` objects of one series; returns the frames' places, [(file, frame from 1), ...] by source slice number."""
+    folder.mkdir(parents=True)
+    slices = sorted((pydicom.dcmread(p) for p in single.iterdir()), key=lambda d: int(d.InstanceNumber))
+    order = np.random.default_rng(0).permutation(len(slices))
+    places = {}
+    for k, some in enumerate(np.array_split(order, files)):
+        ds = pydicom.Dataset()
+        ds.update({e.tag: e for e in slices[0] if e.keyword not in OF_A_FRAME})
+        ds.SOPClassUID, ds.SOPInstanceUID = EnhancedCTImageStorage, f"{ROOT}.8.{k + 1}"
+        ds.ImageType, ds.NumberOfFrames, ds.InstanceNumber = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], len(some), k + 1
+        ds.SharedFunctionalGroupsSequence = [groups(slices[0], "PixelMeasures", "PlaneOrientation")]
+        own = [groups(slices[n], "PlanePosition", "PixelValueTransformation") for n in some]
+        ds.PerFrameFunctionalGroupsSequence = own
+        ds.PixelData = b"".join(slices[n].PixelData for n in some)
+        ds.file_meta = pydicom.dataset.FileMetaDataset()
+        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        ds.save_as(folder / f"part{k}.dcm", enforce_file_format=True)
+        places |= {int(n): (folder / f"part{k}.dcm", frame) for frame, n in enumerate(some, start=1)}
+    return [places[n] for n in sorted(places)]
+
+
+MACROS = {
+    "PixelMeasures": ("PixelSpacing", "SliceThickness"),
+    "PlaneOrientation": ("ImageOrientationPatient",),
+    "PlanePosition": ("ImagePositionPatient",),
+    "PixelValueTransformation": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
+}
+OF_A_FRAME = {"PixelData", *(keyword for keywords in MACROS.values() for keyword in keywords)}
+
+
+def groups(ds, *names):
+    made = pydicom.Dataset()
+    for name in names:
+        item = pydicom.Dataset()
+        for keyword in MACROS[name]:
+            setattr(item, keyword, ds[keyword].value)
+        setattr(made, f"{name}Sequence", [item])
+    return made

@@ -332,13 +332,14 @@ def test_other_inputs_and_wrong_wishes_are_refused_before_work(
 def test_a_ct_that_left_its_slices_is_refused(series):
 
     reading = find_cases([series])[0].read()
-    read_source(reading.slice_files, GridSlices(reading.ct.grid), "ct")
+    images = [*zip(reading.slice_files, reading.slice_frames)]
+    read_source(images, GridSlices(reading.ct.grid), "ct")
     moved = replace(reading.ct.grid, origin_mm=(-59.0, -70.0, 10.0))
-    for files, grid in ((reading.slice_files, moved), (reading.slice_files[::-1], reading.ct.grid)):
+    for some, grid in ((images, moved), (images[::-1], reading.ct.grid), (images[:1] * 6, reading.ct.grid)):
         with pytest.raises(CaseRefused, match="another grid"):
-            read_source(files, GridSlices(grid), "ct")
-    with pytest.raises(CaseRefused, match="single-frame"):
-        read_source(reading.slice_files[:1] * 6, GridSlices(reading.ct.grid), "ct")
+            read_source(some, GridSlices(grid), "ct")
+    with pytest.raises(CaseRefused, match="did not come as DICOM"):
+        read_source([], GridSlices(reading.ct.grid), "ct")
 
 
 ORIGIN = Origin("pancreas", "tiny", "0" * 64, "0", "not for clinical use", (0, 6))
@@ -363,7 +364,7 @@ def test_results_of_a_resampled_ct_lie_on_the_slices_as_taken(tmp_path):
         ds.ImagePositionPatient = [x, y + int(ds.InstanceNumber) - 1, z]
 
     straight = find_cases([write_series(tmp_path / "straight")])[0].read()
-    taken = tuple(sorted(write_series(tmp_path / "tilted", edit=tilt).iterdir(), reverse=True))
+    taken = [(p, 1) for p in sorted(write_series(tmp_path / "tilted", edit=tilt).iterdir(), reverse=True)]
     slices = Tilted(straight.ct.grid)
     with pytest.raises(CaseRefused, match="another grid"):
         DicomResult(straight.ct, taken, ORIGIN, "ct")

@@ -124,7 +124,8 @@ def test_de_identified_results_are_valid_and_consistent(series, result, pancreas
 
 def mended(folder):
     reading = find_cases([folder])[0].read()
-    return read_source(reading.slice_files, GridSlices(reading.ct.grid), "ct")
+    images = [*zip(reading.slice_files, reading.slice_frames)]
+    return read_source(images, GridSlices(reading.ct.grid), "ct")
 
 
 def series_named(folder, name, **changes):
@@ -217,11 +218,11 @@ def test_missing_and_shared_uids_get_stable_ones(tmp_path):
         ds.SOPInstanceUID = ds.StudyInstanceUID = ds.SeriesInstanceUID = ds.FrameOfReferenceUID = "x.y"
 
     shared = mended(write_series(tmp_path / "shared", slices=4, edit=anonymous))
-    assert len(set(shared.uids)) == 4 and any("share" in n for n in shared.notes)
-    assert shared.uids == mended(tmp_path / "shared").uids
+    assert len(set(shared.names)) == 4 and any("share" in n for n in shared.notes)
+    assert shared.names == mended(tmp_path / "shared").names
     broken = write_series(tmp_path / "broken", slices=4, edit=nameless)
     first, second = mended(broken), mended(broken)
-    assert first.uids == second.uids == tuple(f"{ROOT}.7.{k}" for k in (1, 2, 3, 4))  # from the preamble
+    assert first.names == second.names == tuple(f"{ROOT}.7.{k}" for k in (1, 2, 3, 4))  # from the preamble
     for keyword in UIDS[1:]:
         assert len({h[keyword].value for h in first.headers}) == 1
         assert first.headers[0][keyword].value.startswith("2.25.")

@@ -29,9 +29,9 @@ def capture(
             bits_allocated=8,
             coordinate_system=hd.CoordinateSystemNames.PATIENT,
             study_instance_uid=image.StudyInstanceUID,
-            series_instance_uid=origin.uid(source.uids, RESULT, "series"),
+            series_instance_uid=origin.uid(source.names, RESULT, "series"),
             series_number=SERIES_NUMBER,
-            sop_instance_uid=origin.uid(source.uids, f"importance-{method}", f"overlay {image.SOPInstanceUID}"),
+            sop_instance_uid=origin.uid(source.names, f"importance-{method}", f"overlay {source.names[frame]}"),
             instance_number=instance_number,
             patient_id=image.PatientID,
             patient_name=image.PatientName,
@@ -56,7 +56,7 @@ def capture(
         dataset.LossyImageCompression = image.get("LossyImageCompression") or "00"
         dataset.DerivationDescription = short(title)
         dataset.DerivationAlgorithmSequence = algorithm(origin, title, f"importance-{method}")
-        dataset.SourceImageSequence = [_reference(image)]
+        dataset.SourceImageSequence = [_reference(source, frame)]
     return dataset
 
 
@@ -68,10 +68,8 @@ def orientation(image: pydicom.Dataset) -> tuple[str, str]:
     return tuple(letters[a][int(c[a] < 0)] for a, c in zip(axes, cosines))  # type: ignore[return-value]
 
 
-def _reference(image: pydicom.Dataset) -> pydicom.Dataset:
-    item = pydicom.Dataset()
-    item.ReferencedSOPClassUID = image.SOPClassUID
-    item.ReferencedSOPInstanceUID = image.SOPInstanceUID
+def _reference(source: Source, frame: int) -> pydicom.Dataset:
+    item = source.reference(frame)
     purpose = codes.DCM.SourceImageForImageProcessingOperation
     code = pydicom.Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = purpose.value, "DCM", purpose.meaning

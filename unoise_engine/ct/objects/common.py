@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import logging
 import math
 import os
 import struct
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,13 @@ import highdicom as hd
 import numpy as np
 import pydicom
 from pydicom.sr.codedict import codes
+from pydicom.uid import CTImageStorage
 
 from unoise_engine.ct.objects.origin import MANUFACTURER, Origin, short
-from unoise_engine.ct.objects.source import Source
+from unoise_engine.ct.objects.source import Source, twin
 
 PIXELS = ("PixelData", "FloatPixelData")
+STAND_IN = "2.25."
 
 
 @contextmanager
@@ -66,44 +67,60 @@ def finish(dataset: pydicom.Dataset, source: Source, origin: Origin, result: str
             delattr(dataset, keyword)
     if "PerFrameFunctionalGroupsSequence" in dataset:
         dataset.ContentCreatorName = ""  # required, and nobody's
-        _in_order(dataset, source)
+        _refer(dataset, source)
     for item in dataset.get("ContributingEquipmentSequence", []):
         item.pop("ContributionDateTime", None)
     dataset.ContentQualification = "RESEARCH"
-    dimensions = origin.uid(source.uids, result, "dimensions")
+    dimensions = origin.uid(source.names, result, "dimensions")
     for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
         for item in dataset.get(keyword, []):
             item.DimensionOrganizationUID = dimensions
 
 
-def small(headers: Sequence[pydicom.Dataset]) -> list[pydicom.Dataset]:
-    """The headers as those of slices of one pixel: for highdicom to make all of an object but its pixels, which are
-    written one slice after the other (`store`)."""
+def stand_ins(source: Source) -> list[pydicom.Dataset]:
+    """Headers for highdicom, which makes all of an object but its pixels of them: of single-frame images of one pixel,
+    called 2.25.1, 2.25.2, ... `finish` puts the true references in their place, and `store` the true pixels."""
     made = []
-    for header in headers:
-        one = copy.copy(header)
+    for k, header in enumerate(source.headers, start=1):
+        one = twin(header)
+        one.SOPClassUID, one.SOPInstanceUID = CTImageStorage, f"{STAND_IN}{k}"
         one.Rows = one.Columns = 1
         made.append(one)
     return made
 
 
-def _in_order(dataset: pydicom.Dataset, source: Source) -> None:
-    """Frames in the order of the source's slices, which is that of their normal, the first at the grid's origin.
+def _slice_of(reference: pydicom.Dataset) -> int:
+    """Counted from 0, by the name of the stand-in that is referred to."""
+    return int(reference.ReferencedSOPInstanceUID.removeprefix(STAND_IN)) - 1
+
+
+def _refer(dataset: pydicom.Dataset, source: Source) -> None:
+    """True references, and frames in the order of the source's slices: along their normal, the first at the grid's
+    origin.
 
     highdicom writes them against it. That is legal, but 3D Slicer's reader of parametric maps (dcmqi) takes the order
     of frames for granted and would show the map upside down.
     """
-    place = {uid: k for k, uid in enumerate(source.uids)}
-
-    def slice_of(frame: pydicom.Dataset) -> int:
-        return place[frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID]
-
-    frames = sorted(dataset.PerFrameFunctionalGroupsSequence, key=slice_of)
-    for k, frame in enumerate(frames, start=1):
+    frames: dict[int, pydicom.Dataset] = {}
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        for derivation in frame.DerivationImageSequence:
+            for item in derivation.SourceImageSequence:
+                k = _slice_of(item)
+                frames[k] = frame
+                item.update(source.reference(k))
+    dataset.PerFrameFunctionalGroupsSequence = [frames[k] for k in sorted(frames)]
+    for place, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence, start=1):
         content = frame.FrameContentSequence[0]
         *others, _ = np.atleast_1d(content.DimensionIndexValues).tolist()
-        content.DimensionIndexValues = [*others, k]
-    dataset.PerFrameFunctionalGroupsSequence = frames
+        content.DimensionIndexValues = [*others, place]
+    for series in dataset.ReferencedSeriesSequence:
+        items: dict[str, pydicom.Dataset] = {}  # one an instance, however many of its frames are meant
+        for item in series.ReferencedInstanceSequence:
+            wanted = source.reference(_slice_of(item))
+            wanted.pop("ReferencedFrameNumber", None)
+            item.update(wanted)
+            items.setdefault(str(item.ReferencedSOPInstanceUID), item)
+        series.ReferencedInstanceSequence = list(items.values())
 
 
 @dataclass(frozen=True)

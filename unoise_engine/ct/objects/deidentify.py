@@ -8,14 +8,13 @@ the few attributes that results repeat.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 
 import pydicom
 from pydicom.sr.codedict import codes
 
 from unoise_engine.ct.objects.mend import PATIENT_AND_STUDY
-from unoise_engine.ct.objects.source import Source
+from unoise_engine.ct.objects.source import Source, twin
 from unoise_engine.ct.objects.uids import stable_uid
 
 REPLACED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
@@ -26,7 +25,7 @@ def deidentified(source: Source) -> Source:
     together; whoever holds the originals can tell which belong to whom."""
     headers = []
     for original in source.headers:
-        header = copy.copy(original)
+        header = twin(original)
         for keyword in PATIENT_AND_STUDY:
             setattr(header, keyword, "")
         for keyword in REPLACED:

@@ -13,7 +13,7 @@ from pydicom import config
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VR
 from pydicom.tag import Tag
-from pydicom.uid import CTImageStorage
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
 from pydicom.valuerep import validate_value
 
 from unoise_engine.ct.objects.slices import Slices
@@ -37,7 +37,8 @@ def mend_uids(header: pydicom.Dataset, path: Path, notes: list[str]) -> None:
     """SOP class and instance UIDs: what the file's own preamble says, else made from the file's bytes."""
     if not _is_uid(header.get("SOPClassUID")):
         other = header.file_meta.get("MediaStorageSOPClassUID")
-        header.SOPClassUID = str(other) if _is_uid(other) else CTImageStorage
+        usual = EnhancedCTImageStorage if "PerFrameFunctionalGroupsSequence" in header else CTImageStorage
+        header.SOPClassUID = str(other) if _is_uid(other) else usual
         notes.append("SOP Class UID missing in the source: taken from the file's preamble")
     if not _is_uid(header.get("SOPInstanceUID")):
         other = header.file_meta.get("MediaStorageSOPInstanceUID")
@@ -52,11 +53,12 @@ def _uid_of(path: Path) -> str:
 
 def mend_series(headers: list[pydicom.Dataset], files: Sequence[Path], notes: list[str]) -> None:
     """One study, series and frame of reference for all slices, and an own identity for each."""
-    if len({str(h.SOPInstanceUID) for h in headers}) < len(headers):
+    if len({str(h.SOPInstanceUID) for h in headers}) < len(set(files)):
+        made_of = {path: _uid_of(path) for path in set(files)}
         for header, path in zip(headers, files):
-            header.SOPInstanceUID = _uid_of(path)
+            header.SOPInstanceUID = made_of[path]
         notes.append("several slices of the source share a SOP Instance UID: new ones made from their bytes")
-    slices = [str(h.SOPInstanceUID) for h in headers]
+    slices = list(dict.fromkeys(str(h.SOPInstanceUID) for h in headers))
     frame = headers[0].get("FrameOfReferenceUID")
     # Series scanned together share a frame of reference, so a study made from it holds them all.
     exam = str(frame) if _is_uid(frame) else "\n".join(slices)

@@ -8,7 +8,7 @@ import pydicom
 from highdicom.sr.coding import CodedConcept
 from pydicom.sr.codedict import codes
 
-from unoise_engine.ct.objects.common import algorithm, equipment, finish, quietly, small
+from unoise_engine.ct.objects.common import algorithm, equipment, finish, quietly, stand_ins
 from unoise_engine.ct.objects.origin import Origin, short
 from unoise_engine.ct.objects.source import Source
 
@@ -37,11 +37,11 @@ def parametric_map(
     window = hd.VOILUTTransformation(top / 2, top, voi_lut_function=hd.VOILUTFunctionValues.LINEAR_EXACT)
     with quietly():
         dataset = hd.pm.ParametricMap(
-            source_images=small(source.headers),
+            source_images=stand_ins(source),
             pixel_array=np.zeros((len(source.headers), 1, 1), np.float32),
-            series_instance_uid=origin.uid(source.uids, result, "series"),
+            series_instance_uid=origin.uid(source.names, result, "series"),
             series_number=series_number,
-            sop_instance_uid=origin.uid(source.uids, result, "instance"),
+            sop_instance_uid=origin.uid(source.names, result, "instance"),
             instance_number=1,
             contains_recognizable_visual_features=False,
             real_world_value_mappings=[mapping],

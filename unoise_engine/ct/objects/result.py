@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from unoise_engine.ct.objects.parametric_map import parametric_map
 from unoise_engine.ct.objects.picture import Style, draw
 from unoise_engine.ct.objects.segmentation import segmentation
 from unoise_engine.ct.objects.slices import GridSlices, Slices
-from unoise_engine.ct.objects.source import Source, read_source
+from unoise_engine.ct.objects.source import read_source
 from unoise_engine.ct.volume import AxialView, Volume, Voxels
 from unoise_engine.errors import CaseRefused
 
@@ -38,27 +37,28 @@ class DicomResult:
     def __init__(
         self,
         ct: Volume,
-        files: tuple[Path, ...],
+        images: Sequence[tuple[Path, int]],
         origin: Origin,
         source: object,
         de_identify: bool = False,
         slices: Slices | None = None,
     ):
-        """`slices` says where the files' slices lie if that is not the CT's own grid (it was resampled).
+        """`images` are the file and, from 1, the frame of each slice; `slices` says where they lie if that is not the
+        CT's own grid (it was resampled).
 
         Raises CaseRefused (see read_source) before anything is computed.
         """
         self.slices = slices or GridSlices(ct.grid)
-        read = read_source(files, self.slices, source)
+        read = read_source(images, self.slices, source)
         self.notes = read.notes
         self.settings: dict[str, Any] = {"format": "dicom", "de_identify": de_identify}
         self.origin = origin
         self.de_identify = de_identify
         whole = deidentified(read) if de_identify else read
-        self.explained = _explained(ct, origin.slices) if slices is None else slice(0, len(files))
-        self.source: Source = replace(whole, headers=whole.headers[self.explained])
+        self.explained = _explained(ct, origin.slices) if slices is None else slice(0, len(images))
+        self.source = whole.part(self.explained)
         self.view = AxialView.of(ct.grid)
-        self.ct, self.total = ct, len(files)
+        self.ct, self.total = ct, len(images)
         self.organ: Voxels | None = None
         self.found: list[int] = []  # frames that show the organ
         self.maps = self.pictures = 0

@@ -8,7 +8,7 @@ import pydicom
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from unoise_engine.ct.objects.common import algorithm, equipment, finish, quietly, small
+from unoise_engine.ct.objects.common import algorithm, equipment, finish, quietly, stand_ins
 from unoise_engine.ct.objects.origin import Origin, short
 from unoise_engine.ct.objects.source import Source
 
@@ -36,13 +36,13 @@ def segmentation(source: Source, origin: Origin) -> pydicom.Dataset:
     )
     with quietly():
         dataset = hd.seg.Segmentation(
-            source_images=small(source.headers),
+            source_images=stand_ins(source),
             pixel_array=np.zeros((len(source.headers), 1, 1), np.uint8),
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[segment],
-            series_instance_uid=origin.uid(source.uids, result, "series"),
+            series_instance_uid=origin.uid(source.names, result, "series"),
             series_number=SERIES_NUMBER,
-            sop_instance_uid=origin.uid(source.uids, result, "instance"),
+            sop_instance_uid=origin.uid(source.names, result, "instance"),
             instance_number=1,
             omit_empty_frames=False,
             content_label="SEGMENTATION",
