@@ -8,13 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
+from unoise_engine.ct.labelled import SAME_MM, apart_mm, describe
 from unoise_engine.ct.prepare import Recipe, prepare
 from unoise_engine.ct.read import check_ct, read_image
-from unoise_engine.ct.volume import Grid
 from unoise_engine.errors import CaseRefused
 from unoise_engine.training.pairs import Pair
-
-SAME_MM = 0.1  # grids closer than this everywhere are one grid
 
 
 @dataclass(frozen=True)
@@ -84,21 +82,3 @@ def load_cases(
         tell(pair.case, k, len(pairs))
         cases.append(load_case(pair, recipe, numbers))
     return cases
-
-
-def apart_mm(a: Grid, b: Grid) -> float:
-    """Largest distance between equal corners of two grids; infinite where their sizes differ."""
-    if a.size != b.size:
-        return float("inf")
-    return float(np.abs(corners(a) - corners(b)).max())
-
-
-def corners(grid: Grid) -> np.ndarray:
-    """Centres of the eight corner voxels in the patient, (8, 3) mm."""
-    far = np.array(grid.size) - 1
-    index = np.stack(np.meshgrid(*[(0, n) for n in far], indexing="ij"), axis=-1).reshape(8, 3)
-    return index * np.array(grid.spacing_mm) @ np.reshape(grid.direction, (3, 3)).T + np.array(grid.origin_mm)
-
-
-def describe(apart: float) -> str:
-    return "other size" if apart == float("inf") else f"up to {apart:.1f} mm apart"
