@@ -207,16 +207,14 @@ def _draw(
 ) -> list[str]:
     """The pictures' names; none, and a line, where matplotlib is missing."""
     from unoise_engine.evaluate.figures import draw_curves
-    from unoise_engine.evaluate.panels import draw_panels
+    from unoise_engine.evaluate.panels import Panels
 
     if not request.figures:
         return []
     try:
         names = draw_curves(request.out, curves, titles, about.model_title, about.warning)
-        names += draw_panels(
-            request.out, request.panels, bundle, chosen.found, chosen.maps, curves, titles, about.warning
-        )
+        panels = Panels(bundle, chosen.found, chosen.maps, curves, titles, about.warning)
+        return names + panels.draw_all(request.out, request.panels)
     except MissingExtra as error:
         print(f"no figures: {error}", file=sys.stderr)
         return []
-    return names

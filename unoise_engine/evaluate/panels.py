@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,52 +17,73 @@ from unoise_engine.evaluate.visibility import Segmenter
 
 TRUTH, FOUND = "#5ee05e", "#39d0ff"
 SHOWN = 0.1  # share visible in the last panel
-CELL = 2.3  # inches
+CELL, HEAD, EDGE = 2.3, 0.4, 0.3  # inches: a picture's width, its title, the figure's edge
+GAP = 2  # pixels between pictures
 
 
-def draw_panels(
-    out: Path,
-    each: int,
-    model: Segmenter,
-    found: Sequence[np.ndarray],
-    maps: Mapping[str, Sequence[np.ndarray]],
-    curves: Curves,
-    titles: Mapping[str, str],
-    warning: str,
-) -> list[str]:
-    """OUT/panels-<method>.png, `each` slices of each kind. Raises MissingExtra without matplotlib."""
-    figure_of = new_figure()
-    names: list[str] = []
-    if not each or "image" not in curves.answers.how.rankings:
+@dataclass(frozen=True)
+class Picture:
+    """One cell: colours (h, w, 3), outlines (h, w) bool or none, a title."""
+
+    colours: np.ndarray
+    truth: np.ndarray | None
+    found: np.ndarray | None
+    title: str
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Everything to draw from: the model, what it found on each slice, and each slice's maps by name."""
+
+    model: Segmenter
+    found: Sequence[np.ndarray]
+    maps: Mapping[str, Sequence[np.ndarray]]
+    curves: Curves
+    titles: Mapping[str, str]
+    warning: str
+
+    def draw_all(self, out: Path, each: int) -> list[str]:
+        """OUT/panels-<method>.png, `each` slices of each kind. Raises MissingExtra without matplotlib."""
+        names: list[str] = []
+        if each and "image" in self.curves.answers.how.rankings and self.curves.with_organ.any():
+            for name in self.maps:
+                names.append(f"panels-{safe(name)}.png")
+                self.draw(name, each).savefig(out / names[-1], dpi=130, facecolor="black", metadata={"Software": None})
         return names
-    for name in curves.answers.names:
-        fill = curves.answers.how.fills[0]
-        score = curves.area(curves.answers.curve(name, "image", fill))
-        rows = choose(score, curves, each)
-        boxes = [_body(curves.answers.slices[s].image.mean(axis=0)) for _, s in rows]
-        tall = max((b[0].stop - b[0].start) / (b[1].stop - b[1].start) for b in boxes)
-        figure = figure_of((CELL * (len(maps) + 2), (CELL * tall + 0.35) * len(rows) + 0.6), facecolor="black")
-        grid = figure.subplots(len(rows), len(maps) + 2, squeeze=False)
-        figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0.01, hspace=0.01)
-        for line, (word, s) in zip(grid, rows):
-            _row(
-                line,
-                s,
-                model,
-                found,
-                maps,
-                curves,
-                titles,
-                name,
-                f"{word}: area {score[s]:.2f}, full {curves.answers.clean[s]:.2f}",
-            )
-        figure.suptitle(
-            f"{titles[name]}: its worst, middle and best slices, hidden by {fill}", color="white", fontsize=11
-        )
-        figure.supxlabel(f"green: truth, blue: found. {warning}", color="#ffb347", fontsize=8)
-        names.append(f"panels-{safe(name)}.png")
-        figure.savefig(out / names[-1], dpi=110, facecolor="black", metadata={"Software": None})
-    return names
+
+    def draw(self, name: str, each: int) -> Any:
+        """The figure of one ranking: a row a slice."""
+        answers = self.curves.answers
+        fill = answers.how.fills[0]
+        score = self.curves.area(answers.curve(name, "image", fill))
+        rows = []
+        for word, s in choose(score, self.curves, each):
+            note = f"{answers.slices[s].name}\n{word}: area {score[s]:.2f}, full {answers.clean[s]:.2f}"
+            rows.append(self.row(name, s, note))
+        title = f"{self.titles[name]}: its worst, middle and best slices, hidden by {fill}"
+        below = f"green: truth, blue: found; heat by rank, the brighter the more important. {self.warning}"
+        return mosaic(rows, title, below)
+
+    def row(self, name: str, s: int, note: str) -> list[Picture]:
+        """The slice, every map on it, and what is left of it when only the best of `name` is visible."""
+        one = self.curves.answers.slices[s]
+        image = one.image.mean(axis=0)
+        box = _body(image)
+        low, high = float(image.min()), float(image.max())
+
+        def grey(values: np.ndarray) -> np.ndarray:
+            return np.repeat(((values - low) / max(high - low, 1e-6)).clip(0, 1)[box][..., None], 3, axis=-1)
+
+        pictures = [Picture(grey(image), one.organ[box], self.found[s][box], note)]
+        for key, some in self.maps.items():
+            colours = _heat(grey(image), some[s][box])
+            pictures.append(Picture(colours, one.organ[box], None, self.titles[key], key == name))
+        tie = chance(self.curves.answers.how.seed, one, "ties").random(one.organ.shape, np.float32)
+        visible = ranks(self.maps[name][s], tie) < count(SHOWN, one.organ.size)
+        seen = self.model.predict((one.image * visible)[None])[0, 0] > 0
+        title = f"{self.titles[name]}: {100 * SHOWN:g} % visible"
+        return [*pictures, Picture(grey(np.where(visible, image, 0)), one.organ[box], seen[box], title)]
 
 
 def choose(score: np.ndarray, curves: Curves, each: int) -> list[tuple[str, int]]:
@@ -70,7 +92,7 @@ def choose(score: np.ndarray, curves: Curves, each: int) -> list[tuple[str, int]
     middle = max(0, (len(order) - each) // 2)
     wanted = [("worst", s) for s in order[:each]]
     wanted += [("middle", s) for s in order[middle : middle + each]]
-    wanted += [("best", s) for s in order[len(order) - each :]]
+    wanted += [("best", s) for s in order[max(0, len(order) - each) :]]
     seen: set[int] = set()
     return [(word, s) for word, s in wanted if not (s in seen or seen.add(s))]  # type: ignore[func-returns-value]
 
@@ -79,52 +101,51 @@ def safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name).strip("-")
 
 
-def _row(
-    line: Any,
-    s: int,
-    model: Segmenter,
-    found: Sequence[np.ndarray],
-    maps: Mapping[str, Sequence[np.ndarray]],
-    curves: Curves,
-    titles: Mapping[str, str],
-    name: str,
-    note: str,
-) -> None:
-    one = curves.answers.slices[s]
-    image = one.image.mean(axis=0)
-    box = _body(image)
-    low, high = float(image.min()), float(image.max())
-    for axes in line:
-        axes.set_axis_off()
-        axes.imshow(image[box], cmap="gray", vmin=low, vmax=high)
-    _outline(line[0], one.organ[box], TRUTH)
-    _outline(line[0], found[s][box], FOUND)
-    line[0].set_title(f"{one.name}\n{note}", color="white", fontsize=7)
-    for axes, (key, some) in zip(line[1:], maps.items()):
-        _heat(axes, some[s][box])
-        _outline(axes, one.organ[box], TRUTH)
-        axes.set_title(titles[key], color="#ffb347" if key == name else "white", fontsize=8)
-    tie = chance(curves.answers.how.seed, one, "ties").random(one.organ.shape, np.float32)
-    visible = ranks(maps[name][s], tie) < count(SHOWN, one.organ.size)
-    seen = model.predict((one.image * visible)[None])[0, 0] > 0
-    line[-1].imshow(np.where(visible, image, 0.0)[box], cmap="gray", vmin=low, vmax=high)
-    _outline(line[-1], one.organ[box], TRUTH)
-    _outline(line[-1], seen[box], FOUND)
-    line[-1].set_title(f"{titles[name]}: {100 * SHOWN:g} % visible", color="white", fontsize=8)
+def mosaic(rows: Sequence[Sequence[Picture]], title: str, below: str) -> Any:
+    """All pictures in one pair of axes: as many axes as pictures would take seconds a figure."""
+    h = max(p.colours.shape[0] for row in rows for p in row)
+    w = max(p.colours.shape[1] for row in rows for p in row)
+    columns = len(rows[0])
+    head = round(HEAD / CELL * w)  # pixels
+    size = (len(rows) * (h + head), columns * (w + GAP))
+    colours, truth, found = np.zeros((*size, 3)), np.zeros(size, bool), np.zeros(size, bool)
+    inches = CELL / w
+    wide, high = size[1] * inches, size[0] * inches + 2 * EDGE
+    figure = new_figure()((wide, high), facecolor="black", layout=None)
+    axes = figure.add_axes((0, EDGE / high, 1, 1 - 2 * EDGE / high))
+    for r, row in enumerate(rows):
+        for c, one in enumerate(row):
+            top, left = r * (h + head) + head, c * (w + GAP)
+            inner_h, inner_w = one.colours.shape[:2]
+            top, left = top + (h - inner_h) // 2, left + (w - inner_w) // 2
+            place = slice(top, top + inner_h), slice(left, left + inner_w)
+            colours[place] = one.colours
+            for whole, part in ((truth, one.truth), (found, one.found)):
+                if part is not None:
+                    whole[place] = part
+            tone, middle = "#ffb347" if one.marked else "white", left + inner_w / 2
+            axes.text(middle, top - 2, one.title, color=tone, fontsize=7.5, ha="center", va="bottom")
+    axes.imshow(colours, interpolation="bilinear", aspect="auto")
+    axes.set_axis_off()
+    for whole, line in ((truth, TRUTH), (found, FOUND)):
+        if whole.any():
+            axes.contour(whole, levels=[0.5], colors=[line], linewidths=0.9)
+    figure.text(0.5, 1 - 0.06 / high, title, color="white", fontsize=11, ha="center", va="top")
+    figure.text(0.5, 0.06 / high, below, color="#ffb347", fontsize=8, ha="center", va="bottom")
+    return figure
 
 
-def _outline(axes: Any, mask: np.ndarray, colour: str) -> None:
-    if mask.any() and not mask.all():
-        axes.contour(mask, levels=[0.5], colors=[colour], linewidths=0.9)
+def _heat(grey: np.ndarray, importance: np.ndarray) -> np.ndarray:
+    """By rank, which is what is judged: the upper half glows. A map that says nothing leaves the slice as it is."""
+    from matplotlib import colormaps
 
-
-def _heat(axes: Any, importance: np.ndarray) -> None:
-    """By rank, since ranks are what is judged: the most important tenth glows, the lower half is clear."""
-    flat = np.argsort(np.argsort(importance.ravel(), kind="stable"), kind="stable")
-    share = (flat / max(flat.size - 1, 1)).reshape(importance.shape)
     if importance.max() == importance.min():
-        return
-    axes.imshow(share, cmap="inferno", vmin=0.5, vmax=1, alpha=np.clip((share - 0.5) * 2, 0, 0.75))
+        return grey
+    values, place = np.unique(importance, return_inverse=True)
+    share = (np.searchsorted(np.sort(importance.ravel()), values) / importance.size)[place].reshape(importance.shape)
+    strength = np.clip(2 * share - 1, 0, 1)
+    alpha = 0.75 * strength[..., None]
+    return (1 - alpha) * grey + alpha * colormaps["inferno"](strength)[..., :3]
 
 
 def _body(image: np.ndarray) -> tuple[slice, slice]:
