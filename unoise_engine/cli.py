@@ -115,6 +115,69 @@ def explain(
 
 
 @app.command()
+def evaluate(
+    data: Annotated[list[Path], typer.Option("--data", help="Folder of CT / label pairs; give it again for more.")],
+    out: Out,
+    bundle: Bundle = "",
+    split: Annotated[Path | None, typer.Option(help="A run's split.json: only the cases of its part.")] = None,
+    part: Annotated[str, typer.Option(help="Of the split: train, val or test.")] = "test",
+    patient: Annotated[str, typer.Option(metavar="REGEX", help="What in a case's name is the patient.")] = "",
+    labels: Annotated[str, typer.Option(help="The organ's numbers, where no labels.json names them.")] = "",
+    methods: Annotated[str, typer.Option(help="Comma-separated, baselines too; the first is compared with all.")] = (
+        "unoise,gradcam,occlusion,random,edges,distance"
+    ),
+    maps: Annotated[
+        list[Path] | None, typer.Option(help="Folder of importance volumes, <method>/<case>.nii.gz: anyone's method.")
+    ] = None,
+    slices_per_case: Annotated[int, typer.Option(help="Slices with organ a case that maps are judged on; 0: all.")] = 8,
+    empty_per_case: Annotated[int, typer.Option(help="Slices without organ a case, for false organ.")] = 2,
+    draws: Annotated[int, typer.Option(help="Draws of noise a masked slice.")] = 2,
+    patch: Annotated[int, typer.Option(help="Occlusion: side of the grey square.")] = 15,
+    stride: Annotated[int, typer.Option(help="Occlusion: step of the square.")] = 12,
+    panels: Annotated[int, typer.Option(help="Worst, middle and best slices to draw a method; 0: none.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 0,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples of the patients.")] = 2000,
+    device: Device = "auto",
+    threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Judge a model's segmentation and importance maps by numbers, on labelled CTs: tables, curves, a report."""
+    import shlex
+
+    from unoise_engine.evaluate.command import Request, run
+    from unoise_engine.methods.occlusion import Occlusion
+    from unoise_engine.progress import progress as tell
+    from unoise_engine.results import prepare_output
+
+    request = Request(
+        data=tuple(data),
+        out=out,
+        bundle=bundle,
+        split=split,
+        part=part,
+        patient=patient,
+        labels=_numbers(labels),
+        methods=_comma(methods),
+        maps=tuple(maps or ()),
+        slices_per_case=slices_per_case,
+        empty_per_case=empty_per_case,
+        occlusion=Occlusion(patch, stride),
+        draws=draws,
+        panels=panels,
+        seed=seed,
+        resamples=resamples,
+        device=device,
+        threads=threads,
+        command=shlex.join(["unoise_engine", *sys.argv[1:]]),
+    )
+    prepare_output(out)
+    refused = run(request, tell(progress.value))
+    print(f"report: {out / 'report.md'}")
+    if refused:
+        raise typer.Exit(1)
+
+
+@app.command()
 def send(
     out: Annotated[Path, typer.Argument(help="Folder of results written with --format dicom.")],
     to: Annotated[str, typer.Option(metavar="AE@HOST:PORT", help="Send by C-STORE to this archive.")] = "",
@@ -332,6 +395,13 @@ def _comma(names: str) -> tuple[str, ...]:
     if not chosen:
         raise Usage("--methods - names no method - give some of unoise, gradcam, occlusion")
     return chosen
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdigit() and int(part) for part in parts):
+        raise Usage(f"--labels {text} - are no label numbers - write them as 7 or 7,8")
+    return tuple(map(int, parts))
 
 
 def _slice_range(text: str) -> tuple[int, int] | None:

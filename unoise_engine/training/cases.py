@@ -8,14 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
+from unoise_engine.ct.labelled import read_labelled
 from unoise_engine.ct.prepare import Frame, Recipe, prepare
-from unoise_engine.ct.read import check_ct, read_image
-from unoise_engine.ct.volume import Grid
 from unoise_engine.errors import CaseRefused, Usage
 from unoise_engine.training.pairs import Pair
 from unoise_engine.training.sources import Source
-
-SAME_MM = 0.1  # grids closer than this everywhere are one grid
 
 
 @dataclass(frozen=True)
@@ -58,19 +55,7 @@ def load_case(
 
     Raises CaseRefused: OTHER_GRID, EMPTY_LABEL, NO_SUCH_LABEL, and whatever `read_image` and `check_ct` refuse.
     """
-    ct, labels = check_ct(read_image(pair.ct), pair.ct), read_image(pair.labels)
-    apart = apart_mm(ct.grid, labels.grid)
-    if apart > SAME_MM:
-        what = f"lies on another grid than {pair.ct.name} ({describe(apart)})"
-        raise CaseRefused("OTHER_GRID", pair.labels, what, "resample the labels to the CT's grid")
-    found = np.unique(labels.voxels)
-    if not found.any():
-        raise CaseRefused("EMPTY_LABEL", pair.labels, "holds no label at all", "remove the case or label the organ")
-    if not np.isin(found, numbers).any():
-        some = ", ".join(f"{n:g}" for n in found[found != 0][:8])
-        wanted = " or ".join(map(str, numbers))
-        what = f"holds the labels {some} but not {wanted}"
-        raise CaseRefused("NO_SUCH_LABEL", pair.labels, what, "correct [data] labels in the recipe")
+    ct, labels = read_labelled(pair, numbers)
     windowed, frame = prepare(ct, recipe)
     axial = frame.view.apply(labels.voxels)
     resampled = resample_mask(np.isin(axial, numbers), frame)
@@ -109,21 +94,3 @@ def load_cases(
         pair, k = found[name]
         cases.append(load_case(pair, recipe, sources[k].numbers, sources[k].others, k))
     return cases
-
-
-def apart_mm(a: Grid, b: Grid) -> float:
-    """Largest distance between equal corners of two grids; infinite where their sizes differ."""
-    if a.size != b.size:
-        return float("inf")
-    return float(np.abs(corners(a) - corners(b)).max())
-
-
-def corners(grid: Grid) -> np.ndarray:
-    """Centres of the eight corner voxels in the patient, (8, 3) mm."""
-    far = np.array(grid.size) - 1
-    index = np.stack(np.meshgrid(*[(0, n) for n in far], indexing="ij"), axis=-1).reshape(8, 3)
-    return index * np.array(grid.spacing_mm) @ np.reshape(grid.direction, (3, 3)).T + np.array(grid.origin_mm)
-
-
-def describe(apart: float) -> str:
-    return "other size" if apart == float("inf") else f"up to {apart:.1f} mm apart"

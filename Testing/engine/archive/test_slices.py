@@ -51,7 +51,7 @@ def write(path, **changes):
 
 def test_a_crop_goes_back_to_its_place(tmp_path):
     archive = read_archive(write(tmp_path / "a.npz"))
-    image, mask = archive.frame(0)
+    _, mask = archive.frame(0)
     back, organ = archive.frame(1)
     assert mask.sum() == 112  # the reference is not trivial
     assert 2 * (organ & mask).sum() / (organ.sum() + mask.sum()) > 0.9
