@@ -126,19 +126,20 @@ def _on_grid(path: Path, ct: Volume) -> Volume:
     return ct.with_voxels(found.voxels)
 
 
-def _in_order(files: Iterable[Path], ct: Volume, source: Path) -> tuple[Path, ...]:
-    """The files along the CT's z axis. Whether they lie on its slices is checked when their headers are read again."""
+def _in_order(files: Iterable[Path], ct: Volume, source: Path) -> list[tuple[Path, int]]:
+    """File and frame (from 1) of every slice along the CT's z axis. Whether they lie on its slices is checked when their headers are read again."""
     import numpy as np
 
     from unoise_engine.ct.dicom_images import NotASlice, read_images
 
     along = np.asarray(ct.grid.direction).reshape(3, 3)[:, 2]
-    places: dict[Path, float] = {}
+    places: dict[tuple[Path, int], float] = {}
     for path in files:
         try:
             images = read_images(path)
         except NotASlice as reason:
             cure = "use the original series"
             raise CaseRefused("NOT_DICOM", source, f"came from {path.name}, which is {reason}", cure) from None
-        places[path] = float(np.dot(along, images[0].position_mm))
-    return tuple(sorted(places, key=places.__getitem__))
+        for image in images:
+            places[path, image.frame + 1] = float(np.dot(along, image.position_mm))
+    return sorted(places, key=places.__getitem__)
