@@ -158,7 +158,9 @@ def paint(
     out: Out,
     names: Annotated[
         list[str],
-        typer.Option(help="Numbers of the structures: a JSON file or a table that ships; one for all, or one a folder."),
+        typer.Option(
+            help="Numbers of the structures: a JSON file or a table that ships; one for all, or one a folder."
+        ),
     ] = [],  # noqa: B006 - typer makes a new list a call
     per_map: Annotated[int, typer.Option(help="CTs a label map.")] = 6,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "run": {"ct", "bundle", "methods", "pipeline", "progress", "results", "batch"},
     "worker": {"run"},
     "phantom": {"ct"},
+    "painted": {"ct", "phantom", "shipped"},
     "training": {"ct", "bundle", "evaluate", "phantom"},
 }
 ENTRIES = {"cli", "demo", "__init__", "__main__"}
@@ -46,9 +47,10 @@ HEAVY = {
     "distributed": {"batch"},
     "dask": {"batch"},
     "cryptography": {"bundle"},
+    "scipy": {"painted"},
     "rich": {"progress", "demo", "training"},
 }
-NOWHERE = {"slicer", "qt", "ctk", "vtk", "pickle", "scipy", "requests", "urllib.request"}
+NOWHERE = {"slicer", "qt", "ctk", "vtk", "pickle", "requests", "urllib.request"}
 
 
 def imports(path):

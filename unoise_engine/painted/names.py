@@ -33,7 +33,7 @@ def read_names(path: Path) -> Names:
         cure = "use the structure names of TotalSegmentator v2"
         raise Usage(f"{path} - names structures that are not known: {', '.join(unknown[:6])} - {cure}")
     if "pancreas" not in names.values():
-        raise Usage(f"{path} - names no pancreas - add its number as \"pancreas\"")
+        raise Usage(f'{path} - names no pancreas - add its number as "pancreas"')
     return names
 
 
