@@ -1,12 +1,14 @@
 """Cases painted around a small map of ellipsoids, read back by SimpleITK itself."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from unoise_engine.errors import CaseRefused, Usage
+from unoise_engine.painted.build import build
 from unoise_engine.painted.hounsfield import PHASES, draw_palette
 from unoise_engine.painted.labelmap import STEP_MM, read_map
 from unoise_engine.painted.tissues import NUMBERS, Tissue
@@ -124,6 +126,14 @@ def test_a_map_without_pancreas(maps, tmp_path):
     with pytest.raises(CaseRefused, match=r"a\.nii\.gz - shows 0\.0 ml of pancreas") as caught:
         read_map(maps[0].path, {1: "liver", 77: "pancreas"})
     assert caught.value.code == "NO_PANCREAS"
+    again = pickle.loads(pickle.dumps(caught.value))  # as from another process
+    assert again.code == "NO_PANCREAS" and str(again) == str(caught.value)
+
+
+def test_a_map_of_little_but_pancreas(maps):
+    alone = np.where(read_map(maps[0].path, maps[0].names) == T.PANCREAS, T.PANCREAS, 0).astype(np.uint8)
+    tissue = build(alone, np.random.default_rng(1)).tissue
+    assert (tissue == T.PANCREAS).sum() > 1000 and (tissue == T.VERTEBRA).any()
 
 
 @pytest.mark.parametrize("wrong", [{"per_map": 0}, {"jobs": 0}, {"seed": -1}])
