@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def shipped(kind: str, pattern: str) -> dict[str, Path]:
-    """Name -> path of what ships of a kind (``models``, ``recipes``, ``label_names``) and has a file matching `pattern`."""
+    """Name -> path of what ships of a kind (models, recipes, label_names) and has a file matching `pattern`."""
     found: dict[str, Path] = {}
     for home in (PACKAGE.parent / "Resources" / kind.title().replace("_", ""), PACKAGE / kind):
         for path in sorted(home.glob(pattern)):

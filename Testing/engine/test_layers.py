@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "convert": {"ct", "methods", "progress"},
     "worker": {"run", "convert", "progress"},
     "phantom": {"ct"},
+    "painted": {"ct", "phantom", "shipped"},
     "training": {"ct", "bundle", "evaluate", "phantom"},
 }
 ENTRIES = {"cli", "demo", "__init__", "__main__"}
@@ -47,9 +48,10 @@ HEAVY = {
     "distributed": {"batch"},
     "dask": {"batch"},
     "cryptography": {"bundle"},
+    "scipy": {"painted"},
     "rich": {"progress", "demo", "training"},
 }
-NOWHERE = {"slicer", "qt", "ctk", "vtk", "pickle", "scipy", "requests", "urllib.request"}
+NOWHERE = {"slicer", "qt", "ctk", "vtk", "pickle", "requests", "urllib.request"}
 
 
 def imports(path):

@@ -8,7 +8,7 @@ from unoise_engine.painted.bowel import build_bowel
 from unoise_engine.painted.chest import build_chest
 from unoise_engine.painted.interior import fill_organs
 from unoise_engine.painted.kidney import mirror_kidney
-from unoise_engine.painted.labelmap import STEP_MM
+from unoise_engine.painted.muscles import build_muscles
 from unoise_engine.painted.placement import DX, DZ, SPINE, landmarks, place
 from unoise_engine.painted.scene import Scene
 from unoise_engine.painted.skeleton import build_skeleton
@@ -21,7 +21,7 @@ T = Tissue
 
 
 def build(source: np.ndarray, rng: np.random.Generator) -> Scene:
-    """(z, y, x) tissues of a map on the grid of `STEP_MM` -> a finished scene."""
+    """(z, y, x) tissues of a map, as `read_map` gives them -> a finished scene."""
     u = rng.uniform
     organs = place(source, rng)
     marks = landmarks(organs)
@@ -44,6 +44,7 @@ def build(source: np.ndarray, rng: np.random.Generator) -> Scene:
         _follow_spine(scene)
     mirror_kidney(scene)
     build_torso(scene)
+    build_muscles(scene)
     build_skeleton(scene)
     build_chest(scene)
     build_vessels(scene)
@@ -68,6 +69,3 @@ def _follow_spine(scene: Scene) -> None:
     heights = np.arange(scene.shape[0])
     scene.spine_x = ndimage.gaussian_filter1d(np.interp(heights, here, middle), 4, mode="nearest")
     scene.spine_y = ndimage.gaussian_filter1d(np.interp(heights, here, front), 4, mode="nearest")
-
-
-__all__ = ["STEP_MM", "build"]

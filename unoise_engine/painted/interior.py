@@ -95,7 +95,7 @@ def _kidney(scene: Scene, cortex: Tissue, medulla: Tissue, sinus: Tissue) -> Non
     pyramids = smooth(rng, whole.shape, STEP_MM, u(9, 13))
     inner = _shrink(whole, 5)
     part[inner & (pyramids > u(-0.9, 0.1))] = medulla
-    deep = _shrink(inner, u(5, 9))
+    deep = _shrink(inner, u(8, 13))
     part[deep] = sinus
 
 

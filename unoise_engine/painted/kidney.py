@@ -23,7 +23,7 @@ def mirror_kidney(scene: Scene) -> None:
         voxels = np.argwhere(scene.organs == have)
         voxels[:, 2] = np.rint(2 * scene.marks.mid_x - voxels[:, 2])
         sample = voxels[::17]
-        best, least = None, np.inf
+        best, least = np.zeros(3, dtype=int), np.inf
         for _ in range(TRIES):
             down = u(-30, 0) if lack == T.CORTEX_RIGHT else u(0, 20)
             shift = np.rint([down / DZ, u(-8, 8) / DX, side * u(-6, 12) / DX]).astype(int)

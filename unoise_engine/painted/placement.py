@@ -42,7 +42,7 @@ def landmarks(tissue: np.ndarray) -> Landmarks:
     organs = np.argwhere(VISCERA[thin]) * (1, 2, 2)
     below = np.argwhere(BELOW_DIAPHRAGM[thin])
     if not len(kidneys):
-        kidneys = pancreas + (-10, 15, 0)
+        kidneys = pancreas + np.array((-10, 15, 0))
     kidney_z, kidney_y = float(kidneys[:, 0].mean()), float(kidneys[:, 1].mean())
     spine = np.argwhere(SPINE[thin]) * (1, 2, 2)
     near = spine[np.abs(spine[:, 0] - kidney_z) < 15] if len(spine) else spine

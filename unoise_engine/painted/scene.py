@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from unoise_engine.painted.placement import DX, DZ, Landmarks
-from unoise_engine.painted.tissues import Tissue
+from unoise_engine.painted.placement import Landmarks
+from unoise_engine.painted.tissues import Tissue, members
+from unoise_engine.painted.tube import tube
+
+T = Tissue
+SOFT = (T.VISCERAL_FAT, T.LUNG_LEFT, T.LUNG_RIGHT, T.MUSCLE, T.PSOAS_LEFT, T.PSOAS_RIGHT, T.HEART)
 
 
 @dataclass
@@ -27,7 +31,6 @@ class Scene:
     body_radius_mm: tuple[float, float] = (18.0, 15.0)  # of a vertebral body, (x, y)
     depth_mm: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     angle: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))  # (y, x), 0 front, +-pi back
-    paths: dict[str, np.ndarray] = field(default_factory=dict)  # centre lines, (n, 3) voxels
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -39,9 +42,13 @@ class Scene:
 
     def free(self, *over: Tissue) -> np.ndarray:
         """Where nothing but these tissues lies."""
-        table = np.zeros(256, dtype=bool)
-        table[list(over)] = True
-        return table[self.tissue] & (self.organs == 0)
+        return members(*over)[self.tissue] & (self.organs == 0)
 
-
-__all__ = ["DX", "DZ", "Scene"]
+    def draw(
+        self, path: np.ndarray, radius_mm: float | np.ndarray, kind: Tissue, over: tuple[Tissue, ...] = SOFT
+    ) -> None:
+        """A tube along `path` (n, 3) voxels, where only the tissues of `over` lie."""
+        found = tube(path, np.broadcast_to(radius_mm, len(path)), self.shape)
+        if found is not None:
+            part = self.tissue[found.box]
+            part[(found.depth_mm > 0) & members(*over)[part] & (self.organs[found.box] == 0)] = kind

@@ -1,6 +1,8 @@
-"""Spine, ribs and pelvis where the map has none, with psoas, crura and the back muscles' gaps."""
+"""Spine, pelvis and ribs, where the map has none."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,108 +13,95 @@ from unoise_engine.painted.tissues import Tissue
 T = Tissue
 
 
+@dataclass(frozen=True)
+class Vertebra:
+    """One patient's vertebrae: heights in mm, all else in voxels of the plane."""
+
+    period_mm: float  # one vertebra and one disc
+    disc_mm: float
+    wide: float  # radii of the body
+    long: float
+    shell: float  # cortical bone
+    spinous: float  # length of the process
+
+
 def build_skeleton(scene: Scene) -> None:
     if not scene.has(T.VERTEBRA):
-        if not scene.has(T.PSOAS_LEFT):
-            _psoas(scene)
-        _back_muscles(scene)
         _spine(scene)
         _pelvis(scene)
     if not scene.has(T.RIB):
         _ribs(scene)
 
 
-def _psoas(scene: Scene) -> None:
-    u, marks = scene.rng.uniform, scene.marks
-    rows, columns = np.mgrid[: scene.shape[1], : scene.shape[2]].astype(np.float32)
-    wide = scene.body_radius_mm[0] / DX
-    strength, fullness = u(0.75, 1.25), u(0.95, 1.1)
-    for z in range(scene.shape[0]):
-        below = (marks.kidney_z - z) * DZ
-        x0, y0 = scene.spine_x[z], scene.spine_y[z]
-        radius = float(np.clip(9 + below * 0.14, 0, 27)) * strength / DX
-        spread = wide + radius * 0.75 + max(0.0, below - 70) * 0.25 / DX
-        for side, kind in ((1, T.PSOAS_LEFT), (-1, T.PSOAS_RIGHT)):
-            if radius > 1.5:
-                inside = ((columns - x0 - side * spread) / (radius * 0.8)) ** 2 + (
-                    (rows - y0 + max(0.0, below - 70) * 0.2 / DX) / (radius * fullness)
-                ) ** 2 < 1
-                scene.tissue[z][inside] = kind
-            if -100 < below < 40:  # crura of the diaphragm
-                inside = ((columns - x0 - side * 13 / DX) / (3.5 / DX)) ** 2 + (
-                    (rows - y0 + scene.body_radius_mm[1] / DX + 4 / DX) / (10 / DX)
-                ) ** 2 < 1
-                scene.tissue[z][inside] = T.MUSCLE
-
-
-def _back_muscles(scene: Scene) -> None:
-    """Erector spinae beside the arches, and quadratus lumborum below the ribs."""
-    u, marks = scene.rng.uniform, scene.marks
-    rows, columns = np.mgrid[: scene.shape[1], : scene.shape[2]].astype(np.float32)
-    side, wide, deep, back = u(30, 38), u(28, 38), u(18, 26), u(32, 40)
-    flank, thin = u(56, 66), u(5, 9)
-    for z in range(scene.shape[0]):
-        away, behind = np.abs(columns - scene.spine_x[z]) * DX, (rows - scene.spine_y[z]) * DX
-        size = float(np.interp((z - marks.kidney_z) * DZ, [20, 120], [1, 0.65]))  # thinner behind the chest
-        muscle = (np.abs(away - side * size) / wide / size) ** 2.5 + (np.abs(behind - back) / deep / size) ** 2 < 1
-        if z < marks.kidney_z + 25 / DZ:
-            muscle |= ((away - flank) / 16) ** 2 + ((behind - 14) / thin) ** 2 < 1
-        muscle &= (scene.depth_mm[z] > 0) & (scene.organs[z] == 0)
-        scene.tissue[z][muscle] = T.MUSCLE
-        scene.depth_mm[z][muscle] = -30  # outside the cavity, and no place for ribs
-
-
 def _spine(scene: Scene) -> None:
-    """Vertebral bodies, discs, canal, arches, transverse and spinous processes, slice by slice in a window."""
+    """Vertebrae and discs, slice by slice in a window around the bodies."""
     u = scene.rng.uniform
     wide, long = (r / DX for r in scene.body_radius_mm)
-    period, disc = u(30, 37), u(6, 10)
-    phase, shell, process = u(0, period), u(1.6, 3.2) / DX, u(18, 28) / DX
+    shape = Vertebra(
+        period_mm=u(30, 37), disc_mm=u(6, 10), wide=wide, long=long, shell=u(1.6, 3.2) / DX, spinous=u(18, 28) / DX
+    )
+    phase = u(0, shape.period_mm)
     sacrum_z = scene.marks.kidney_z - u(105, 125) / DZ
     for z in range(scene.shape[0]):
-        x0, y0 = float(scene.spine_x[z]), float(scene.spine_y[z])
-        below = max(0.0, (sacrum_z - z) * DZ)  # the sacrum: wider, further back, no discs
-        y0 += min(below * 0.4, 22) / DX
-        grown = wide * (1 + min(below / 60, 0.9))
+        below = max(0.0, (sacrum_z - z) * DZ)  # within the sacrum: wider, further back, no discs
+        x0, y0 = float(scene.spine_x[z]), float(scene.spine_y[z]) + min(below * 0.4, 22) / DX
         top, left = max(0, int(y0 - 25)), max(0, int(x0 - 45))
-        whole = scene.tissue[z, top : top + 80, left : left + 90]
-        part = whole.copy()
-        rows, columns = np.mgrid[: part.shape[0], : part.shape[1]].astype(np.float32)
-        rows, columns = rows + top, columns + left
-        away_x, away_y = columns - x0, rows - y0
-        at = (z * DZ + phase) % period if below == 0 else disc + 6.0
-        # a body is flat behind: an ellipse with a cut
-        ring = np.sqrt((away_x / grown) ** 2 + (away_y / long) ** 2) + np.maximum(0, away_y / long - 0.75)
-        waist = 1 - 0.07 * np.sin(np.pi * min(max((at - disc) / (period - disc), 0), 1))
-        body = ring < waist
-        if at < disc:
-            part[ring < 1] = T.DISC
-        else:
-            part[body] = T.VERTEBRA
-            if disc + 1 < at < period - 1:
-                part[ring < waist - shell / long] = T.VERTEBRA_MARROW
-        canal = (away_x / (9.5 / DX)) ** 2 + ((away_y - long - 7 / DX) / (7.5 / DX)) ** 2
-        if disc < at < period * 0.75:
-            part[(canal < 2.0) & (canal >= 1) & ~body] = T.VERTEBRA
-        for side in (-1, 1):  # facets
-            facet = ((away_x - side * 15 / DX) / (5 / DX)) ** 2 + ((away_y - long - 14 / DX) / (6 / DX)) ** 2 < 1
-            part[facet] = T.VERTEBRA
-        part[(canal < 1) & ~body] = T.CANAL
-        arch = long + 14 / DX
-        if at > disc * 0.6:
-            tip = arch + process * (0.75 + 0.25 * np.sin(at / period * np.pi))
-            part[(np.abs(away_x) < 3 / DX) & (away_y > arch) & (away_y < tip)] = T.VERTEBRA
-        if disc + 4 < at < disc + 11:
-            transverse = (np.abs(np.abs(away_x) - 27 / DX) < 15 / DX) & (
-                np.abs(away_y - long - 5 / DX) < 2 / DX + 0.05 * (grown * 2.4 - np.abs(away_x))
-            )
-            part[transverse] = T.VERTEBRA
-        if below > 0:  # alae of the sacrum
-            alae = (np.abs(away_x) < grown + min(below, 40) * 0.5 / DX) & (np.abs(away_y - long * 0.3) < 7 / DX)
-            part[alae & (part != T.CANAL)] = T.VERTEBRA
-            part[alae & (np.abs(away_y - long * 0.3) < 5 / DX) & (part == T.VERTEBRA)] = T.VERTEBRA_MARROW
-        inside = (whole != T.AIR) & (whole != T.SKIN) & (whole != T.SUBCUTANEOUS_FAT)
-        whole[inside] = part[inside]
+        there = scene.tissue[z, top : top + 80, left : left + 90]
+        drawn = there.copy()
+        rows, columns = np.mgrid[: there.shape[0], : there.shape[1]].astype(np.float32)
+        away_x, away_y = columns + (left - x0), rows + (top - y0)
+        at_mm = (z * DZ + phase) % shape.period_mm if below == 0 else shape.disc_mm + 6.0
+        grown = wide * (1 + min(below / 60, 0.9))
+        body = _body(drawn, away_x / grown, away_y / long, at_mm, shape)
+        _arch(drawn, away_x, away_y, body, at_mm, shape)
+        if below > 0:
+            _alae(drawn, away_x, away_y - long * 0.3, grown + min(below, 40) * 0.5 / DX)
+        inside = (there != T.AIR) & (there != T.SKIN) & (there != T.SUBCUTANEOUS_FAT)
+        there[inside] = drawn[inside]
+
+
+def _body(drawn: np.ndarray, across: np.ndarray, along: np.ndarray, at_mm: float, shape: Vertebra) -> np.ndarray:
+    """Disc or body, by the height `at_mm` above a disc's lower face; returns the body's mask."""
+    # flat behind: an ellipse with a cut
+    ring = np.sqrt(across**2 + along**2) + np.maximum(0, along - 0.75)
+    share = (at_mm - shape.disc_mm) / (shape.period_mm - shape.disc_mm)
+    waist = 1 - 0.07 * np.sin(np.pi * min(max(share, 0), 1))
+    body: np.ndarray = ring < waist
+    if at_mm < shape.disc_mm:
+        drawn[ring < 1] = T.DISC
+    else:
+        drawn[body] = T.VERTEBRA
+        if shape.disc_mm + 1 < at_mm < shape.period_mm - 1:  # between the end plates
+            drawn[ring < waist - shape.shell / shape.long] = T.VERTEBRA_MARROW
+    return body
+
+
+def _arch(
+    drawn: np.ndarray, away_x: np.ndarray, away_y: np.ndarray, body: np.ndarray, at_mm: float, shape: Vertebra
+) -> None:
+    """Canal, arch, facets, and at their heights the processes."""
+    behind = away_y - shape.long  # of the body
+    canal = (away_x / (9.5 / DX)) ** 2 + ((behind - 7 / DX) / (7.5 / DX)) ** 2
+    if shape.disc_mm < at_mm < shape.period_mm * 0.75:
+        drawn[(canal < 2.0) & (canal >= 1) & ~body] = T.VERTEBRA
+    for side in (-1, 1):
+        facet = ((away_x - side * 15 / DX) / (5 / DX)) ** 2 + ((behind - 14 / DX) / (6 / DX)) ** 2 < 1
+        drawn[facet] = T.VERTEBRA
+    drawn[(canal < 1) & ~body] = T.CANAL
+    if at_mm > shape.disc_mm * 0.6:
+        tip = 14 / DX + shape.spinous * (0.75 + 0.25 * np.sin(at_mm / shape.period_mm * np.pi))
+        drawn[(np.abs(away_x) < 3 / DX) & (behind > 14 / DX) & (behind < tip)] = T.VERTEBRA
+    if shape.disc_mm + 4 < at_mm < shape.disc_mm + 11:
+        thick = 2 / DX + 0.05 * (shape.wide * 2.4 - np.abs(away_x))
+        transverse = (np.abs(np.abs(away_x) - 27 / DX) < 15 / DX) & (np.abs(behind - 5 / DX) < thick)
+        drawn[transverse] = T.VERTEBRA
+
+
+def _alae(drawn: np.ndarray, away_x: np.ndarray, away_y: np.ndarray, reach: float) -> None:
+    """The wings of the sacrum."""
+    wing = (np.abs(away_x) < reach) & (drawn != T.CANAL)
+    drawn[wing & (np.abs(away_y) < 7 / DX)] = T.VERTEBRA
+    drawn[wing & (np.abs(away_y) < 5 / DX) & (drawn == T.VERTEBRA)] = T.VERTEBRA_MARROW
 
 
 def _pelvis(scene: Scene) -> None:
@@ -131,12 +120,11 @@ def _pelvis(scene: Scene) -> None:
         plate = np.abs(depth + inner * 0.2) < thick * (0.6 + 0.4 * np.cos(away * 4))
         outside = scene.tissue[z] != T.AIR
         wing = sector & plate & outside
-        scene.tissue[z][sector & (depth > 0) & (depth < (inner + thick) * around)] = T.MUSCLE
-        scene.tissue[z][sector & (depth < 0) & (depth > -24 * around) & outside & (scene.tissue[z] != T.SKIN)] = (
-            T.MUSCLE
-        )
-        scene.tissue[z][wing] = T.BONE
-        scene.tissue[z][sector & (np.abs(depth + inner * 0.2) < thick - 2) & wing] = T.MARROW
+        layer = scene.tissue[z]
+        layer[sector & (depth > 0) & (depth < (inner + thick) * around)] = T.MUSCLE
+        layer[sector & (depth < 0) & (depth > -16 * around) & outside & (layer != T.SKIN)] = T.MUSCLE
+        layer[wing] = T.BONE
+        layer[wing & (np.abs(depth + inner * 0.2) < thick - 2)] = T.MARROW
 
 
 def _ribs(scene: Scene) -> None:
