@@ -131,6 +131,9 @@ def evaluate(
     ] = None,
     slices_per_case: Annotated[int, typer.Option(help="Slices with organ a case that maps are judged on; 0: all.")] = 8,
     empty_per_case: Annotated[int, typer.Option(help="Slices without organ a case, for false organ.")] = 2,
+    checks_per_case: Annotated[
+        int, typer.Option(help="Slices a case for stability and shuffled weights; 0: leave both out.")
+    ] = 1,
     draws: Annotated[int, typer.Option(help="Draws of noise a masked slice.")] = 2,
     patch: Annotated[int, typer.Option(help="Occlusion: side of the grey square.")] = 15,
     stride: Annotated[int, typer.Option(help="Occlusion: step of the square.")] = 12,
@@ -161,6 +164,7 @@ def evaluate(
         maps=tuple(maps or ()),
         slices_per_case=slices_per_case,
         empty_per_case=empty_per_case,
+        checks_per_case=checks_per_case,
         occlusion=Occlusion(patch, stride),
         draws=draws,
         panels=panels,

@@ -19,9 +19,10 @@ from unoise_engine.evaluate.data import Entry, Scan, find_entries, fingerprint, 
 from unoise_engine.evaluate.hiding import SIGMA
 from unoise_engine.evaluate.maps import find_maps, read_map
 from unoise_engine.evaluate.report import About, write_report
+from unoise_engine.evaluate.sanity import Check, check_maps, check_measures
 from unoise_engine.evaluate.segmentation import CaseResult, judge, summarise
 from unoise_engine.evaluate.slices import LabelledSlice, evenly
-from unoise_engine.evaluate.tables import write_tables
+from unoise_engine.evaluate.tables import check_rows, write_csv, write_tables
 from unoise_engine.evaluate.visibility import How, evaluate_maps
 from unoise_engine.methods import METHODS, choose
 from unoise_engine.methods import TITLES as METHOD_TITLES
@@ -44,6 +45,7 @@ class Request:
     labels: tuple[int, ...] = ()
     slices_per_case: int = 8  # with organ; 0: all
     empty_per_case: int = 2  # without
+    checks_per_case: int = 1  # that stability and shuffled weights are tried on; 0: neither
     methods: tuple[str, ...] = (*METHODS, *BASELINES)
     maps: tuple[Path, ...] = ()
     occlusion: Occlusion = field(default_factory=Occlusion)
@@ -88,8 +90,10 @@ def run(request: Request, show: Progress | None = None) -> int:
     with show.stage("evaluate", "hiding", len(chosen.slices)) as advance:
         answers = evaluate_maps(bundle, chosen.slices, chosen.maps, how, advance)
 
+    checks = _check(request, chosen, bundle, show)
+
     curves = Curves(answers, request.seed, request.resamples)
-    measures = list(curves.measures())
+    measures = [*curves.measures(), *check_measures(checks, answers.slices, request.seed, request.resamples)]
     overall = summarise(results, request.seed, request.resamples)
     titles = {name: {**METHOD_TITLES, **BASELINE_TITLES}.get(name, name) for name in answers.names}
     about = About(
@@ -106,6 +110,7 @@ def run(request: Request, show: Progress | None = None) -> int:
         refused=len(entries) - len(results),
     )
     write_tables(request.out, curves, measures, results, overall)
+    write_csv(request.out / "checks.csv", check_rows(checks, answers.slices))
     pictures = _draw(request, bundle, chosen, curves, titles, about)
     write_report(request.out / "report.md", about, curves, measures, overall, titles, pictures)
     return about.refused
@@ -183,6 +188,23 @@ def _explain(request: Request, chosen: Chosen, bundle: Bundle, show: Progress) -
     chosen.maps = {**maps, **chosen.maps}
 
 
+def _check(request: Request, chosen: Chosen, bundle: Bundle, show: Progress) -> list[Check]:
+    at = _checked(request, chosen)
+    methods = choose([n for n in request.methods if n in METHODS], request.occlusion)
+    with show.stage("evaluate", "checks", len(at)) as advance:
+        return check_maps(bundle, chosen.slices, chosen.found, chosen.maps, methods, at, request.seed, advance)
+
+
+def _checked(request: Request, chosen: Chosen) -> list[int]:
+    """The slices that the checks are made on: some of each case, where organ is and is found."""
+    if not request.checks_per_case:
+        return []
+    good = [s for s, one in enumerate(chosen.slices) if one.organ.any() and chosen.found[s].any()]
+    cases = dict.fromkeys(chosen.slices[s].case for s in good)
+    some = (np.array([s for s in good if chosen.slices[s].case == case]) for case in cases)
+    return [int(s) for mine in some for s in evenly(mine, request.checks_per_case)]
+
+
 def _sigma(bundle: Bundle) -> float:
     """The noise the bundle's U-Noise was trained with at most."""
     return float(bundle.manifest.architecture.get("noise", {}).get("sigma_max", SIGMA))
@@ -193,7 +215,8 @@ def _tell_time(request: Request, chosen: Chosen, how: How, seconds: float) -> No
     passes = len(chosen.slices) * how.passes(maps)
     if "occlusion" in request.methods:
         h, w = chosen.slices[0].organ.shape
-        passes += len(chosen.slices) * (h // request.occlusion.stride) * (w // request.occlusion.stride)
+        patches = (h // request.occlusion.stride) * (w // request.occlusion.stride)
+        passes += (len(chosen.slices) + 2 * len(_checked(request, chosen))) * patches
     minutes = passes * seconds / 60
     print(
         f"{len(chosen.slices)} slices, {maps} maps each: {passes} images through the model, about "

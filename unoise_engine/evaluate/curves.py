@@ -31,7 +31,7 @@ class Curves:
 
     def __init__(self, answers: Visibility, seed: int, resamples: int = 2000):
         self.answers = answers
-        self.x = np.array(answers.how.ends)
+        self.x = np.array(answers.how.ends())
         self.with_organ = np.array([one.organ.any() for one in answers.slices])
         self.patients = Patients.of(answers.slices, self.with_organ)
         self.patients_own = Patients.of(answers.slices, self.with_organ & (answers.area > 0))
@@ -53,9 +53,9 @@ class Curves:
         who = self.patients_own if against == "own" else self.patients
         return who.mean(self.answers.curve(name, ranking, fill, order, against))
 
-    def area(self, curve: np.ndarray) -> np.ndarray:
+    def area(self, curve: np.ndarray, order: str = "keep") -> np.ndarray:
         """(..., shares) -> (...): the area under it, by trapezia."""
-        return ((curve[..., 1:] + curve[..., :-1]) / 2 * np.diff(self.x)).sum(axis=-1)
+        return ((curve[..., 1:] + curve[..., :-1]) / 2 * np.diff(self.answers.how.ends(order))).sum(axis=-1)
 
     def at(self, curve: np.ndarray, share: float) -> np.ndarray:
         """(patients, shares) -> (patients,), interpolated where the share was not measured."""
@@ -107,9 +107,8 @@ class Curves:
             for fill in how.fills:
                 insertion = self.area(self.of_patients(name, "image", fill, "keep", "own"))
                 yield (fill, "image", "insertion area"), (insertion, None, self.bootstrap_own)
-                if how.deletion:
-                    deletion = self.area(self.of_patients(name, "image", fill, "hide", "own"))
-                    yield (fill, "image", "deletion area"), (deletion, None, self.bootstrap_own)
+                deletion = self.area(self.of_patients(name, "image", fill, "hide", "own"), "hide")
+                yield (fill, "image", "deletion area"), (deletion, None, self.bootstrap_own)
         for times in how.areas:
             kept = self.patients_own.mean(self.answers.at_area(name, "keep", times))
             lost = 1 - self.patients_own.mean(self.answers.at_area(name, "hide", times))

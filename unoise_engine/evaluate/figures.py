@@ -49,7 +49,7 @@ def draw_curves(out: Path, curves: Curves, titles: Mapping[str, str], title: str
     figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     full = curves.bootstrap.estimate(curves.full)
     figure.suptitle(f"{title}: dice against share visible (full dice {full})", fontsize=12)
-    figure.text(0.5, 0.0, warning, ha="center", va="top", fontsize=8, color="#b35900")
+    figure.text(0.5, -0.01, warning, ha="center", va="top", fontsize=8, color="#b35900")
     names = []
     for suffix in ("png", "svg"):
         names.append(f"curves.{suffix}")
@@ -110,7 +110,7 @@ def _published(axes: Any, facts: Published) -> None:
         axes.plot(
             [100 * v for v in curve.visible],
             [d / facts.full_dice for d in curve.dice],
-            color="#e8a06a" if best else "#e3c9b3",
+            color="#e8a06a" if best else "#d8b59a",
             lw=1.2 if best else 0.8,
             ls="-." if pretrained else ":",
             zorder=1,

@@ -12,6 +12,7 @@ from unoise_engine import __version__
 from unoise_engine.evaluate.curves import POINTS, Curves, Measure
 from unoise_engine.evaluate.interval import Estimate
 from unoise_engine.evaluate.published import published
+from unoise_engine.evaluate.sanity import EXPLAINER, STABILITY, UTILITY
 from unoise_engine.evaluate.slices import facts
 
 FILL_WORDS = {"grey": "hidden by grey (0)", "noise": "hidden by noise"}
@@ -57,6 +58,7 @@ def write_report(
         if (ranking, fill) == ("pooled", "grey"):
             blocks += [_paper()]
     blocks += ["## Faithful to the model's own prediction", _faithfulness(curves, found, titles)]
+    blocks += _checks(curves, found, titles)
     blocks += [f"![{name}]({name})" for name in pictures if name.endswith(".png")]
     blocks += [_how(curves)]
     path.write_text("\n\n".join(block for block in blocks if block) + "\n", encoding="utf-8")
@@ -120,6 +122,24 @@ def _faithfulness(curves: Curves, found: Mapping[tuple[str, str, str, str], Meas
     return _table(["", *(titles[m] for m in curves.answers.names)], rows)
 
 
+def _checks(curves: Curves, found: Mapping[tuple[str, str, str, str], Measure], titles: Mapping[str, str]) -> list[str]:
+    names = [name for name in (STABILITY, UTILITY, EXPLAINER) if any(key[3] == name for key in found)]
+    if not names:
+        return []
+    shown = [m for m in curves.answers.names if any((m, "", "", name) in found for name in names)]
+    rows = []
+    for name in names:
+        cells = [found.get((m, "", "", name)) for m in shown]
+        rows.append([name, *("" if cell is None else str(cell.estimate) for cell in cells)])
+    told = (
+        "Of the map with itself: near 1 is good under small noise, near 0 once what was learned is destroyed. The "
+        "kernels' values are shuffled within each layer, and the threshold is set so that the shuffled model finds as "
+        "large an organ. U-Noise is a trained net that does not run the utility: its own weights are shuffled; against "
+        "shuffled weights of the utility it would have to be trained again. Edge strength uses no weights."
+    )
+    return ["## Stable, and learned?", _table(["", *(titles[m] for m in shown)], rows), told]
+
+
 def _paper() -> str:
     told = published()
     if told is None:
@@ -142,7 +162,7 @@ def _how(curves: Curves) -> str:
         "## How it was measured\n\n"
         f"- The most important share of a slice's pixels stays visible; the rest is set to 0 of the normalised "
         f"image, or gets noise of standard deviation {how.sigma:g} ({how.draws} draws, the same for every ranking).\n"
-        "- Shares: " + ", ".join(f"{100 * s:g}" for s in how.ends) + " %. Equal importances are ordered at random.\n"
+        "- Shares: " + ", ".join(f"{100 * s:g}" for s in how.ends()) + " %. Equal importances are ordered at random.\n"
         "- Dice is taken a slice (with organ), averaged over the slices of a case, the cases of a patient, and the "
         "patients. Area / full dice is the ratio of both means.\n"
         "- Own prediction: compared with what the model finds when everything is visible, on slices where it finds "

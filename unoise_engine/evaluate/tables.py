@@ -11,7 +11,9 @@ import numpy as np
 
 from unoise_engine.evaluate.curves import POINTS, Curves, Measure
 from unoise_engine.evaluate.interval import Estimate
+from unoise_engine.evaluate.sanity import Check
 from unoise_engine.evaluate.segmentation import CaseResult, as_row
+from unoise_engine.evaluate.slices import LabelledSlice
 
 
 def write_tables(
@@ -36,6 +38,19 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         writer.writeheader()
         for row in rows:
             writer.writerow({key: _cell(value) for key, value in row.items()})
+
+
+def check_rows(checks: Sequence[Check], slices: Sequence[LabelledSlice]) -> Iterable[dict[str, Any]]:
+    for check in checks:
+        one = slices[check.slice_index]
+        yield {
+            "case": one.case,
+            "patient": one.patient,
+            "slice": one.index + 1,
+            "method": check.method,
+            "check": check.name,
+            "value": check.value,
+        }
 
 
 def _cell(value: Any) -> Any:
@@ -66,7 +81,7 @@ def _segmentation_rows(overall: Mapping[str, Estimate]) -> Iterable[dict[str, An
 
 
 def _curve_rows(curves: Curves) -> Iterable[dict[str, Any]]:
-    """`visible` is the share that was visible in the mean; pooled thresholds give each slice another."""
+    """`share` is kept or hidden, as `order` says; `visible` is what was seen in the mean."""
     answers = curves.answers
     full = float(curves.full.mean()) if len(curves.full) else np.nan
     for name in answers.names:
@@ -76,7 +91,7 @@ def _curve_rows(curves: Curves) -> Iterable[dict[str, Any]]:
             shown = curves.of_patients(name, ranking, fill, order, "shown")
             pixels = answers.curve(name, ranking, fill, order, "found") * answers.slices[0].pixel_mm2 / 100
             false = curves.patients_empty.mean(pixels)
-            for k, share in enumerate(curves.x):
+            for k, share in enumerate(answers.how.ends(order)):
                 estimate = curves.bootstrap.estimate(truth[:, k])
                 yield {
                     "method": name,
@@ -94,7 +109,8 @@ def _curve_rows(curves: Curves) -> Iterable[dict[str, Any]]:
 
 def _orders(curves: Curves) -> list[tuple[str, str, str]]:
     kept = [("keep", ranking, fill) for ranking, fill in curves.combinations]
-    return kept + ([("hide", "image", f) for f in curves.answers.how.fills] if curves.answers.how.deletion else [])
+    how = curves.answers.how
+    return kept + ([("hide", "image", fill) for fill in how.fills] if "image" in how.rankings else [])
 
 
 def _patient_rows(curves: Curves) -> Iterable[dict[str, Any]]:

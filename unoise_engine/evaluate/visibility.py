@@ -18,6 +18,7 @@ from unoise_engine.evaluate.ranking import Threshold, count, pooled_thresholds, 
 from unoise_engine.evaluate.slices import LabelledSlice, chance
 
 SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+CUTS = (0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)  # shares hidden, for deletion
 AREAS = (1.0, 2.0, 4.0, 8.0)  # times the area of the organ that the model finds
 IMAGES_AT_ONCE = 16  # masked images made at a time: memory stays bounded
 RANKINGS = ("image", "pooled")
@@ -49,27 +50,27 @@ class How:
     shares: tuple[float, ...] = SHARES
     fills: tuple[str, ...] = FILLS
     rankings: tuple[str, ...] = RANKINGS
-    deletion: bool = True
+    cuts: tuple[float, ...] = CUTS
     areas: tuple[float, ...] = AREAS
     draws: int = 2  # of noise
     sigma: float = SIGMA
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not all(0 < share < 1 for share in self.shares) or list(self.shares) != sorted(set(self.shares)):
-            raise Usage(f"shares {self.shares} - must rise and lie between 0 and 1 - correct them")
+        for shares in (self.shares, self.cuts):
+            if not all(0 < share < 1 for share in shares) or list(shares) != sorted(set(shares)):
+                raise Usage(f"shares {shares} - must rise and lie between 0 and 1 - correct them")
         if self.draws < 1:
             raise Usage(f"--draws {self.draws} - is no number of draws - give at least 1")
 
-    @property
-    def ends(self) -> tuple[float, ...]:
-        """The shares with 0 and 1."""
-        return (0.0, *self.shares, 1.0)
+    def ends(self, order: str = "keep") -> tuple[float, ...]:
+        """The shares kept or hidden, with 0 and 1."""
+        return (0.0, *(self.shares if order == "keep" else self.cuts), 1.0)
 
     def questions(self) -> list[Question]:
         asked = [Question("keep", r, f, s) for r in self.rankings for f in self.fills for s in self.shares]
-        if self.deletion:
-            asked += [Question("hide", "image", f, s) for f in self.fills for s in self.shares]
+        if "image" in self.rankings:
+            asked += [Question("hide", "image", f, s) for f in self.fills for s in self.cuts]
         asked += [Question(o, "area", "grey", a) for o in ("keep", "hide") for a in self.areas]
         return asked
 
@@ -98,16 +99,13 @@ class Visibility:
     blank: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(repr=False)  # nothing visible: the same three
 
     def curve(self, name: str, ranking: str, fill: str, order: str = "keep", against: str = "truth") -> np.ndarray:
-        """(slices, shares with both ends): `against` truth, own, found (pixels) or shown (share)."""
+        """(slices, shares with both ends): `against` truth, own, found (pixels) or shown (share of the slice)."""
         m = self.names.index(name)
-        at = [self.questions.index(Question(order, ranking, fill, share)) for share in self.how.shares]
-        full, nothing = self._ends(fill, against)
+        at = [self.questions.index(Question(order, ranking, fill, share)) for share in self.how.ends(order)[1:-1]]
+        last, first = self._ends(fill, against)
         if order == "hide":
-            full, nothing = nothing, full
-        inner = getattr(self, against)[m, at]
-        if order == "hide" and against == "shown":
-            inner = 1 - inner
-        return np.concatenate([nothing[None], inner, full[None]]).T
+            first, last = last, first
+        return np.concatenate([first[None], getattr(self, against)[m, at], last[None]]).T
 
     def at_area(self, name: str, order: str, times: float, against: str = "own") -> np.ndarray:
         """(slices,)"""
@@ -115,6 +113,7 @@ class Visibility:
         return getattr(self, against)[self.names.index(name), self.questions.index(question)]
 
     def _ends(self, fill: str, against: str) -> tuple[np.ndarray, np.ndarray]:
+        """With all visible, and with nothing."""
         ones = np.ones(len(self.slices))
         if against == "truth":
             return self.clean, self.blank[fill][0]

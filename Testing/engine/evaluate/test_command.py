@@ -46,15 +46,8 @@ def out(data, tiny_bundle, tmp_path_factory):
 
 
 def test_everything_is_written(out):
-    wanted = {
-        "curves.csv",
-        "summary.csv",
-        "per-patient.csv",
-        "segmentation.csv",
-        "report.md",
-        "curves.png",
-        "curves.svg",
-    }
+    tables = ("curves", "summary", "per-patient", "segmentation", "checks")
+    wanted = {f"{name}.csv" for name in tables} | {"report.md", "curves.png", "curves.svg"}
     methods = ("unoise", "gradcam", "occlusion", "random", "edges", "distance")
     assert {p.name for p in out.iterdir()} == wanted | {f"panels-{m}.png" for m in methods}
     curves = rows(out / "curves.csv")
@@ -68,6 +61,18 @@ def test_everything_is_written(out):
     lines = report.splitlines()
     tables = [(a, b) for a, b in pairwise(lines) if a.startswith("|") and b.startswith("|")]
     assert tables and all(a.count("|") == b.count("|") for a, b in tables)
+
+
+def test_checks_know_which_maps_are_learned(out):
+    """The tiny nets are one kernel of equal values each: shuffled they are the same, so their maps stay."""
+    checks = {(r["method"], r["check"].split(", ")[-1]): float(r["value"]) for r in rows(out / "checks.csv")}
+    assert checks["unoise", "U-Noise's own weights shuffled"] == pytest.approx(1)
+    assert checks["occlusion", "utility's weights shuffled"] == pytest.approx(1, abs=0.2)
+    stable = {m: v for (m, name), v in checks.items() if name.startswith("rank")}
+    assert set(stable) == {"unoise", "gradcam", "occlusion", "edges", "distance"}
+    assert stable["unoise"] > 0.9 > stable["edges"] > 0
+    assert ("random", "rank") not in checks and ("edges", "utility's weights shuffled") not in checks
+    assert "## Stable, and learned?" in (out / "report.md").read_text("utf-8")
 
 
 def test_the_same_seed_gives_the_same_bytes(data, tiny_bundle, out, tmp_path):

@@ -11,7 +11,7 @@ from unoise_engine.evaluate.ranking import pooled_thresholds, ranks
 from unoise_engine.evaluate.visibility import How, evaluate_maps
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.7)
-HOW = How(shares=SHARES, draws=2, sigma=1.0, seed=3)
+HOW = How(shares=SHARES, cuts=SHARES, draws=2, sigma=1.0, seed=3)
 
 
 @pytest.fixture(scope="module")
