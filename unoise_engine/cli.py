@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 train_app = typer.Typer(no_args_is_help=True, help="Train the utility, then U-Noise on it (extra: train).")
 bundle_app = typer.Typer(no_args_is_help=True, help="Model bundles: look at them, verify, install.")
+prepare_app = typer.Typer(no_args_is_help=True, help="Turn a data set into a folder to train and evaluate on.")
+app.add_typer(prepare_app, name="prepare")
 app.add_typer(train_app, name="train")
 app.add_typer(bundle_app, name="bundle")
 
@@ -153,6 +155,33 @@ def phantom(
 
 
 @app.command()
+def paint(
+    labels: Annotated[list[Path], typer.Argument(metavar="LABELS...", help="Folders of multi-organ label maps.")],
+    out: Out,
+    names: Annotated[
+        list[str],
+        typer.Option(
+            help="Numbers of the structures: a JSON file or a table that ships; one for all, or one a folder."
+        ),
+    ] = [],  # noqa: B006 - typer makes a new list a call
+    per_map: Annotated[int, typer.Option(help="CTs a label map.")] = 6,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Processes; 0 is one a core.")] = 0,
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Paint synthetic abdominal CTs around the organs of real label maps, as NIfTI."""
+    from unoise_engine.painted.write import find_maps, write_painted
+    from unoise_engine.progress import progress as tell
+    from unoise_engine.results import prepare_output
+
+    maps = find_maps(labels, names)
+    prepare_output(out)
+    with tell(progress.value).stage("paint", "painting", len(maps) * per_map) as advance:
+        done = write_painted(out, maps, per_map, seed, jobs or os.cpu_count() or 1, lambda k, total: advance(1))
+    print(f"{len(done)} painted CTs in {out}")
+
+
+@app.command()
 def demo(out: Out = Path("demo"), seed: Annotated[int, typer.Option(help="Which synthetic patient.")] = 2026) -> None:
     """Make a synthetic CT, explain it with the shipped model by every method, and compare with the known label."""
     from unoise_engine.demo import run
@@ -160,9 +189,29 @@ def demo(out: Out = Path("demo"), seed: Annotated[int, typer.Option(help="Which 
     run(out, seed)
 
 
+@prepare_app.command("slices")
+def prepare_slices(
+    source: Annotated[Path, typer.Argument(help="Slice archive (.npz) with the arrays image, mask, patient, ...")],
+    out: Out,
+    organ: Annotated[str, typer.Option(help="What the masks show.")] = "pancreas",
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Labelled single slices to cases, one a patient; where no spacing is given it is guessed from the torso."""
+    from unoise_engine.archive.slices import read_archive
+    from unoise_engine.archive.write import write_cases
+    from unoise_engine.progress import progress as tell
+    from unoise_engine.results import prepare_output
+
+    archive = read_archive(source)
+    prepare_output(out)
+    with tell(progress.value).stage("slices", "writing", len(archive.patients)) as advance:
+        names = write_cases(archive, out, organ, advance)
+    print(f"{len(archive.image)} slices of {len(names)} patients in {out}")
+
+
 @train_app.command("utility")
 def train_utility_command(
-    data: Annotated[Path, typer.Argument(help="Folder of CT / label pairs.")],
+    data: Annotated[list[Path], typer.Argument(help="Folder of CT / label pairs, or several that are mixed.")],
     out: Out,
     recipe: RecipeFile = "phantom-utility",
     init: Annotated[Path | None, typer.Option(help="Start from this run's weights instead of afresh.")] = None,
@@ -180,7 +229,7 @@ def train_utility_command(
 
 @train_app.command("unoise")
 def train_unoise_command(
-    data: Annotated[Path, typer.Argument(help="Folder of CT / label pairs, the same as the utility's.")],
+    data: Annotated[list[Path], typer.Argument(help="Folders of CT / label pairs, the same as the utility's.")],
     utility: Annotated[Path, typer.Option(help="The utility's run.")],
     out: Out,
     recipe: RecipeFile = "phantom-unoise",

@@ -12,12 +12,13 @@ import numpy as np
 
 from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.ct.find import find_cases
-from unoise_engine.ct.prepare import prepare
+from unoise_engine.ct.prepare import Frame, Restored
 from unoise_engine.ct.volume import AxialView, Volume
 from unoise_engine.errors import Usage
 from unoise_engine.methods import METHODS, choose
 from unoise_engine.methods.occlusion import Occlusion
 from unoise_engine.progress import Progress, Quiet
+from unoise_engine.trust import about_pieces, about_scan
 
 SLICES_A_STEP = 8
 
@@ -52,11 +53,13 @@ def explain_volume(
     progress: Progress | None = None,
     seconds: dict[str, float] | None = None,
     case: str = "",
-) -> Iterator[tuple[str, Volume]]:
+    warnings: list[str] | None = None,
+) -> Iterator[tuple[str, Restored]]:
     """Yields ("segmentation", uint8 labels), then ("importance-<method>", float32) for each method, on the CT's grid.
 
-    One result at a time, so that memory holds the CT, one result and the small slices the model sees. `seconds` is
-    filled with the time of each stage.
+    Results stay at the model's size until their voxels are asked for, so that memory holds the CT, the model's logits
+    and one map of that size. `seconds` is filled with the time of each stage, `warnings` with what speaks against
+    trusting the result.
     """
     settings = settings or Settings()
     progress = progress or Quiet()
@@ -64,26 +67,36 @@ def explain_volume(
     recipe = bundle.recipe
     start, stop = settings.range_in(ct)
 
-    with clock(seconds, "prepare"):
-        windowed, frame = prepare(ct, recipe, start, stop)
+    frame, n = Frame.of(ct, recipe), stop - start
 
-    logits = np.empty((len(windowed), 1, *frame.size), np.float32)
-    with clock(seconds, "segmentation"), progress.stage(case, "segmentation", len(windowed)) as advance:
-        for some in _steps(len(windowed)):
-            logits[some] = bundle.predict(recipe.normalise(windowed[some]))
-            advance(len(windowed[some]))
-        organ = frame.restore(logits[:, 0], ct, start) > 0
-    yield "segmentation", ct.with_voxels(organ.astype(np.uint8) * bundle.manifest.labels[bundle.manifest.organ])
-    del organ
+    def model_slices(some: slice) -> np.ndarray:
+        """Made anew for each stage: cheaper than to keep them."""
+        with clock(seconds, "prepare"):
+            return recipe.normalise(np.stack([*frame.windowed(ct, start + some.start, start + some.stop)]))
+
+    logits = np.empty((n, 1, *frame.size), np.float32)
+    with progress.stage(case, "segmentation", n) as advance:
+        for some in _steps(n):
+            slices = model_slices(some)
+            with clock(seconds, "segmentation"):
+                logits[some] = bundle.predict(slices)
+            advance(len(slices))
+    with clock(seconds, "segmentation"):
+        slice_mm = frame.view.spacing_mm[0]
+        logits[:, 0], dropped = bundle.manifest.clean_up.apply(logits[:, 0], slice_mm, recipe.spacing_mm)
+    if warnings is not None:
+        warnings += [*about_scan(ct, bundle.manifest.scope), *about_pieces(dropped, bundle.manifest)]
+    yield "segmentation", frame.restore(logits[:, 0], ct, start, bundle.manifest.labels[bundle.manifest.organ])
 
     for name, method in choose(settings.methods, settings.occlusion).items():
-        maps = np.empty((len(windowed), *frame.size), np.float32)
-        with clock(seconds, name), progress.stage(case, name, len(windowed)) as advance:
-            for some in _steps(len(windowed)):
-                maps[some] = method(bundle, recipe.normalise(windowed[some]), logits[some], advance)
-            restored = frame.restore(maps, ct, start)
-        yield f"importance-{name}", ct.with_voxels(restored)
-        del restored
+        maps = np.empty((n, *frame.size), np.float32)
+        with progress.stage(case, name, n) as advance:
+            for some in _steps(n):
+                slices = model_slices(some)
+                with clock(seconds, name):
+                    maps[some] = method(bundle, slices, logits[some], advance)
+        yield f"importance-{name}", frame.restore(maps, ct, start)
+        del maps  # before there are the next ones
 
 
 def explain(
@@ -104,12 +117,13 @@ def explain(
             raise Usage(f"{source} - holds {len(cases)} CTs - give one of them")
         ct = cases[0].read().ct
     opened = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, device)
-    return dict(explain_volume(ct, opened, Settings(methods=tuple(methods))))
+    found = explain_volume(ct, opened, Settings(methods=tuple(methods)))
+    return {name: result.volume() for name, result in found}
 
 
 def _steps(n: int) -> Iterator[slice]:
     for start in range(0, n, SLICES_A_STEP):
-        yield slice(start, start + SLICES_A_STEP)
+        yield slice(start, min(start + SLICES_A_STEP, n))
 
 
 @contextmanager

@@ -21,14 +21,16 @@ import numpy as np
 from unoise_engine import __version__
 from unoise_engine.bundle.session import Bundle
 from unoise_engine.ct.find import Case, Reading
+from unoise_engine.ct.prepare import Restored
 from unoise_engine.ct.raw import write_raw
-from unoise_engine.ct.volume import AxialView, Volume
+from unoise_engine.ct.volume import AxialView
 from unoise_engine.ct.write import SUFFIXES, cannot_write, write_volume
 from unoise_engine.errors import Environment, MissingExtra, Usage
 from unoise_engine.methods import TITLES
 from unoise_engine.overview import Overview
 from unoise_engine.pipeline import Settings, clock, explain_volume
 from unoise_engine.progress import Progress
+from unoise_engine.trust import about_volume
 
 
 def prepare_output(out: Path) -> None:
@@ -48,7 +50,7 @@ class Writer(Protocol):
     notes: tuple[str, ...]
     settings: dict[str, Any]
 
-    def write(self, name: str, volume: Volume, folder: Path) -> dict[str, str]:
+    def write(self, name: str, volume: Restored, folder: Path) -> dict[str, str]:
         """Returns what was written, name -> path within `folder`."""
         ...
 
@@ -62,7 +64,7 @@ class Volumes:
         self.settings = {"format": file_format}
         self.suffix = SUFFIXES[file_format]
 
-    def write(self, name: str, volume: Volume, folder: Path) -> dict[str, str]:
+    def write(self, name: str, volume: Restored, folder: Path) -> dict[str, str]:
         write_volume(volume, folder / (name + self.suffix))
         return {name: name + self.suffix}
 
@@ -70,8 +72,8 @@ class Volumes:
 class RawVolumes(Volumes):
     """NRRD, uncompressed: larger, and many times as fast."""
 
-    def write(self, name: str, volume: Volume, folder: Path) -> dict[str, str]:
-        write_raw(volume.voxels, volume.voxels.dtype, volume.grid, folder / (name + self.suffix))
+    def write(self, name: str, volume: Restored, folder: Path) -> dict[str, str]:
+        write_raw(volume, folder / (name + self.suffix))
         return {name: name + self.suffix}
 
 
@@ -167,40 +169,42 @@ def _explain_into(
     start, stop = settings.range_in(ct)
     files: dict[str, str] = {}
     notes: list[str] = []
+    warnings: list[str] = []
     organ: dict[str, Any] = {}
     picture: Overview | None = None
     shown = (start + stop) // 2
 
-    for name, volume in explain_volume(ct, bundle, settings, progress, seconds, case.id):
-        axial = view.apply(volume.voxels)
+    for name, volume in explain_volume(ct, bundle, settings, progress, seconds, case.id, warnings):
         if name == "segmentation":
-            areas = np.count_nonzero(axial, axis=(1, 2))
-            found = int(areas.sum())
-            shown = int(areas.argmax()) if found else shown
+            areas = [int(np.count_nonzero(one)) for one in volume.slices()]
+            found = sum(areas)
+            shown = int(np.argmax(areas)) if found else shown
             organ = {
                 "name": manifest.organ,
                 "found": found > 0,
                 "volume_ml": round(found * ct.grid.voxel_ml, 3),
                 "axial_slice_of_largest_area": shown if found else None,
             }
+            warnings += about_volume([n * ct.grid.voxel_ml for n in areas[start:stop]], manifest)
             if not found:
                 notes.append(f"no {manifest.organ} found in this CT")
             try:
                 if settings.picture:
-                    picture = Overview(view.apply(ct.voxels)[shown], axial[shown] > 0, view.spacing_mm[1:])
+                    picture = Overview(view.apply(ct.voxels)[shown], volume.slice(shown) > 0, view.spacing_mm[1:])
             except MissingExtra as error:
                 notes.append(f"no overview.png: {error}")
         elif picture is not None:
-            picture.add(name.removeprefix("importance-"), axial[shown])
+            picture.add(name.removeprefix("importance-"), volume.slice(shown))
         with clock(seconds, "write"):
             files |= writer.write(name, volume, folder)
+        del volume  # before there are the maps of the next
 
     if picture is not None:
         with clock(seconds, "picture"):
             title = f"{case.id[:60]}  -  model: {manifest.title}"
             note = f"axial slice {shown + 1} of {len(view.apply(ct.voxels))} from the feet"
             files["overview"] = "overview.png"
-            picture.draw(folder / files["overview"], title, note, manifest.warning)
+            picture.draw(folder / files["overview"], title, note, "\n".join([*warnings, manifest.warning]))
     corrections = [*reading.notes, *writer.notes]
     report = {
         "report_version": 1,
@@ -208,6 +212,7 @@ def _explain_into(
         "status": "CORRECTED" if corrections else "OK",
         "corrections": corrections,
         "warning": manifest.warning,
+        "warnings": warnings,
         "notes": [*notes, *bundle.notes],
         "organ": organ,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},

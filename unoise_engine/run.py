@@ -192,7 +192,8 @@ def _tell(outcome: Outcome, source: str, request: Request, show: Progress, progr
         show.event("case", case=record.case, status=record.status, code=record.code, message=said)
         return
     organ = record.report["organ"]
-    show.event("case", case=record.case, status=record.status, folder=str(folder), organ=organ)
+    doubts = record.report.get("warnings", [])
+    show.event("case", case=record.case, status=record.status, folder=str(folder), organ=organ, warnings=doubts)
     if progress_mode != "json":
         _print_case(record, folder, outcome.already)
 
@@ -262,6 +263,8 @@ def _print_case(record: Record, folder: Path, already: bool) -> None:
     size = f"{organ['name']} {organ['volume_ml']:.1f} ml" if organ["found"] else f"no {organ['name']} found"
     times = ", ".join(f"{name} {seconds[name]:.1f} s" for name in ("segmentation", *record.settings["methods"]))
     print(f"CASE {record.case}: {record.status} - {size} - {'done before' if already else times} - {folder}")
+    for doubt in record.report.get("warnings", []):
+        print(f"  WARNING: {doubt}")
     for note in (*record.report["corrections"], *record.report["notes"]):
         print(f"  {note}")
 

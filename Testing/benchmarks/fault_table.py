@@ -90,7 +90,7 @@ def read_here(source: Path, out: Path) -> None:
             continue
         for note in reading.notes:
             print("SAID", note, file=sys.stderr)
-        write_volume(reading.ct, out / f"{case.id}.mha")
+        write_volume(reading.ct, out / f"{case.id}.nrrd")
     sys.exit(failed)
 
 
@@ -118,7 +118,7 @@ def tried(fault: Fault, reader: str, usual: str) -> tuple[Outcome, str]:
             run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             return Outcome("wrong", "hangs"), ""
-        files = sorted(p for p in out.iterdir() if p.suffix in (".mha", ".nii"))
+        files = sorted(p for p in out.iterdir() if p.suffix in (".mha", ".nii", ".nrrd"))
         return judged(fault, files, run.stderr, usual), run.stderr
 
 

@@ -368,28 +368,26 @@ def test_a_range_and_the_slice_in_view(panel, world):
     assert np.flatnonzero(values.any(axis=(1, 2))).tolist() == [4]
 
 
-def test_warnings_of_the_engine_reach_the_panel(panel, world, tmp_path):
-    """A CT outside what the model knows: the line of the worker carries sentences."""
-    told = ["slices are 10 mm thick - the model knows 0.5 to 3 mm - judge the result with care", "no contrast agent"]
-    code = (
-        "from unoise_engine.progress import JsonLines\n"
-        "event = JsonLines.event\n"
-        f"JsonLines.event = lambda self, kind, **f: event(self, kind, **(f | {{'warnings': {told}}} "
-        "if kind == 'case' else f))\n"
-    )
-    (tmp_path / "sitecustomize.py").write_text(code)
-    p = panel(environment={"PYTHONPATH": str(tmp_path)})
+def test_warnings_of_the_engine_reach_the_panel(panel, world, bundle, tmp_path):
+    """A CT outside what the model knows."""
+    knows = {"slice_mm": (0.3, 4.0), "field_mm": (220.0, 720.0)}
+    narrow = small_world.write_small_bundle(tmp_path / "narrow", knows=knows)
+    p = panel()
     ct = add_ct(p.scene)
     p.ui.inputSelector.setCurrentNode(ct)
+    p.parameters.model = str(narrow)
     p.ui.explainButton.click()
     p.wait()
-    assert p.message() == "\n".join(told)
+    told = p.message().split("\n")
+    assert told == scenes.report_of(p.scene, ct)["warnings"] and len(told) == 2
+    assert "Slices 5.0 mm apart" in told[0] and "field of view 160 mm" in told[1]
     table = p.ui.summaryTable
     assert table.rowCount == 6 and table.item(4, 0).text() == f"Note: {told[0]}" == table.item(4, 0).toolTip()
     assert table.columnSpan(4, 0) == 3 and table.columnSpan(3, 0) == 1
-    assert display.warning_in(world.views["Red"].composite).endswith("\nslices are 10 mm thick (and 1 more)")
+    short = display.warning_in(world.views["Red"].composite).split("\n")[1]
+    assert short == "Slices 5.0 mm apart lie outside 0.3 to 4 mm (and 1 more)"
     p.grab(tmp_path / "warned.png", 1000)
-    p.widget.logic.environment = dict(os.environ)
+    p.parameters.model = str(bundle)
     p.ui.explainButton.click()
     p.wait()
     assert p.message() == "" and table.rowCount == 4 and table.columnSpan(4, 0) == 1

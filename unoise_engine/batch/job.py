@@ -168,7 +168,7 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         _refuse_changed(job, inputs)
         if "overview" in report["files"]:
             (partial / "thumbnail.jpg").write_bytes(thumbnail(partial / report["files"]["overview"]))
-        shown = {key: report[key] for key in ("organ", "corrections", "notes", "seconds", "warning")}
+        shown = {key: report[key] for key in ("organ", "corrections", "notes", "warnings", "seconds", "warning")}
         done = replace(record, status=report["status"], outputs=hash_outputs(partial), report=shown, finished=now())
         write_record(done, partial)
         sync_folder(partial)

@@ -80,7 +80,7 @@ def _same_frame(a: Image, b: Image) -> bool:
 def read_series(series: Series, source: object, fill_gaps: bool = False, trust_hu: bool = False) -> SeriesReading:
     """Sorts, checks and decodes a series -> CT in HU, (z, y, x), with z along the slice normal.
 
-    int16 where every slice's rescale is whole and its bits fit, float32 otherwise. `source` names it in messages.
+    int16 where every slice's rescale is whole and its values fit, float32 otherwise. `source` names it in messages.
     Raises CaseRefused: ONE_SLICE, DUPLICATE_SLICE, MISSING_SLICE, UNEVEN_SPACING, SCATTERED_SLICES, HU_SUSPECT,
     TOO_LARGE, UNDECODABLE, TRUNCATED, BOMB.
     """
@@ -146,12 +146,13 @@ def _voxels(images: tuple[Image, ...], source: object, trust_hu: bool) -> tuple[
     """Slices in HU and the number of padding pixels. A jump where the rescale changes is refused."""
     whole = all(float(i.slope or 1) == 1 and float(i.intercept or 0).is_integer() for i in images)
     narrow = all(i.bits < 16 or i.signed for i in images)
-    dtype = np.dtype(np.int16 if whole and narrow else np.float32)
-    voxels = np.empty((len(images), images[0].rows, images[0].columns), dtype)
+    voxels = np.empty((len(images), images[0].rows, images[0].columns), np.int16 if whole else np.float32)
     padded = 0
     for k, (hu, count) in enumerate(hu_slices(images, source)):
         padded += count
-        voxels[k] = np.clip(hu, -32768, 32767) if dtype == np.int16 else hu
+        if not narrow and voxels.dtype == np.int16 and not (hu.min() >= -32768 and hu.max() <= 32767):
+            voxels = voxels.astype(np.float32)
+        voxels[k] = np.clip(hu, -32768, 32767) if voxels.dtype == np.int16 else hu
         changed = k > 0 and (images[k].slope, images[k].intercept) != (images[k - 1].slope, images[k - 1].intercept)
         if changed and not trust_hu:
             jump = float(np.abs(hu - voxels[k - 1]).mean())

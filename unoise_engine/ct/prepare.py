@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from unoise_engine.ct.volume import AxialView, Volume
+from unoise_engine.ct.volume import AxialView, Grid, Volume
+
+BLOCK_BYTES = 1 << 27  # of voxels at a time, where a plane of the file is no axial slice
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,76 @@ class Frame:
         for hu in self.view.apply(ct.voxels)[start:stop]:
             yield rows @ self.recipe.window(hu) @ columns.T
 
-    def restore(self, maps: np.ndarray, ct: Volume, start: int = 0) -> np.ndarray:
-        """Maps (n, h, w) of slices start .. start + n -> float32 voxels on the CT's grid; 0 where no slice was run."""
-        out = np.zeros(ct.voxels.shape, np.float32)
-        axial = self.view.apply(out)  # a view: filling it fills `out`
-        rows, columns = self.back
-        for k, one in enumerate(maps):
-            axial[start + k] = rows @ one.astype(np.float32, copy=False) @ columns.T
-        return out
+    def restore(self, maps: np.ndarray, ct: Volume, start: int = 0, label: int | None = None) -> Restored:
+        """Maps (n, h, w) of slices start .. start + n, on the CT's grid; 0 where no slice was run.
+
+        With a `label` a mask: that number where a map is positive.
+        """
+        return Restored(self, maps, ct.grid, start, label)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Maps of the model's size as voxels on the CT's grid: float32, or uint8 for a mask.
+
+    The voxels are made when they are asked for, so that those of a large CT need never be in memory at once.
+    """
+
+    frame: Frame
+    maps: np.ndarray
+    grid: Grid
+    start: int
+    label: int | None
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.float32 if self.label is None else np.uint8)
+
+    @property
+    def voxels(self) -> np.ndarray:
+        return self._block(0, self.grid.size[2])
+
+    def volume(self) -> Volume:
+        return Volume(self.voxels, self.grid)
+
+    def slices(self) -> Iterator[np.ndarray]:
+        """Axial slices (rows, columns), feet first."""
+        return map(self.slice, range(self._count))
+
+    def slice(self, k: int) -> np.ndarray:
+        """The k-th axial slice (rows, columns) from the feet."""
+        rows, columns = self.frame.back
+        if not self.start <= k < self.start + len(self.maps):
+            return np.zeros((len(rows), len(columns)), self.dtype)
+        values = rows @ self.maps[k - self.start].astype(np.float32, copy=False) @ columns.T
+        return values if self.label is None else (values > 0).astype(np.uint8) * np.uint8(self.label)
+
+    def planes(self, low: int = 0, high: int | None = None) -> Iterator[np.ndarray]:
+        """(y, x) of the voxel array, along z."""
+        depth, *plane = self.grid.shape
+        view, high = self.frame.view, depth if high is None else high
+        if view.axes[0] == 0:  # a plane is an axial slice, though it may be turned
+            for z in range(low, high):
+                yield view.undo(self.slice(depth - 1 - z if view.flips[0] else z)[None])[0]
+            return
+        step = max(1, BLOCK_BYTES // (plane[0] * plane[1] * self.dtype.itemsize))
+        for z in range(low, high, step):  # a plane holds a line of every slice: each block restores them all
+            yield from self._block(z, min(z + step, high))
+
+    def _block(self, low: int, high: int) -> np.ndarray:
+        """Planes low .. high - 1 of the voxel array; all of them where planes are axial slices."""
+        view = self.frame.view
+        axis = view.axes[0]
+        block = np.zeros((high - low, *self.grid.shape[1:]), self.dtype)
+        along = np.moveaxis(block, axis, 0)  # a view: filling it fills `block`
+        for k in range(self.start, self.start + len(self.maps)):
+            one = view.undo(self.slice(k)[None])
+            along[self._count - 1 - k if view.flips[0] else k] = np.moveaxis(one[low:high] if axis else one, axis, 0)[0]
+        return block
+
+    @property
+    def _count(self) -> int:
+        return self.grid.shape[self.frame.view.axes[0]]
 
 
 def prepare(ct: Volume, recipe: Recipe, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, Frame]:

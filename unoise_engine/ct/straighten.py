@@ -6,12 +6,13 @@ was found can be laid on the slices as they were taken.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
 
-from unoise_engine.ct.volume import Grid, Volume
+from unoise_engine.ct.volume import Grid, Volume, Voxels
 
 CORNER_MM = 0.1  # axes count as perpendicular if no corner moves further than this when they are made so
 AIR_HU = -1024
@@ -31,20 +32,20 @@ class Planes:
         corners = origin_mm + np.arange(size[2])[:, None] * steps_mm[:, 2]
         return Planes(corners, steps_mm[:, 0], steps_mm[:, 1], (size[0], size[1]))
 
-    def bring_back(self, result: Volume, labels: bool = False) -> np.ndarray:
-        """A result on the upright grid -> (n, rows, columns) on these slices; nearest for labels, linear for maps."""
+    def bring_back(
+        self, result: Voxels, labels: bool = False, low: int = 0, high: int | None = None
+    ) -> Iterator[np.ndarray]:
+        """A result on the upright grid -> (rows, columns) on each of these slices; nearest for labels, else linear."""
         image = _image(result.voxels)
         image.SetSpacing(result.grid.spacing_mm)
         image.SetOrigin(result.grid.origin_mm)
         image.SetDirection(result.grid.direction)
         normal = np.cross(self.across_mm, self.down_mm)
         axes = np.column_stack([self.across_mm, self.down_mm, normal / np.linalg.norm(normal)])
-        out = np.empty((len(self.corners_mm), self.size[1], self.size[0]), result.voxels.dtype)
-        for k, corner in enumerate(self.corners_mm):
+        for corner in self.corners_mm[low:high]:
             place = sitk.AffineTransform(axes.ravel().tolist(), corner.tolist())
             shown = _resample(image, (*self.size, 1), place, sitk.sitkNearestNeighbor if labels else sitk.sitkLinear, 0)
-            out[k] = sitk.GetArrayViewFromImage(shown)[0]
-        return out
+            yield sitk.GetArrayFromImage(shown)[0]
 
 
 def rigid_grid(size: tuple[int, int, int], steps_mm: np.ndarray, origin_mm: np.ndarray) -> Grid | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -37,6 +39,23 @@ class Grid:
         return x * y * z / 1000.0
 
 
+class Voxels(Protocol):
+    """What can be written: voxels on a grid, be they in memory or made plane by plane."""
+
+    @property
+    def grid(self) -> Grid: ...
+    @property
+    def dtype(self) -> np.dtype: ...
+    @property
+    def voxels(self) -> np.ndarray:
+        """All of them, (z, y, x)."""
+        ...
+
+    def planes(self, low: int = 0, high: int | None = None) -> Iterator[np.ndarray]:
+        """(y, x), along z; from `low` to `high`, that one excluded."""
+        ...
+
+
 @dataclass(frozen=True)
 class Volume:
     """Voxels in (z, y, x) order on their grid. CT voxels are Hounsfield units."""
@@ -47,6 +66,13 @@ class Volume:
     def __post_init__(self) -> None:
         if self.voxels.shape != self.grid.shape:
             raise ValueError(f"voxels {self.voxels.shape} do not fit the grid {self.grid.shape} (z, y, x)")
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.voxels.dtype
+
+    def planes(self, low: int = 0, high: int | None = None) -> Iterator[np.ndarray]:
+        return iter(self.voxels[low:high])
 
     def with_voxels(self, voxels: np.ndarray) -> Volume:
         """The same grid with other voxels: the only way a map becomes a volume, so geometry cannot be forgotten."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
+import math
 import os
 import shutil
 import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import numpy as np
 import SimpleITK as sitk
 
-from unoise_engine.ct.volume import Volume
+from unoise_engine.ct.volume import Volume, Voxels
 from unoise_engine.errors import Environment
 
 SUFFIXES = {"nifti": ".nii.gz", "nrrd": ".nrrd"}
@@ -30,62 +31,83 @@ def to_image(volume: Volume) -> sitk.Image:
     return image
 
 
-def write_volume(volume: Volume, path: Path) -> None:
-    """Writes the volume, compressed, in the format its suffix names (.nii.gz, .nrrd, .mha).
+def write_volume(volume: Voxels, path: Path) -> None:
+    """Writes the volume, compressed, in the format its suffix names (.nii.gz, .nrrd), one plane after the other.
 
     No text field is set, so nothing of the patient reaches the header. Raises Environment, and leaves an earlier file
     of that name intact, if it cannot be written whole; MemoryError if memory ran out.
     """
     partial = path.with_name(f".{os.getpid()}-{path.name}")  # same folder: a rename never crosses file systems
-    voxels = np.ascontiguousarray(volume.voxels)
+    voxels = math.prod(volume.grid.size) * volume.dtype.itemsize
     try:
-        sitk.WriteImage(to_image(volume), str(partial), useCompression=True, compressionLevel=1)
-        # ITK reports no error on a full disk: read the file back and compare before it gets its name.
-        if not _reads_back(partial, voxels):
-            raise OSError(errno.EIO, "the file does not read back as written")
-        with partial.open("r+b") as f:
+        header = _header(volume, path)
+        with partial.open("wb") as f:
+            written = _write(f, header, volume, header_is_packed=path.name.endswith(".nii.gz"))
+            f.flush()
             os.fsync(f.fileno())
+        # A full disk is not always told: read the file back and compare before it gets its name.
+        if _read_back(partial, len(header)) != (voxels, written):
+            raise OSError(errno.EIO, "the file does not read back as written")
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "alloc" in str(error):
             raise MemoryError(str(error)) from None
-        raise cannot_write(path, error, voxels.nbytes) from None
+        raise cannot_write(path, error, voxels) from None
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _reads_back(path: Path, voxels: np.ndarray) -> bool:
-    """Whether the file holds exactly these voxels, read piece by piece: a second volume in memory would be too much."""
-    wanted = voxels.reshape(-1).view(np.uint8).data
-    place = 0
-    if path.name.endswith(".mha"):
-        again = sitk.ReadImage(str(path))  # named, since the view below does not keep it alive
-        return sitk.GetArrayViewFromImage(again).tobytes() == voxels.tobytes()
+def _header(volume: Voxels, path: Path) -> bytes:
+    """What ITK writes before the voxels of such a volume, taken from one of a single voxel."""
+    grid = volume.grid
+    small = path.with_name(f".{os.getpid()}-header-{path.name}")
     try:
-        with _voxel_stream(path) as stream:
-            while piece := stream.read(1 << 20):
-                if piece != wanted[place : place + len(piece)]:
-                    return False
-                place += len(piece)
-    except (EOFError, zlib.error, gzip.BadGzipFile, struct.error):
-        return False
-    return place == len(wanted)
-
-
-@contextmanager
-def _voxel_stream(path: Path) -> Iterator[IO[bytes]]:
-    """The voxels of a file just written here: little-endian, compressed, after a header."""
-    with path.open("rb") as raw:
+        one = replace(grid, size=(1, 1, 1))
+        sitk.WriteImage(to_image(Volume(np.zeros((1, 1, 1), volume.dtype), one)), str(small), useCompression=True)
+        content = small.read_bytes()
         if path.name.endswith(".nii.gz"):
+            header = bytearray(gzip.decompress(content)[:352])
+            header[42:48] = struct.pack("<3h", *grid.size)
+            return bytes(header)
+        text = content[: content.index(b"\n\n") + 2]
+        return text.replace(b"\nsizes: 1 1 1\n", b"\nsizes: %d %d %d\n" % grid.size)
+    except (EOFError, ValueError, struct.error, zlib.error):
+        raise OSError(errno.EIO, "its header cannot be made") from None
+    finally:
+        small.unlink(missing_ok=True)
+
+
+def _write(f: BinaryIO, header: bytes, volume: Voxels, header_is_packed: bool) -> bytes:
+    """Returns the voxels' sha256."""
+    digest = hashlib.sha256()
+    if not header_is_packed:
+        f.write(header)
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=f, mtime=0) as stream:
+        if header_is_packed:
+            stream.write(header)
+        for plane in volume.planes():
+            content = np.ascontiguousarray(plane, volume.dtype.newbyteorder("<")).data.cast("B")
+            digest.update(content)
+            stream.write(content)
+    return digest.digest()
+
+
+def _read_back(path: Path, header: int) -> tuple[int, bytes]:
+    """How many bytes of voxels the file holds, and their sha256."""
+    count, digest = 0, hashlib.sha256()
+    try:
+        with path.open("rb") as raw:
+            if path.name.endswith(".nrrd"):
+                raw.seek(header)
+                header = 0
             with gzip.open(raw) as stream:
-                header = stream.read(348)
-                stream.read(int(struct.unpack("<f", header[108:112])[0]) - len(header))
-                yield stream  # type: ignore[misc]
-        else:  # .nrrd: text up to an empty line
-            while raw.readline().strip():
-                pass
-            with gzip.open(raw) as stream:
-                yield stream  # type: ignore[misc]
+                stream.read(header)
+                while piece := stream.read(1 << 20):
+                    digest.update(piece)
+                    count += len(piece)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return 0, b""
+    return count, digest.digest()
 
 
 def cannot_write(path: Path, error: Exception, needed: int = 0) -> Environment:

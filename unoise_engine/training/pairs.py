@@ -55,20 +55,38 @@ def images_in(folders: Sequence[Path]) -> list[Path]:
 
 
 def organ_numbers(folder: Path, data: Data) -> tuple[int, ...]:
-    """The label numbers of the organ: the recipe's, or else those of its name in labels.json or dataset.json.
+    """The label numbers of the organ: the recipe's, or else those of its name in labels.json or dataset.json."""
+    if data.labels:
+        return data.labels
+    path, named = label_names(folder)
+    if path is None:
+        raise Usage(f"{folder} - no labels.json says which number is {data.organ} - set [data] labels in the recipe")
+    if data.organ not in named:
+        cure = "correct it, or set [data] labels in the recipe"
+        raise Usage(f"{path} - gives no number for {data.organ!r} - {cure}")
+    return (named[data.organ],)
+
+
+def other_numbers(folder: Path, data: Data) -> tuple[int | None, ...]:
+    """The numbers of the recipe's other structures; None for those that this folder's labels do not name."""
+    _, named = label_names(folder) if data.others else (None, {})
+    return tuple(named.get(name) for name in data.others)
+
+
+def label_names(folder: Path) -> tuple[Path | None, dict[str, int]]:
+    """The folder's names file and what it says, name -> number; (None, {}) if it has none.
 
     Both ``{"pancreas": 7}`` and the Decathlon's ``{"7": "pancreas"}`` are read.
     """
-    if data.labels:
-        return data.labels
     path = next((p for p in (folder / "labels.json", folder / "dataset.json") if p.is_file()), None)
     if path is None:
-        raise Usage(f"{folder} - no labels.json says which number is {data.organ} - set [data] labels in the recipe")
+        return None, {}
     try:
         table = json.loads(path.read_text("utf-8"))
         table = table["labels"] if path.name == "dataset.json" else table
-        named = {k: int(v) for k, v in table.items()} if data.organ in table else {v: int(k) for k, v in table.items()}
-        return (named[data.organ],)
+        if all(isinstance(number, int) for number in table.values()):
+            return path, dict(table)
+        return path, {str(name): int(number) for number, name in table.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         cure = "correct it, or set [data] labels in the recipe"
-        raise Usage(f"{path} - gives no number for {data.organ!r} - {cure}") from None
+        raise Usage(f"{path} - is no table of label names - {cure}") from None

@@ -14,7 +14,7 @@ def test_no_fault_gives_a_wrong_volume(tmp_path, read, fault):
     try:
         for case in read.cases(source):
             reading = case.read()
-            delivered.append(tmp_path / f"{case.id}.mha")
+            delivered.append(tmp_path / f"{case.id}.nrrd")
             write_volume(reading.ct, delivered[-1])
     except (CaseRefused, Usage) as error:
         assert fault.row and str(error).count(" - ") >= 2

@@ -82,7 +82,7 @@ def test_restore_undoes_prepare():
     ct = ct.with_voxels(smooth)
     recipe = Recipe(spacing_mm=1.7)
     windowed, frame = prepare(ct, recipe)
-    back, wanted = frame.restore(windowed, ct), recipe.window(ct.voxels)
+    back, wanted = frame.restore(windowed, ct).voxels, recipe.window(ct.voxels)
     for axis in (1, 2):
         centre = [np.average(np.indices(v.shape)[axis], weights=np.maximum(v - 0.6, 0) + 1e-12) for v in (back, wanted)]
         assert abs(centre[0] - centre[1]) < 0.1
@@ -92,7 +92,7 @@ def test_restore_undoes_prepare():
 def test_restore_writes_only_the_slices_run():
     ct = ellipsoid_ct()
     windowed, frame = prepare(ct, Recipe(), 3, 7)
-    back = frame.restore(windowed + 1, ct, 3)
+    back = frame.restore(windowed + 1, ct, 3).voxels
     assert windowed.shape[0] == 4
     assert (back[3:7] != 0).any(axis=(1, 2)).all() and (back[:3] == 0).all() and (back[7:] == 0).all()
 

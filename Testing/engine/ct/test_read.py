@@ -24,7 +24,7 @@ def test_every_format_reads_as_simpleitk_wrote_it(ct, tmp_path, suffix):
     assert np.allclose(got.grid.origin_mm, ct.grid.origin_mm) and np.allclose(got.grid.spacing_mm, ct.grid.spacing_mm)
 
 
-@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
 def test_written_volumes_read_back(ct, tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     write_volume(ct, path)

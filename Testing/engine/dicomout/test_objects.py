@@ -188,6 +188,18 @@ def test_only_explained_slices_have_frames(series, pancreas_bundle, tmp_path):
     np.testing.assert_array_equal(seg.pixel_array[np.argsort(found)], wanted[2:5])
 
 
+@needs_dciodvfy
+def test_an_odd_number_of_pixels(pancreas_bundle, tmp_path):
+    """61 x 61: neither the bits of a frame nor the bytes of a picture come to an even number."""
+    ct = write_series(tmp_path / "ct", size=61)
+    dicom, nrrd = (explained(ct, tmp_path / kind, pancreas_bundle, kind) for kind in ("dicom", "nrrd"))
+    assert {p.name: e for p in dicom.rglob("*.dcm") if (e := verify(p))} == {}
+    seg, wanted = hd.seg.segread(dicom / "segmentation.dcm"), sitk.GetArrayFromImage(volume(nrrd, "segmentation"))
+    np.testing.assert_array_equal(seg.pixel_array, wanted)
+    picture = pydicom.dcmread(next(dicom.glob("overlay-*.dcm")))
+    assert picture.Rows * picture.Columns % 2 and picture.pixel_array.shape == (picture.Rows, picture.Columns, 3)
+
+
 def test_no_organ_is_a_result(pancreas_bundle, tmp_path):
     ct = write_series(tmp_path / "ct", bright=40, edit=_without_the_dot)
     folder = explained(ct, tmp_path / "out", pancreas_bundle)
@@ -339,9 +351,9 @@ class Tilted(GridSlices):
         super().__init__(grid)
         self.corners_mm = self.corners_mm + np.arange(len(self.corners_mm))[:, None] * [0, 1.0, 0]
 
-    def bring_back(self, result, labels=False):
-        back = np.roll(result.voxels, 3, axis=2)
-        return back if labels else back + np.float32(1)
+    def bring_back(self, result, labels=False, low=0, high=None):
+        back = np.roll(result.voxels, 3, axis=2)[low:high]
+        return iter(back if labels else back + np.float32(1))
 
 
 @needs_dciodvfy
@@ -361,8 +373,8 @@ def test_results_of_a_resampled_ct_lie_on_the_slices_as_taken(tmp_path):
     files = writer.write("segmentation", mask, tmp_path) | writer.write("importance-unoise", importance, tmp_path)
     assert {name: verify(tmp_path / path) for name, path in files.items()} == {name: [] for name in files}
     for name, wanted in (
-        ("segmentation", slices.bring_back(mask, True)),
-        ("importance-unoise", slices.bring_back(importance)),
+        ("segmentation", np.stack([*slices.bring_back(mask, True)])),
+        ("importance-unoise", np.stack([*slices.bring_back(importance)])),
     ):
         ds = pydicom.dcmread(tmp_path / files[name])
         frames = ds.PerFrameFunctionalGroupsSequence

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import logging
+import math
 import os
+import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +66,7 @@ def finish(dataset: pydicom.Dataset, source: Source, origin: Origin, result: str
             delattr(dataset, keyword)
     if "PerFrameFunctionalGroupsSequence" in dataset:
         dataset.ContentCreatorName = ""  # required, and nobody's
-        _along_the_normal(dataset)
+        _in_order(dataset, source)
     for item in dataset.get("ContributingEquipmentSequence", []):
         item.pop("ContributionDateTime", None)
     dataset.ContentQualification = "RESEARCH"
@@ -71,48 +76,118 @@ def finish(dataset: pydicom.Dataset, source: Source, origin: Origin, result: str
             item.DimensionOrganizationUID = dimensions
 
 
-def _along_the_normal(dataset: pydicom.Dataset) -> None:
-    """Puts frames in the order of the slice normal, the first at the grid's origin.
+def small(headers: Sequence[pydicom.Dataset]) -> list[pydicom.Dataset]:
+    """The headers as those of slices of one pixel: for highdicom to make all of an object but its pixels, which are
+    written one slice after the other (`store`)."""
+    made = []
+    for header in headers:
+        one = copy.copy(header)
+        one.Rows = one.Columns = 1
+        made.append(one)
+    return made
+
+
+def _in_order(dataset: pydicom.Dataset, source: Source) -> None:
+    """Frames in the order of the source's slices, which is that of their normal, the first at the grid's origin.
 
     highdicom writes them against it. That is legal, but 3D Slicer's reader of parametric maps (dcmqi) takes the order
     of frames for granted and would show the map upside down.
     """
-    frames = list(dataset.PerFrameFunctionalGroupsSequence)
-    cosines = [
-        float(v) for v in dataset.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient
-    ]
-    normal = np.cross(cosines[:3], cosines[3:])
-    along = [float(np.dot(normal, [float(v) for v in f.PlanePositionSequence[0].ImagePositionPatient])) for f in frames]
-    order = np.argsort(along)
-    binary = dataset.get("BitsAllocated") == 1
-    keyword = "PixelData" if binary else "FloatPixelData"
-    stored = np.frombuffer(dataset[keyword].value, np.uint8)
-    voxels = dataset.Rows * dataset.Columns
-    if binary:
-        bits = np.unpackbits(stored, count=len(frames) * voxels, bitorder="little").reshape(len(frames), voxels)[order]
-        packed = np.packbits(bits, bitorder="little").tobytes()
-        setattr(dataset, keyword, packed + b"\0" * (len(packed) % 2))
-    else:
-        setattr(dataset, keyword, stored.reshape(len(frames), 4 * voxels)[order].tobytes())
-    for place, frame in enumerate(order, start=1):
-        content = frames[frame].FrameContentSequence[0]
+    place = {uid: k for k, uid in enumerate(source.uids)}
+
+    def slice_of(frame: pydicom.Dataset) -> int:
+        return place[frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID]
+
+    frames = sorted(dataset.PerFrameFunctionalGroupsSequence, key=slice_of)
+    for k, frame in enumerate(frames, start=1):
+        content = frame.FrameContentSequence[0]
         *others, _ = np.atleast_1d(content.DimensionIndexValues).tolist()
-        content.DimensionIndexValues = [*others, place]
-    dataset.PerFrameFunctionalGroupsSequence = [frames[k] for k in order]
+        content.DimensionIndexValues = [*others, k]
+    dataset.PerFrameFunctionalGroupsSequence = frames
 
 
-def store(dataset: pydicom.Dataset, path: Path) -> None:
-    """Writes to a temporary name, flushes, reads back, renames. Raises OSError if it cannot be written whole."""
+@dataclass(frozen=True)
+class Pixels:
+    """The pixels of an object that is made without them: (rows, columns) each, as values or as bits."""
+
+    frames: Iterable[np.ndarray]
+    count: int
+    shape: tuple[int, int]
+    binary: bool
+
+    @property
+    def length(self) -> int:
+        """Of the element's value, which is padded to an even number."""
+        each = math.prod(self.shape)
+        whole = -(-self.count * each // 8) if self.binary else 4 * self.count * each
+        return whole + whole % 2
+
+    @property
+    def element(self) -> bytes:
+        """Tag, representation and length, explicit and little-endian."""
+        tag, vr = ((0x7FE0, 0x0010), b"OB") if self.binary else ((0x7FE0, 0x0008), b"OF")
+        return struct.pack("<HH2sHI", *tag, vr, 0, self.length)
+
+    def pieces(self) -> Iterator[bytes]:
+        """The value, frame by frame; the bits of a frame begin where those of the last one end."""
+        left, written = np.zeros(0, bool), 0
+        for frame in self.frames:
+            if self.binary:
+                bits = np.concatenate([left, np.ascontiguousarray(frame).ravel() != 0])
+                whole = len(bits) // 8 * 8
+                piece, left = np.packbits(bits[:whole], bitorder="little").tobytes(), bits[whole:]
+            else:
+                piece = np.ascontiguousarray(frame, "<f4").tobytes()
+            written += len(piece)
+            yield piece
+        last = np.packbits(left, bitorder="little").tobytes()
+        yield last + b"\0" * (self.length - written - len(last))
+
+
+def store(dataset: pydicom.Dataset, path: Path, pixels: Pixels | None = None) -> None:
+    """Writes to a temporary name, flushes, reads back, renames. Raises OSError if it cannot be written whole.
+
+    With `pixels` the dataset's own are replaced.
+    """
     partial = path.with_name(f".{os.getpid()}-{path.name}")
+    if pixels:
+        for keyword in PIXELS:
+            dataset.pop(keyword, None)
+        dataset.Rows, dataset.Columns = pixels.shape
+        dataset.NumberOfFrames = pixels.count
+    elif len(dataset.PixelData) % 2:
+        dataset.PixelData += b"\0"
     try:
+        digest = hashlib.sha256()
         with quietly():
             with partial.open("wb") as f:
                 dataset.save_as(f, enforce_file_format=True)
+                start = f.tell()
+                for piece in [pixels.element] if pixels else []:
+                    f.write(piece)
+                for piece in pixels.pieces() if pixels else ():
+                    digest.update(piece)
+                    f.write(piece)
                 f.flush()
                 os.fsync(f.fileno())
-            back = pydicom.dcmread(partial)
-            if any(back.get(k) != dataset.get(k) for k in (*PIXELS, "SOPInstanceUID")):
+            if not _reads_back(partial, dataset, pixels, start, digest.digest()):
                 raise OSError(28, "the file does not read back as written; is the disk full?")
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _reads_back(path: Path, dataset: pydicom.Dataset, pixels: Pixels | None, start: int, digest: bytes) -> bool:
+    back = pydicom.dcmread(path, stop_before_pixels=pixels is not None)
+    if back.get("SOPInstanceUID") != dataset.SOPInstanceUID:
+        return False
+    if pixels is None:
+        return bool(back.PixelData == dataset.PixelData)
+    found = hashlib.sha256()
+    with path.open("rb") as f:
+        f.seek(start)
+        if f.read(12) != pixels.element:
+            return False
+        while piece := f.read(1 << 20):
+            found.update(piece)
+        return found.digest() == digest and f.tell() == start + 12 + pixels.length

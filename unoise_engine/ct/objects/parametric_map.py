@@ -8,7 +8,7 @@ import pydicom
 from highdicom.sr.coding import CodedConcept
 from pydicom.sr.codedict import codes
 
-from unoise_engine.ct.objects.common import algorithm, equipment, finish, quietly
+from unoise_engine.ct.objects.common import algorithm, equipment, finish, quietly, small
 from unoise_engine.ct.objects.origin import Origin, short
 from unoise_engine.ct.objects.source import Source
 
@@ -16,12 +16,13 @@ IMPORTANCE = CodedConcept("importance", "99UNOISE", "Importance to a segmentatio
 
 
 def parametric_map(
-    importance: np.ndarray, method: str, series_number: int, source: Source, origin: Origin
+    values: tuple[float, float], method: str, series_number: int, source: Source, origin: Origin
 ) -> pydicom.Dataset:
-    """`importance` (frames, rows, columns) float32, larger = more important; a frame for each source header."""
+    """All but the pixels, which are float32, the larger the more important, and lie within `values`; a frame for each
+    source header."""
     result = f"importance-{method}"
     title = f"{origin.title(method)} importance"
-    low, high = float(importance.min()), float(importance.max())
+    low, high = values
     top = max(high, 0.0) or 1.0  # shown from 0 up, as in every picture; a map of zeros still needs a width
     mapping = hd.pm.RealWorldValueMapping(
         lut_label=short(method.upper(), 16),
@@ -36,8 +37,8 @@ def parametric_map(
     window = hd.VOILUTTransformation(top / 2, top, voi_lut_function=hd.VOILUTFunctionValues.LINEAR_EXACT)
     with quietly():
         dataset = hd.pm.ParametricMap(
-            source_images=list(source.headers),
-            pixel_array=importance,
+            source_images=small(source.headers),
+            pixel_array=np.zeros((len(source.headers), 1, 1), np.float32),
             series_instance_uid=origin.uid(source.uids, result, "series"),
             series_number=series_number,
             sop_instance_uid=origin.uid(source.uids, result, "instance"),

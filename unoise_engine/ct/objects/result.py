@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 import pydicom
 
 from unoise_engine.ct.objects.capture import capture, orientation
-from unoise_engine.ct.objects.common import store
+from unoise_engine.ct.objects.common import Pixels, store
 from unoise_engine.ct.objects.deidentify import declare, deidentified
 from unoise_engine.ct.objects.origin import Origin
 from unoise_engine.ct.objects.parametric_map import parametric_map
@@ -18,9 +20,11 @@ from unoise_engine.ct.objects.picture import Style, draw
 from unoise_engine.ct.objects.segmentation import segmentation
 from unoise_engine.ct.objects.slices import GridSlices, Slices
 from unoise_engine.ct.objects.source import Source, read_source
-from unoise_engine.ct.volume import AxialView, Volume
+from unoise_engine.ct.volume import AxialView, Volume, Voxels
+from unoise_engine.errors import CaseRefused
 
 FIRST_MAP_SERIES = 9003
+LONGEST_ELEMENT = 0xFFFFFFFE  # bytes, by DICOM
 BESIDE = 2  # slices shown beyond the organ's first and last
 OPPOSITE = dict(zip("LRPAHF", "RLAPFH"))
 
@@ -54,43 +58,63 @@ class DicomResult:
         self.explained = _explained(ct, origin.slices) if slices is None else slice(0, len(files))
         self.source: Source = replace(whole, headers=whole.headers[self.explained])
         self.view = AxialView.of(ct.grid)
-        self.hu = self.slices.bring_back(ct)[self.explained]
-        self.total = len(files)
-        self.organ = np.zeros((0, 0, 0), bool)
+        self.ct, self.total = ct, len(files)
+        self.organ: Voxels | None = None
+        self.found: list[int] = []  # frames that show the organ
         self.maps = self.pictures = 0
+        if 4 * math.prod(self.slices.size) * len(self.source.headers) > LONGEST_ELEMENT:
+            what = "is too large for one DICOM object (4 GiB)"
+            raise CaseRefused("TOO_LARGE", source, what, "use --format nifti or nrrd, or fewer --slices")
 
-    def write(self, name: str, volume: Volume, folder: Path) -> dict[str, str]:
+    def write(self, name: str, result: Voxels, folder: Path) -> dict[str, str]:
         """Writes a result of `pipeline.explain_volume`; returns what was written, name -> path within `folder`."""
-        frames = self.slices.bring_back(volume, labels=name == "segmentation")[self.explained]
+        path = folder / f"{name}.dcm"
         if name == "segmentation":
-            self.organ = frames > 0
-            self._store(segmentation(frames, self.source, self.origin), folder / f"{name}.dcm")
-            return {name: f"{name}.dcm"}
+            self.organ = result
+            self.found = [k for k, frame in enumerate(self._frames(result, labels=True)) if frame.any()]
+            self._store(segmentation(self.source, self.origin), path, self._pixels(result, binary=True))
+            return {name: path.name}
         method = name.removeprefix("importance-")
         number = FIRST_MAP_SERIES + self.maps
         self.maps += 1
-        self._store(parametric_map(frames, method, number, self.source, self.origin), folder / f"{name}.dcm")
-        return {name: f"{name}.dcm", **self._overlay(frames, method, folder)}
+        ends = [(float(frame.min()), float(frame.max())) for frame in self._frames(result)]
+        values = min(low for low, _ in ends), max(high for _, high in ends)
+        dataset = parametric_map(values, method, number, self.source, self.origin)
+        self._store(dataset, path, self._pixels(result))
+        return {name: path.name, **self._overlay(result, values[1], method, folder)}
 
-    def _overlay(self, importance: np.ndarray, method: str, folder: Path) -> dict[str, str]:
+    def _frames(
+        self, result: Voxels, labels: bool = False, low: int = 0, high: int | None = None
+    ) -> Iterator[np.ndarray]:
+        """A result on the slices explained; `low` and `high` count within them."""
+        first, last = self.explained.start, self.explained.stop
+        return self.slices.bring_back(result, labels, first + low, last if high is None else first + high)
+
+    def _pixels(self, result: Voxels, binary: bool = False) -> Pixels:
+        columns, rows = self.slices.size
+        return Pixels(self._frames(result, binary), len(self.source.headers), (rows, columns), binary)
+
+    def _overlay(self, importance: Voxels, top: float, method: str, folder: Path) -> dict[str, str]:
         """Pictures of the organ's slices and a few beside them; of the middle slice alone if no organ was found."""
-        found = np.flatnonzero(self.organ.any(axis=(1, 2)))
-        n = len(importance)
-        first, last = (max(0, found[0] - BESIDE), min(n - 1, found[-1] + BESIDE)) if len(found) else (n // 2, n // 2)
+        found, n = self.found, len(self.source.headers)
+        first, last = (max(0, found[0] - BESIDE), min(n - 1, found[-1] + BESIDE)) if found else (n // 2, n // 2)
         across, down = orientation(self.source.headers[0])
         style = Style(
             heading=(f"RESEARCH: {self.origin.title(method)}", f"importance for {self.origin.organ}"),
             warning=self.origin.warning,
-            top=max(0.0, float(importance.max())),
+            top=max(0.0, top),
             edges=(OPPOSITE[across], OPPOSITE[down]),
         )
+        assert self.organ is not None  # noqa: S101 - the segmentation comes first
+        shown = first, last + 1
+        frames = (self._frames(self.ct, False, *shown), self._frames(self.organ, True, *shown))
         files = {}
-        for k in range(first, last + 1):
+        for k, hu, organ, heat in zip(range(*shown), *frames, self._frames(importance, False, *shown)):
             number = self._from_the_feet(self.explained.start + k)
             line = f"slice {number:>{len(str(self.total))}} of {self.total}"
-            if not len(found):
+            if not found:
                 line += f", no {self.origin.organ} found"
-            picture = draw(self.hu[k], self.organ[k], importance[k], style, line)
+            picture = draw(hu, organ > 0, heat, style, line)
             self.pictures += 1
             name = f"overlay-{method}-{number:03d}.dcm"
             self._store(capture(picture, k, method, self.pictures, self.source, self.origin), folder / name)
@@ -101,10 +125,10 @@ class DicomResult:
         """1 for the first slice; counted as everywhere else in the results where the series is axial."""
         return self.total - k if self.view.axes[0] == 0 and self.view.flips[0] else k + 1
 
-    def _store(self, dataset: pydicom.Dataset, path: Path) -> None:
+    def _store(self, dataset: pydicom.Dataset, path: Path, pixels: Pixels | None = None) -> None:
         if self.de_identify:
             declare(dataset)
-        store(dataset, path)
+        store(dataset, path, pixels)
 
 
 def _explained(ct: Volume, slices: tuple[int, int]) -> slice:

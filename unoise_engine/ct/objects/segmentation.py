@@ -8,7 +8,7 @@ import pydicom
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from unoise_engine.ct.objects.common import algorithm, equipment, finish, quietly
+from unoise_engine.ct.objects.common import algorithm, equipment, finish, quietly, small
 from unoise_engine.ct.objects.origin import Origin, short
 from unoise_engine.ct.objects.source import Source
 
@@ -23,8 +23,8 @@ def organ_code(organ: str) -> Code:
     return known or Code(short(keyword or "organ", 16), PRIVATE_SCHEME, short(organ or "organ"))
 
 
-def segmentation(mask: np.ndarray, source: Source, origin: Origin) -> pydicom.Dataset:
-    """`mask` (frames, rows, columns), non-zero inside the organ; a frame for each of the source's headers."""
+def segmentation(source: Source, origin: Origin) -> pydicom.Dataset:
+    """All but the pixels; a frame for each of the source's headers."""
     result = "segmentation"
     segment = hd.seg.SegmentDescription(
         segment_number=1,
@@ -36,8 +36,8 @@ def segmentation(mask: np.ndarray, source: Source, origin: Origin) -> pydicom.Da
     )
     with quietly():
         dataset = hd.seg.Segmentation(
-            source_images=list(source.headers),
-            pixel_array=(mask > 0).astype(np.uint8),
+            source_images=small(source.headers),
+            pixel_array=np.zeros((len(source.headers), 1, 1), np.uint8),
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[segment],
             series_instance_uid=origin.uid(source.uids, result, "series"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 
-from unoise_engine.ct.volume import Grid, Volume
+from unoise_engine.ct.volume import Grid, Voxels
 
 
 class Slices(Protocol):
@@ -24,8 +25,10 @@ class Slices(Protocol):
         """(columns, rows)"""
         ...
 
-    def bring_back(self, result: Volume, labels: bool = False) -> np.ndarray:
-        """A result on the CT's grid -> (n, rows, columns) on these slices."""
+    def bring_back(
+        self, result: Voxels, labels: bool = False, low: int = 0, high: int | None = None
+    ) -> Iterator[np.ndarray]:
+        """A result on the CT's grid, on these slices from `low` to `high` (excluded): (rows, columns), one by one."""
         ...
 
 
@@ -38,5 +41,7 @@ class GridSlices:
         self.across_mm, self.down_mm = steps[:, 0], steps[:, 1]
         self.size = grid.size[:2]
 
-    def bring_back(self, result: Volume, labels: bool = False) -> np.ndarray:
-        return result.voxels
+    def bring_back(
+        self, result: Voxels, labels: bool = False, low: int = 0, high: int | None = None
+    ) -> Iterator[np.ndarray]:
+        return result.planes(low, high)
