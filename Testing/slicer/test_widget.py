@@ -185,9 +185,12 @@ def sabotaged(tmp_path, code):
         ("import sys, os; print('{garbage', flush=True); print('what a day', file=sys.stderr); os._exit(7)",
          ["code 7", "see the log"]),
         ("import os; print('all is well', flush=True); os._exit(0)", ["code 0", "all is well", "see the log"]),
-        ("raise MemoryError", ["out of memory"]),
+        ("raise MemoryError", ["Memory ran out", "fewer slices"]),
         ("from unoise_engine import worker; from unoise_engine.errors import Usage\n"
          "raise Usage('standard input - is no request (unexpected picture) - send one')", ["of another version"]),
+        ("raise KeyError('x')", ["internal error", "see the log"]),
+        ("from unoise_engine.errors import Environment\n"
+         "raise Environment('--device cuda - no GPU here - use --device cpu')", ["Graphics card", "another device"]),
     ],
 )  # fmt: skip
 def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
@@ -198,7 +201,7 @@ def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
     p.ui.explainButton.click()
     p.wait()
     assert all(word in p.message() for word in words), p.message()
-    assert "\n" not in p.message() and "Traceback" not in p.message()
+    assert "\n" not in p.message() and "Traceback" not in p.message() and "--" not in p.message()
     said = p.ui.logText.plainText
     assert "what a day" in said if "garbage" in code else "error:" in said if "Error" in code else True
     assert ids(p.scene) == before and p.ui.explainButton.enabled and p.widget.logic.run is None
@@ -307,6 +310,27 @@ def test_an_mr_needs_a_yes(panel, bundle, monkeypatch):
     monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text, *_a, **_k: asked.append(text), raising=False)
     p.ui.explainButton.click()
     assert "MR has values from 0 to 1700" in asked[0] and p.widget.logic.run is None
+
+
+def test_what_the_engine_doubts_needs_a_yes_too(panel, monkeypatch):
+    """Values that look like HU at first sight, but not to the engine, which looks at all of them."""
+    hu = small_world.ct().astype(np.float32)
+    hu[small_world.ct() == small_world.BODY_HU] = 2500
+    p = panel()
+    ct = scene_tests.add_volume(p.scene, hu, small_world.MATRIX, "wrapped")
+    p.ui.inputSelector.setCurrentNode(ct)
+    answers, asked = [False, True], []
+    monkeypatch.setattr(
+        slicer.util, "confirmYesNoDisplay", lambda text, *_a: asked.append(text) or answers.pop(0), raising=False
+    )
+    assert exchange.doubt(ct) == ""
+    p.ui.explainButton.click()
+    p.wait()
+    assert "wrapped may be no CT" in asked[0] and "above 2000 HU" in asked[0] and "--trust-hu" not in asked[0]
+    assert "choose the original CT" in p.message() and not scenes.maps_of(p.scene, ct)
+    p.ui.explainButton.click()
+    p.wait()
+    assert len(asked) == 2 and scenes.maps_of(p.scene, ct) and "may be no CT" not in p.message()
 
 
 def test_no_room_in_the_temporary_folder(panel, monkeypatch):
