@@ -127,7 +127,10 @@ def _on_grid(path: Path, ct: Volume) -> Volume:
 
 
 def _in_order(files: Iterable[Path], ct: Volume, source: Path) -> list[tuple[Path, int]]:
-    """File and frame (from 1) of every slice along the CT's z axis. Whether they lie on its slices is checked when their headers are read again."""
+    """File and frame (from 1) of every slice along the CT's z axis.
+
+    Whether they lie on its slices is checked when their headers are read again.
+    """
     import numpy as np
 
     from unoise_engine.ct.dicom_images import NotASlice, read_images

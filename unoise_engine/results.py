@@ -73,7 +73,7 @@ class RawVolumes(Volumes):
     """NRRD, uncompressed: larger, and many times as fast."""
 
     def write(self, name: str, volume: Restored, folder: Path) -> dict[str, str]:
-        write_raw(volume.planes(), volume.dtype, volume.grid, folder / (name + self.suffix))
+        write_raw(volume, folder / (name + self.suffix))
         return {name: name + self.suffix}
 
 

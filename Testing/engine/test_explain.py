@@ -151,13 +151,13 @@ def test_raw_volumes_are_whole_or_not_there(ct, tmp_path):
     from unoise_engine.ct.raw import write_raw
 
     path = tmp_path / "map.nrrd"
-    values = np.zeros(ct.voxels.shape, np.float32)
+    importance = ct.with_voxels(np.zeros(ct.voxels.shape, np.float32))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
     try:
         with pytest.raises(OSError):
-            write_raw(values, values.dtype, ct.grid, path)
+            write_raw(importance, path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)

@@ -128,13 +128,15 @@ def test_what_is_unusual_about_the_ct_stands_below_the_warning(seen):
         return ((part[..., 0] > 200) & (part[..., 2] < 140)).sum()
 
     assert orange(0, 22) > 100 and orange(22, 45) == 0
-    given = report(("unoise",)) | {"warnings": ["slices are 10 mm thick - the model knows 0.5 to 3 mm"]}
+    given = report(("unoise",)) | {"warnings": ["Slices 10.0 mm apart lie outside 0.3 to 6 mm, which the model knows."]}
     values = np.array(slicer.util.arrayFromVolume(seen.nodes["importance-unoise"]))
     scenes.place(seen.scene, seen.ct, exchange.Results(given, np.ones(SHAPE, np.uint8), {"unoise": values}))
-    assert display.warning_in(seen.red.composite) == f"{WARNING}\nslices are 10 mm thick"
+    assert display.warning_in(seen.red.composite) == f"{WARNING}\nSlices 10.0 mm apart lie outside 0.3 to 6 mm"
     assert orange(0, 22) > 100 and orange(22, 45) > 50
     seen.red.composite.SetForegroundVolumeID(None)
-    assert display.warning_in(seen.red.composite) == f"{WARNING}\nslices are 10 mm thick", "over the outline too"
+    assert display.warning_in(seen.red.composite) == f"{WARNING}\nSlices 10.0 mm apart lie outside 0.3 to 6 mm", (
+        "over the outline too"
+    )
 
 
 def test_the_less_important_share_is_black(seen):

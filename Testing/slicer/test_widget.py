@@ -185,9 +185,12 @@ def sabotaged(tmp_path, code):
         ("import sys, os; print('{garbage', flush=True); print('what a day', file=sys.stderr); os._exit(7)",
          ["code 7", "see the log"]),
         ("import os; print('all is well', flush=True); os._exit(0)", ["code 0", "all is well", "see the log"]),
-        ("raise MemoryError", ["out of memory"]),
+        ("raise MemoryError", ["Memory ran out", "fewer slices"]),
         ("from unoise_engine import worker; from unoise_engine.errors import Usage\n"
          "raise Usage('standard input - is no request (unexpected picture) - send one')", ["of another version"]),
+        ("raise KeyError('x')", ["internal error", "see the log"]),
+        ("from unoise_engine.errors import Environment\n"
+         "raise Environment('--device cuda - no GPU here - use --device cpu')", ["Graphics card", "another device"]),
     ],
 )  # fmt: skip
 def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
@@ -198,7 +201,7 @@ def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
     p.ui.explainButton.click()
     p.wait()
     assert all(word in p.message() for word in words), p.message()
-    assert "\n" not in p.message() and "Traceback" not in p.message()
+    assert "\n" not in p.message() and "Traceback" not in p.message() and "--" not in p.message()
     said = p.ui.logText.plainText
     assert "what a day" in said if "garbage" in code else "error:" in said if "Error" in code else True
     assert ids(p.scene) == before and p.ui.explainButton.enabled and p.widget.logic.run is None
@@ -309,6 +312,27 @@ def test_an_mr_needs_a_yes(panel, bundle, monkeypatch):
     assert "MR has values from 0 to 1700" in asked[0] and p.widget.logic.run is None
 
 
+def test_what_the_engine_doubts_needs_a_yes_too(panel, monkeypatch):
+    """Values that look like HU at first sight, but not to the engine, which looks at all of them."""
+    hu = small_world.ct().astype(np.float32)
+    hu[small_world.ct() == small_world.BODY_HU] = 2500
+    p = panel()
+    ct = scene_tests.add_volume(p.scene, hu, small_world.MATRIX, "wrapped")
+    p.ui.inputSelector.setCurrentNode(ct)
+    answers, asked = [False, True], []
+    monkeypatch.setattr(
+        slicer.util, "confirmYesNoDisplay", lambda text, *_a: asked.append(text) or answers.pop(0), raising=False
+    )
+    assert exchange.doubt(ct) == ""
+    p.ui.explainButton.click()
+    p.wait()
+    assert "wrapped may be no CT" in asked[0] and "above 2000 HU" in asked[0] and "--trust-hu" not in asked[0]
+    assert "choose the original CT" in p.message() and not scenes.maps_of(p.scene, ct)
+    p.ui.explainButton.click()
+    p.wait()
+    assert len(asked) == 2 and scenes.maps_of(p.scene, ct) and "may be no CT" not in p.message()
+
+
 def test_no_room_in_the_temporary_folder(panel, monkeypatch):
     import collections
     import shutil
@@ -368,28 +392,26 @@ def test_a_range_and_the_slice_in_view(panel, world):
     assert np.flatnonzero(values.any(axis=(1, 2))).tolist() == [4]
 
 
-def test_warnings_of_the_engine_reach_the_panel(panel, world, tmp_path):
-    """A CT outside what the model knows: the line of the worker carries sentences."""
-    told = ["slices are 10 mm thick - the model knows 0.5 to 3 mm - judge the result with care", "no contrast agent"]
-    code = (
-        "from unoise_engine.progress import JsonLines\n"
-        "event = JsonLines.event\n"
-        f"JsonLines.event = lambda self, kind, **f: event(self, kind, **(f | {{'warnings': {told}}} "
-        "if kind == 'case' else f))\n"
-    )
-    (tmp_path / "sitecustomize.py").write_text(code)
-    p = panel(environment={"PYTHONPATH": str(tmp_path)})
+def test_warnings_of_the_engine_reach_the_panel(panel, world, bundle, tmp_path):
+    """A CT outside what the model knows."""
+    knows = {"slice_mm": (0.3, 4.0), "field_mm": (220.0, 720.0)}
+    narrow = small_world.write_small_bundle(tmp_path / "narrow", knows=knows)
+    p = panel()
     ct = add_ct(p.scene)
     p.ui.inputSelector.setCurrentNode(ct)
+    p.parameters.model = str(narrow)
     p.ui.explainButton.click()
     p.wait()
-    assert p.message() == "\n".join(told)
+    told = p.message().split("\n")
+    assert told == scenes.report_of(p.scene, ct)["warnings"] and len(told) == 2
+    assert "Slices 5.0 mm apart" in told[0] and "field of view 160 mm" in told[1]
     table = p.ui.summaryTable
     assert table.rowCount == 6 and table.item(4, 0).text() == f"Note: {told[0]}" == table.item(4, 0).toolTip()
     assert table.columnSpan(4, 0) == 3 and table.columnSpan(3, 0) == 1
-    assert display.warning_in(world.views["Red"].composite).endswith("\nslices are 10 mm thick (and 1 more)")
+    short = display.warning_in(world.views["Red"].composite).split("\n")[1]
+    assert short == "Slices 5.0 mm apart lie outside 0.3 to 4 mm (and 1 more)"
     p.grab(tmp_path / "warned.png", 1000)
-    p.widget.logic.environment = dict(os.environ)
+    p.parameters.model = str(bundle)
     p.ui.explainButton.click()
     p.wait()
     assert p.message() == "" and table.rowCount == 4 and table.columnSpan(4, 0) == 1

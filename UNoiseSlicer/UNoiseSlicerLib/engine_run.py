@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from UNoiseSlicerLib.logic import UNoiseSlicerLogic
 
 OUT_OF_MEMORY = (-9, -6, 137, 134, 0xC0000017)  # killed, aborted on bad_alloc, the same by way of a shell, Windows
+MEMORY_CODES = ("OUT_OF_MEMORY", "NO_MEMORY", "MemoryError")  # the engine's own
 
 
 @dataclass
@@ -150,6 +152,8 @@ class EngineRun:
             return PackageMissing(wheel_message())
         if "is no request" in self._problem:  # it knows other questions than ours
             return Refused(_("The engine is of another version - install the extension again, and see the log."))
+        if self._code in MEMORY_CODES:
+            return Refused(_("Memory ran out - close other programs, or explain fewer slices."))
         if self._problem:
             return Refused(self._in_own_words(self._problem))
         if code in OUT_OF_MEMORY:
@@ -167,8 +171,11 @@ class EngineRun:
         return self._folder / "ct.nrrd"
 
     def _in_own_words(self, text: str) -> str:
-        """The person at the panel knows the CT by its name, not by our temporary file."""
-        return text.replace(str(self._input), self.ct.GetName()).replace(str(self._folder), _("temporary folder"))
+        """The person at the panel knows the CT by its name, not by our temporary file, and no options of a command."""
+        text = text.replace(str(self._input), self.ct.GetName()).replace(str(self._folder), _("temporary folder"))
+        text = re.sub(r"run (it alone|again) with --debug and report it", _("see the log, and report it"), text)
+        text = text.replace("use --device cpu", _("choose another device"))
+        return text.replace("--device cuda", _("Graphics card (CUDA)"))
 
     def _lap(self, name: str) -> None:
         now = time.monotonic()

@@ -39,6 +39,10 @@ class Choices:
     trust_hu: bool = False  # the person was asked, and vouches for the values
 
 
+class Doubted(Refused):
+    """The engine does not believe that the values are HU; the person at the panel may vouch for them."""
+
+
 class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
     """`python` runs the engine: PythonSlicer, unless a test brings its own."""
 
@@ -83,7 +87,7 @@ class Run(EngineRun):
     """One explanation under way."""
 
     def __init__(self, logic: UNoiseSlicerLogic, ct: Any, choices: Choices):
-        self._choices = choices
+        self.choices = choices
         self.results: dict[str, Any] = {}
         self._answer: Path | None = None  # the folder of the results, when the engine has named it
         self._warnings: list[str] = []
@@ -93,7 +97,7 @@ class Run(EngineRun):
 
     def _write(self) -> dict[str, Any]:
         exchange.write_ct(self.ct, self._input)
-        c = self._choices
+        c = self.choices
         return {
             "inputs": [str(self._input)],
             "out": str(self._folder / "out"),
@@ -129,6 +133,15 @@ class Run(EngineRun):
         if self._answer is None:
             raise self._refusal(code)
         self.state.stage, self.state.share, self.state.seconds_left = _("Loading the results"), 1.0, None
+
+    def _refusal(self, code: int) -> Refused:
+        if self._code != "HU_SUSPECT":
+            return super()._refusal(code)
+        what = self._problem.split(" - ")[-2:-1]
+        return Doubted(
+            _("{name} may be no CT in Hounsfield units ({reason}) - choose the original CT.").format(
+                name=self.ct.GetName(), reason="".join(what) or _("see the log"))
+        )  # fmt: skip
 
     def _finish(self) -> bool:
         """One file a call, then everything into the scene at once."""

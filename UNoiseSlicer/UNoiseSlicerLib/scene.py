@@ -7,6 +7,7 @@ order; matrices are IJK to RAS. Results lie on the CT's own matrix and under its
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ WARNING = "UNoise.Warning"  # attribute of every map: the sentence that views mu
 CAUTION = "UNoise.Caution"  # attribute of every map: in short, in which way the CT is not what the model knows
 ORGAN_SLICES = "UNoise.OrganSlices"  # attribute of the summary table: axial slices, from the feet
 MASK = "UNoise.Mask"  # attribute of the summary table: tells whether the segmentation was changed by hand
-SHORT = 60  # letters that fit a view
+SHORT = 70  # letters that fit a view
+FIRST_PART = re.compile(r" - |[:;] |, which |\.$")  # what follows it are details
 SPECK = 0.1  # of the largest area of the organ on a slice
 PANCREAS = (
     "Segmentation category and type - 3D Slicer General Anatomy list"
@@ -92,7 +94,7 @@ def caution(report: dict[str, Any]) -> str:
     sentences = warnings_of(report)
     if not sentences:
         return ""
-    short = sentences[0].split(" - ")[0]
+    short = FIRST_PART.split(sentences[0])[0]
     if len(short) > SHORT:
         short = short[:SHORT].rsplit(" ", 1)[0] + "..."
     return short if len(sentences) == 1 else _("{sentence} (and {more} more)").format(

@@ -519,21 +519,26 @@ def test_the_summary_tells_volume_and_seconds(scene: Any) -> None:
 
 def test_warnings_of_the_engine_are_kept_with_the_results(scene: Any) -> None:
     ct = add_ct(scene)
-    told = ["slices are 10 mm thick - the model knows 0.5 to 3 mm - judge with care", "no contrast\nagent"]
+    told = ["Slices 10.0 mm apart lie outside 0.3 to 6 mm, which the model knows.", "No contrast\nagent."]
     plain = scenes.place(scene, ct, results())["importance-unoise"]
     assert plain.GetAttribute(scenes.CAUTION) == "" == scenes.caution(report())
     given = results()
     given.report["warnings"] = told
     nodes = scenes.place(scene, ct, given)
-    assert nodes["importance-unoise"].GetAttribute(scenes.CAUTION) == "slices are 10 mm thick (and 1 more)"
-    assert [row[0] for row in scenes.summary_rows(given.report)[-2:]] == [f"Note: {told[0]}", "Note: no contrast agent"]
+    short = nodes["importance-unoise"].GetAttribute(scenes.CAUTION)
+    assert short == "Slices 10.0 mm apart lie outside 0.3 to 6 mm (and 1 more)"
+    assert [row[0] for row in scenes.summary_rows(given.report)[-2:]] == [
+        f"Note: {told[0]}",
+        "Note: No contrast agent.",
+    ]
     assert nodes["summary"].GetTable().GetNumberOfRows() == 6
     assert scenes.report_of(scene, ct)["warnings"] == told
     scenes.place(scene, ct, results())
     assert nodes["importance-unoise"].GetAttribute(scenes.CAUTION) == "", "the next run is without"
     for odd in (None, "a sentence", 7, {"a": 1}, []):
         assert scenes.caution({"warnings": odd}) == "" and len(scenes.summary_rows(report() | {"warnings": odd})) == 4
-    long = scenes.caution({"warnings": ["the field of view ends at the patient's skin on both sides of the body here"]})
+    endless = "The field of view ends at the patient's skin on both sides of the body in this CT"
+    long = scenes.caution({"warnings": [endless]})
     assert long.endswith("...") and len(long) <= scenes.SHORT + 3 and not long.removesuffix("...").endswith(" ")
 
 

@@ -176,7 +176,14 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         done = False
         with self._sentences():
-            done = run.step()
+            try:
+                done = run.step()
+            except logics.Doubted as doubt:
+                self._timer.stop()
+                if not slicer.util.confirmYesNoDisplay(_("{doubt} Explain anyway?").format(doubt=doubt), _("U-Noise")):
+                    raise
+                run = self.logic.explain(run.ct, replace(run.choices, trust_hu=True))
+                self._begin(run)
         self._show_progress(run.state)
         if self.logic.run is None:
             self._timer.stop()

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from unoise_engine.ct.volume import Grid
+from unoise_engine.ct.volume import Voxels
 
 TYPES = {"int16": "short", "uint8": "uchar", "float32": "float"}
 
 
-def write_raw(planes: Iterable[np.ndarray], dtype: np.dtype, grid: Grid, path: Path) -> None:
-    """`planes` are (y, x), one a step along z. Raises OSError, also where a full disk was not told."""
+def write_raw(volume: Voxels, path: Path) -> None:
+    """One plane after the other. Raises OSError, also where a full disk was not told."""
+    grid, dtype = volume.grid, np.dtype(volume.dtype)
     steps = np.asarray(grid.direction).reshape(3, 3) * grid.spacing_mm
     header = (
-        f"NRRD0004\ntype: {TYPES[np.dtype(dtype).name]}\ndimension: 3\nspace: left-posterior-superior\n"
+        f"NRRD0004\ntype: {TYPES[dtype.name]}\ndimension: 3\nspace: left-posterior-superior\n"
         f"sizes: {' '.join(map(str, grid.size))}\nspace directions: {' '.join(map(_vector, steps.T))}\n"
         f"kinds: domain domain domain\nendian: little\nencoding: raw\nspace origin: {_vector(grid.origin_mm)}\n\n"
     ).encode()
@@ -29,8 +30,8 @@ def write_raw(planes: Iterable[np.ndarray], dtype: np.dtype, grid: Grid, path: P
     try:
         with partial.open("wb") as f:
             f.write(header)
-            for plane in planes:
-                content = np.ascontiguousarray(plane, np.dtype(dtype).newbyteorder("<")).data.cast("B")
+            for plane in volume.planes():
+                content = np.ascontiguousarray(plane, dtype.newbyteorder("<")).data.cast("B")
                 wanted += f.write(content)
         if partial.stat().st_size != wanted:
             raise OSError(28, "the file is shorter than what was written; is the disk full?")
