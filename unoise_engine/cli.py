@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 train_app = typer.Typer(no_args_is_help=True, help="Train the utility, then U-Noise on it (extra: train).")
 bundle_app = typer.Typer(no_args_is_help=True, help="Model bundles: look at them, verify, install.")
+prepare_app = typer.Typer(no_args_is_help=True, help="Turn a data set into a folder to train and evaluate on.")
+app.add_typer(prepare_app, name="prepare")
 app.add_typer(train_app, name="train")
 app.add_typer(bundle_app, name="bundle")
 
@@ -113,6 +115,73 @@ def explain(
 
 
 @app.command()
+def evaluate(
+    data: Annotated[list[Path], typer.Option("--data", help="Folder of CT / label pairs; give it again for more.")],
+    out: Out,
+    bundle: Bundle = "",
+    split: Annotated[Path | None, typer.Option(help="A run's split.json: only the cases of its part.")] = None,
+    part: Annotated[str, typer.Option(help="Of the split: train, val or test.")] = "test",
+    patient: Annotated[str, typer.Option(metavar="REGEX", help="What in a case's name is the patient.")] = "",
+    labels: Annotated[str, typer.Option(help="The organ's numbers, where no labels.json names them.")] = "",
+    methods: Annotated[str, typer.Option(help="Comma-separated, baselines too; the first is compared with all.")] = (
+        "unoise,gradcam,occlusion,random,edges,distance"
+    ),
+    maps: Annotated[
+        list[Path] | None, typer.Option(help="Folder of importance volumes, <method>/<case>.nii.gz: anyone's method.")
+    ] = None,
+    slices_per_case: Annotated[int, typer.Option(help="Slices with organ a case that maps are judged on; 0: all.")] = 8,
+    empty_per_case: Annotated[int, typer.Option(help="Slices without organ a case, for false organ.")] = 2,
+    checks_per_case: Annotated[
+        int, typer.Option(help="Slices a case for stability and shuffled weights; 0: leave both out.")
+    ] = 1,
+    draws: Annotated[int, typer.Option(help="Draws of noise a masked slice.")] = 2,
+    patch: Annotated[int, typer.Option(help="Occlusion: side of the grey square.")] = 15,
+    stride: Annotated[int, typer.Option(help="Occlusion: step of the square.")] = 12,
+    panels: Annotated[int, typer.Option(help="Worst, middle and best slices to draw a method; 0: none.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 0,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples of the patients.")] = 2000,
+    device: Device = "auto",
+    threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Judge a model's segmentation and importance maps by numbers, on labelled CTs: tables, curves, a report."""
+    import shlex
+
+    from unoise_engine.evaluate.command import Request, run
+    from unoise_engine.methods.occlusion import Occlusion
+    from unoise_engine.progress import progress as tell
+    from unoise_engine.results import prepare_output
+
+    request = Request(
+        data=tuple(data),
+        out=out,
+        bundle=bundle,
+        split=split,
+        part=part,
+        patient=patient,
+        labels=_numbers(labels),
+        methods=_comma(methods),
+        maps=tuple(maps or ()),
+        slices_per_case=slices_per_case,
+        empty_per_case=empty_per_case,
+        checks_per_case=checks_per_case,
+        occlusion=Occlusion(patch, stride),
+        draws=draws,
+        panels=panels,
+        seed=seed,
+        resamples=resamples,
+        device=device,
+        threads=threads,
+        command=shlex.join(["unoise_engine", *sys.argv[1:]]),
+    )
+    prepare_output(out)
+    refused = run(request, tell(progress.value))
+    print(f"report: {out / 'report.md'}")
+    if refused:
+        raise typer.Exit(1)
+
+
+@app.command()
 def send(
     out: Annotated[Path, typer.Argument(help="Folder of results written with --format dicom.")],
     to: Annotated[str, typer.Option(metavar="AE@HOST:PORT", help="Send by C-STORE to this archive.")] = "",
@@ -153,6 +222,33 @@ def phantom(
 
 
 @app.command()
+def paint(
+    labels: Annotated[list[Path], typer.Argument(metavar="LABELS...", help="Folders of multi-organ label maps.")],
+    out: Out,
+    names: Annotated[
+        list[str],
+        typer.Option(
+            help="Numbers of the structures: a JSON file or a table that ships; one for all, or one a folder."
+        ),
+    ] = [],  # noqa: B006 - typer makes a new list a call
+    per_map: Annotated[int, typer.Option(help="CTs a label map.")] = 6,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Processes; 0 is one a core.")] = 0,
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Paint synthetic abdominal CTs around the organs of real label maps, as NIfTI."""
+    from unoise_engine.painted.write import find_maps, write_painted
+    from unoise_engine.progress import progress as tell
+    from unoise_engine.results import prepare_output
+
+    maps = find_maps(labels, names)
+    prepare_output(out)
+    with tell(progress.value).stage("paint", "painting", len(maps) * per_map) as advance:
+        done = write_painted(out, maps, per_map, seed, jobs or os.cpu_count() or 1, lambda k, total: advance(1))
+    print(f"{len(done)} painted CTs in {out}")
+
+
+@app.command()
 def demo(out: Out = Path("demo"), seed: Annotated[int, typer.Option(help="Which synthetic patient.")] = 2026) -> None:
     """Make a synthetic CT, explain it with the shipped model by every method, and compare with the known label."""
     from unoise_engine.demo import run
@@ -160,9 +256,29 @@ def demo(out: Out = Path("demo"), seed: Annotated[int, typer.Option(help="Which 
     run(out, seed)
 
 
+@prepare_app.command("slices")
+def prepare_slices(
+    source: Annotated[Path, typer.Argument(help="Slice archive (.npz) with the arrays image, mask, patient, ...")],
+    out: Out,
+    organ: Annotated[str, typer.Option(help="What the masks show.")] = "pancreas",
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Labelled single slices to cases, one a patient; where no spacing is given it is guessed from the torso."""
+    from unoise_engine.archive.slices import read_archive
+    from unoise_engine.archive.write import write_cases
+    from unoise_engine.progress import progress as tell
+    from unoise_engine.results import prepare_output
+
+    archive = read_archive(source)
+    prepare_output(out)
+    with tell(progress.value).stage("slices", "writing", len(archive.patients)) as advance:
+        names = write_cases(archive, out, organ, advance)
+    print(f"{len(archive.image)} slices of {len(names)} patients in {out}")
+
+
 @train_app.command("utility")
 def train_utility_command(
-    data: Annotated[Path, typer.Argument(help="Folder of CT / label pairs.")],
+    data: Annotated[list[Path], typer.Argument(help="Folder of CT / label pairs, or several that are mixed.")],
     out: Out,
     recipe: RecipeFile = "phantom-utility",
     init: Annotated[Path | None, typer.Option(help="Start from this run's weights instead of afresh.")] = None,
@@ -180,10 +296,11 @@ def train_utility_command(
 
 @train_app.command("unoise")
 def train_unoise_command(
-    data: Annotated[Path, typer.Argument(help="Folder of CT / label pairs, the same as the utility's.")],
+    data: Annotated[list[Path], typer.Argument(help="Folders of CT / label pairs, the same as the utility's.")],
     utility: Annotated[Path, typer.Option(help="The utility's run.")],
     out: Out,
-    recipe: RecipeFile = "phantom-unoise",
+    recipe: RecipeFile = "pancreas-unoise",
+    size: Annotated[str, typer.Option(help="small, medium or large, instead of the recipe's.")] = "",
     init: Annotated[
         Path | None, typer.Option(help="Start from this segmenter's run (the paper's 'pretrained').")
     ] = None,
@@ -192,10 +309,15 @@ def train_unoise_command(
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Train the small net that learns how much noise each pixel can bear before the utility fails."""
+    from dataclasses import asdict, replace
+
     from unoise_engine.training.fit import train_unoise
-    from unoise_engine.training.recipes import UNoiseRecipe, read_recipe
+    from unoise_engine.training.recipes import Noise, UNoiseRecipe, read_recipe
+    from unoise_engine.training.tables import build
 
     chosen = read_recipe(_recipe_file(recipe), UNoiseRecipe)
+    if size:
+        chosen = replace(chosen, noise=build(Noise, {**asdict(chosen.noise), "size": size}, "--size"))
     print(train_unoise(data, utility, out, chosen, init=init, device=device, resume=resume, progress=progress.value))
 
 
@@ -277,6 +399,13 @@ def _comma(names: str) -> tuple[str, ...]:
     if not chosen:
         raise Usage("--methods - names no method - give some of unoise, gradcam, occlusion")
     return chosen
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdigit() and int(part) for part in parts):
+        raise Usage(f"--labels {text} - are no label numbers - write them as 7 or 7,8")
+    return tuple(map(int, parts))
 
 
 def _slice_range(text: str) -> tuple[int, int] | None:

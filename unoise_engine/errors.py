@@ -30,6 +30,11 @@ class CaseRefused(EngineError):
     def __init__(self, code: str, source: object, what: str, cure: str):
         super().__init__(printable(f"{source} - {what} - {cure}"))
         self.code = code
+        self._parts = code, str(source), what, cure
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str, str]]:
+        """So that it comes back from another process as what it was."""
+        return type(self), self._parts
 
 
 def printable(text: str) -> str:

@@ -18,17 +18,21 @@ from unoise_engine.errors import Usage
 from unoise_engine.methods import METHODS, choose
 from unoise_engine.methods.occlusion import Occlusion
 from unoise_engine.progress import Progress, Quiet
+from unoise_engine.trust import about_pieces, about_scan
 
 SLICES_A_STEP = 8
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is asked of an explanation. `slices` counts axial slices from the feet: first, and first not any more."""
+    """What is asked of an explanation. `slices` counts axial slices from the feet: first, and first not any more.
+    `picture` and `compress` say how the results are written."""
 
     methods: tuple[str, ...] = tuple(METHODS)
     slices: tuple[int, int] | None = None
     occlusion: Occlusion = field(default_factory=Occlusion)
+    picture: bool = True  # overview.png
+    compress: bool = True
 
     def __post_init__(self) -> None:
         choose(self.methods, self.occlusion)
@@ -49,11 +53,13 @@ def explain_volume(
     progress: Progress | None = None,
     seconds: dict[str, float] | None = None,
     case: str = "",
+    warnings: list[str] | None = None,
 ) -> Iterator[tuple[str, Restored]]:
     """Yields ("segmentation", uint8 labels), then ("importance-<method>", float32) for each method, on the CT's grid.
 
     Results stay at the model's size until their voxels are asked for, so that memory holds the CT, the model's logits
-    and one map of that size. `seconds` is filled with the time of each stage.
+    and one map of that size. `seconds` is filled with the time of each stage, `warnings` with what speaks against
+    trusting the result.
     """
     settings = settings or Settings()
     progress = progress or Quiet()
@@ -75,6 +81,11 @@ def explain_volume(
             with clock(seconds, "segmentation"):
                 logits[some] = bundle.predict(slices)
             advance(len(slices))
+    with clock(seconds, "segmentation"):
+        slice_mm = frame.view.spacing_mm[0]
+        logits[:, 0], dropped = bundle.manifest.clean_up.apply(logits[:, 0], slice_mm, recipe.spacing_mm)
+    if warnings is not None:
+        warnings += [*about_scan(ct, bundle.manifest.scope), *about_pieces(dropped, bundle.manifest)]
     yield "segmentation", frame.restore(logits[:, 0], ct, start, bundle.manifest.labels[bundle.manifest.organ])
 
     for name, method in choose(settings.methods, settings.occlusion).items():

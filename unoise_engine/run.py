@@ -31,7 +31,10 @@ TRAINING_PACKAGES = {"torch", "lightning", "tensorboard", "onnx", "onnxscript", 
 
 @dataclass(frozen=True)
 class Request:
-    """What `unoise_engine explain` was asked. `slices` counts axial slices from the feet, the last one excluded."""
+    """What `unoise_engine explain` was asked. `slices` counts axial slices from the feet, the last one excluded.
+
+    `picture` (overview.png) and `compress` are for programs that read results at once and keep none of the files.
+    """
 
     inputs: tuple[Path, ...]
     out: Path
@@ -51,6 +54,8 @@ class Request:
     fill_gaps: bool = False
     trust_hu: bool = False
     de_identify: bool = False
+    picture: bool = True
+    compress: bool = True  # NRRD only
 
 
 def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> int:
@@ -117,7 +122,7 @@ def _check(request: Request) -> None:
     from unoise_engine.results import check_format
 
     Settings(request.methods or tuple(METHODS), request.slices, Occlusion(request.patch, request.stride))
-    check_format(request.file_format, request.de_identify)
+    check_format(request.file_format, request.de_identify, request.compress)
     if request.resume and request.overwrite:
         raise Usage("--resume --overwrite - contradict each other - give one of them")
     if request.jobs < 0:
@@ -159,6 +164,8 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
             refusal=_refusal(case),
             fill_gaps=request.fill_gaps,
             trust_hu=request.trust_hu,
+            picture=request.picture,
+            compress=request.compress,
         )
         for case, name in zip(cases, assign(cases, out, request.keep_names))
     ]
@@ -185,7 +192,8 @@ def _tell(outcome: Outcome, source: str, request: Request, show: Progress, progr
         show.event("case", case=record.case, status=record.status, code=record.code, message=said)
         return
     organ = record.report["organ"]
-    show.event("case", case=record.case, status=record.status, folder=str(folder), organ=organ)
+    doubts = record.report.get("warnings", [])
+    show.event("case", case=record.case, status=record.status, folder=str(folder), organ=organ, warnings=doubts)
     if progress_mode != "json":
         _print_case(record, folder, outcome.already)
 
@@ -255,6 +263,8 @@ def _print_case(record: Record, folder: Path, already: bool) -> None:
     size = f"{organ['name']} {organ['volume_ml']:.1f} ml" if organ["found"] else f"no {organ['name']} found"
     times = ", ".join(f"{name} {seconds[name]:.1f} s" for name in ("segmentation", *record.settings["methods"]))
     print(f"CASE {record.case}: {record.status} - {size} - {'done before' if already else times} - {folder}")
+    for doubt in record.report.get("warnings", []):
+        print(f"  WARNING: {doubt}")
     for note in (*record.report["corrections"], *record.report["notes"]):
         print(f"  {note}")
 

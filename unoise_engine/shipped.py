@@ -8,9 +8,9 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def shipped(kind: str, pattern: str) -> dict[str, Path]:
-    """Name -> path of what ships of a kind (``models``, ``recipes``) and has a file matching `pattern`."""
+    """Name -> path of what ships of a kind (models, recipes, label_names) and has a file matching `pattern`."""
     found: dict[str, Path] = {}
-    for home in (PACKAGE.parent / "Resources" / kind.capitalize(), PACKAGE / kind):
+    for home in (PACKAGE.parent / "Resources" / kind.title().replace("_", ""), PACKAGE / kind):
         for path in sorted(home.glob(pattern)):
             entry = path if path.parent == home else path.parent
             found[entry.stem if entry.is_file() else entry.name] = entry

@@ -125,6 +125,45 @@ def test_the_worker_answers_a_program(ct_file, tiny_bundle, tmp_path):
     assert done.returncode == 2 and json.loads(done.stdout)["event"] == "error"
 
 
+def test_a_program_may_have_results_quickly(ct_file, tiny_bundle, tmp_path):
+    """No picture, nothing compressed: the same voxels at the same place."""
+    request = {"inputs": [str(ct_file)], "bundle": str(tiny_bundle), "methods": ["unoise"], "file_format": "nrrd"}
+    folders = []
+    for out, quick in (("kept", {}), ("quick", {"picture": False, "compress": False})):
+        done = engine(module="unoise_engine.worker", stdin=json.dumps({**request, **quick, "out": str(tmp_path / out)}))
+        assert done.returncode == 0, done.stderr
+        folders.append(tmp_path / out / "case-0001")
+    kept, quick = folders
+    assert (kept / "overview.png").exists() and not (quick / "overview.png").exists()
+    report = json.loads((quick / "report.json").read_text())
+    assert report["notes"] == [] and "overview" not in report["files"]
+    for name in ("segmentation", "importance-unoise"):
+        assert b"encoding: raw" in (quick / f"{name}.nrrd").read_bytes()[:500]
+        one = sitk.ReadImage(str(kept / f"{name}.nrrd"))
+        np.testing.assert_array_equal(same_grid(quick / f"{name}.nrrd", one), sitk.GetArrayFromImage(one))
+    wrong = {**request, "out": str(tmp_path / "o"), "file_format": "nifti", "compress": False}
+    done = engine(module="unoise_engine.worker", stdin=json.dumps(wrong))
+    assert done.returncode == 2 and "choose nrrd" in done.stderr
+
+
+def test_raw_volumes_are_whole_or_not_there(ct, tmp_path):
+    resource = pytest.importorskip("resource", reason="no file size limits on this system")
+    from unoise_engine.ct.raw import write_raw
+
+    path = tmp_path / "map.nrrd"
+    importance = ct.with_voxels(np.zeros(ct.voxels.shape, np.float32))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(OSError):
+            write_raw(importance, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_worker_needs_no_command_line_package(ct_file, tiny_bundle, tmp_path):
     """As in Slicer: only numpy, SimpleITK, pydicom and onnxruntime."""
     blocked = ("typer", "click", "rich", "matplotlib", "torch")

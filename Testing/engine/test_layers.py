@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "shipped": set(),
     "ct": set(),
     "methods": set(),
-    "evaluate": set(),
+    "evaluate": {"ct", "bundle", "methods", "progress", "shipped"},
     "overview": {"methods"},
     "bundle": {"ct", "shipped"},
     "pipeline": {"ct", "bundle", "methods", "progress"},
@@ -24,8 +24,10 @@ MAY_IMPORT = {
     "send": set(),
     "batch": {"ct", "bundle", "methods", "pipeline", "results", "overview", "progress"},
     "run": {"ct", "bundle", "methods", "pipeline", "progress", "results", "batch"},
-    "worker": {"run"},
+    "convert": {"ct", "methods", "progress"},
+    "worker": {"run", "convert", "progress"},
     "phantom": {"ct"},
+    "painted": {"ct", "phantom", "shipped"},
     "training": {"ct", "bundle", "evaluate", "phantom"},
 }
 ENTRIES = {"cli", "demo", "__init__", "__main__"}
@@ -40,15 +42,16 @@ HEAVY = {
     "highdicom": {"ct"},
     "pynetdicom": {"send"},
     "dicomweb_client": {"send"},
-    "matplotlib": {"overview"},
+    "matplotlib": {"overview", "evaluate"},
     "PIL": {"overview"},
     "typer": {"cli"},
     "distributed": {"batch"},
     "dask": {"batch"},
     "cryptography": {"bundle"},
+    "scipy": {"painted"},
     "rich": {"progress", "demo", "training"},
 }
-NOWHERE = {"slicer", "qt", "ctk", "vtk", "pickle", "scipy", "requests", "urllib.request"}
+NOWHERE = {"slicer", "qt", "ctk", "vtk", "pickle", "requests", "urllib.request"}
 
 
 def imports(path):

@@ -6,12 +6,19 @@ The model calls "organ" what is near 100 HU after blurring; its noise logits are
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 ORGAN_HU, BODY_HU, BONE_HU, AIR_HU = 100, 0, 700, -1000
 SHAPE = (12, 64, 80)  # k, j, i
 MATRIX = np.array([[-2.0, 0, 0, 80], [0, -2.0, 0, 60], [0, 0, 5.0, -30], [0, 0, 0, 1]])  # LPS-aligned, in RAS
+
+EVERYTHING = {
+    **dict.fromkeys(("pixel_mm", "slice_mm", "field_mm", "body_cm2", "organ_ml"), (0.0, 1e9)),
+    **dict.fromkeys(("soft_share", "dense_share"), (0.0, 1.0)),
+    **dict.fromkeys(("lung_share", "dropped_share"), 1.0),
+}
 
 
 def organ(shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
@@ -29,13 +36,15 @@ def ct(shape: tuple[int, int, int] = SHAPE, dtype: type = np.int16) -> np.ndarra
     return hu.astype(dtype)
 
 
-def write_small_bundle(folder: Path, synthetic: bool = True) -> Path:
-    """A complete bundle, as the engine defines one. Needs the package onnx."""
+def write_small_bundle(folder: Path, synthetic: bool = False, knows: dict[str, Any] | None = None) -> Path:
+    """A complete bundle, as the engine defines one. Needs the package onnx. `knows` narrows what CTs it takes for
+    usual; without, it knows everything."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     from unoise_engine.bundle.manifest import Manifest, write_bundle
     from unoise_engine.ct.prepare import Recipe
+    from unoise_engine.trust import Scope
 
     recipe = Recipe(spacing_mm=2.0)
     lo, hi = recipe.window_hu
@@ -93,6 +102,7 @@ def write_small_bundle(folder: Path, synthetic: bool = True) -> Path:
         training_data="none",
         recipe=recipe,
         labels={"pancreas": 1},
+        scope=Scope(**(EVERYTHING | (knows or {}))),
     )
     write_bundle(folder, manifest, sources)
     for source in sources.values():

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
+import platform
+import re
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -33,31 +37,110 @@ def offline(_arguments):
     raise subprocess.CalledProcessError(1, "pip")
 
 
+NOWHERE = ["unoise-no-such-package>=1"]
+
+
 def test_nothing_is_asked_when_nothing_is_missing():
     user = User()
-    assert install.ensure(user, ["numpy>=1.20"]) == "" and user.asked == user.installed == []
+    install.ensure(user, ["numpy>=1.20"])
+    assert user.asked == user.installed == []
 
 
 def test_one_question_and_only_what_is_missing():
     user = User()
-    install.ensure(user, ["numpy>=1.20", "unoise-no-such-package>=1", "numpy>=999"])
-    assert len(user.asked) == 1 and "unoise-no-such-package>=1" in user.asked[0]
-    (arguments,) = user.installed
-    assert arguments.startswith("--no-deps --only-binary=:all: ")
-    assert "unoise-no-such-package" in arguments and '"numpy>=1.20"' not in arguments
+    with pytest.raises(install.PackageMissing):
+        install.ensure(user, ["numpy>=1.20", *NOWHERE, "numpy>=999"])
+    assert len(user.asked) == 1 and NOWHERE[0] in user.asked[0]
+    assert user.installed == [["--no-deps", "--only-binary=:all:", *NOWHERE, "numpy>=999"]]
 
 
 def test_a_no_is_respected():
     user = User(answer=False)
-    sentence = install.ensure(user, ["unoise-no-such-package>=1"])
-    assert user.installed == [] and "not installed" in sentence and "again" in sentence
+    with pytest.raises(install.PackageMissing, match="not installed - click Explain again"):
+        install.ensure(user, NOWHERE)
+    assert user.installed == []
 
 
 def test_without_internet_the_wheel_is_named():
     for pip in (offline, lambda _arguments: None):  # pip fails, or says it worked and it did not
-        sentence = install.ensure(User(pip=pip), ["unoise-no-such-package>=1"])
-        tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
-        assert tag in sentence and ".whl" in sentence and "slicer.util.pip_install" in sentence and "\n" not in sentence
+        with pytest.raises(install.PackageMissing) as refusal:
+            install.ensure(User(pip=pip), NOWHERE)
+        assert install.wheel_name() in str(refusal.value) and "Install from file" in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "published"),
+    [
+        ("win32", "AMD64", "win_amd64"),
+        ("darwin", "arm64", "macosx_14_0_arm64"),
+        ("darwin", "x86_64", "macosx_13_0_x86_64"),
+        ("linux", "x86_64", "manylinux_2_28_x86_64"),
+        ("linux", "x86_64", "manylinux_2_27_x86_64.manylinux_2_28_x86_64"),
+    ],
+)
+def test_the_name_is_that_of_the_published_wheels(system, machine, published, monkeypatch):
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    assert fnmatch.fnmatch(f"onnxruntime-1.32.0-{python}-{python}-{published}.whl", install.wheel_name())
+
+
+def wheel(folder, name="onnxruntime-99.1-py3-none-any.whl", good=True):
+    """A wheel of one module that says nothing, and asks for a numpy that does not exist."""
+    path = folder / name
+    package, version = re.split("-", name)[:2]
+    info = f"{package}-{version}.dist-info"
+    with zipfile.ZipFile(path, "w") as z:
+        z.writestr("brought_on_a_stick.py", "")
+        if good:
+            z.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n"
+                                           "Requires-Dist: numpy>=999\n")  # fmt: skip
+            z.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            z.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def test_a_wheel_from_a_file_is_installed_by_real_pip(tmp_path, monkeypatch):
+    """Without an index, into a folder of its own, from a path with blanks; numpy is left alone."""
+    home, stick = tmp_path / "site", tmp_path / "a stick"
+    stick.mkdir()
+    monkeypatch.syspath_prepend(str(home))
+
+    def pip(arguments):
+        command = [sys.executable, "-m", "pip", "install", "-q", "--target", str(home), *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+
+    wanted = ["onnxruntime>=99"]
+    assert install.missing(wanted) == wanted
+    said = install.install_file(User(pip=pip), wheel(stick), wanted)
+    assert "onnxruntime-99.1-py3-none-any.whl is installed" in said and "Explain" in said
+    assert install.missing(wanted) == [] and (home / "brought_on_a_stick.py").is_file()
+    assert sorted(p.name for p in home.iterdir() if "numpy" in p.name) == []
+    with pytest.raises(install.PackageMissing, match="could not be installed"):
+        install.install_file(User(pip=pip), wheel(stick, "onnxruntime-99.2-py3-none-any.whl", good=False), wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("holiday.jpg", "not that of a wheel"),
+        ("numpy-2.0-py3-none-any.whl", "it is numpy"),
+        ("onnxruntime-1.9.0-py3-none-any.whl", "too old"),
+        ("onnxruntime-1.32.0-cp27-cp27m-win32.whl", "another Python"),
+        ("onnxruntime-1.32.0-cp312-cp312-plan9_vax.whl", "another kind of computer"),
+    ],
+)
+def test_a_wheel_that_does_not_serve_is_refused_unopened(name, reason, tmp_path):
+    user = User()
+    with pytest.raises(install.PackageMissing) as refusal:
+        install.install_file(user, tmp_path / name)
+    assert name in str(refusal.value) and reason in str(refusal.value) and install.wheel_name() in str(refusal.value)
+    assert user.installed == []
+
+
+def test_a_wheel_of_another_make_serves_too(tmp_path):
+    assert install._unfit(tmp_path / "onnxruntime_gpu-1.32.0-py3-none-any.whl", install.requirements()) == ""
 
 
 def test_the_shipped_requirements_are_read():

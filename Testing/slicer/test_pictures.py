@@ -120,6 +120,25 @@ def test_the_warning_is_in_every_view_that_shows_a_result(seen, world):
     assert not ((top[..., 0] > 200) & (top[..., 2] < 140)).any()
 
 
+def test_what_is_unusual_about_the_ct_stands_below_the_warning(seen):
+    """The upper line alone without, two lines with; kept apart from the legend."""
+
+    def orange(low, high):
+        part = seen.show(legend=False)[low:high]
+        return ((part[..., 0] > 200) & (part[..., 2] < 140)).sum()
+
+    assert orange(0, 22) > 100 and orange(22, 45) == 0
+    given = report(("unoise",)) | {"warnings": ["Slices 10.0 mm apart lie outside 0.3 to 6 mm, which the model knows."]}
+    values = np.array(slicer.util.arrayFromVolume(seen.nodes["importance-unoise"]))
+    scenes.place(seen.scene, seen.ct, exchange.Results(given, np.ones(SHAPE, np.uint8), {"unoise": values}))
+    assert display.warning_in(seen.red.composite) == f"{WARNING}\nSlices 10.0 mm apart lie outside 0.3 to 6 mm"
+    assert orange(0, 22) > 100 and orange(22, 45) > 50
+    seen.red.composite.SetForegroundVolumeID(None)
+    assert display.warning_in(seen.red.composite) == f"{WARNING}\nSlices 10.0 mm apart lie outside 0.3 to 6 mm", (
+        "over the outline too"
+    )
+
+
 def test_the_less_important_share_is_black(seen):
     values = np.array(slicer.util.arrayFromVolume(seen.nodes["importance-unoise"]))
     share = 100 * (values > 0).mean()

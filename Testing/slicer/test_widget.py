@@ -179,13 +179,18 @@ def sabotaged(tmp_path, code):
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("raise ModuleNotFoundError(\"No module named 'onnxruntime'\")", ["onnxruntime", ".whl", "pip_install"]),
+        ("raise ModuleNotFoundError(\"No module named 'onnxruntime'\")", ["onnxruntime-*-cp3", "Install from file"]),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", ["memory ran out", "fewer slices"]),
         ("import os; os.abort()", ["code -6"]),
         ("import sys, os; print('{garbage', flush=True); print('what a day', file=sys.stderr); os._exit(7)",
          ["code 7", "see the log"]),
         ("import os; print('all is well', flush=True); os._exit(0)", ["code 0", "all is well", "see the log"]),
-        ("raise MemoryError", ["out of memory"]),
+        ("raise MemoryError", ["Memory ran out", "fewer slices"]),
+        ("from unoise_engine import worker; from unoise_engine.errors import Usage\n"
+         "raise Usage('standard input - is no request (unexpected picture) - send one')", ["of another version"]),
+        ("raise KeyError('x')", ["internal error", "see the log"]),
+        ("from unoise_engine.errors import Environment\n"
+         "raise Environment('--device cuda - no GPU here - use --device cpu')", ["Graphics card", "another device"]),
     ],
 )  # fmt: skip
 def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
@@ -196,8 +201,65 @@ def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
     p.ui.explainButton.click()
     p.wait()
     assert all(word in p.message() for word in words), p.message()
-    assert "\n" not in p.message() and "Traceback" not in p.message()
+    assert "\n" not in p.message() and "Traceback" not in p.message() and "--" not in p.message()
+    said = p.ui.logText.plainText
+    assert "what a day" in said if "garbage" in code else "error:" in said if "Error" in code else True
     assert ids(p.scene) == before and p.ui.explainButton.enabled and p.widget.logic.run is None
+
+
+def test_the_panel_tells_what_the_model_is(panel, bundle, tmp_path):
+    import json
+    import shutil
+
+    from UNoiseSlicerLib import models
+
+    p = panel()
+    p.parameters.model = ""
+    p.widget.initializeParameterNode()
+    default = next(iter(models.shipped_models()))
+    assert p.parameters.model == default and p.ui.modelBox.currentText == models.describe(default).title
+    assert p.ui.modelLabel.text == models.describe(default).about and p.message() == ""
+    owed = shutil.copytree(bundle, tmp_path / "owed")
+    card = json.loads((owed / "bundle.json").read_text())
+    (owed / "bundle.json").write_text(json.dumps(card | {"attribution": "CTs: An Archive", "citation": "Doe 2026"}))
+    p.parameters.model = str(owed)
+    p.widget.initializeParameterNode()
+    assert p.ui.modelLabel.text == "Research model. Not for clinical use.\nCTs: An Archive"
+    assert "Please cite: Doe 2026" in p.ui.modelLabel.toolTip
+    p.parameters.model = "a-model-of-last-year"
+    p.widget.initializeParameterNode()
+    assert "a-model-of-last-year is not here any more" in p.message() and p.parameters.model == default
+
+
+def test_a_wheel_can_be_chosen_when_the_package_is_missing(panel, tmp_path, monkeypatch):
+    from UNoiseSlicerLib import install
+
+    p = panel()
+    add_ct(p.scene)
+    p.widget.initializeParameterNode()
+    shown = lambda: not p.ui.wheelButton.isHidden()  # noqa: E731
+    assert not shown()
+    answers, installed = [False, True], []
+    monkeypatch.setattr(install, "missing", lambda _wanted: [] if installed else ["onnxruntime>=1.20"])
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_a: answers.pop(0), raising=False)
+    monkeypatch.setattr(slicer.util, "pip_install", lambda _a: 1 / 0, raising=False)
+    p.ui.explainButton.click()
+    assert "not installed" in p.message() and shown() and p.widget.logic.run is None
+    p.ui.explainButton.click()
+    assert install.wheel_name() in p.message() and shown() and "ZeroDivision" not in p.message()
+    p.grab(tmp_path / "offline.png", 1000)
+    monkeypatch.setattr(p.widget, "ask_wheel", lambda: str(tmp_path / "numpy-2.0-py3-none-any.whl"))
+    p.ui.wheelButton.click()
+    assert "it is numpy" in p.message() and shown()
+    monkeypatch.setattr(slicer.util, "pip_install", installed.append)
+    wheel = tmp_path / "onnxruntime-9.9-py3-none-any.whl"
+    monkeypatch.setattr(p.widget, "ask_wheel", lambda: str(wheel))
+    p.ui.wheelButton.click()
+    assert installed == [["--no-index", "--no-deps", str(wheel)]]
+    assert "is installed - click Explain" in p.message() and not shown()
+    p.ui.explainButton.click()
+    p.wait()
+    assert p.message() == ""
 
 
 def test_a_bundle_that_was_altered_is_refused_by_its_hash(panel, bundle, tmp_path):
@@ -250,6 +312,27 @@ def test_an_mr_needs_a_yes(panel, bundle, monkeypatch):
     assert "MR has values from 0 to 1700" in asked[0] and p.widget.logic.run is None
 
 
+def test_what_the_engine_doubts_needs_a_yes_too(panel, monkeypatch):
+    """Values that look like HU at first sight, but not to the engine, which looks at all of them."""
+    hu = small_world.ct().astype(np.float32)
+    hu[small_world.ct() == small_world.BODY_HU] = 2500
+    p = panel()
+    ct = scene_tests.add_volume(p.scene, hu, small_world.MATRIX, "wrapped")
+    p.ui.inputSelector.setCurrentNode(ct)
+    answers, asked = [False, True], []
+    monkeypatch.setattr(
+        slicer.util, "confirmYesNoDisplay", lambda text, *_a: asked.append(text) or answers.pop(0), raising=False
+    )
+    assert exchange.doubt(ct) == ""
+    p.ui.explainButton.click()
+    p.wait()
+    assert "wrapped may be no CT" in asked[0] and "above 2000 HU" in asked[0] and "--trust-hu" not in asked[0]
+    assert "choose the original CT" in p.message() and not scenes.maps_of(p.scene, ct)
+    p.ui.explainButton.click()
+    p.wait()
+    assert len(asked) == 2 and scenes.maps_of(p.scene, ct) and "may be no CT" not in p.message()
+
+
 def test_no_room_in_the_temporary_folder(panel, monkeypatch):
     import collections
     import shutil
@@ -260,6 +343,34 @@ def test_no_room_in_the_temporary_folder(panel, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: full)
     p.ui.explainButton.click()
     assert "0 MB free" in p.message() and "Application Settings" in p.message() and p.widget.logic.run is None
+
+
+def test_the_disk_fills_up_while_the_engine_writes(panel, tmp_path):
+    """A real limit on the engine's files."""
+    pytest.importorskip("resource", reason="no file size limits on this system")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))\n"
+    )
+    p = panel(environment={"PYTHONPATH": str(tmp_path)})
+    p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
+    before = ids(p.scene)
+    p.ui.explainButton.click()
+    folder = p.widget.logic.run._folder
+    p.wait()
+    assert "cannot be written" in p.message() and "free space" in p.message() and "\n" not in p.message()
+    assert str(folder) not in p.message() and not folder.exists() and ids(p.scene) == before
+
+
+def test_the_temporary_folder_cannot_be_used(panel, monkeypatch):
+    import tempfile
+
+    p = panel()
+    p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda **_how: Path("/nowhere/at/all").mkdir())
+    p.ui.explainButton.click()
+    assert "temporary folder cannot be used" in p.message() and p.widget.logic.run is None
 
 
 def test_a_range_and_the_slice_in_view(panel, world):
@@ -279,6 +390,32 @@ def test_a_range_and_the_slice_in_view(panel, world):
     p.wait()
     values = slicer.util.arrayFromVolume(scenes.maps_of(p.scene, ct)["unoise"])
     assert np.flatnonzero(values.any(axis=(1, 2))).tolist() == [4]
+
+
+def test_warnings_of_the_engine_reach_the_panel(panel, world, bundle, tmp_path):
+    """A CT outside what the model knows."""
+    knows = {"slice_mm": (0.3, 4.0), "field_mm": (220.0, 720.0)}
+    narrow = small_world.write_small_bundle(tmp_path / "narrow", knows=knows)
+    p = panel()
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.parameters.model = str(narrow)
+    p.ui.explainButton.click()
+    p.wait()
+    told = p.message().split("\n")
+    assert told == scenes.report_of(p.scene, ct)["warnings"] and len(told) == 2
+    assert "Slices 5.0 mm apart" in told[0] and "field of view 160 mm" in told[1]
+    table = p.ui.summaryTable
+    assert table.rowCount == 6 and table.item(4, 0).text() == f"Note: {told[0]}" == table.item(4, 0).toolTip()
+    assert table.columnSpan(4, 0) == 3 and table.columnSpan(3, 0) == 1
+    short = display.warning_in(world.views["Red"].composite).split("\n")[1]
+    assert short == "Slices 5.0 mm apart lie outside 0.3 to 4 mm (and 1 more)"
+    p.grab(tmp_path / "warned.png", 1000)
+    p.parameters.model = str(bundle)
+    p.ui.explainButton.click()
+    p.wait()
+    assert p.message() == "" and table.rowCount == 4 and table.columnSpan(4, 0) == 1
+    assert "\n" not in display.warning_in(world.views["Red"].composite)
 
 
 def test_a_ct_without_the_organ_says_so(panel, monkeypatch):
@@ -349,6 +486,128 @@ def test_export_from_the_panel(panel, tmp_path, monkeypatch):
     monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(tmp_path))
     p.ui.exportButton.click()
     assert (tmp_path / "CT U-Noise" / "importance-unoise.nrrd").is_file() and "Exported" in p.message()
+
+
+class Database:
+    """Slicer's DICOM database, as far as the panel asks it: which file holds an instance?"""
+
+    def __init__(self, files):
+        self.files = files
+
+    def fileForInstance(self, uid):
+        return str(self.files.get(uid, ""))
+
+
+@pytest.fixture
+def from_dicom(tmp_path, monkeypatch):
+    """Adds a CT to a scene as Slicer's DICOM reader does; returns the node and the folder of its series."""
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
+    from Testing.engine.dicomout.series import write_series
+
+    def add(scene, **series):
+        folder = write_series(tmp_path / "series", bright=small_world.ORGAN_HU, **series)
+        headers = {path: pydicom.dcmread(path) for path in folder.iterdir()}
+        files = sorted(headers, key=lambda path: float(headers[path].ImagePositionPatient[2]))
+        first, last = headers[files[0]], headers[files[-1]]
+        step = np.subtract(last.ImagePositionPatient, first.ImagePositionPatient) / (len(files) - 1)
+        lps = np.eye(4)
+        cosines = np.reshape([float(v) for v in first.ImageOrientationPatient], (2, 3))
+        lps[:3, :3] = np.column_stack([*(cosines * float(first.PixelSpacing[0])), step])
+        lps[:3, 3] = [float(v) for v in first.ImagePositionPatient]
+        hu = np.stack([headers[path].pixel_array for path in files])
+        ct = scene_tests.add_volume(scene, hu, np.diag([-1, -1, 1, 1]) @ lps, "Doe")
+        ct.SetAttribute("DICOM.instanceUIDs", " ".join(str(headers[path].SOPInstanceUID) for path in files))
+        database = Database({str(headers[path].SOPInstanceUID): path for path in files})
+        monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+        return ct, folder
+
+    return add
+
+
+def test_dicom_export_gives_the_objects_of_the_engine(panel, from_dicom, bundle, tmp_path, monkeypatch):
+    """Byte for byte what `unoise_engine explain SERIES --format dicom` writes, though nothing is computed again."""
+    import subprocess
+
+    p = panel()
+    ct, series = from_dicom(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.ui.explainButton.click()
+    p.wait()
+    assert p.ui.dicomButton.enabled and "DICOM objects" in p.ui.dicomButton.toolTip
+    before = ids(p.scene)
+    monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(tmp_path / "out"))
+    p.ui.dicomButton.click()
+    assert p.ui.explainButton.text == "Cancel" and not p.ui.resultsButton.enabled
+    stages = set()
+    p.wait(until=lambda: stages.add(p.ui.stageLabel.text.split(",")[0]))
+    assert "Writing DICOM" in stages and max(p.widths) < 3.0, "the window froze"
+    assert "DICOM objects to" in p.message() and ids(p.scene) == before
+    found = {path.name: path.read_bytes() for path in (tmp_path / "out" / "Doe U-Noise DICOM").glob("*.dcm")}
+    command = [sys.executable, "-m", "unoise_engine", "explain", str(series), "-o", str(tmp_path / "engine")]
+    options = ["--format", "dicom", "--methods", "unoise,gradcam", "--bundle", str(bundle)]
+    subprocess.run([*command, *options], cwd=ROOT, check=True, capture_output=True)
+    wanted = {path.name: path.read_bytes() for path in (tmp_path / "engine" / "case-0001").glob("*.dcm")}
+    assert len(found) > 3 and found == wanted
+
+
+def test_dicom_export_of_a_tilted_gantry_and_its_cancel(panel, from_dicom, tmp_path, monkeypatch):
+    """Slicer keeps such slices as taken, on sheared axes; so do the objects."""
+    pydicom = pytest.importorskip("pydicom")
+
+    def tilt(ds):
+        x, y, z = ds.ImagePositionPatient
+        ds.ImagePositionPatient = [x, y + 0.2 * (z - 10), z]
+
+    p = panel()
+    ct, _series = from_dicom(p.scene, edit=tilt)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.ui.explainButton.click()
+    p.wait()
+    monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(tmp_path / "out"))
+    p.ui.dicomButton.click()
+    run = p.widget.logic.run
+    p.ui.explainButton.click()
+    assert gone(run.pid) and not run._folder.exists() and not (tmp_path / "out" / "Doe U-Noise DICOM").exists()
+    p.ui.dicomButton.click()
+    p.wait()
+    found = pydicom.dcmread(tmp_path / "out" / "Doe U-Noise DICOM" / "importance-unoise.dcm")
+    shape = slicer.util.arrayFromVolume(ct).shape
+    stored = np.frombuffer(found.FloatPixelData, np.float32).reshape(shape)
+    assert np.array_equal(stored, slicer.util.arrayFromVolume(scenes.maps_of(p.scene, ct)["unoise"]))
+
+
+def test_why_there_is_no_dicom_export(panel, from_dicom, tmp_path, monkeypatch):
+    p = panel()
+    plain = add_ct(p.scene)
+    ct, series = from_dicom(p.scene)
+    monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(tmp_path / "out"))
+    for node in (plain, ct):
+        p.ui.inputSelector.setCurrentNode(node)
+        p.ui.explainButton.click()
+        p.wait()
+    p.ui.inputSelector.setCurrentNode(plain)
+    assert not p.ui.dicomButton.enabled and "CT was not loaded from DICOM" in p.ui.dicomButton.toolTip
+    p.ui.inputSelector.setCurrentNode(ct)
+    assert p.ui.dicomButton.enabled
+    uids = ct.GetAttribute("DICOM.instanceUIDs")
+    ct.SetAttribute("DICOM.instanceUIDs", uids.split()[0])
+    p.widget._update_buttons()
+    assert not p.ui.dicomButton.enabled and "6 slices from 1 DICOM files" in p.ui.dicomButton.toolTip
+    ct.SetAttribute("DICOM.instanceUIDs", uids)
+    with monkeypatch.context() as without:
+        without.setattr("importlib.util.find_spec", lambda _name: None)
+        p.widget._update_buttons()
+        assert not p.ui.dicomButton.enabled and "pip_install" in p.ui.dicomButton.toolTip
+    p.widget._update_buttons()
+    from_dicom(slicer.vtkMRMLScene(), slices=6, ImagePositionPatient=[0, 0, 0])  # the files change their place
+    p.ui.dicomButton.click()
+    p.wait()
+    assert "does not lie on the slices of its DICOM files" in p.message() and "--format" not in p.message()
+    (series / "001.dcm").unlink()
+    p.ui.dicomButton.click()
+    assert "1 of the 6 DICOM files of Doe" in p.message() and p.widget.logic.run is None
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_a_main_window(panel):

@@ -2,12 +2,14 @@
 
     .venv-slicer/bin/python Testing/slicer/time_from_click.py [bundle folder]
 
-The parts are the module's own: write the CT, start the engine, compute (read, prepare, segment, explain, write), load.
+The parts are the module's own: write the CT, start the engine (with reading the CT and preparing its slices), compute
+(segment, explain, write), load. What else the machine was doing is said by its load average.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import time
 from pathlib import Path
@@ -25,6 +27,14 @@ from UNoiseSlicerLib import scene as scenes
 
 SIZE, SLICES = 512, 100
 SLIDER_STEPS = 10
+
+
+def processor() -> str:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    named = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return f"{cores} cores of {named}"
 
 
 def main() -> None:
@@ -59,7 +69,8 @@ def main() -> None:
         world.views["Red"].picture()
     slide = (time.monotonic() - sliding) / SLIDER_STEPS
     report = scenes.report_of(world.scene, ct)
-    print(f"{SIZE} x {SIZE} x {SLICES}, {report['model']['name']}, {os.cpu_count()} cores")
+    load = ", ".join(f"{n:.1f}" for n in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
+    print(f"{SIZE} x {SIZE} x {SLICES}, {report['model']['name']}, {processor()}, load average {load}")
     print("  " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.seconds.items()))
     print("  engine: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in report["seconds"].items()))
     print(f"  click to maps {shown - started:.1f} s, first drawing {first:.2f} s, share slider {slide:.2f} s a step,")

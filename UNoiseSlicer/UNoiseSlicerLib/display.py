@@ -304,15 +304,19 @@ def jump(scene: Any, ct: Any, node: Any) -> bool:
 
 
 def warning_in(composite: Any) -> str:
-    """The sentence that a view must carry: it shows a map, or a CT over which the model's segmentation is drawn."""
+    """What a view must carry if it shows a map, or a CT over which the model's segmentation is drawn: the model's
+    warning and, below it, what is unusual about the CT."""
     scene = composite.GetScene()
     if scene is None:
         return ""
     for volume in (composite.GetForegroundVolumeID(), composite.GetBackgroundVolumeID()):
         node = scene.GetNodeByID(volume or "")
-        sentence = node is not None and (
-            node.GetAttribute(scenes.WARNING) or scenes.report_of(scene, node).get("warning")
-        )
+        if node is None:
+            continue
+        sentence, caution = node.GetAttribute(scenes.WARNING), node.GetAttribute(scenes.CAUTION)
+        if not sentence:
+            report = scenes.report_of(scene, node)
+            sentence, caution = report.get("warning"), scenes.caution(report)
         if sentence:
-            return sentence
+            return f"{sentence}\n{caution}" if caution else sentence
     return ""

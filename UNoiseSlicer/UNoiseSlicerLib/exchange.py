@@ -16,7 +16,7 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
-from UNoiseSlicerLib.volumes import matrix_of, nodes_of, upright
+from UNoiseSlicerLib.volumes import image_of, matrix_of, nodes_of, upright
 
 TITLES = {"unoise": "U-Noise", "gradcam": "Grad-CAM", "occlusion": "Occlusion"}
 REPORT_VERSION = 1
@@ -89,16 +89,28 @@ def write_ct(node: Any, path: Path) -> None:
 
     Raises Refused if the file cannot be written.
     """
+    _write(_sent(node), path, node.GetName())
+
+
+def write_as_is(node: Any, path: Path, voxels: np.ndarray | None = None, name: str = "") -> None:
+    """Writes a volume, or other voxels in its place, on its own matrix, sheared or not. Raises Refused."""
+    bare = _bare(node, matrix_of(node))
+    if voxels is not None:
+        bare.SetAndObserveImageData(image_of(voxels))
+    _write(bare, path, name or node.GetName())
+
+
+def _write(bare: Any, path: Path, name: str) -> None:
     storage = slicer.vtkMRMLNRRDStorageNode()
     storage.SetFileName(str(path))
     storage.SetUseCompression(0)  # lives for seconds
-    voxels = node.GetImageData().GetPointData().GetScalars()
+    voxels = bare.GetImageData().GetPointData().GetScalars()
     wanted = voxels.GetNumberOfTuples() * voxels.GetDataTypeSize()
-    if not storage.WriteData(_sent(node)) or not path.is_file() or path.stat().st_size < wanted:
+    if not storage.WriteData(bare) or not path.is_file() or path.stat().st_size < wanted:
         raise Refused(
             _("{name} cannot be written to {folder} - free some space there, or choose another temporary folder in "
               "Edit / Application Settings / General.")
-            .format(name=node.GetName(), folder=path.parent)
+            .format(name=name, folder=path.parent)
         )  # fmt: skip
 
 
@@ -112,6 +124,12 @@ class Results:
     report: dict[str, Any]
     segmentation: np.ndarray
     maps: dict[str, np.ndarray]  # method -> importance
+
+
+def warnings_of(facts: dict[str, Any]) -> list[str]:
+    """The engine's sentences on a CT that is not what the model knows, from a report or a line of the worker."""
+    found = facts.get("warnings")
+    return [" ".join(str(sentence).split()) for sentence in found] if isinstance(found, list) else []
 
 
 def read_results(folder: Path, ct: Any) -> Results:

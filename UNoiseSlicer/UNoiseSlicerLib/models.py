@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ from UNoiseSlicerLib.volumes import matrix_of
 if TYPE_CHECKING:
     from UNoiseSlicerLib.logic import Choices
 
-SECONDS_A_PASS = 0.05  # of the shipped model on one slice and a laptop's processor, until a run has measured it
+SECONDS_A_PASS = 0.05  # of a model of this size on one slice and a laptop's processor, until a run has measured it
+MODEL_BYTES = 2.2e6
 
 
 def engine_home() -> Path:
@@ -38,20 +40,51 @@ class Model:
     warning: str
     facts: dict[str, Any]
 
+    @property
+    def about(self) -> str:
+        """What stands under the model's name: its warning, and whom its data or weights are owed to."""
+        return "\n".join(filter(None, (self.warning, self._said("attribution"))))
+
+    @property
+    def details(self) -> str:
+        """The rest of its card that a reader of its results should know; for a tool tip."""
+        lines = (
+            (_("Use: {text}"), "intended_use"),
+            (_("Trained on: {text}"), "training_data"),
+            (_("Licence: {text}"), "licence"),
+            (_("Please cite: {text}"), "citation"),
+        )
+        return "\n".join(line.format(text=said) for line, key in lines if (said := self._said(key)))
+
+    def _said(self, key: str) -> str:
+        value = self.facts.get(key)
+        return " ".join(value.split()) if isinstance(value, str) else ""
+
 
 def shipped_models() -> dict[str, Path]:
-    """Name -> folder of the models that came with the extension."""
+    """Name -> folder of the models that came with the extension, the engine's default first."""
     home = engine_home()
     found: dict[str, Path] = {}
     for models in (home / "Resources" / "Models", home / "unoise_engine" / "models"):
         if models.is_dir():
             found.update({p.name: p for p in sorted(models.iterdir()) if (p / "bundle.json").is_file()})
-    return found
+    default = engine_default(home)
+    return dict(sorted(found.items(), key=lambda item: item[0] != default))
+
+
+def engine_default(home: Path) -> str:
+    """The model that the engine takes by itself, read from its source: importing it would load its packages."""
+    source = home / "unoise_engine" / "bundle" / "session.py"
+    text = source.read_text(encoding="utf-8") if source.is_file() else ""
+    named = re.search(r"^DEFAULT_BUNDLE\b[^=]*=\s*[\"']([^\"']+)[\"']", text, re.MULTILINE)
+    return named[1] if named else ""
 
 
 def find_model(name: str) -> Path:
-    """A shipped model, or a folder with a bundle.json. Raises Refused."""
-    if name in (shipped := shipped_models()):
+    """A shipped model, or a folder with a bundle.json; the default if no name is given. Raises Refused."""
+    shipped = shipped_models()
+    name = name or next(iter(shipped), "")
+    if name in shipped:
         return shipped[name]
     folder = Path(name)
     if name and (folder / "bundle.json").is_file():
@@ -88,7 +121,8 @@ def occlusion_seconds(ct: Any, model: Model, choices: Choices, report: dict[str,
     seconds, settings = report.get("seconds", {}), report.get("settings", {})
     start, stop = settings.get("axial_slices", (0, 0))
     if stop <= start:
-        return passes * SECONDS_A_PASS
+        size = model.facts.get("files", {}).get("utility.onnx", {}).get("bytes", MODEL_BYTES)
+        return passes * SECONDS_A_PASS * size / MODEL_BYTES
     if "occlusion" in seconds:
         then = settings["occlusion"]
         return passes * seconds["occlusion"] / ((stop - start) * _places(ct, model, then["patch"], then["stride"]))

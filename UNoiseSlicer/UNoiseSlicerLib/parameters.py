@@ -10,7 +10,6 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 MOST_SLICES = 100_000
-DEFAULT_MODEL = "pancreas-phantom"
 
 
 class Region(enum.Enum):
@@ -53,7 +52,7 @@ class UNoiseSlicerParameterNode:
     """Inputs, then how results look. Shares are percent."""
 
     inputVolume: vtkMRMLScalarVolumeNode
-    model: str = DEFAULT_MODEL  # a shipped bundle's name, or a folder
+    model: str = ""  # a shipped bundle's name, or a folder; empty: the engine's default
     unoise: bool = True
     gradcam: bool = True
     occlusion: bool = False

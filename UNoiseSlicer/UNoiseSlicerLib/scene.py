@@ -7,6 +7,8 @@ order; matrices are IJK to RAS. Results lie on the CT's own matrix and under its
 from __future__ import annotations
 
 import json
+import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,21 @@ import slicer
 import slicer.util
 import vtk
 from slicer.i18n import tr as _
+from vtk.util import numpy_support
 
-from UNoiseSlicerLib.axial import axial_axis
-from UNoiseSlicerLib.exchange import TITLES, Refused, Results
+from UNoiseSlicerLib.axial import axial_axis, slice_count
+from UNoiseSlicerLib.exchange import TITLES, Refused, Results, warnings_of
 from UNoiseSlicerLib.volumes import image_of, matrix_of, nodes_of
 
 ROLE = "UNoise.Role"  # node attribute: what a result is; also the reference to its CT
 CT = "UNoise.CT"  # node reference role, so that it survives saving and loading under other ids
 REPORT = "UNoise.Report"  # attribute of the summary table: the engine's report.json
 WARNING = "UNoise.Warning"  # attribute of every map: the sentence that views must show
-ORGAN_SLICES = "UNoise.OrganSlices"  # attribute of the summary table, see organ_slices
+CAUTION = "UNoise.Caution"  # attribute of every map: in short, in which way the CT is not what the model knows
+ORGAN_SLICES = "UNoise.OrganSlices"  # attribute of the summary table: axial slices, from the feet
+MASK = "UNoise.Mask"  # attribute of the summary table: tells whether the segmentation was changed by hand
+SHORT = 70  # letters that fit a view
+FIRST_PART = re.compile(r" - |[:;] |, which |\.$")  # what follows it are details
 SPECK = 0.1  # of the largest area of the organ on a slice
 PANCREAS = (
     "Segmentation category and type - 3D Slicer General Anatomy list"
@@ -47,6 +54,7 @@ def place(scene: Any, ct: Any, results: Results) -> dict[str, Any]:
             role = f"importance-{method}"
             nodes[role] = _place_map(scene, ct, role, TITLES.get(method, method), values, old.get(role))
             nodes[role].SetAttribute(WARNING, warning)
+            nodes[role].SetAttribute(CAUTION, caution(results.report))
         nodes["summary"] = _place_summary(scene, ct, results, old.get("summary"))
         for role, node in old.items():
             if role not in nodes:
@@ -81,6 +89,18 @@ def report_of(scene: Any, ct: Any) -> dict[str, Any]:
     return json.loads(summary.GetAttribute(REPORT)) if summary is not None else {}
 
 
+def caution(report: dict[str, Any]) -> str:
+    """The engine's warnings in the few letters that a view has room for; empty if there are none."""
+    sentences = warnings_of(report)
+    if not sentences:
+        return ""
+    short = FIRST_PART.split(sentences[0])[0]
+    if len(short) > SHORT:
+        short = short[:SHORT].rsplit(" ", 1)[0] + "..."
+    return short if len(sentences) == 1 else _("{sentence} (and {more} more)").format(
+        sentence=short, more=len(sentences) - 1)  # fmt: skip
+
+
 def follow(ct: Any, nodes: dict[str, Any]) -> None:
     """Keeps results under the CT's transform: one left behind would show the right map in the wrong place."""
     for node in nodes.values():
@@ -104,10 +124,7 @@ def remove(scene: Any, node: Any) -> None:
 
 def export(scene: Any, ct: Any, parent: Path) -> Path:
     """Writes the results into a new folder below `parent`: NRRD, CSV and the engine's report. Raises Refused."""
-    name = "".join(c if c.isalnum() or c in "-_ " else "_" for c in ct.GetName()).strip()[:60] or "CT"
-    folder, k = parent / f"{name} U-Noise", 2
-    while folder.exists():
-        folder, k = parent / f"{name} U-Noise {k}", k + 1
+    folder = new_folder(parent, ct, "U-Noise")
     found = results_of(scene, ct)
     try:
         folder.mkdir(parents=True)
@@ -133,10 +150,58 @@ def export(scene: Any, ct: Any, parent: Path) -> Path:
     return folder
 
 
+def new_folder(parent: Path, ct: Any, kind: str) -> Path:
+    """A name that is not taken yet, made of the CT's."""
+    name = "".join(c if c.isalnum() or c in "-_ " else "_" for c in ct.GetName()).strip()[:60] or "CT"
+    folder, k = parent / f"{name} {kind}", 2
+    while folder.exists():
+        folder, k = parent / f"{name} {kind} {k}", k + 1
+    return folder
+
+
+def organ_mask(scene: Any, ct: Any) -> np.ndarray:
+    """The voxels of the model's segmentation on the CT's grid, as they are in the scene now. Raises Refused."""
+    node = results_of(scene, ct).get("segmentation")
+    if node is None or node.GetSegmentation().GetNumberOfSegments() != 1:
+        raise Refused(
+            _("The segmentation of {ct} is not the model's alone any more - explain the CT again.").format(
+                ct=ct.GetName())
+        )  # fmt: skip
+    grid, image = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
+    grid.ShallowCopy(image_of(np.zeros(slicer.util.arrayFromVolume(ct).shape, np.uint8)))
+    grid.SetImageToWorldMatrix(matrix_of(ct))
+    node.GetBinaryLabelmapRepresentation(node.GetSegmentation().GetNthSegmentID(0), image)
+    resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
+    if not resample(image, grid, grid):
+        raise Refused(_("The segmentation of {ct} cannot be laid on its grid - explain the CT again.").format(
+            ct=ct.GetName()))  # fmt: skip
+    voxels = numpy_support.vtk_to_numpy(grid.GetPointData().GetScalars())
+    return (voxels.reshape(*reversed(grid.GetDimensions())) > 0).astype(np.uint8)
+
+
+def is_as_found(scene: Any, ct: Any, mask: np.ndarray) -> bool:
+    """Whether nobody has changed the segmentation since the model made it."""
+    summary = results_of(scene, ct).get("summary")
+    return summary is not None and summary.GetAttribute(MASK) in (None, _fingerprint(mask, ct))
+
+
+def _fingerprint(mask: np.ndarray, ct: Any) -> str:
+    """Of voxels in the order of a right-handed grid: that is what Slicer makes of a left-handed one when it reloads."""
+    right_handed = matrix_of(ct).Determinant() > 0
+    return f"{zlib.crc32(np.packbits((mask if right_handed else mask[::-1]) > 0)):08x}"
+
+
 def organ_slices(scene: Any, ct: Any) -> list[int]:
     """The planes along the axial voxel axis in which the model found more than a speck of the organ."""
     summary = results_of(scene, ct).get("summary")
-    return json.loads(summary.GetAttribute(ORGAN_SLICES) or "[]") if summary is not None else []
+    slices = json.loads(summary.GetAttribute(ORGAN_SLICES) or "[]") if summary is not None else []
+    return _planes(slices, ct)
+
+
+def _planes(slices: list[int], ct: Any) -> list[int]:
+    """Axial slices from the feet -> planes of the voxel array, or back."""
+    total, backwards = slice_count(ct), axial_axis(matrix_of(ct))[1]
+    return sorted(total - 1 - k for k in slices) if backwards else slices
 
 
 def _new(scene: Any, kind: str, role: str, name: str, ct: Any, old: Any) -> Any:
@@ -193,7 +258,8 @@ def _place_summary(scene: Any, ct: Any, results: Results, old: Any) -> Any:
     planes = np.flatnonzero(areas > SPECK * areas.max())
     node = _new(scene, "vtkMRMLTableNode", "summary", _("{ct} U-Noise summary").format(ct=ct.GetName()), ct, old)
     node.SetAttribute(REPORT, json.dumps(report))
-    node.SetAttribute(ORGAN_SLICES, json.dumps(planes.tolist()))
+    node.SetAttribute(ORGAN_SLICES, json.dumps(_planes(planes.tolist(), ct)))
+    node.SetAttribute(MASK, _fingerprint(results.segmentation, ct))
     table = vtk.vtkTable()
     for title, column in zip(summary_titles(), zip(*summary_rows(report))):
         strings = vtk.vtkStringArray()
@@ -210,16 +276,15 @@ def summary_titles() -> tuple[str, str, str]:
 
 
 def summary_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """One row for the organ, one a method, one for everything."""
+    """One row for the organ, one a method, one for everything, one a warning."""
     organ, seconds = report["organ"], report.get("seconds", {})
     size = _("{volume} ml").format(volume=f"{organ['volume_ml']:.1f}") if organ["found"] else _("not found")
     took = {k: _("{seconds} s").format(seconds=f"{seconds[k]:.1f}") for k in seconds}
     rows = [(organ["name"], size, took.get("segmentation", ""))]
     rows += [(TITLES.get(m, m), "", took.get(m, "")) for m in report["settings"]["methods"]]
-    return [
-        *rows,
-        (_("All, with reading and writing"), "", _("{seconds} s").format(seconds=f"{sum(seconds.values()):.1f}")),
-    ]
+    every = _("{seconds} s").format(seconds=f"{sum(seconds.values()):.1f}")
+    notes = [(_("Note: {sentence}").format(sentence=sentence), "", "") for sentence in warnings_of(report)]
+    return [*rows, (_("All, with reading and writing"), "", every), *notes]
 
 
 def _file_in_hierarchy(scene: Any, ct: Any, nodes: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ C, S = np.cos(0.4), np.sin(0.4)
 OBLIQUE = np.array([[1, 0, 0, 5], [0, C, -S, -7], [0, S, C, 11], [0, 0, 0, 1.0]]) @ np.diag([-0.8, -0.7, 2.5, 1])
 SHEARED = np.array([[-0.8, 0.1, 0.05, 100], [0.05, -0.7, 0.2, 120], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
 TURNED = np.array([[0, 0, 3.0, 1], [0.5, 0, 0, 2], [0, -0.6, 0, 3], [0, 0, 0, 1.0]])  # k right, i anterior, j down
-WARNING = "Demonstration model trained on synthetic CT. Not for clinical use."
+WARNING = "Research model. Not for clinical use."
 
 
 def box() -> np.ndarray:
@@ -517,6 +517,31 @@ def test_the_summary_tells_volume_and_seconds(scene: Any) -> None:
     assert scenes.report_of(scene, ct) == report()
 
 
+def test_warnings_of_the_engine_are_kept_with_the_results(scene: Any) -> None:
+    ct = add_ct(scene)
+    told = ["Slices 10.0 mm apart lie outside 0.3 to 6 mm, which the model knows.", "No contrast\nagent."]
+    plain = scenes.place(scene, ct, results())["importance-unoise"]
+    assert plain.GetAttribute(scenes.CAUTION) == "" == scenes.caution(report())
+    given = results()
+    given.report["warnings"] = told
+    nodes = scenes.place(scene, ct, given)
+    short = nodes["importance-unoise"].GetAttribute(scenes.CAUTION)
+    assert short == "Slices 10.0 mm apart lie outside 0.3 to 6 mm (and 1 more)"
+    assert [row[0] for row in scenes.summary_rows(given.report)[-2:]] == [
+        f"Note: {told[0]}",
+        "Note: No contrast agent.",
+    ]
+    assert nodes["summary"].GetTable().GetNumberOfRows() == 6
+    assert scenes.report_of(scene, ct)["warnings"] == told
+    scenes.place(scene, ct, results())
+    assert nodes["importance-unoise"].GetAttribute(scenes.CAUTION) == "", "the next run is without"
+    for odd in (None, "a sentence", 7, {"a": 1}, []):
+        assert scenes.caution({"warnings": odd}) == "" and len(scenes.summary_rows(report() | {"warnings": odd})) == 4
+    endless = "The field of view ends at the patient's skin on both sides of the body in this CT"
+    long = scenes.caution({"warnings": [endless]})
+    assert long.endswith("...") and len(long) <= scenes.SHORT + 3 and not long.removesuffix("...").endswith(" ")
+
+
 def test_export_writes_every_result_and_overwrites_nothing(scene: Any) -> None:
     ct = add_ct(scene, SHEARED, name="CT: abdomen/1")
     scenes.place(scene, ct, results())
@@ -534,6 +559,57 @@ def test_export_writes_every_result_and_overwrites_nothing(scene: Any) -> None:
         (path / "a file").write_text("")
         with refused("cannot be exported"):
             scenes.export(scene, ct, path / "a file")
+
+
+def test_the_segmentation_comes_back_as_voxels_of_the_ct(scene: Any) -> None:
+    """Also after a reload, when Slicer stores left-handed volumes the other way round."""
+    head_first = STRAIGHT @ np.diag([1, 1, -1, 1])
+    for matrix in (STRAIGHT, OBLIQUE, SHEARED, TURNED, head_first):
+        scene.Clear(0)
+        ct = add_ct(scene, matrix)
+        ct.SetAndObserveTransformNodeID(translation(scene, 16).GetID())
+        scenes.place(scene, ct, results())
+        planes = scenes.organ_slices(scene, ct)
+        assert np.array_equal(scenes.organ_mask(scene, ct), box())
+        with folder() as path:
+            assert scene.WriteToMRB(str(path / "s.mrb"))
+            scene.Clear(0)
+            assert scene.ReadFromMRB(str(path / "s.mrb"))
+        ct = scene.GetFirstNodeByName("CT")
+        mask, turned = scenes.organ_mask(scene, ct), np.linalg.det(matrix) < 0
+        assert np.array_equal(mask, box()[::-1] if turned else box())
+        assert scenes.is_as_found(scene, ct, mask)
+        axis = 2 - axial.axial_axis(volumes.matrix_of(ct))[0]
+        organ = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))).tolist()
+        assert scenes.organ_slices(scene, ct) == organ and len(planes) == len(organ)
+
+
+def test_a_segmentation_changed_by_hand_is_noticed(scene: Any) -> None:
+    ct = add_ct(scene)
+    segmentation = scenes.place(scene, ct, results())["segmentation"].GetSegmentation()
+    assert scenes.is_as_found(scene, ct, scenes.organ_mask(scene, ct))
+    mask = box()
+    mask[3, 5, 10] = 0
+    image = slicer.vtkOrientedImageData()
+    image.ShallowCopy(volumes.image_of(mask))
+    image.SetImageToWorldMatrix(volumes.matrix_of(ct))
+    segmentation.GetNthSegment(0).AddRepresentation("Binary labelmap", image)
+    assert not scenes.is_as_found(scene, ct, scenes.organ_mask(scene, ct))
+    segmentation.RemoveAllSegments()
+    with refused("not the model's alone"):
+        scenes.organ_mask(scene, ct)
+
+
+def test_volumes_are_written_as_they_are_sheared_or_not(scene: Any) -> None:
+    for matrix in (STRAIGHT, OBLIQUE, SHEARED, TURNED):
+        ct = add_ct(scene, matrix, name="Doe^Jane")
+        with folder() as path:
+            exchange.write_as_is(ct, path / "mask.nrrd", box())
+            back, storage = slicer.vtkMRMLScalarVolumeNode(), slicer.vtkMRMLNRRDStorageNode()
+            storage.SetFileName(str(path / "mask.nrrd"))
+            assert storage.ReadData(back) and on_one_grid(ct, back)
+            assert np.array_equal(slicer.util.arrayFromVolume(back), box())
+            assert b"Jane" not in (path / "mask.nrrd").read_bytes()
 
 
 def test_a_saved_scene_brings_everything_back(scene: Any) -> None:

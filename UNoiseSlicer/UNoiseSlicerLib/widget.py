@@ -18,10 +18,11 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from UNoiseSlicerLib import axial, display, exchange, install, models, volumes
+from UNoiseSlicerLib import axial, dicom_export, display, exchange, install, models, volumes
 from UNoiseSlicerLib import logic as logics
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.annotation import Warnings
+from UNoiseSlicerLib.dicom_export import DicomExport
 from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.parameters import MOST_SLICES, Region, UNoiseSlicerParameterNode, methods_of
 
@@ -63,7 +64,10 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.methodBox.currentIndexChanged.connect(self._on_method)
         self.ui.jumpButton.clicked.connect(self._on_jump)
         self.ui.exportButton.clicked.connect(self._on_export)
+        self.ui.dicomButton.clicked.connect(self._on_export_dicom)
         self.ui.pictureButton.clicked.connect(self._on_picture)
+        self.ui.wheelButton.clicked.connect(self._on_wheel)
+        self.ui.wheelButton.setVisible(False)
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
@@ -133,14 +137,21 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if question and not slicer.util.confirmYesNoDisplay(question, _("U-Noise")):
                 return
             choices = replace(choices, trust_hu=bool(question))
-            refusal = install.ensure(slicer.util)
-            if refusal:
-                raise Refused(refusal)
-            self.ui.logText.clear()
-            self._logged = 0
-            self.logic.explain(ct, choices)
-            self._timer.start()
+            install.ensure(slicer.util)
+            self._begin(self.logic.explain(ct, choices))
         self._update_buttons()
+
+    def _on_wheel(self, *_clicked: Any) -> None:
+        path = self.ask_wheel()
+        if path:
+            with self._sentences():
+                self._say(install.install_file(slicer.util, Path(path)))
+
+    def _begin(self, run: Any) -> None:
+        self.ui.logText.clear()
+        self._logged = 0
+        self._show_progress(run.state)
+        self._timer.start()
 
     def _choices(self) -> logics.Choices:
         p = self._parameters
@@ -165,22 +176,35 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         done = False
         with self._sentences():
-            done = run.step()
+            try:
+                done = run.step()
+            except logics.Doubted as doubt:
+                self._timer.stop()
+                if not slicer.util.confirmYesNoDisplay(_("{doubt} Explain anyway?").format(doubt=doubt), _("U-Noise")):
+                    raise
+                run = self.logic.explain(run.ct, replace(run.choices, trust_hu=True))
+                self._begin(run)
         self._show_progress(run.state)
         if self.logic.run is None:
             self._timer.stop()
-            if done:
-                self._arrived()
+            if done and isinstance(run, DicomExport):
+                self._say(run.said)
+            elif done:
+                self._arrived(run.ct)
             self._update_buttons()
 
-    def _arrived(self) -> None:
+    def _arrived(self, ct: Any) -> None:
         """Results are in the scene."""
-        report = scenes.report_of(slicer.mrmlScene, self._parameters.inputVolume)
+        report = scenes.report_of(slicer.mrmlScene, ct)
+        told = exchange.warnings_of(report)
+        if report.get("corrections"):
+            told.insert(
+                0, _("Corrected on reading: {corrections}").format(corrections="; ".join(report["corrections"]))
+            )
         if report and not report["organ"]["found"]:
             empty = _("The model found no {organ} - maps of methods that ask about it are empty.")
-            self._say(empty.format(organ=report["organ"]["name"]))
-        elif report.get("corrections"):
-            self._say(_("Corrected on reading: {corrections}").format(corrections="; ".join(report["corrections"])))
+            told.insert(0, empty.format(organ=report["organ"]["name"]))
+        self._say("\n".join(told))
         self._shown = None
         self._on_parameters()
         if self._parameters.sideBySide:
@@ -234,6 +258,12 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.inputsButton.setEnabled(not running)
         found = p is not None and bool(scenes.maps_of(slicer.mrmlScene, p.inputVolume))
         self.ui.resultsButton.setEnabled(found and not running)
+        reason = dicom_export.why_not(p.inputVolume) if found else ""
+        purpose = _(
+            "Writes segmentation, maps and colour pictures as DICOM objects of the CT's own study, in a new folder."
+        )
+        self.ui.dicomButton.setEnabled(found and not reason)
+        self.ui.dicomButton.setToolTip(reason or purpose)
         occlusion = p is not None and p.occlusion
         for widget in (self.ui.patchBoxLabel, self.ui.patchBox, self.ui.strideBox, self.ui.estimateLabel):
             widget.setVisible(occlusion)
@@ -281,6 +311,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 box.addItem(self._title(name), name)
             box.addItem(_("Other folder..."), "")
             if names and current not in names and self._parameters is not None:
+                if current:
+                    gone = _("The model {name} is not here any more - {title} is chosen instead.")
+                    self._say(gone.format(name=current, title=self._title(names[0])))
                 current = self._parameters.model = names[0]
             box.setCurrentIndex(max(0, box.findData(current)))
         finally:
@@ -296,9 +329,11 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _describe(self) -> None:
         try:
             model = models.describe(self._parameters.model) if self._parameters is not None else None
-            self.ui.modelLabel.setText(model.warning if model else "")
+            about, details = (model.about, model.details) if model else ("", "")
         except Refused as refusal:
-            self.ui.modelLabel.setText(str(refusal))
+            about, details = str(refusal), ""
+        self.ui.modelLabel.setText(about)
+        self.ui.modelLabel.setToolTip(details or _("What the model is, as its maker says."))
 
     def _on_model(self, *_index: Any) -> None:
         if self._filling or self._parameters is None:
@@ -326,14 +361,24 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _fill_table(self, report: dict[str, Any]) -> None:
         table, titles = self.ui.summaryTable, scenes.summary_titles()
         rows = scenes.summary_rows(report) if report else []
+        table.clearSpans()
         table.setColumnCount(len(titles))
-        table.setRowCount(len(rows))
+        table.setRowCount(0)
         table.setHorizontalHeaderLabels(list(titles))
-        for r, row in enumerate(rows):
+        notes = [row for row in rows if not any(row[1:])]
+        for r, row in enumerate([row for row in rows if any(row[1:])]):
+            table.insertRow(r)
             for c, text in enumerate(row):
                 table.setItem(r, c, qt.QTableWidgetItem(text))
         table.resizeColumnsToContents()
         table.horizontalHeader().setStretchLastSection(True)
+        for text, *_empty in notes:  # over the whole width, after the columns have found theirs
+            r = table.rowCount
+            table.insertRow(r)
+            table.setSpan(r, 0, 1, len(titles))
+            item = qt.QTableWidgetItem(text)
+            item.setToolTip(text)
+            table.setItem(r, 0, item)
 
     # --- the views ---
 
@@ -404,6 +449,15 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 written = scenes.export(slicer.mrmlScene, self._parameters.inputVolume, Path(folder))
                 self._say(_("Exported to {folder}").format(folder=written))
 
+    def _on_export_dicom(self, *_clicked: Any) -> None:
+        folder = self.ask_folder(_("Export DICOM objects to"))
+        if folder:
+            self._say("")
+            with self._sentences():
+                database = getattr(slicer, "dicomDatabase", None)
+                self._begin(self.logic.export_dicom(self._parameters.inputVolume, Path(folder), database))
+            self._update_buttons()
+
     def _on_picture(self, *_clicked: Any) -> None:
         with self._sentences():
             if slicer.app.layoutManager() is None:
@@ -418,6 +472,11 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def ask_folder(self, title: str) -> str:
         return qt.QFileDialog.getExistingDirectory(self.parent, title)
 
+    def ask_wheel(self) -> str:
+        return qt.QFileDialog.getOpenFileName(
+            self.parent, install.wheel_name(), "", _("Wheel of {package}").format(package=install.PACKAGE) + " (*.whl)"
+        )
+
     def ask_picture(self) -> str:
         return qt.QFileDialog.getSaveFileName(self.parent, _("Save picture"), "U-Noise.png", _("Pictures (*.png)"))
 
@@ -426,6 +485,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _say(self, text: str) -> None:
         self.ui.messageLabel.setText(text)
         self.ui.messageLabel.setVisible(bool(text))
+        self.ui.wheelButton.setVisible(False)
 
     @contextmanager
     def _sentences(self) -> Iterator[None]:
@@ -434,6 +494,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             yield
         except Refused as refusal:
             self._say(str(refusal))
+            self.ui.wheelButton.setVisible(isinstance(refusal, install.PackageMissing))
         except Exception as error:
             logging.exception("U-Noise")
             if self.logic.run is not None:

@@ -75,6 +75,8 @@ class Job:
     refusal: tuple[str, str] | None = None
     fill_gaps: bool = False
     trust_hu: bool = False
+    picture: bool = True
+    compress: bool = True
 
     @staticmethod
     def from_dict(body: dict[str, Any]) -> Job:
@@ -98,6 +100,8 @@ class Job:
             "slices": list(self.slices) if self.slices else None,
             "format": self.file_format,
             **({"de_identify": True} if self.de_identify else {}),
+            **({} if self.picture else {"picture": False}),
+            **({} if self.compress else {"compress": False}),
             "fill_gaps": self.fill_gaps,
             "trust_hu": self.trust_hu,
         }
@@ -164,14 +168,16 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         _refuse_changed(job, inputs)
         if "overview" in report["files"]:
             (partial / "thumbnail.jpg").write_bytes(thumbnail(partial / report["files"]["overview"]))
-        shown = {key: report[key] for key in ("organ", "corrections", "notes", "seconds", "warning")}
+        shown = {key: report[key] for key in ("organ", "corrections", "notes", "warnings", "seconds", "warning")}
         done = replace(record, status=report["status"], outputs=hash_outputs(partial), report=shown, finished=now())
         write_record(done, partial)
         sync_folder(partial)
         finished.append(done)
 
     try:
-        settings = Settings(job.methods, job.slices, Occlusion(job.patch, job.stride))
+        settings = Settings(
+            job.methods, job.slices, Occlusion(job.patch, job.stride), picture=job.picture, compress=job.compress
+        )
         if job.refusal:
             return not_done(job, record, "REFUSED", *job.refusal)
         how = ReadSettings(job.fill_gaps, job.trust_hu)

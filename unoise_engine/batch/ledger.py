@@ -68,7 +68,7 @@ def line_of(record: Record) -> dict[str, Any]:
         "status": record.status,
         "code": record.code,
         "message": record.message,
-        **{key: record.report.get(key) for key in ("organ", "corrections", "notes", "seconds")},
+        **{key: record.report.get(key) for key in ("organ", "corrections", "notes", "warnings", "seconds")},
         "input_sha256": record.inputs.sha256 if record.inputs else None,
         "model_sha256": record.model,
         "settings": record.settings,

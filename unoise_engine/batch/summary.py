@@ -20,8 +20,8 @@ from unoise_engine.batch.lock import held
 
 STATUSES = ("OK", "CORRECTED", "REFUSED", "FAILED")
 COLUMNS = (
-    "case", "status", "code", "message", "organ", "organ_found", "volume_ml", "corrections", "notes", "seconds",
-    "input_sha256", "model_sha256", "finished",
+    "case", "status", "code", "message", "organ", "organ_found", "volume_ml", "corrections", "warnings", "notes",
+    "seconds", "input_sha256", "model_sha256", "finished",
 )  # fmt: skip
 
 
@@ -48,6 +48,8 @@ def page(lines: list[dict[str, Any]], out: Path, warning: str) -> str:
     missing = sum(1 for line in lines if line["status"] in STATUSES[:2] and not (line["organ"] or {}).get("found"))
     if missing:
         buttons.append(_button("no-organ", "no organ found", missing))
+    if doubted := sum(1 for line in lines if line.get("warnings")):
+        buttons.append(_button("doubt", "with warnings", doubted))
     equation = " + ".join(f"{counts[status]} {status.lower()}" for status in STATUSES)
     body = "\n".join(_article(line, out) for line in lines)
     return PAGE.format(
@@ -67,6 +69,7 @@ def _row(line: dict[str, Any]) -> dict[str, Any]:
         "organ_found": organ.get("found", ""),
         "volume_ml": organ.get("volume_ml", ""),
         "corrections": "; ".join(line["corrections"] or ()),
+        "warnings": "; ".join(line.get("warnings") or ()),
         "notes": "; ".join(line["notes"] or ()),
         "seconds": round(sum(seconds.values()), 2) if seconds else "",
     }
@@ -83,12 +86,13 @@ def _article(line: dict[str, Any], out: Path) -> str:
     case, row = html.escape(line["case"]), _row(line)
     done = line["status"] in STATUSES[:2]
     keys = [line["status"], line["code"], "no-organ" if done and not row["organ_found"] else ""]
+    keys.append("doubt" if row["warnings"] else "")
     picture = _picture(line["case"], out) if done else ""
     facts = []
     if done:
         found = f"{row['organ']} {row['volume_ml']:.1f} ml" if row["organ_found"] else f"no {row['organ']} found"
         facts.append(f"<p>{html.escape(found)} <small>{row['seconds']} s</small></p>")
-    said = [line["message"], *(line["corrections"] or ()), *(line["notes"] or ())]
+    said = [line["message"], *(line["corrections"] or ()), *(line.get("warnings") or ()), *(line["notes"] or ())]
     facts += [f"<p>{html.escape(sentence)}</p>" for sentence in said if sentence]
     code = f" <code>{html.escape(line['code'])}</code>" if line["code"] else ""
     status = line["status"]

@@ -53,27 +53,27 @@ def check_content(path: Path) -> None:
 def _check_onnx(path: Path) -> None:
     if not path.stat().st_size:
         raise ValueError("empty")
-    for tensor in _tensors(memoryview(path.read_bytes()), "Model", 0):
-        for field, value in _fields(tensor):
+    for tensor in tensors(memoryview(path.read_bytes()), "Model", 0):
+        for field, value in fields(tensor):
             if field == EXTERNAL_DATA or (field == DATA_LOCATION and value != 0):
                 what = "keeps weights outside itself (external data)"
                 raise Integrity(f"{path} - {what} - export the model with everything inside")
 
 
-def _tensors(content: memoryview, message: str, depth: int) -> Iterator[memoryview]:
+def tensors(content: memoryview, message: str, depth: int) -> Iterator[memoryview]:
     if depth > DEEPEST:
         raise ValueError("graphs nested too deeply")
-    for field, value in _fields(content):
+    for field, value in fields(content):
         kind = NESTED[message].get(field)
         if kind is None or isinstance(value, int):
             continue
         if kind == "Tensor":
             yield value
         else:
-            yield from _tensors(value, kind, depth + 1)
+            yield from tensors(value, kind, depth + 1)
 
 
-def _fields(content: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+def fields(content: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     """The fields of a protobuf message: number, and bytes or an integer. Raises ValueError if it is none."""
     place, end = 0, len(content)
     while place < end:

@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from unoise_engine.bundle.content import check_content
+from unoise_engine.ct.clean import CleanUp
 from unoise_engine.ct.prepare import Recipe
 from unoise_engine.errors import Environment, Integrity
+from unoise_engine.trust import Scope
 
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
@@ -52,6 +54,10 @@ class Manifest:
     training_data: str
     recipe: Recipe
     labels: dict[str, int]
+    clean_up: CleanUp = field(default_factory=CleanUp)
+    scope: Scope = field(default_factory=Scope)
+    attribution: str = ""  # whose data the model was trained on, to be shown wherever the model is
+    citation: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
     architecture: dict[str, Any] = field(default_factory=dict)
     engine_version: str = ""
@@ -94,7 +100,12 @@ def read_manifest(folder: Path) -> Manifest:
         )
     try:
         files = {str(k): FileEntry(str(v["sha256"]), int(v["bytes"])) for k, v in body.pop("files").items()}
-        manifest = Manifest(**{**body, "recipe": Recipe.from_dict(body["recipe"])}, files=files)
+        parts = {
+            "recipe": Recipe.from_dict(body["recipe"]),
+            "clean_up": CleanUp(**body.get("clean_up", {})),
+            "scope": Scope.from_dict(body.get("scope", {})),
+        }
+        manifest = Manifest(**{**body, **parts}, files=files)
         if not all(isinstance(v, int) for v in manifest.labels.values()) or not manifest.labels:
             raise ValueError("labels must name at least one organ")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -142,8 +153,9 @@ def sha256(path: Path) -> str:
 
 
 def model_hash(manifest: Manifest) -> str:
-    """One hash for the whole model: of its recipe, its labels and its files' hashes."""
-    body = [manifest.recipe.to_dict(), manifest.labels, {k: v.sha256 for k, v in sorted(manifest.files.items())}]
+    """One hash for the whole model: of its recipe, its labels, its clean-up and its files' hashes."""
+    files = {k: v.sha256 for k, v in sorted(manifest.files.items())}
+    body = [manifest.recipe.to_dict(), manifest.labels, asdict(manifest.clean_up), files]
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unoise_engine.bundle.manifest import MODELS, Manifest, model_hash, verify
+from unoise_engine.bundle.shuffle import shuffle_kernels
 from unoise_engine.errors import Environment, Integrity, Usage
 from unoise_engine.shipped import shipped
 
@@ -104,6 +105,13 @@ class Bundle:
         self._strict = strict
         self._fewer = 1  # slices a call are divided by this
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._shuffle: dict[str, int] = {}  # models whose weights are destroyed, and the seed
+
+    def shuffled(self, models: Sequence[str], seed: int) -> Bundle:
+        """The same bundle with the weights of these models in random order: what was learned is lost."""
+        other = Bundle(self.folder, self.manifest, self._providers, self._threads, self._strict)
+        other._shuffle = {model: seed for model in models}
+        return other
 
     @property
     def device(self) -> str:
@@ -145,6 +153,8 @@ class Bundle:
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != self.manifest.files[path.name].sha256:
             raise Integrity(f"{path} - was altered since it was checked - get the bundle again")
+        if model in self._shuffle:
+            content = shuffle_kernels(content, self._shuffle[model])
         try:
             # From memory: the very bytes that were hashed, and a model in memory cannot refer to other files.
             session = onnxruntime.InferenceSession(content, options, providers=self._providers)

@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate
+from torch.nn.functional import affine_grid, avg_pool2d, conv2d, grid_sample, interpolate, max_pool2d
 
 from unoise_engine.training.recipes import Augment
 
@@ -14,9 +14,24 @@ ELASTIC_KNOTS = 5  # a side: a coarse, smooth deformation
 
 
 def augment(image: Tensor, organ: Tensor, size: int, how: Augment) -> tuple[Tensor, Tensor]:
-    """Windowed cuts (n, 1, m, m) in [0, 1] and masks (n, 1, m, m) -> both changed and cropped to (n, 1, size, size)."""
+    """Windowed cuts (n, 1, m, m) in [0, 1] and masks (n, c, m, m) -> both changed and cropped to (n, ., size, size)."""
     image, organ = warp(image, organ, draw_grid(len(image), image.shape[-1], size, how, image.device))
+    if how.erase:
+        image, organ = erase(image, organ, torch.rand(len(image), device=image.device) < how.erase)
     return retouch(image, how), organ
+
+
+def erase(image: Tensor, organ: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (n, 1, h, w) without their organ (channel 0 of the masks) where `where` (n,) says so: soft edges, value 0.
+
+    Where 0 is fat, this is an abdomen whose organ is gone: it teaches that a slice with all the neighbours may hold
+    none, which a set whose every slice shows the organ cannot.
+    """
+    chosen = where[:, None, None, None]
+    soft = avg_pool2d(max_pool2d(organ[:, :1].to(image.dtype), 5, 1, 2), 3, 1, 1) * chosen
+    gone = torch.zeros_like(organ)
+    gone[:, :1] = chosen
+    return image * (1 - soft), organ & ~gone
 
 
 def centre_crop(image: Tensor, size: int) -> Tensor:
@@ -49,7 +64,7 @@ def draw_grid(n: int, source: int, size: int, how: Augment, device: torch.device
 
 
 def warp(image: Tensor, organ: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """Both sampled in one pass; outside is air. The mask is cut at one half."""
+    """Both sampled in one pass; outside is air. The masks are cut at one half."""
     both = torch.cat([image, organ.to(image.dtype)], dim=1)
     moved = grid_sample(both, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return moved[:, :1], moved[:, 1:] > 0.5

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from unoise_engine.ct.clean import CleanUp
 from unoise_engine.training.tables import build, read_toml, require
+from unoise_engine.trust import Scope
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,10 @@ class Card:
     intended_use: str = "Research on explaining segmentation models. Not for clinical use."
     licence: str = "Apache-2.0"
     name: str = ""  # empty: the name of the bundle's folder
+    attribution: str = ""  # whose data it was trained on, as their licence asks for
+    citation: str = ""
+    clean_up: CleanUp = field(default_factory=CleanUp)
+    scope: Scope = field(default_factory=Scope)
 
     def __post_init__(self) -> None:
         for name in ("title", "training_data", "intended_use", "licence"):

@@ -8,13 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from unoise_engine.ct.prepare import Recipe, prepare
-from unoise_engine.ct.read import check_ct, read_image
-from unoise_engine.ct.volume import Grid
-from unoise_engine.errors import CaseRefused
+from unoise_engine.ct.labelled import read_labelled
+from unoise_engine.ct.prepare import Frame, Recipe, prepare
+from unoise_engine.errors import CaseRefused, Usage
 from unoise_engine.training.pairs import Pair
-
-SAME_MM = 0.1  # grids closer than this everywhere are one grid
+from unoise_engine.training.sources import Source
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,9 @@ class Case:
     name: str
     image: np.ndarray  # (n, h, w) uint8, 0 .. 255 = the window
     organ: np.ndarray  # (n, h, w) bool
+    others: np.ndarray | None = None  # (n, h, w) uint8, k + 1 where the k-th other structure is; None: none known
+    known: tuple[bool, ...] = ()  # which of the other structures these labels tell
+    source: int = 0  # which of the data folders it comes from
 
     @cached_property
     def with_organ(self) -> np.ndarray:
@@ -47,58 +48,49 @@ class Case:
         return np.stack([points.mean(axis=0) if len(points) else middle for points in found]).reshape(n, 2)
 
 
-def load_case(pair: Pair, recipe: Recipe, numbers: Sequence[int]) -> Case:
-    """Reads and prepares one pair.
+def load_case(
+    pair: Pair, recipe: Recipe, numbers: Sequence[int], others: Sequence[int | None] = (), source: int = 0
+) -> Case:
+    """Reads and prepares one pair. `numbers` are the organ's labels, `others` those of the other structures.
 
     Raises CaseRefused: OTHER_GRID, EMPTY_LABEL, NO_SUCH_LABEL, and whatever `read_image` and `check_ct` refuse.
     """
-    ct, labels = check_ct(read_image(pair.ct), pair.ct), read_image(pair.labels)
-    apart = apart_mm(ct.grid, labels.grid)
-    if apart > SAME_MM:
-        what = f"lies on another grid than {pair.ct.name} ({describe(apart)})"
-        raise CaseRefused("OTHER_GRID", pair.labels, what, "resample the labels to the CT's grid")
-    found = np.unique(labels.voxels)
-    if not found.any():
-        raise CaseRefused("EMPTY_LABEL", pair.labels, "holds no label at all", "remove the case or label the organ")
-    if not np.isin(found, numbers).any():
-        some = ", ".join(f"{n:g}" for n in found[found != 0][:8])
-        wanted = " or ".join(map(str, numbers))
-        what = f"holds the labels {some} but not {wanted}"
-        raise CaseRefused("NO_SUCH_LABEL", pair.labels, what, "correct [data] labels in the recipe")
+    ct, labels = read_labelled(pair, numbers)
     windowed, frame = prepare(ct, recipe)
-    rows, columns = frame.forth
-    organ = frame.view.apply(np.isin(labels.voxels, numbers))
-    resampled = np.stack([rows @ one.astype(np.float32) @ columns.T > 0.5 for one in organ])
+    axial = frame.view.apply(labels.voxels)
+    resampled = resample_mask(np.isin(axial, numbers), frame)
     if not resampled.any():
         what = f"shows no organ at {recipe.spacing_mm:g} mm"
         raise CaseRefused("EMPTY_LABEL", pair.labels, what, "use a finer [ct] spacing_mm or remove the case")
-    return Case(pair.case, np.round(windowed * 255).astype(np.uint8), resampled)
+    known = tuple(number is not None for number in others)
+    rest = None
+    if any(known):
+        rest = np.zeros(resampled.shape, np.uint8)
+        for k, number in enumerate(others):
+            if number is not None:
+                rest[resample_mask(axial == number, frame)] = k + 1
+    return Case(pair.case, np.round(windowed * 255).astype(np.uint8), resampled, rest, known, source)
+
+
+def resample_mask(mask: np.ndarray, frame: Frame) -> np.ndarray:
+    """Axial masks (n, rows, columns) at the model's spacing; a pixel belongs where half of it does."""
+    rows, columns = frame.forth
+    out = np.zeros((len(mask), *frame.size), bool)
+    for k in np.flatnonzero(mask.any(axis=(1, 2))):
+        out[k] = rows @ mask[k].astype(np.float32) @ columns.T > 0.5
+    return out
 
 
 def load_cases(
-    pairs: Sequence[Pair], recipe: Recipe, numbers: Sequence[int], tell: Callable[[str, int, int], None]
+    sources: Sequence[Source], names: Sequence[str], recipe: Recipe, tell: Callable[[str, int, int], None]
 ) -> list[Case]:
-    """All of them in order; `tell` hears (case, how many are done, how many there are)."""
+    """The named ones in order; `tell` hears (case, how many are done, how many there are). Raises `Usage` too."""
+    found = {pair.case: (pair, k) for k, source in enumerate(sources) for pair in source.pairs}
     cases = []
-    for k, pair in enumerate(pairs):
-        tell(pair.case, k, len(pairs))
-        cases.append(load_case(pair, recipe, numbers))
+    for done, name in enumerate(names):
+        if name not in found:
+            raise Usage(f"case {name} - belongs to the run's split but not to the data - give the folder it began with")
+        tell(name, done, len(names))
+        pair, k = found[name]
+        cases.append(load_case(pair, recipe, sources[k].numbers, sources[k].others, k))
     return cases
-
-
-def apart_mm(a: Grid, b: Grid) -> float:
-    """Largest distance between equal corners of two grids; infinite where their sizes differ."""
-    if a.size != b.size:
-        return float("inf")
-    return float(np.abs(corners(a) - corners(b)).max())
-
-
-def corners(grid: Grid) -> np.ndarray:
-    """Centres of the eight corner voxels in the patient, (8, 3) mm."""
-    far = np.array(grid.size) - 1
-    index = np.stack(np.meshgrid(*[(0, n) for n in far], indexing="ij"), axis=-1).reshape(8, 3)
-    return index * np.array(grid.spacing_mm) @ np.reshape(grid.direction, (3, 3)).T + np.array(grid.origin_mm)
-
-
-def describe(apart: float) -> str:
-    return "other size" if apart == float("inf") else f"up to {apart:.1f} mm apart"

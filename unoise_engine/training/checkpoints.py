@@ -69,7 +69,8 @@ class Keep(Callback):
     def note(self, trainer: Trainer) -> None:
         path = self.run / METRICS
         row = {"step": trainer.global_step, "train_loss": float(trainer.callback_metrics["train_loss"])}
-        row |= {self.watched: float(trainer.callback_metrics[self.watched])}
+        watched = sorted(name for name in trainer.callback_metrics if name.startswith(self.watched))
+        row |= {name: float(trainer.callback_metrics[name]) for name in watched}
         row |= {"lr": trainer.optimizers[0].param_groups[0]["lr"], "seconds": round(self.seconds, 1)}
         new = not path.exists()
         with path.open("a", newline="", encoding="utf-8") as f:

@@ -16,20 +16,20 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from unoise_engine.errors import Usage
 from unoise_engine.training import runs
-from unoise_engine.training.cases import Case, load_cases
+from unoise_engine.training.cases import load_cases
 from unoise_engine.training.fold import folded
-from unoise_engine.training.learners import NoiseLearner, Scans, UtilityLearner
+from unoise_engine.training.learners import NoiseLearner, Scans, UtilityLearner, evenly
 from unoise_engine.training.loop import Rounds, run_loop
-from unoise_engine.training.pairs import Pair, find_pairs, organ_numbers
-from unoise_engine.training.progress import Kind, choose_progress, teller
-from unoise_engine.training.recipes import UNoiseRecipe, UtilityRecipe
-from unoise_engine.training.split import Split, split_cases
+from unoise_engine.training.progress import choose_progress, teller
+from unoise_engine.training.recipes import Data, UNoiseRecipe, UtilityRecipe
+from unoise_engine.training.sources import Source, open_sources, split_sources
+from unoise_engine.training.split import Split
 from unoise_engine.training.unet import UNet
 from unoise_engine.training.unoise import freeze
 
 
 def train_utility(
-    data: Path,
+    data: Path | Sequence[Path],
     out: Path,
     recipe: UtilityRecipe,
     *,
@@ -39,33 +39,38 @@ def train_utility(
     progress: str = "auto",
     devices: int = 1,
 ) -> Path:
-    """Trains the model that segments; returns its run folder `out`.
+    """Trains the model that segments; returns its run folder `out`. `data` is a folder of pairs, or several.
 
     `init` is an earlier run of the same shape, preparation and split whose weights are the start. Raises Usage or
     CaseRefused for what is wrong with the call or the data, Interrupted after Ctrl-C, EngineError for a loss that is
     not finite. In the last two cases the run's folder can be resumed.
     """
-    pairs = find_pairs(data)
-    recipe = replace(recipe, data=replace(recipe.data, labels=organ_numbers(data, recipe.data)))
+    sources = open_sources([data] if isinstance(data, Path) else data, recipe.data)
+    if len(sources) == 1:
+        recipe = replace(recipe, data=replace(recipe.data, labels=sources[0].numbers))  # written down with the run
     if resume:
         checkpoint, split = runs.check_same(out, recipe), Split.read(out)
     else:
         check_new(out)
-        checkpoint, split = None, split_cases([pair.case for pair in pairs], recipe.data)
+        checkpoint, split = None, split_sources(sources, recipe.data)
     show = choose_progress(progress)
-    train, val = (load(pairs, part, recipe, show) for part in (split.train, split.val))
+    train = load_cases(sources, split.train, recipe.ct, teller(show))
+    val = load_cases(sources, steering(sources, split, recipe.data), recipe.ct, teller(show))
     if not resume and leads():
         runs.begin(out, recipe, split)
-    rounds = Rounds(recipe.fit, recipe.draw, train, devices)
+    rounds = Rounds(recipe.fit, recipe.draw, train, devices, recipe.data.shares)
     seed_everything(recipe.fit.seed, verbose=False)
-    net = runs.make_net(recipe.net, recipe.ct.channels) if init is None else earlier(init, recipe, split)
+    net = (
+        runs.make_net(recipe.net, recipe.ct.channels, outputs(recipe)) if init is None else earlier(init, recipe, split)
+    )
     learner = UtilityLearner(net, recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
-    run_loop(learner, rounds, Scans(val), out, checkpoint, device, devices, show)
+    scans = Scans(val, evenly(recipe.data.val_slices))
+    run_loop(learner, rounds, scans, out, checkpoint, device, devices, show)
     return out
 
 
 def train_unoise(
-    data: Path,
+    data: Path | Sequence[Path],
     utility_run: Path,
     out: Path,
     recipe: UNoiseRecipe,
@@ -94,12 +99,14 @@ def train_unoise(
     else:
         check_new(out)
         checkpoint = None
-    pairs, show = find_pairs(data), choose_progress(progress)
-    train, val = (load(pairs, part, utility.recipe, show) for part in (utility.split.train, utility.split.val))
+    show, split, told = choose_progress(progress), utility.split, utility.recipe.data
+    sources = open_sources([data] if isinstance(data, Path) else data, replace(told, others=()))
+    train = load_cases(sources, split.train, utility.recipe.ct, teller(show))
+    val = load_cases(sources, steering(sources, split, told), utility.recipe.ct, teller(show))
     if not resume and leads():
         runs.begin(out, recipe, utility.split)
         (out / runs.UTILITY).write_text(json.dumps({"sha256": utility.fingerprint()}) + "\n", "utf-8")
-    rounds = Rounds(recipe.fit, recipe.draw, train, devices)
+    rounds = Rounds(recipe.fit, recipe.draw, train, devices, told.shares)
     common = (utility.recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
     learner = NoiseLearner(noise, frozen, recipe.noise.config, *common)
     run_loop(learner, rounds, Scans(val, lambda case: case.with_organ), out, checkpoint, device, devices, show)
@@ -116,21 +123,31 @@ def check_new(out: Path) -> None:
         runs.check_free(out)
 
 
-def load(pairs: Sequence[Pair], names: Sequence[str], recipe: UtilityRecipe, show: Kind) -> list[Case]:
-    found = {pair.case: pair for pair in pairs}
-    for name in names:
-        if name not in found:
-            raise Usage(f"case {name} - belongs to the run's split but not to the data - give the folder it began with")
-    return load_cases([found[name] for name in names], recipe.ct, recipe.data.labels, teller(show))
+def steering(sources: Sequence[Source], split: Split, data: Data) -> list[str]:
+    """The validation cases that are looked at after each round: of every source at most so many as the recipe says."""
+    chosen: list[str] = []
+    for source in sources:
+        own = set(source.cases)
+        mine = [case for case in split.val if case in own]
+        step = max(1, len(mine) // data.val_cases) if data.val_cases else 1
+        chosen += mine[::step][: data.val_cases or None]
+    return chosen
+
+
+def outputs(recipe: UtilityRecipe) -> int:
+    return 1 + len(recipe.data.others)
 
 
 def earlier(init: Path, recipe: UtilityRecipe, split: Split) -> UNet:
     start = runs.UtilityRun.open(init)
     if (start.recipe.net, start.recipe.ct) != (recipe.net, recipe.ct):
         raise Usage(f"{init} - has another shape or preparation - give the recipe the run's own [net] and [ct]")
-    if start.split != split:
-        raise Usage(f"{init} - was trained on another split - give the recipe the run's own [data]")
-    return start.net().train()
+    if learnt := set(start.split.train) & {*split.val, *split.test}:
+        known = f"{len(learnt)} of the cases that validate or test here, {min(learnt)} first"
+        raise Usage(f"{init} - has learnt {known} - give the recipe the run's own [data], or other folders")
+    if start.recipe.data.others != recipe.data.others:
+        raise Usage(f"{init} - has other structures as outputs - give the recipe the run's own [data] others")
+    return start.whole_net().train()
 
 
 def pretrained(init: Path, utility: runs.UtilityRun, recipe: UNoiseRecipe) -> UNet:

@@ -38,13 +38,29 @@ class Scans(IterableDataset[dict[str, Any]]):
             step = max(1, PIXELS_AT_ONCE // (h * w))
             for at in (chosen[i : i + step] for i in range(0, len(chosen), step)):
                 image, organ = (torch.from_numpy(stack[at][:, None]) for stack in (case.image, case.organ))
-                yield {"case": c, "image": image, "organ": organ}
+                yield {"case": c, "source": case.source, "image": image, "organ": organ}
+
+
+def evenly(most: int) -> Callable[[Case], np.ndarray] | None:
+    """Chooses at most so many slices of a case, evenly spread; 0: None, which is all of them."""
+    if not most:
+        return None
+    return lambda case: np.unique(np.linspace(0, len(case.image) - 1, min(most, len(case.image))).round().astype(int))
 
 
 def soft_dice_loss(logits: Tensor, y: Tensor) -> Tensor:
-    """1 - dice of probabilities, pooled over the batch (n, 1, h, w). The added 1 lets empty fit empty."""
+    """1 - dice of probabilities, pooled over the batch (n, ...). The added 1 lets empty fit empty."""
     p = logits.sigmoid()
     return 1 - (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
+
+
+def others_loss(logits: Tensor, y: Tensor, known: Tensor) -> Tensor:
+    """Cross-entropy and dice of the other structures (n, c, h, w), over the slices whose labels tell them (n, c)."""
+    told = known[:, :, None, None].to(logits.dtype)
+    cross = binary_cross_entropy_with_logits(logits, y, reduction="none") * told
+    p = logits.sigmoid() * told
+    overlap, total = (p * y).sum((0, 2, 3)), (p + y * told).sum((0, 2, 3))
+    return cross.sum() / (told.sum() * y[0, 0].numel()).clamp_min(1) + (1 - (2 * overlap + 1) / (total + 1)).mean()
 
 
 class Learner(LightningModule):
@@ -70,7 +86,7 @@ class Learner(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         image, organ = augment(batch["image"].float() / 255, batch["organ"], self.draw.crop, self.how)
-        loss = self.loss(self.normalise(image), organ.float())
+        loss = self.loss(self.normalise(image), organ.float(), batch["known"])
         if not torch.isfinite(loss):
             raise EngineError(
                 f"step {self.global_step} - the loss became {loss.item()} on {', '.join(batch['names'])} - "
@@ -79,7 +95,8 @@ class Learner(LightningModule):
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(image), sync_dist=True)
         return loss
 
-    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+    def loss(self, x: Tensor, y: Tensor, known: Tensor) -> Tensor:
+        """Normalised slices (n, channels, h, w), masks (n, c, h, w) of the organ and the others -> scalar."""
         raise NotImplementedError
 
     def configure_optimizers(self) -> Any:
@@ -97,31 +114,41 @@ class Learner(LightningModule):
 
 
 class UtilityLearner(Learner):
-    """Validation: the dice of each whole case, then the mean over cases."""
+    """Validation: the dice of each whole case, the mean over the cases of a source, then the mean over sources."""
 
     watched, larger_is_better = "val_dice", True
 
     def __init__(self, net: nn.Module, ct: Recipe, draw: Draw, how: Augment, fit: UtilityFit, steps: int):
         super().__init__(net, ct, draw, how, fit, steps)
         self.with_dice = fit.loss == "bce+dice"
+        self.others_weight = fit.others_weight
 
     def on_validation_epoch_start(self) -> None:
-        self.sums: dict[int, np.ndarray] = {}
+        self.sums: dict[tuple[int, int], np.ndarray] = {}
 
-    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+    def loss(self, x: Tensor, y: Tensor, known: Tensor) -> Tensor:
         logits = self.net(x).float()
-        bce = binary_cross_entropy_with_logits(logits, y)
-        return bce + soft_dice_loss(logits, y) if self.with_dice else bce
+        loss = binary_cross_entropy_with_logits(logits[:, :1], y[:, :1])
+        if self.with_dice:
+            loss = loss + soft_dice_loss(logits[:, :1], y[:, :1])
+        if y.shape[1] > 1:
+            loss = loss + self.others_weight * others_loss(logits[:, 1:], y[:, 1:], known[:, 1:])
+        return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        found = self.net(self.normalise(batch["image"].float() / 255)) > 0
+        found = self.net(self.normalise(batch["image"].float() / 255))[:, :1] > 0
         organ = batch["organ"]
         counts = np.array([(found & organ).sum().item(), found.sum().item() + organ.sum().item()])
-        self.sums[batch["case"]] = self.sums.get(batch["case"], 0) + counts
+        case = batch["source"], batch["case"]
+        self.sums[case] = self.sums.get(case, 0) + counts
 
     def on_validation_epoch_end(self) -> None:
-        dice = float(np.mean([2 * both / total for both, total in self.sums.values()]))
-        self.log("val_dice", dice, sync_dist=True)
+        means = []
+        for source in sorted({source for source, _ in self.sums}):
+            sums = [counts for (of, _), counts in self.sums.items() if of == source]
+            means.append(float(np.mean([2 * both / total for both, total in sums if total])))
+            self.log(f"val_dice_{source}", means[-1], sync_dist=True)
+        self.log("val_dice", float(np.mean(means)), sync_dist=True)
 
 
 class NoiseLearner(Learner):
@@ -137,14 +164,15 @@ class NoiseLearner(Learner):
     def on_fit_start(self) -> None:
         self.frozen[0].to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        return unoise_loss(self.frozen[0], self.net, x, y, self.cfg)
+    def loss(self, x: Tensor, y: Tensor, known: Tensor) -> Tensor:
+        return unoise_loss(self.frozen[0], self.net, x, y[:, :1], self.cfg)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         image = self.normalise(batch["image"].float() / 255)
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(NOISE_SEED + batch_idx)
-            loss = self.loss(image, batch["organ"].float())
+            organ = batch["organ"].float()
+            loss = self.loss(image, organ, torch.ones(organ.shape[:2], dtype=torch.bool))
         self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=len(image), sync_dist=True)
 
 

@@ -29,8 +29,8 @@ from unoise_engine.training.recipes import Draw, Fit
 class Rounds:
     """How many steps in all, and how many between two validations; the total is a whole number of rounds."""
 
-    def __init__(self, fit: Fit, draw: Draw, cases: Sequence[Case], devices: int):
-        self.cases, self.draw, self.seed = cases, draw, fit.seed
+    def __init__(self, fit: Fit, draw: Draw, cases: Sequence[Case], devices: int, shares: Sequence[float] = ()):
+        self.cases, self.draw, self.seed, self.shares = cases, draw, fit.seed, shares
         wanted = fit.max_steps or fit.epochs * math.ceil(len(Epoch(cases, draw)) / (draw.batch * devices))
         self.length = min(fit.round_steps, wanted)
         self.number = math.ceil(wanted / self.length)
@@ -77,7 +77,7 @@ def run_loop(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        stream = Stream(rounds.cases, rounds.draw, rounds.seed, lambda: trainer.global_step)
+        stream = Stream(rounds.cases, rounds.draw, rounds.seed, lambda: trainer.global_step, rounds.shares)
         loaders = DataLoader(stream, batch_size=None), DataLoader(scans, batch_size=None)
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Lightning handles only what nobody else does

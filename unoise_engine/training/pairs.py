@@ -1,74 +1,30 @@
-"""Which CT belongs to which label file, and which numbers in it are the organ."""
+"""Which numbers in the labels are the organ, as the recipe or the data say."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from unoise_engine.ct.read import IMAGE_SUFFIXES, is_image
-from unoise_engine.errors import CaseRefused, Usage
+from unoise_engine.ct.pairs import Pair, find_pairs, label_names
+from unoise_engine.errors import Usage
 from unoise_engine.training.recipes import Data
 
-LAYOUTS = "<name>-ct.nii.gz and <name>-labels.nii.gz in one folder, or images*/ and labels*/ with equal names"
-
-
-@dataclass(frozen=True)
-class Pair:
-    case: str
-    ct: Path
-    labels: Path
-
-
-def stem(path: Path) -> str:
-    """The file's name without its image suffix: ``case-1.nii.gz`` -> ``case-1``."""
-    name = path.name
-    for suffix in sorted(IMAGE_SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return path.stem
-
-
-def find_pairs(folder: Path) -> list[Pair]:
-    """Pairs sorted by case. Raises `Usage` if there are none, CaseRefused NO_LABELS for a CT without its labels."""
-    if not folder.is_dir():
-        raise Usage(f"{folder} - no such folder - give a folder that holds {LAYOUTS}")
-    cts = {stem(p).removesuffix("-ct"): p for p in images_in([folder]) if stem(p).endswith("-ct")}
-    labels = {stem(p).removesuffix("-labels"): p for p in images_in([folder]) if stem(p).endswith("-labels")}
-    if not cts:
-        inner = sorted(p for p in folder.iterdir() if p.is_dir())
-        scans = images_in([p for p in inner if p.name.lower() in ("images", "imagestr")])
-        cts = {stem(p).removesuffix("_0000"): p for p in scans}  # nnU-Net numbers its input channels
-        labels = {stem(p): p for p in images_in([p for p in inner if p.name.lower() in ("labels", "labelstr")])}
-    if not cts:
-        raise Usage(f"{folder} - holds no CTs with labels - it must hold {LAYOUTS}")
-    for case, ct in cts.items():
-        if case not in labels:
-            raise CaseRefused("NO_LABELS", ct, "no label file belongs to it", "add the labels or move the CT away")
-    return [Pair(case, cts[case], labels[case]) for case in sorted(cts)]
-
-
-def images_in(folders: Sequence[Path]) -> list[Path]:
-    """Image files in these folders; what starts with a dot is left out (macOS puts ``._`` shadows in archives)."""
-    return sorted(p for f in folders for p in f.iterdir() if is_image(p) and p.is_file() and not p.name.startswith("."))
+__all__ = ["Pair", "find_pairs", "organ_numbers"]
 
 
 def organ_numbers(folder: Path, data: Data) -> tuple[int, ...]:
-    """The label numbers of the organ: the recipe's, or else those of its name in labels.json or dataset.json.
-
-    Both ``{"pancreas": 7}`` and the Decathlon's ``{"7": "pancreas"}`` are read.
-    """
+    """The label numbers of the organ: the recipe's, or else those of its name in labels.json or dataset.json."""
     if data.labels:
         return data.labels
-    path = next((p for p in (folder / "labels.json", folder / "dataset.json") if p.is_file()), None)
+    path, named = label_names(folder)
     if path is None:
         raise Usage(f"{folder} - no labels.json says which number is {data.organ} - set [data] labels in the recipe")
-    try:
-        table = json.loads(path.read_text("utf-8"))
-        table = table["labels"] if path.name == "dataset.json" else table
-        named = {k: int(v) for k, v in table.items()} if data.organ in table else {v: int(k) for k, v in table.items()}
-        return (named[data.organ],)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    if data.organ not in named:
         cure = "correct it, or set [data] labels in the recipe"
-        raise Usage(f"{path} - gives no number for {data.organ!r} - {cure}") from None
+        raise Usage(f"{path} - gives no number for {data.organ!r} - {cure}")
+    return (named[data.organ],)
+
+
+def other_numbers(folder: Path, data: Data) -> tuple[int | None, ...]:
+    """The numbers of the recipe's other structures; None for those that this folder's labels do not name."""
+    _, named = label_names(folder) if data.others else (None, {})
+    return tuple(named.get(name) for name in data.others)

@@ -44,6 +44,10 @@ class Data:
     val_share: float = 0.15  # of the patients
     test_share: float = 0.15
     split_seed: int = 0
+    others: tuple[str, ...] = ()  # structures the net learns beside the organ, where the labels name them
+    shares: tuple[float, ...] = ()  # of the slices drawn, from each data folder in order; empty: as they come
+    val_cases: int = 0  # at most, of each folder; 0: all
+    val_slices: int = 0  # at most, of each validation case, evenly spread; 0: all
     patient: str = ""  # regular expression whose match in a case's name is the patient; empty: a case is a patient
 
     def __post_init__(self) -> None:
@@ -51,6 +55,10 @@ class Data:
         require(all(n > 0 for n in self.labels), f"labels must be above 0 (0 is background): {list(self.labels)}")
         require(0 < self.val_share < 1, f"val_share must lie between 0 and 1: {self.val_share}")
         require(0 <= self.test_share < 1, f"test_share must lie in 0 .. 1: {self.test_share}")
+        require(all(share > 0 for share in self.shares), f"shares must be above 0: {list(self.shares)}")
+        require(self.organ not in self.others, f"others must not name the organ itself: {self.organ}")
+        require(len(set(self.others)) == len(self.others), f"others names a structure twice: {list(self.others)}")
+        require(self.val_cases >= 0 and self.val_slices >= 0, "val_cases and val_slices must be at least 0")
         require(self.val_share + self.test_share < 1, "val_share and test_share leave no patient to learn from")
         try:
             re.compile(self.patient)
@@ -86,6 +94,7 @@ class Augment:
     offset: float = 0.05
     gamma: float = 0.15  # exponent 1 - gamma .. 1 + gamma
     noise: float = 0.05  # standard deviation
+    erase: float = 0.0  # share of slices whose organ is replaced by the window's lower end: an abdomen without it
     blur: float = 0.7  # mixing share of a 3 x 3 binomial blur
     flip: bool = False  # left and right: a mirrored patient is rare, and the organ is on one side
 
@@ -95,6 +104,7 @@ class Augment:
             require(value >= 0, f"{f.name} must be at least 0: {value}")
         for name in ("scale", "gamma"):
             require(getattr(self, name) < 0.9, f"{name} must be below 0.9: {getattr(self, name)}")
+        require(self.erase <= 1, f"erase must be at most 1: {self.erase}")
         require(self.blur <= 1, f"blur must be at most 1: {self.blur}")
 
 
@@ -130,9 +140,11 @@ class UtilityFit(Fit):
     """The utility's loss is a choice; U-Noise's is the paper's."""
 
     loss: str = "bce+dice"
+    others_weight: float = 0.5  # of the other structures' loss beside the organ's
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(self.others_weight >= 0, f"others_weight must be at least 0: {self.others_weight}")
         require(self.loss in LOSSES, f"loss must be one of {', '.join(LOSSES)}: {self.loss}")
 
 

@@ -32,9 +32,18 @@ class UtilityRun:
     def open(folder: Path) -> UtilityRun:
         return UtilityRun(folder, read_recipe(present(folder, FILE), UtilityRecipe), Split.read(folder))
 
+    def whole_net(self) -> UNet:
+        """The best checkpoint's net with an output for the organ and each other structure, in eval mode on the CPU."""
+        outputs = 1 + len(self.recipe.data.others)
+        return filled(make_net(self.recipe.net, self.recipe.ct.channels, outputs), self.folder)
+
     def net(self) -> UNet:
-        """The best checkpoint's net, in eval mode on the CPU."""
-        return filled(make_net(self.recipe.net, self.recipe.ct.channels), self.folder)
+        """The same net with the organ's output alone: what is explained and shipped."""
+        whole = self.whole_net()
+        net = make_net(self.recipe.net, self.recipe.ct.channels)
+        kept = {name: v[:1] if name.startswith("head.") else v for name, v in whole.state_dict().items()}
+        net.load_state_dict(kept)
+        return net.eval()
 
     def fingerprint(self) -> str:
         """sha256 of the best checkpoint."""
@@ -68,8 +77,8 @@ class UNoiseRun:
             )
 
 
-def make_net(shape: Net, channels: int) -> UNet:
-    return UNet(channels, 1, shape.depth, shape.first_channels)
+def make_net(shape: Net, channels: int, outputs: int = 1) -> UNet:
+    return UNet(channels, outputs, shape.depth, shape.first_channels)
 
 
 def filled(net: UNet, run: Path) -> UNet:

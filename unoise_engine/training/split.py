@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from unoise_engine.ct.pairs import patient_of
 from unoise_engine.errors import Environment, Usage
 from unoise_engine.training.recipes import Data
 
@@ -33,12 +33,6 @@ class Split:
             return Split(*(tuple(str(case) for case in parts[name]) for name in ("train", "val", "test")))
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise Environment(f"{run / FILE} - cannot be read ({e}) - train the run again") from None
-
-
-def patient_of(case: str, pattern: str) -> str:
-    """The part of a case's name that names the patient; all of it where the pattern is empty or does not match."""
-    found = re.search(pattern, case) if pattern else None
-    return found.group() if found else case
 
 
 def split_cases(cases: Sequence[str], data: Data) -> Split:

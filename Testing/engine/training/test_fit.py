@@ -65,10 +65,10 @@ def interrupt_at(monkeypatch, step, signal_number=signal.SIGINT):
     """Ctrl-C, or another signal, while that step is computed."""
     plain = learners.UtilityLearner.loss
 
-    def loss(self, x, y):
+    def loss(self, x, y, known):
         if self.training and self.global_step == step:
             os.kill(os.getpid(), signal_number)
-        return plain(self, x, y)
+        return plain(self, x, y, known)
 
     monkeypatch.setattr(learners.UtilityLearner, "loss", loss)
 
@@ -112,8 +112,8 @@ def test_a_terminate_signal_is_an_interruption_too(world, tmp_path, monkeypatch)
 def test_a_loss_that_is_nan_names_the_batch_and_keeps_the_last_good_state(world, tmp_path, monkeypatch):
     plain = learners.UtilityLearner.loss
 
-    def loss(self, x, y):
-        return plain(self, x, y) * (float("nan") if self.training and self.global_step == 5 else 1)
+    def loss(self, x, y, known):
+        return plain(self, x, y, known) * (float("nan") if self.training and self.global_step == 5 else 1)
 
     monkeypatch.setattr(learners.UtilityLearner, "loss", loss)
     with pytest.raises(EngineError, match=r"step 5.*nan.*case-\d{4} slice \d") as stop:
@@ -178,9 +178,9 @@ def test_the_frozen_utility_is_bit_identical_after_training(world, utility_run, 
 def test_validation_noise_is_the_same_every_time(world, utility_run, tmp_path, monkeypatch):
     draws, plain = {True: [], False: []}, learners.NoiseLearner.loss
 
-    def loss(self, x, y):
+    def loss(self, x, y, known):
         draws[self.training].append(torch.rand(1).item())
-        return plain(self, x, y)
+        return plain(self, x, y, known)
 
     monkeypatch.setattr(learners.NoiseLearner, "loss", loss)
     train_unoise(world, utility_run, tmp_path / "run", unoise_recipe(), **QUIET)

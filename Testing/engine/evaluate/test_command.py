@@ -1,0 +1,235 @@
+"""The whole command on small cases: what it writes, that it is the same every time, and what it says of bad input."""
+
+import csv
+import json
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from Testing.engine.conftest import image_of
+from Testing.engine.evaluate.world import write_cases
+from unoise_engine.bundle.session import load_bundle
+from unoise_engine.ct.read import read_image
+from unoise_engine.errors import Usage
+from unoise_engine.evaluate.command import Request, run
+from unoise_engine.evaluate.data import find_entries, read_part
+from unoise_engine.evaluate.overlap import dice
+
+QUICK = dict(slices_per_case=2, empty_per_case=1, draws=1, figures=False, resamples=50, device="cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_cases(tmp_path_factory.mktemp("world") / "set-a")
+
+
+def evaluate(data, out, bundle, **how):
+    out.mkdir(exist_ok=True)
+    folders = data if isinstance(data, tuple) else (data,)
+    return run(Request(data=folders, out=out, bundle=str(bundle), **{**QUICK, **how}))
+
+
+def rows(path):
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def out(data, tiny_bundle, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    assert evaluate(data, out, tiny_bundle, figures=True, command="unoise_engine evaluate --data set-a") == 0
+    return out
+
+
+def test_everything_is_written(out):
+    tables = ("curves", "summary", "per-patient", "segmentation", "checks")
+    wanted = {f"{name}.csv" for name in tables} | {"report.md", "curves.png", "curves.svg"}
+    methods = ("unoise", "gradcam", "occlusion", "random", "edges", "distance")
+    assert {p.name for p in out.iterdir()} == wanted | {f"panels-{m}.png" for m in methods}
+    curves = rows(out / "curves.csv")
+    assert {r["method"] for r in curves} == set(methods)
+    kept = [r for r in curves if r["order"] == "keep"]
+    assert all(abs(float(r["visible"]) - float(r["share"])) < 0.01 for r in kept if r["ranking"] == "image")
+    report = (out / "report.md").read_text("utf-8")
+    for said in ("unoise_engine evaluate --data set-a", "2 patients", "6 slices (4 with organ)", "area / full dice"):
+        assert said in report
+    assert "U-Noise Large (Pretrained) | 0.551 |" in report, "the published figures stand beside ours"
+    lines = report.splitlines()
+    tables = [(a, b) for a, b in pairwise(lines) if a.startswith("|") and b.startswith("|")]
+    assert tables and all(a.count("|") == b.count("|") for a, b in tables)
+
+
+def test_checks_know_which_maps_are_learned(out):
+    """The tiny nets are one kernel of equal values each: shuffled they are the same, so their maps stay."""
+    checks = {(r["method"], r["check"].split(", ")[-1]): float(r["value"]) for r in rows(out / "checks.csv")}
+    assert checks["unoise", "U-Noise's own weights shuffled"] == pytest.approx(1)
+    assert checks["occlusion", "utility's weights shuffled"] == pytest.approx(1, abs=0.2)
+    stable = {m: v for (m, name), v in checks.items() if name.startswith("rank")}
+    assert set(stable) == {"unoise", "gradcam", "occlusion", "edges", "distance"}
+    assert stable["unoise"] > 0.9 > stable["edges"] > 0
+    assert ("random", "rank") not in checks and ("edges", "utility's weights shuffled") not in checks
+    assert "## Stable, and learned?" in (out / "report.md").read_text("utf-8")
+
+
+def test_the_same_seed_gives_the_same_bytes(data, tiny_bundle, out, tmp_path):
+    evaluate(data, tmp_path, tiny_bundle)
+    for path in out.glob("*.csv"):
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_segmentation_is_judged_on_the_ct(data, tiny_bundle, out):
+    from unoise_engine.pipeline import Settings, explain_volume
+
+    for row in rows(out / "segmentation.csv"):
+        ct, labels = (read_image(data / f"{row['case']}-{what}.nii.gz") for what in ("ct", "labels"))
+        (_, found) = next(explain_volume(ct, load_bundle(tiny_bundle, "cpu"), Settings(("unoise",))))
+        a, b = found.voxels > 0, labels.voxels == 3
+        assert 0.5 < dice(a, b) < 1, "the reference is trivial"
+        assert float(row["volume_dice"]) == pytest.approx(dice(a, b), abs=1e-5)
+        assert float(row["found_ml"]) == pytest.approx(a.sum() * ct.grid.voxel_ml, rel=1e-5)
+        empty = ~b.any(axis=(1, 2))
+        assert float(row["false_ml"]) == pytest.approx(a[empty].sum() * ct.grid.voxel_ml, abs=1e-5)
+
+
+def test_one_patient_has_no_intervals(data, tiny_bundle, tmp_path):
+    evaluate(data, tmp_path, tiny_bundle, patient="^case", methods=("unoise", "random"))
+    assert "One patient only: there are no intervals." in (tmp_path / "report.md").read_text("utf-8")
+    assert {r["value_low"] for r in rows(tmp_path / "summary.csv")} == {""}
+
+
+def test_split_names_may_carry_the_folder(data, tmp_path):
+    split, other = tmp_path / "split.json", write_cases(tmp_path / "set-b")
+
+    def names(*folders):
+        return [e.name for e in find_entries(folders, "bright", keep=read_part(split, "test"))]
+
+    for name in ("case-1", "set-a/case-1"):
+        split.write_text(json.dumps({"train": ["case-0"], "val": [], "test": [name, "elsewhere/case-9"]}))
+        assert names(data) == ["case-1"]
+    assert names(data, other) == ["set-a/case-1"]
+    split.write_text(json.dumps({"test": ["case-1"]}))
+    with pytest.raises(Usage, match="several data folders"):
+        names(data, other)
+    with pytest.raises(Usage, match="same name"):
+        names(data, data)
+    for content, said in (("{}", "no part 'test'"), ('{"test": []}', "is empty"), ("x", "as a split")):
+        split.write_text(content)
+        with pytest.raises(Usage, match=said):
+            names(data)
+    split.write_text(json.dumps({"test": ["case-7"]}))
+    with pytest.raises(Usage, match="none of the 1 cases"):
+        names(data)
+
+
+def test_a_split_chooses_the_cases(data, tiny_bundle, tmp_path):
+    (tmp_path / "split.json").write_text(json.dumps({"test": ["set-a/case-1"]}))
+    evaluate(data, tmp_path / "out", tiny_bundle, split=tmp_path, methods=("random",))  # a run's folder will do
+    assert [r["case"] for r in rows(tmp_path / "out" / "segmentation.csv")] == ["case-1"]
+
+
+def write_maps(data, folder, fill):
+    for k in range(2):
+        ct = read_image(data / f"case-{k}-ct.nii.gz")
+        folder.mkdir(parents=True, exist_ok=True)
+        values = fill(read_image(data / f"case-{k}-labels.nii.gz").voxels == 3).astype(np.float32)
+        sitk.WriteImage(image_of(ct.with_voxels(values)), str(folder / f"case-{k}.nii.gz"))
+
+
+def test_maps_from_files_are_judged_like_any_other(data, tiny_bundle, tmp_path):
+    """Who knows the truth ranks it first, and the tiny model needs no more; who hides it ranks it last."""
+    write_maps(data, tmp_path / "maps" / "oracle", lambda organ: 1.0 * organ)
+    write_maps(data, tmp_path / "maps" / "random", lambda organ: -1.0 * organ)
+    evaluate(data, tmp_path / "out", tiny_bundle, methods=("random",), maps=(tmp_path / "maps",))
+    measured = {
+        r["method"]: float(r["value"])
+        for r in rows(tmp_path / "out" / "summary.csv")
+        if (r["measure"], r["fill"], r["ranking"]) == ("area / full dice", "grey", "image")
+    }
+    assert set(measured) == {"random", "oracle", "random (file)"}
+    assert measured["oracle"] > 0.8 > 0.5 > measured["random (file)"]
+    (tmp_path / "maps" / "oracle" / "case-1.nii.gz").unlink()
+    with pytest.raises(Usage, match="oracle has no map of case case-1"):
+        evaluate(data, tmp_path / "out", tiny_bundle, maps=(tmp_path / "maps",))
+    with pytest.raises(Usage, match="no such folder"):
+        evaluate(data, tmp_path / "out", tiny_bundle, maps=(tmp_path / "nothing",))
+    with pytest.raises(Usage, match="no importance maps"):
+        evaluate(data, tmp_path / "out", tiny_bundle, maps=(data,))
+
+
+def test_what_explain_writes_can_be_read_back(data, tiny_bundle, tmp_path):
+    from unoise_engine.ct.find import find_cases
+    from unoise_engine.pipeline import Settings
+    from unoise_engine.progress import Quiet
+    from unoise_engine.results import explain_case
+
+    for k in range(2):
+        (case,) = find_cases([data / f"case-{k}-ct.nii.gz"])
+        explain_case(case, tmp_path, load_bundle(tiny_bundle, "cpu"), Settings(("unoise",)), Quiet())
+    evaluate(data, tmp_path / "out", tiny_bundle, methods=("unoise",), maps=(tmp_path,))
+    area = {
+        r["method"]: float(r["value"])
+        for r in rows(tmp_path / "out" / "summary.csv")
+        if (r["measure"], r["fill"], r["ranking"]) == ("area / full dice", "grey", "image")
+    }
+    assert set(area) == {"unoise", "unoise (file)"}
+    assert area["unoise (file)"] == pytest.approx(area["unoise"], abs=0.1)
+
+
+def test_a_bad_case_is_one_line_and_the_others_go_on(data, tiny_bundle, tmp_path, capsys):
+    folder = write_cases(tmp_path / "bad", 4)
+    labels = [folder / f"case-{k}-labels.nii.gz" for k in range(4)]
+    moved = sitk.ReadImage(str(labels[0]))
+    moved.SetOrigin((0, 0, 0))
+    sitk.WriteImage(moved, str(labels[0]))
+    sitk.WriteImage(sitk.ReadImage(str(labels[1])) * 0, str(labels[1]))
+    sitk.WriteImage(sitk.ReadImage(str(labels[2])) * 2, str(labels[2]))
+    assert evaluate(folder, tmp_path / "out", tiny_bundle, methods=("random",)) == 3
+    said = capsys.readouterr().err
+    for code in ("case-0: REFUSED OTHER_GRID", "case-1: REFUSED EMPTY_LABEL", "case-2: REFUSED NO_SUCH_LABEL"):
+        assert code in said
+    assert "3 cases refused" in (tmp_path / "out" / "report.md").read_text("utf-8")
+    labels[3].write_bytes(labels[1].read_bytes())
+    with pytest.raises(Usage, match="no slice to judge"):
+        evaluate(folder, tmp_path / "out", tiny_bundle, methods=("random",))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (dict(methods=("unoise", "lime")), "unknown method"),
+        (dict(patient="("), "no regular expression"),
+        (dict(draws=0), "no number of draws"),
+    ],
+)
+def test_wrong_options_are_one_line(data, tiny_bundle, tmp_path, how, said):
+    with pytest.raises(Usage, match=said):
+        evaluate(data, tmp_path / "out", tiny_bundle, **how)
+
+
+def test_numbers_without_names(data, tiny_bundle, tmp_path):
+    folder = write_cases(tmp_path / "unnamed")
+    (folder / "labels.json").unlink()
+    with pytest.raises(Usage, match="--labels"):
+        evaluate(folder, tmp_path / "out", tiny_bundle)
+    assert evaluate(folder, tmp_path / "out", tiny_bundle, labels=(3,), methods=("random",)) == 0
+
+
+def test_evaluating_needs_no_training_package():
+    heavy = ["torch", "lightning", "onnx", "matplotlib", "scipy"]
+    code = f"import unoise_engine.evaluate.command, sys; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_command_line(data, tiny_bundle, tmp_path):
+    words = ["--bundle", str(tiny_bundle), "-o", str(tmp_path / "out"), "--methods", "random", "--draws", "1"]
+    line = [sys.executable, "-m", "unoise_engine", "evaluate", "--data", str(data), *words]
+    done = subprocess.run([*line, "--slices-per-case", "1", "--panels", "0"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "report.md" in done.stdout and "images through the model, about" in done.stderr
+    done = subprocess.run([*line, "--labels", "seven"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: --labels seven")

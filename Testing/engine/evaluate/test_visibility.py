@@ -1,0 +1,167 @@
+"""Dice against share visible, compared with a second implementation that shares nothing with the first."""
+
+import numpy as np
+import pytest
+
+from Testing.engine.evaluate.world import Nearness, labelled_slices
+from unoise_engine.errors import Usage
+from unoise_engine.evaluate.curves import Curves
+from unoise_engine.evaluate.hiding import Hider
+from unoise_engine.evaluate.ranking import pooled_thresholds, ranks
+from unoise_engine.evaluate.visibility import How, evaluate_maps
+
+SHARES = (0.05, 0.1, 0.2, 0.4, 0.7)
+HOW = How(shares=SHARES, cuts=SHARES, draws=2, sigma=1.0, seed=3)
+
+
+@pytest.fixture(scope="module")
+def slices():
+    return labelled_slices()
+
+
+@pytest.fixture(scope="module")
+def maps(slices):
+    """A good map (the smoothed image), a poor one (noise without ties) and a spiteful one (the good one turned)."""
+    random = np.random.default_rng(5)
+    good = [Nearness().predict(one.image[None])[0, 0] + random.random(one.organ.shape) * 1e-4 for one in slices]
+    return {"good": good, "poor": [random.random(m.shape) for m in good], "spiteful": [-m for m in good]}
+
+
+@pytest.fixture(scope="module")
+def answers(slices, maps):
+    return evaluate_maps(Nearness(), slices, maps, HOW)
+
+
+def plain_dice(a, b):
+    pairs = list(zip(a.ravel().tolist(), b.ravel().tolist()))
+    total = sum(x + y for x, y in pairs)
+    return 2 * sum(x and y for x, y in pairs) / total if total else 1.0
+
+
+def keep_best(importance, share, threshold=None):
+    """By sorting a list of pixels; with a threshold by looking at each of them."""
+    flat = importance.ravel().tolist()
+    if threshold is not None:
+        return np.array([v >= threshold for v in flat]).reshape(importance.shape)
+    best = sorted(range(len(flat)), key=lambda i: flat[i], reverse=True)[: round(share * len(flat))]
+    mask = np.zeros(len(flat), bool)
+    mask[best] = True
+    return mask.reshape(importance.shape)
+
+
+def plain_curve(slices, maps, ranking, fill, order, reference):
+    rows = []
+    pool = sorted((v for m in maps for v in m.ravel().tolist()), reverse=True)
+    for one, importance in zip(slices, maps):
+        own = Nearness().predict(one.image[None])[0, 0] > 0
+        wanted = one.organ if reference == "truth" else own
+        row = []
+        for share in SHARES:
+            threshold = pool[round(share * len(pool)) - 1] if ranking == "pooled" else None
+            seen = keep_best(importance, share, threshold)
+            seen = seen if order == "keep" else ~seen
+            noises = [np.zeros_like(one.organ, float)] if fill == "grey" else Hider(one, 3, 2, 1.0).noise
+            scores = []
+            for noise in noises:
+                image = one.image.copy()
+                for y, x in zip(*np.nonzero(~seen)):
+                    image[:, y, x] = 0 if fill == "grey" else image[:, y, x] + noise[y, x]
+                scores.append(plain_dice(Nearness().predict(image[None])[0, 0] > 0, wanted))
+            row.append(sum(scores) / len(scores))
+        rows.append(row)
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("fill", ["grey", "noise"])
+@pytest.mark.parametrize(("ranking", "order"), [("image", "keep"), ("pooled", "keep"), ("image", "hide")])
+@pytest.mark.parametrize("reference", ["truth", "own"])
+def test_curves_are_those_of_a_plain_implementation(slices, maps, answers, ranking, order, fill, reference):
+    varied = set()
+    for name in maps:
+        wanted = plain_curve(slices, maps[name], ranking, fill, order, reference)
+        np.testing.assert_allclose(answers.curve(name, ranking, fill, order, reference)[:, 1:-1], wanted, atol=1e-6)
+        varied |= set(np.round(wanted, 3).ravel())
+    assert len(varied) > 10, "the reference says the same everywhere"
+    assert any(0.2 < v < 0.9 for v in varied), "the reference knows only all and nothing"
+
+
+def test_the_ends_are_all_and_nothing(slices, answers):
+    for name in answers.names:
+        curve = answers.curve(name, "image", "grey")
+        np.testing.assert_allclose(curve[:, -1], answers.clean)
+        assert (curve[:, 0] == 0).all()  # a grey slice shows no organ
+        back = answers.curve(name, "image", "grey", "hide")
+        np.testing.assert_allclose(back[:, 0], answers.clean)
+    assert (answers.clean > 0.5).all() and (answers.clean < 1).any()
+
+
+def test_a_good_map_beats_a_poor_one_beats_a_spiteful_one(answers):
+    curves = Curves(answers, seed=0, resamples=200)
+    areas = {m.method: m.estimate.value for m in curves.measures() if (m.name, m.fill, m.ranking) == KEY}
+    assert areas["good"] > areas["poor"] + 0.2 > areas["spiteful"] + 0.2
+    leads = {m.method: m.lead for m in curves.measures() if (m.name, m.fill, m.ranking) == KEY}
+    assert leads["good"] is None
+    assert leads["spiteful"].value == pytest.approx(areas["good"] - areas["spiteful"])
+    assert leads["spiteful"].apart and leads["spiteful"].low > 0
+
+
+KEY = ("area / full dice", "grey", "image")
+
+
+def test_area_is_that_of_trapezia(answers):
+    curves = Curves(answers, seed=0, resamples=10)
+    straight = np.array([[0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0]])
+    assert curves.area(straight)[0] == pytest.approx(0.5)
+    step = np.array([[0.0, 0, 0, 0, 0, 1, 1]])
+    assert curves.area(step)[0] == pytest.approx(0.3 + 0.15)
+
+
+def test_sufficiency_and_necessity(slices, answers):
+    """With an area that covers what the model needs, the good map suffices, and hiding it takes all."""
+    assert answers.at_area("good", "keep", 8.0).mean() > 0.8
+    assert answers.at_area("good", "hide", 8.0).mean() == 0
+    assert answers.at_area("spiteful", "keep", 1.0).mean() == 0
+    assert answers.at_area("spiteful", "hide", 1.0).mean() > 0.9
+
+
+def test_same_arguments_same_answers_and_no_neighbour_matters(slices, maps, answers):
+    again = evaluate_maps(Nearness(), slices, maps, HOW)
+    np.testing.assert_array_equal(again.truth, answers.truth)
+    alone = evaluate_maps(Nearness(), slices[:1], {n: m[:1] for n, m in maps.items()}, HOW)
+    image = [q.ranking == "image" for q in HOW.questions()]
+    np.testing.assert_array_equal(alone.truth[:, image, 0], answers.truth[:, image, 0])
+
+
+def test_ties_keep_the_share_and_favour_no_corner():
+    random = np.random.default_rng(0)
+    flat = np.zeros((30, 30), np.float32)
+    kept = ranks(flat, random.random(flat.shape)) < 90
+    assert kept.sum() == 90
+    assert 15 < kept[:15].sum() < 75 and 15 < kept[:, :15].sum() < 75
+    half = [np.where(np.arange(900).reshape(30, 30) < 300, 1.0, 0.0) for _ in range(4)]
+    for share, threshold in zip((0.1, 0.6), pooled_thresholds(half, (0.1, 0.6))):
+        seen = [threshold.visible(m, random.random(m.shape)) for m in half]
+        assert np.mean(seen) == pytest.approx(share, abs=0.03)
+    assert seen[0][half[0] > 0].all(), "more important pixels come before equal ones"
+
+
+def test_a_slice_without_prediction_has_no_dice_against_it(slices, maps):
+    from dataclasses import replace
+
+    dark = replace(slices[0], image=slices[0].image * 0, case="dark", patient="dark")
+    some = evaluate_maps(Nearness(), [dark, slices[1]], {"good": maps["good"][:2]}, HOW)
+    assert np.isnan(some.own[0, :, 0]).all() and np.isfinite(some.own[0, :, 1]).all()
+    curves = Curves(some, seed=0, resamples=10)
+    assert curves.patients_own.names == ("case-0",) and len(curves.patients.names) == 2
+    assert all(np.isfinite(m.estimate.value) for m in curves.measures())
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.1), (0.0, 0.5), (0.5, 1.0), (0.5, 0.5)])
+def test_shares_must_rise_within_the_ends(shares):
+    with pytest.raises(Usage, match="shares"):
+        How(shares=shares)
+
+
+def test_maps_that_do_not_fit_are_refused(slices, maps):
+    with pytest.raises(ValueError, match="do not fit"):
+        evaluate_maps(Nearness(), slices, {"good": maps["good"][:-1]}, HOW)

@@ -1,0 +1,102 @@
+"""Several data folders in one training: shares, splits, structures that only some labels tell."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from unoise_engine.errors import Usage
+from unoise_engine.training.augment import erase
+from unoise_engine.training.cases import Case
+from unoise_engine.training.draw import Mixture, Stream
+from unoise_engine.training.learners import evenly, others_loss
+from unoise_engine.training.recipes import Data, Draw
+from unoise_engine.training.sources import open_sources, split_sources
+
+
+def a_case(name, source, n=7, known=()):
+    organ = np.zeros((n, 24, 24), bool)
+    organ[:, 4:9, 4:9] = True
+    others = np.zeros((n, 24, 24), np.uint8) if any(known) else None
+    if others is not None:
+        others[:, 15:20, 15:20] = 2
+    return Case(name, np.full((n, 24, 24), 10 * (source + 1), np.uint8), organ, others, known, source)
+
+
+def test_every_stretch_has_its_shares_and_every_slice_its_turn():
+    cases = [a_case("a", 0), a_case("b", 0, n=5), a_case("c", 1, n=30)]
+    mixture = Mixture(cases, Draw(crop=16, empty_share=0), (0.75, 0.25), seed=3)
+    drawn = [mixture[k] for k in range(240)]
+    sources = np.array([cases[c].source for c, _ in drawn])
+    assert abs(np.mean(sources == 1) - 0.25) < 0.02
+    assert all(abs(np.mean(sources[i : i + 24] == 1) - 0.25) < 0.1 for i in range(0, 240, 24))
+    first_pass = [d for d in drawn if cases[d[0]].source == 0][:12]
+    assert len(set(first_pass)) == 12  # 7 + 5 slices, each once before any comes again
+    assert drawn == [mixture[k] for k in range(240)]
+
+
+def test_one_source_without_shares_is_drawn_as_it_comes():
+    cases = [a_case("a", 0), a_case("b", 0)]
+    mixture = Mixture(cases, Draw(crop=16, empty_share=0), (), seed=0)
+    assert len({mixture[k] for k in range(14)}) == 14
+
+
+def test_structures_unknown_to_a_slice_cost_nothing():
+    cases = [a_case("a", 0, known=(False, False)), a_case("b", 1, known=(True, True))]
+    stream = Stream(cases, Draw(crop=16, batch=8, empty_share=0, organ_crops=0), 0, lambda: 0, (0.5, 0.5))
+    batch = next(iter(stream))
+    assert batch["organ"].shape[1] == 3 and not batch["organ"][:, 1].any()
+    real = torch.tensor([name.startswith("a") for name in batch["names"]])
+    assert real.any() and not real.all()
+    assert torch.equal(batch["known"][:, 1], ~real) and batch["known"][:, 0].all()
+    y, known = batch["organ"][:, 1:].float(), batch["known"][:, 1:]
+    logits = torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
+    wild = logits.clone()
+    wild[real] = 50.0
+    assert torch.isclose(others_loss(logits, y, known), others_loss(wild, y, known))
+    right = (y * 2 - 1) * 9
+    assert others_loss(right, y, known) < 0.1 < others_loss(logits, y, known)
+    assert torch.isfinite(others_loss(logits, y, torch.zeros_like(known)))
+
+
+def test_erasing_takes_the_organ_out_of_image_and_mask():
+    image = torch.full((2, 1, 20, 20), 0.6)
+    organ = torch.zeros(2, 2, 20, 20, dtype=torch.bool)
+    organ[:, 0, 5:10, 5:10] = True
+    organ[:, 1, 15:, 15:] = True
+    got, mask = erase(image, organ, torch.tensor([True, False]))
+    assert got[0, 0, 7, 7] == 0 and not mask[0, 0].any() and torch.equal(mask[:, 1], organ[:, 1])
+    assert torch.equal(got[1], image[1]) and torch.equal(mask[1], organ[1])
+    assert torch.allclose(got[0, 0, 16:, 16:], image[0, 0, 16:, 16:])
+
+
+def test_evenly():
+    case = a_case("a", 0, n=7)
+    assert evenly(0) is None
+    assert evenly(3)(case).tolist() == [0, 3, 6] and len(evenly(50)(case)) == 7
+
+
+def test_folders_are_split_each_by_its_own_patients(world, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(world, other)
+    (other / "labels.json").write_text(json.dumps({"pancreas": 7, "spleen": 1}))
+    data = Data(others=("spleen", "no_such_thing"), shares=(0.5, 0.5))
+    sources = open_sources([world, other], data)
+    assert sources[1].others == (1, None) and sources[0].numbers == (7,)
+    split = split_sources(sources, data)
+    for part in (split.train, split.val):
+        assert {name.split("/")[0] for name in part} == {world.name, "other"}
+    assert not set(split.train) & set(split.val)
+
+
+def test_what_does_not_fit_is_said(world, tmp_path):
+    with pytest.raises(Usage, match="same name"):
+        open_sources([world, world], Data())
+    with pytest.raises(Usage, match="2 shares for 1 data folders"):
+        open_sources([world], Data(shares=(0.5, 0.5)))
+    with pytest.raises(ValueError, match="organ itself"):
+        Data(others=("pancreas",))
+    with pytest.raises(ValueError, match="above 0"):
+        Data(shares=(1.0, 0.0))

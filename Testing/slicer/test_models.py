@@ -1,0 +1,86 @@
+"""Which models there are, what they say of themselves, and what of that the panel shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip(
+    "slicer.slicer_core", reason="slicer-core cannot be loaded: make test-slicer installs it", exc_type=ImportError
+)
+
+from UNoiseSlicerLib import exchange, models
+
+from unoise_engine.bundle import manifest, session
+
+CARD = {"title": "Spleen", "synthetic": False, "licence": "CC BY 4.0", "training_data": "Real CTs of\nan archive"}
+
+
+def bundle(folder, **facts):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bundle.json").write_text(json.dumps(CARD | facts), encoding="utf-8")
+    return str(folder)
+
+
+def test_every_shipped_model_is_offered_the_engines_default_first():
+    found = models.shipped_models()
+    assert next(iter(found)) == session.DEFAULT_BUNDLE == models.engine_default(models.engine_home())
+    assert found == session.shipped_bundles() and models.find_model("") == found[session.DEFAULT_BUNDLE]
+    for name, folder in found.items():
+        assert models.describe(name).warning == manifest.read_manifest(folder).warning, "as the engine says it"
+
+
+def test_another_default_comes_first(tmp_path, monkeypatch):
+    """Whatever ships, and however the engine writes its default down."""
+    home = tmp_path / "home"
+    for name in ("a-phantom", "b-patients", "c-phantom"):
+        bundle(home / "Resources" / "Models" / name)
+    (home / "unoise_engine" / "bundle").mkdir(parents=True)
+    monkeypatch.setattr(models, "engine_home", lambda: home)
+    source = home / "unoise_engine" / "bundle" / "session.py"
+    for text in ('DEFAULT_BUNDLE = "b-patients"', "x = 1\nDEFAULT_BUNDLE: Final = 'b-patients'  # the best\n"):
+        source.write_text(text)
+        assert list(models.shipped_models()) == ["b-patients", "a-phantom", "c-phantom"]
+        assert models.find_model("").name == "b-patients"
+    for text in ("DEFAULT_BUNDLE = choose()", "", 'DEFAULT_BUNDLE = "gone"'):
+        source.write_text(text)
+        assert list(models.shipped_models()) == ["a-phantom", "b-patients", "c-phantom"]
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_demonstration_and_research_models_say_so(synthetic, tmp_path):
+    warning = models.describe(bundle(tmp_path / "m", synthetic=synthetic)).warning
+    assert ("Demonstration model" in warning) == synthetic and ("Research model" in warning) != synthetic
+    assert warning.endswith("Not for clinical use.")
+
+
+def test_attribution_and_citation_are_shown_if_there_are_any(tmp_path):
+    plain = models.describe(bundle(tmp_path / "m"))
+    assert plain.about == plain.warning
+    assert plain.details == "Trained on: Real CTs of an archive\nLicence: CC BY 4.0"
+    owed = models.describe(bundle(tmp_path / "m", attribution="CTs: An Archive (CC BY 4.0)", citation="Doe 2026"))
+    assert owed.about == f"{owed.warning}\nCTs: An Archive (CC BY 4.0)"
+    assert owed.details.endswith("\nPlease cite: Doe 2026")
+    for odd in (None, 7, ["a"], {}):
+        assert models.describe(bundle(tmp_path / "m", attribution=odd, citation=odd)).about == plain.about
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    with pytest.raises(exchange.Refused, match="is no model"):
+        models.describe(str(tmp_path))
+    for text in ("", "[]", "{}", "{"):
+        (tmp_path / "bundle.json").write_text(text)
+        with pytest.raises(exchange.Refused, match="get the model again"):
+            models.describe(str(tmp_path))
+
+
+def test_no_text_of_the_module_names_a_model():
+    """Which models ship is decided elsewhere."""
+    names = set(session.shipped_bundles())
+    for path in (
+        *Path(models.__file__).parent.parent.rglob("*.py"),
+        *Path(__file__).parent.rglob("*.py"),
+    ):
+        assert not [name for name in names if name in path.read_text(encoding="utf-8")], path

@@ -1,0 +1,36 @@
+"""Rankings that know little or nothing of the model. A map that cannot beat them explains nothing.
+
+Each is a function of a slice and the model's own clean prediction (h, w) bool, and returns a map (h, w) float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from unoise_engine.ct.distance import signed_distance
+from unoise_engine.evaluate.slices import LabelledSlice, chance
+
+Baseline = Callable[[LabelledSlice, np.ndarray, int], np.ndarray]
+
+
+def chaos(one: LabelledSlice, found: np.ndarray, seed: int) -> np.ndarray:
+    return chance(seed, one, "random ranking").random(found.shape, np.float32)
+
+
+def edges(one: LabelledSlice, found: np.ndarray, seed: int) -> np.ndarray:
+    """Length of the image's gradient."""
+    down, across = np.gradient(one.image.mean(axis=0))
+    return np.hypot(down, across).astype(np.float32)
+
+
+def ruler(one: LabelledSlice, found: np.ndarray, seed: int) -> np.ndarray:
+    """Nearness to the organ that the model finds: its middle first. Says nothing (0) where it finds none."""
+    if not found.any() or found.all():
+        return np.zeros(found.shape, np.float32)
+    return signed_distance(found)
+
+
+BASELINES: dict[str, Baseline] = {"random": chaos, "edges": edges, "distance": ruler}
+TITLES = {"random": "Random", "edges": "Edge strength", "distance": "Distance to prediction"}

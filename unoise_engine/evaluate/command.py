@@ -1,0 +1,243 @@
+"""`unoise_engine evaluate`: labelled CTs and a model go in; tables, figures and a report come out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
+from unoise_engine.errors import CaseRefused, MissingExtra, Usage
+from unoise_engine.evaluate.baselines import BASELINES
+from unoise_engine.evaluate.baselines import TITLES as BASELINE_TITLES
+from unoise_engine.evaluate.curves import Curves
+from unoise_engine.evaluate.data import Entry, Scan, find_entries, fingerprint, read_part, read_scan
+from unoise_engine.evaluate.hiding import SIGMA
+from unoise_engine.evaluate.maps import find_maps, read_map
+from unoise_engine.evaluate.report import About, write_report
+from unoise_engine.evaluate.sanity import Check, check_maps, check_measures
+from unoise_engine.evaluate.segmentation import CaseResult, judge, summarise
+from unoise_engine.evaluate.slices import LabelledSlice, evenly
+from unoise_engine.evaluate.tables import check_rows, write_csv, write_tables
+from unoise_engine.evaluate.visibility import How, evaluate_maps
+from unoise_engine.methods import METHODS, choose
+from unoise_engine.methods import TITLES as METHOD_TITLES
+from unoise_engine.methods.occlusion import Occlusion
+from unoise_engine.progress import Progress, Quiet
+
+SLICES_A_STEP = 8
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked. `methods` names methods and baselines; all others are compared with the first."""
+
+    data: tuple[Path, ...]
+    out: Path
+    bundle: str = ""
+    split: Path | None = None
+    part: str = "test"
+    patient: str = ""
+    labels: tuple[int, ...] = ()
+    slices_per_case: int = 8  # with organ; 0: all
+    empty_per_case: int = 2  # without
+    checks_per_case: int = 1  # that stability and shuffled weights are tried on; 0: neither
+    methods: tuple[str, ...] = (*METHODS, *BASELINES)
+    maps: tuple[Path, ...] = ()
+    occlusion: Occlusion = field(default_factory=Occlusion)
+    draws: int = 2
+    figures: bool = True
+    panels: int = 1
+    seed: int = 0
+    resamples: int = 2000
+    device: str = "auto"
+    threads: int = 0
+    command: str = ""
+
+
+@dataclass
+class Chosen:
+    """The slices that maps are judged on, with what was found there, and the maps by name."""
+
+    slices: list[LabelledSlice] = field(default_factory=list)
+    found: list[np.ndarray] = field(default_factory=list)
+    logits: list[np.ndarray] = field(default_factory=list)
+    maps: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+
+def run(request: Request, show: Progress | None = None) -> int:
+    """Writes everything into `request.out`, which must exist. Returns how many cases were refused (they are told)."""
+    show = show or Quiet()
+    for name in request.methods:
+        if name not in (*METHODS, *BASELINES):
+            raise Usage(f"--methods {name} - unknown method - choose from {', '.join((*METHODS, *BASELINES))}")
+    bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads)
+    organ = bundle.manifest.organ
+    keep = read_part(request.split, request.part) if request.split else None
+    entries = find_entries(request.data, organ, request.labels, request.patient, keep)
+    files = [find_maps(folder, entries) for folder in request.maps]
+
+    chosen, results, seconds = _read(request, entries, bundle, files, show)
+    if not chosen.slices:
+        raise Usage("no slice to judge - every case was refused, see the lines above - correct the data")
+    how = How(draws=request.draws, seed=request.seed, sigma=_sigma(bundle))
+    _tell_time(request, chosen, how, seconds)
+    _explain(request, chosen, bundle, show)
+    with show.stage("evaluate", "hiding", len(chosen.slices)) as advance:
+        answers = evaluate_maps(bundle, chosen.slices, chosen.maps, how, advance)
+
+    checks = _check(request, chosen, bundle, show)
+
+    curves = Curves(answers, request.seed, request.resamples)
+    measures = [*curves.measures(), *check_measures(checks, answers.slices, request.seed, request.resamples)]
+    overall = summarise(results, request.seed, request.resamples)
+    titles = {name: {**METHOD_TITLES, **BASELINE_TITLES}.get(name, name) for name in answers.names}
+    about = About(
+        command=request.command,
+        seed=request.seed,
+        resamples=request.resamples,
+        data=tuple(folder.resolve().name for folder in request.data),
+        data_hash=fingerprint(entries),
+        part=request.part if request.split else "",
+        model=bundle.manifest.name,
+        model_title=bundle.manifest.title,
+        model_hash=bundle.hash,
+        warning=bundle.manifest.warning,
+        refused=len(entries) - len(results),
+    )
+    write_tables(request.out, curves, measures, results, overall)
+    write_csv(request.out / "checks.csv", check_rows(checks, answers.slices))
+    pictures = _draw(request, bundle, chosen, curves, titles, about)
+    write_report(request.out / "report.md", about, curves, measures, overall, titles, pictures)
+    return about.refused
+
+
+def _read(
+    request: Request,
+    entries: Sequence[Entry],
+    bundle: Bundle,
+    files: Sequence[dict[str, dict[str, Path]]],
+    show: Progress,
+) -> tuple[Chosen, list[CaseResult], float]:
+    """Reads and segments every case; returns the slices to judge, the segmentations' results, seconds a slice."""
+    chosen, results, spent, done = Chosen(), [], 0.0, 0
+    with show.stage("evaluate", "segmentation", len(entries)) as advance:
+        for entry in entries:
+            try:
+                scan = read_scan(entry, bundle.recipe)
+                shows = scan.organ.any(axis=(1, 2))
+                some = evenly(np.flatnonzero(shows), request.slices_per_case)
+                if request.empty_per_case:
+                    some = np.sort(np.append(some, evenly(np.flatnonzero(~shows), request.empty_per_case)))
+                read = {name: read_map(f[entry.name], scan, some) for one in files for name, f in one.items()}
+            except CaseRefused as error:
+                print(f"CASE {entry.name}: REFUSED {error.code}: {error}", file=sys.stderr)
+                show.event("case", case=entry.name, status="REFUSED", code=error.code, message=str(error))
+                advance(1)
+                continue
+            started = time.perf_counter()
+            logits = _predict(bundle, scan)
+            spent, done = spent + time.perf_counter() - started, done + len(logits)
+            results.append(judge(scan, logits))
+            for k in some:
+                chosen.slices.append(_slice(scan, int(k), bundle))
+                chosen.found.append(logits[k, 0] > 0)
+                chosen.logits.append(logits[k])
+            for name, maps in read.items():
+                label = name if name not in request.methods else f"{name} (file)"
+                chosen.maps.setdefault(label, []).extend(maps)
+            advance(1)
+    return chosen, results, spent / max(done, 1)
+
+
+def _predict(bundle: Bundle, scan: Scan) -> np.ndarray:
+    steps = range(0, len(scan.windowed), SLICES_A_STEP)
+    return np.concatenate(
+        [bundle.predict(bundle.recipe.normalise(scan.windowed[i : i + SLICES_A_STEP])) for i in steps]
+    )
+
+
+def _slice(scan: Scan, k: int, bundle: Bundle) -> LabelledSlice:
+    return LabelledSlice(
+        case=scan.entry.name,
+        patient=scan.entry.patient,
+        index=k,
+        image=bundle.recipe.normalise(scan.windowed[k : k + 1])[0],
+        organ=scan.organ[k],
+        pixel_mm2=bundle.recipe.spacing_mm**2,
+    )
+
+
+def _explain(request: Request, chosen: Chosen, bundle: Bundle, show: Progress) -> None:
+    """Adds every method's and baseline's maps, the methods first, those from files last."""
+    maps: dict[str, list[np.ndarray]] = {}
+    methods = choose([n for n in request.methods if n in METHODS], request.occlusion)
+    for name in request.methods:
+        maps[name] = []
+        with show.stage("evaluate", name, len(chosen.slices)) as advance:
+            for one, logits, found in zip(chosen.slices, chosen.logits, chosen.found):
+                if name in methods:
+                    maps[name].append(methods[name](bundle, one.image[None], logits[None], advance)[0])
+                else:
+                    maps[name].append(BASELINES[name](one, found, request.seed))
+                    advance(1)
+    chosen.maps = {**maps, **chosen.maps}
+
+
+def _check(request: Request, chosen: Chosen, bundle: Bundle, show: Progress) -> list[Check]:
+    at = _checked(request, chosen)
+    methods = choose([n for n in request.methods if n in METHODS], request.occlusion)
+    with show.stage("evaluate", "checks", len(at)) as advance:
+        return check_maps(bundle, chosen.slices, chosen.found, chosen.maps, methods, at, request.seed, advance)
+
+
+def _checked(request: Request, chosen: Chosen) -> list[int]:
+    """The slices that the checks are made on: some of each case, where organ is and is found."""
+    if not request.checks_per_case:
+        return []
+    good = [s for s, one in enumerate(chosen.slices) if one.organ.any() and chosen.found[s].any()]
+    cases = dict.fromkeys(chosen.slices[s].case for s in good)
+    some = (np.array([s for s in good if chosen.slices[s].case == case]) for case in cases)
+    return [int(s) for mine in some for s in evenly(mine, request.checks_per_case)]
+
+
+def _sigma(bundle: Bundle) -> float:
+    """The noise the bundle's U-Noise was trained with at most."""
+    return float(bundle.manifest.architecture.get("noise", {}).get("sigma_max", SIGMA))
+
+
+def _tell_time(request: Request, chosen: Chosen, how: How, seconds: float) -> None:
+    maps = len(request.methods) + len(chosen.maps)
+    passes = len(chosen.slices) * how.passes(maps)
+    if "occlusion" in request.methods:
+        h, w = chosen.slices[0].organ.shape
+        patches = (h // request.occlusion.stride) * (w // request.occlusion.stride)
+        passes += (len(chosen.slices) + 2 * len(_checked(request, chosen))) * patches
+    minutes = passes * seconds / 60
+    print(
+        f"{len(chosen.slices)} slices, {maps} maps each: {passes} images through the model, about "
+        f"{f'{minutes:.0f} minutes' if minutes >= 2 else f'{60 * minutes:.0f} seconds'}",
+        file=sys.stderr,
+    )
+
+
+def _draw(
+    request: Request, bundle: Bundle, chosen: Chosen, curves: Curves, titles: dict[str, str], about: About
+) -> list[str]:
+    """The pictures' names; none, and a line, where matplotlib is missing."""
+    from unoise_engine.evaluate.figures import draw_curves
+    from unoise_engine.evaluate.panels import Panels
+
+    if not request.figures:
+        return []
+    try:
+        names = draw_curves(request.out, curves, titles, about.model_title, about.warning)
+        panels = Panels(bundle, chosen.found, chosen.maps, curves, titles, about.warning)
+        return names + panels.draw_all(request.out, request.panels)
+    except MissingExtra as error:
+        print(f"no figures: {error}", file=sys.stderr)
+        return []

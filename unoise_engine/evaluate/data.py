@@ -1,0 +1,136 @@
+"""The labelled CTs that are evaluated: found in folders, chosen by a split's part, read one at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unoise_engine.bundle.manifest import sha256
+from unoise_engine.ct.labelled import read_labelled
+from unoise_engine.ct.pairs import Pair, find_pairs, label_names, patient_of
+from unoise_engine.ct.prepare import Frame, Recipe, prepare
+from unoise_engine.ct.volume import Volume
+from unoise_engine.errors import Usage
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A case to evaluate. Of several folders it is called ``<folder>/<case>``, as in training."""
+
+    name: str
+    patient: str
+    pair: Pair
+    numbers: tuple[int, ...]  # of the organ in its labels
+    names: frozenset[str]  # what a split may call it: with and without the folder
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A case read: slices as the model sees them, the truth on the model's and on the CT's own grid."""
+
+    entry: Entry
+    ct: Volume
+    frame: Frame
+    windowed: np.ndarray  # (n, h, w) float32 in [0, 1]
+    organ: np.ndarray  # (n, h, w) bool on the model's grid
+    truth: np.ndarray  # (n, rows, columns) bool on the CT's grid, axial
+
+
+def find_entries(
+    folders: Sequence[Path],
+    organ: str,
+    labels: Sequence[int] = (),
+    patient: str = "",
+    keep: frozenset[str] | None = None,
+) -> list[Entry]:
+    """All cases of these folders, or those of them that `keep` names.
+
+    Raises `Usage` for folders of one name, no case left, names that fit several folders, unknown organ numbers.
+    """
+    try:
+        re.compile(patient)
+    except re.error as error:
+        raise Usage(f"--patient {patient} - is no regular expression ({error}) - correct it") from None
+    names = [folder.absolute().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise Usage(f"{', '.join(names)} - two data folders have the same name - rename one, cases are named after it")
+    found = []
+    for folder, name in zip(folders, names):
+        numbers = tuple(labels) or _organ_numbers(folder, organ)
+        for pair in find_pairs(folder):
+            long = f"{name}/{pair.case}"
+            shown = long if len(folders) > 1 else pair.case
+            who = patient_of(pair.case, patient)
+            who = f"{name}/{who}" if len(folders) > 1 else who
+            found.append(Entry(shown, who, pair, numbers, frozenset((long, pair.case))))
+    if keep is None:
+        return found
+    chosen = [entry for entry in found if entry.names & keep]
+    if not chosen:
+        raise Usage(f"{', '.join(map(str, folders))} - holds none of the {len(keep)} cases of the split's part - "
+                    "give the data that the split was made for")  # fmt: skip
+    for name in keep:
+        if len(twice := [entry.name for entry in chosen if name in entry.names]) > 1:
+            raise Usage(
+                f"case {name} of the split - is in several data folders ({', '.join(twice)}) - give one of them"
+            )
+    return chosen
+
+
+def read_part(path: Path, part: str) -> frozenset[str]:
+    """The case names of one part of a split.json. Raises `Usage`."""
+    path = path / "split.json" if path.is_dir() else path
+    try:
+        parts = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise Usage(f"{path} - cannot be read as a split ({error}) - give a run's split.json") from None
+    if not isinstance(parts, dict) or not isinstance(parts.get(part), list):
+        known = ", ".join(parts) if isinstance(parts, dict) else "none"
+        raise Usage(f"{path} - has no part {part!r} - choose --part from those there: {known}")
+    if not parts[part]:
+        raise Usage(f"{path} - its part {part!r} is empty - choose another --part")
+    return frozenset(map(str, parts[part]))
+
+
+def read_scan(entry: Entry, recipe: Recipe) -> Scan:
+    """Raises CaseRefused as `read_labelled` does."""
+    ct, labels = read_labelled(entry.pair, entry.numbers)
+    mask = labels.with_voxels(np.isin(labels.voxels, entry.numbers))
+    windowed, frame = prepare(ct, recipe)
+    truth = frame.view.apply(mask.voxels)
+    return Scan(entry, ct, frame, windowed, to_model(truth, frame) > 0.5, truth)
+
+
+def to_model(axial: np.ndarray, frame: Frame) -> np.ndarray:
+    """Axial slices (n, rows, columns) of the CT's grid -> (n, h, w) float32 at the model's spacing."""
+    rows, columns = frame.forth
+    return np.stack([rows @ one.astype(np.float32) @ columns.T for one in axial])
+
+
+def to_ct(maps: np.ndarray, frame: Frame) -> np.ndarray:
+    """(n, h, w) at the model's spacing -> axial slices (n, rows, columns) of the CT's grid."""
+    rows, columns = frame.back
+    return np.stack([rows @ one.astype(np.float32, copy=False) @ columns.T for one in maps])
+
+
+def fingerprint(entries: Sequence[Entry]) -> str:
+    """One sha256 for the names and bytes of all CTs and labels."""
+    digest = hashlib.sha256()
+    for entry in entries:
+        digest.update(f"{entry.name} {sha256(entry.pair.ct)} {sha256(entry.pair.labels)}\n".encode())
+    return digest.hexdigest()
+
+
+def _organ_numbers(folder: Path, organ: str) -> tuple[int, ...]:
+    path, named = label_names(folder)
+    if path is None:
+        raise Usage(f"{folder} - no labels.json says which number is {organ} - give it with --labels")
+    if organ not in named:
+        raise Usage(f"{path} - gives no number for {organ!r} - correct it, or give the number with --labels")
+    return (named[organ],)

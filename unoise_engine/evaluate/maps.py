@@ -1,0 +1,77 @@
+"""Importance volumes from files: anyone's method, on each CT's own grid.
+
+Two layouts are read: ``FOLDER/<method>/<case>.nii.gz``, and what `unoise_engine explain --keep-names` writes,
+``FOLDER/<case>/importance-<method>.nii.gz``. A case of several data folders may also lie under ``<data folder>/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from unoise_engine.ct.labelled import SAME_MM, apart_mm, describe
+from unoise_engine.ct.pairs import images_in, stem
+from unoise_engine.ct.read import read_image
+from unoise_engine.errors import CaseRefused, Usage
+from unoise_engine.evaluate.data import Entry, Scan, to_model
+
+PREFIX = "importance-"
+
+
+def find_maps(folder: Path, entries: Sequence[Entry]) -> dict[str, dict[str, Path]]:
+    """Method -> case -> file. Raises `Usage` if a method lacks a case, or nothing is there."""
+    if not folder.is_dir():
+        raise Usage(f"{folder} - no such folder - give one with <method>/<case>.nii.gz")
+    found: dict[str, dict[str, Path]] = {}
+    for entry in entries:
+        for home in (folder, *(folder / name for name in sorted(_homes(entry)))):
+            for method, path in _of_case(home, entry.pair.case):
+                found.setdefault(method, {})[entry.name] = path
+    if not found:
+        raise Usage(f"{folder} - holds no importance maps of these cases - it must hold <method>/<case>.nii.gz, "
+                    f"for example METHOD/{entries[0].pair.case}.nii.gz")  # fmt: skip
+    for method, files in found.items():
+        for entry in entries:
+            if entry.name not in files:
+                raise Usage(f"{folder} - {method} has no map of case {entry.name} - add it, or leave the case out")
+    return dict(sorted(found.items()))
+
+
+def _homes(entry: Entry) -> set[str]:
+    return {name.rpartition("/")[0] for name in entry.names} - {""}
+
+
+def _of_case(home: Path, case: str) -> list[tuple[str, Path]]:
+    if not home.is_dir():
+        return []
+    found = []
+    for inner in sorted(p for p in home.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        for path in images_in([inner]):
+            name = stem(path)
+            if name == case and inner.name != case:
+                found.append((inner.name, path))
+            elif inner.name in (case, f"{case}-ct") and name.startswith(PREFIX):
+                found.append((name.removeprefix(PREFIX), path))
+    return found
+
+
+def read_map(path: Path, scan: Scan, indices: np.ndarray) -> np.ndarray:
+    """Slices (k, h, w) float32 on the model's grid; what lies beyond the CT is as unimportant as the least within.
+
+    Raises CaseRefused: OTHER_GRID, NOT_FINITE, and whatever `read_image` refuses.
+    """
+    volume = read_image(path)
+    apart = apart_mm(volume.grid, scan.ct.grid)
+    if apart > SAME_MM:
+        what = f"lies on another grid than {scan.entry.pair.ct.name} ({describe(apart)})"
+        raise CaseRefused("OTHER_GRID", path, what, "resample the map to the CT's grid")
+    axial = scan.frame.view.apply(volume.voxels)[indices].astype(np.float32)
+    if not np.isfinite(axial).all():
+        raise CaseRefused("NOT_FINITE", path, "holds NaN or infinity", "write finite importances")
+    maps = to_model(axial, scan.frame)
+    rows, columns = (weights.sum(axis=1) > 0 for weights in scan.frame.forth)
+    inside = np.outer(rows, columns)
+    least = axial.min(axis=(1, 2))
+    return np.where(inside, maps, least[:, None, None]).astype(np.float32)

@@ -1,0 +1,195 @@
+"""report.md: what was measured, on what, by which command; its tables can be copied as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unoise_engine import __version__
+from unoise_engine.evaluate.curves import POINTS, Curves, Measure
+from unoise_engine.evaluate.interval import Estimate
+from unoise_engine.evaluate.published import published
+from unoise_engine.evaluate.sanity import EXPLAINER, STABILITY, UTILITY
+from unoise_engine.evaluate.slices import facts
+
+FILL_WORDS = {"grey": "hidden by grey (0)", "noise": "hidden by noise"}
+RANKING_WORDS = {"image": "ranking per image", "pooled": "one threshold for the whole set, as in the paper"}
+
+
+@dataclass(frozen=True)
+class About:
+    """What must stand beside every figure."""
+
+    command: str
+    seed: int
+    resamples: int
+    data: tuple[str, ...]
+    data_hash: str
+    part: str
+    model: str
+    model_title: str
+    model_hash: str
+    warning: str
+    refused: int = 0
+
+
+def write_report(
+    path: Path,
+    about: About,
+    curves: Curves,
+    measures: Sequence[Measure],
+    overall: Mapping[str, Estimate],
+    titles: Mapping[str, str],
+    pictures: Sequence[str],
+) -> None:
+    found = {(m.method, m.fill, m.ranking, m.name): m for m in measures}
+    blocks = [
+        f"# Evaluation of {about.model_title}",
+        _about(about, curves),
+        "## Segmentation",
+        _table(["", "value [95 % interval]"], [[name, str(value)] for name, value in overall.items()]),
+    ]
+    for ranking, fill in curves.combinations:
+        blocks += [f"## Dice against share visible: {FILL_WORDS[fill]}, {RANKING_WORDS[ranking]}"]
+        blocks += [_visibility(curves, found, titles, ranking, fill)]
+        if (ranking, fill) == ("pooled", "grey"):
+            blocks += [_paper()]
+    blocks += ["## Faithful to the model's own prediction", _faithfulness(curves, found, titles)]
+    blocks += _checks(curves, found, titles)
+    blocks += [f"![{name}]({name})" for name in pictures if name.endswith(".png")]
+    blocks += [_how(curves)]
+    path.write_text("\n\n".join(block for block in blocks if block) + "\n", encoding="utf-8")
+
+
+def _about(about: About, curves: Curves) -> str:
+    told = facts(curves.answers.slices)
+    empty = int((~curves.with_organ).sum())
+    rows = [
+        ["command", f"`{about.command}`" if about.command else "called from Python"],
+        ["model", f"{about.model}, sha256 {about.model_hash[:16]}"],
+        [
+            "data",
+            f"{', '.join(about.data)}{f', part {about.part}' if about.part else ''}, sha256 {about.data_hash[:16]}",
+        ],
+        [
+            "judged",
+            f"{told['slices']} slices ({told['slices'] - empty} with organ) of {told['cases']} cases of "
+            f"{told['patients']} patients{f'; {about.refused} cases refused' if about.refused else ''}",
+        ],
+        ["seed", f"{about.seed}; intervals: {about.resamples} resamples of the patients"],
+        ["engine", f"unoise_engine {__version__}"],
+    ]
+    text = _table(["", ""], rows)
+    if len(curves.patients.names) < 2:
+        text += "\n\nOne patient only: there are no intervals."
+    return f"{text}\n\n{about.warning}"
+
+
+def _visibility(
+    curves: Curves,
+    found: Mapping[tuple[str, str, str, str], Measure],
+    titles: Mapping[str, str],
+    ranking: str,
+    fill: str,
+) -> str:
+    names = curves.answers.names
+    head = ["ranking", "area / full dice", f"lead of {titles[names[0]]}"]
+    head += [f"dice at {100 * s:g} % / full" for s in POINTS] + ["area, own prediction"]
+    rows = []
+    for name in names:
+        area = found[name, fill, ranking, "area / full dice"]
+        row = [titles[name], str(area.estimate), _lead(area)]
+        row += [_short(found[name, fill, ranking, f"dice at {100 * s:g} % / full dice"].estimate) for s in POINTS]
+        rows.append([*row, _short(found[name, fill, ranking, "area, own prediction"].estimate)])
+    full = curves.bootstrap.estimate(curves.full)
+    return _table(head, rows) + f"\n\nFull dice (everything visible, mean over patients): {full}."
+
+
+def _faithfulness(curves: Curves, found: Mapping[tuple[str, str, str, str], Measure], titles: Mapping[str, str]) -> str:
+    keys = [
+        key
+        for key in dict.fromkeys((m.fill, m.ranking, m.name) for m in found.values())
+        if key[2].startswith(("insertion", "deletion", "sufficiency", "necessity"))
+    ]
+    rows = [
+        [f"{name}{f', {fill}' if ranking == 'image' else ''}"]
+        + [_short(found[m, fill, ranking, name].estimate) for m in curves.answers.names]
+        for fill, ranking, name in keys
+    ]
+    return _table(["", *(titles[m] for m in curves.answers.names)], rows)
+
+
+def _checks(curves: Curves, found: Mapping[tuple[str, str, str, str], Measure], titles: Mapping[str, str]) -> list[str]:
+    names = [name for name in (STABILITY, UTILITY, EXPLAINER) if any(key[3] == name for key in found)]
+    if not names:
+        return []
+    shown = [m for m in curves.answers.names if any((m, "", "", name) in found for name in names)]
+    rows = []
+    for name in names:
+        cells = [found.get((m, "", "", name)) for m in shown]
+        rows.append([name, *("" if cell is None else str(cell.estimate) for cell in cells)])
+    told = (
+        "Of the map with itself: near 1 is good under small noise, near 0 once what was learned is destroyed. The "
+        "kernels' values are shuffled within each layer, and the threshold is set so that the shuffled model finds as "
+        "large an organ. U-Noise is a trained net that does not run the utility: its own weights are shuffled; against "
+        "shuffled weights of the utility it would have to be trained again. Edge strength uses no weights."
+    )
+    return ["## Stable, and learned?", _table(["", *(titles[m] for m in shown)], rows), told]
+
+
+def _paper() -> str:
+    told = published()
+    if told is None:
+        return ""
+    rows = [
+        [
+            curve.name,
+            f"{curve.area / told.full_dice:.3f}",
+            f"{float(np.interp(0.5, curve.visible, curve.dice)) / told.full_dice:.3f}",
+        ]
+        for curve in told.curves
+    ]
+    table = _table(["published (Koker et al. 2021)", "area / full dice", "dice at 50 % / full"], rows)
+    return f"The paper's own curves, on its own data (full dice {told.full_dice}; {told.source}):\n\n{table}"
+
+
+def _how(curves: Curves) -> str:
+    how = curves.answers.how
+    return (
+        "## How it was measured\n\n"
+        f"- The most important share of a slice's pixels stays visible; the rest is set to 0 of the normalised "
+        f"image, or gets noise of standard deviation {how.sigma:g} ({how.draws} draws, the same for every ranking).\n"
+        "- Shares: " + ", ".join(f"{100 * s:g}" for s in how.ends()) + " %. Equal importances are ordered at random.\n"
+        "- Dice is taken a slice (with organ), averaged over the slices of a case, the cases of a patient, and the "
+        "patients. Area / full dice is the ratio of both means.\n"
+        "- Own prediction: compared with what the model finds when everything is visible, on slices where it finds "
+        "something. Insertion: the most important pixels appear first (larger is better); deletion: they vanish first "
+        "(smaller is better). Sufficiency at k x organ: dice when only so many pixels as k times the organ found are "
+        "visible; necessity: 1 - dice when only these are hidden, both by grey.\n"
+        "- Lead: U-Noise (or whatever stands first) minus this one, paired: the same resampled patients.\n"
+        "- Distance to prediction ranks pixels by the signed distance to the organ's edge; it is no explanation, it is "
+        "what an explanation must beat. Where the model finds nothing, it and Grad-CAM and occlusion say nothing and "
+        "their order is random."
+    )
+
+
+def _lead(measure: Measure) -> str:
+    if measure.lead is None:
+        return ""
+    one = measure.lead
+    if np.isnan(one.low):
+        return f"{one.value:+.3f}"
+    text = f"{one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
+    return f"**{text}**" if one.apart else text
+
+
+def _short(estimate: Estimate) -> str:
+    return "-" if np.isnan(estimate.value) else f"{estimate.value:.3f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

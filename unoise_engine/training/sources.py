@@ -1,0 +1,52 @@
+"""The folders a training reads: one, or several that are mixed. Each has its own labels, and its own split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from unoise_engine.errors import Usage
+from unoise_engine.training.pairs import Pair, find_pairs, organ_numbers, other_numbers
+from unoise_engine.training.recipes import Data
+from unoise_engine.training.split import Split, split_cases
+
+
+@dataclass(frozen=True)
+class Source:
+    """One folder of pairs. Of several folders, a case is called ``<folder>/<case>``."""
+
+    prefix: str
+    pairs: tuple[Pair, ...]
+    numbers: tuple[int, ...]  # of the organ
+    others: tuple[int | None, ...]  # of the recipe's other structures; None: these labels do not tell
+
+    @property
+    def cases(self) -> list[str]:
+        return [pair.case for pair in self.pairs]
+
+    def split(self, data: Data) -> Split:
+        plain = [case.removeprefix(self.prefix) for case in self.cases]
+        drawn = split_cases(plain, data)
+        return Split(*(tuple(self.prefix + case for case in part) for part in (drawn.train, drawn.val, drawn.test)))
+
+
+def open_sources(folders: Sequence[Path], data: Data) -> list[Source]:
+    """Raises `Usage` for folders of one name, for shares that do not fit them, and whatever `find_pairs` refuses."""
+    names = [folder.absolute().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise Usage(f"{', '.join(names)} - two data folders have the same name - rename one, cases are named after it")
+    if data.shares and len(data.shares) != len(folders):
+        raise Usage(f"[data] shares - {len(data.shares)} shares for {len(folders)} data folders - give one a folder")
+    sources = []
+    for folder, name in zip(folders, names):
+        prefix = f"{name}/" if len(folders) > 1 else ""
+        pairs = tuple(replace(pair, case=prefix + pair.case) for pair in find_pairs(folder))
+        sources.append(Source(prefix, pairs, organ_numbers(folder, data), other_numbers(folder, data)))
+    return sources
+
+
+def split_sources(sources: Sequence[Source], data: Data) -> Split:
+    """Every source is split by its own patients, so each of them learns, steers and judges."""
+    parts = [source.split(data) for source in sources]
+    return Split(*(tuple(case for part in parts for case in getattr(part, name)) for name in ("train", "val", "test")))

@@ -1,0 +1,101 @@
+"""Does this CT look like what the model knows? If not, one sentence says why: a map is never shown as if nothing was.
+
+The ranges belong to the model and stand in its bundle (`Scope`); what is measured comes from the CT and the
+segmentation alone, so the checks cost a fraction of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unoise_engine.ct.volume import AxialView, Volume
+
+if TYPE_CHECKING:
+    from unoise_engine.bundle.manifest import Manifest
+
+Range = tuple[float, float]
+SAMPLES = 24  # slices looked at, evenly spread
+EVERY = 4  # rows and columns looked at
+BODY_HU, LUNG_HU, FAT_HU, SOFT_HU, DENSE_HU = -300, (-1000, -600), -30, 200, 200
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the model was trained on and tested with. The defaults suit an adult's abdomen in any CT."""
+
+    pixel_mm: Range = (0.4, 1.6)
+    slice_mm: Range = (0.3, 6.0)
+    field_mm: Range = (220.0, 720.0)  # width of the picture
+    body_cm2: Range = (250.0, 1700.0)  # cross-section of the trunk, the median slice
+    soft_share: Range = (0.2, 1.0)  # of the body's voxels, those between fat and contrast
+    dense_share: Range = (0.0, 0.35)  # those of bone and contrast
+    lung_share: float = 0.6  # of the slices, those that show much lung
+    organ_ml: Range = (15.0, 250.0)
+    dropped_share: float = 0.35  # of the organ found, what lay apart from the rest
+
+    @staticmethod
+    def from_dict(d: dict[str, Any]) -> Scope:
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}
+        return Scope(**values)
+
+
+def about_scan(ct: Volume, scope: Scope) -> Iterator[str]:
+    view = AxialView.of(ct.grid)
+    axial = view.apply(ct.voxels)
+    n, _, columns = axial.shape
+    slice_mm, row_mm, column_mm = view.spacing_mm
+    chosen = np.unique(np.linspace(0, n - 1, min(n, SAMPLES)).round().astype(int))
+    hu = np.stack([axial[k, ::EVERY, ::EVERY] for k in chosen])
+    body = hu > BODY_HU
+    if not body.any():
+        yield "No body is in view: everything is air."
+        return
+    area = float(np.median(body.sum(axis=(1, 2)))) * EVERY**2 * row_mm * column_mm / 100
+    lung = ((hu > LUNG_HU[0]) & (hu < LUNG_HU[1])).sum(axis=(1, 2)) > 0.12 * body.sum(axis=(1, 2)).clip(1)
+    inside = hu[body]
+    soft = float(np.mean((inside > FAT_HU) & (inside < SOFT_HU)))
+    dense = float(np.mean(inside >= DENSE_HU))
+    if outside(soft, scope.soft_share) or outside(dense, scope.dense_share):
+        yield (
+            f"The HU are unlike an abdomen's: {soft:.0%} of the body is soft tissue and {dense:.0%} is bone, metal or "
+            "contrast; the values may not be HU, or this is another part of the body."
+        )
+    if outside(area, scope.body_cm2):
+        size = "small" if area < scope.body_cm2[0] else "large"
+        yield f"The body's cross-section is {area:.0f} cm2, too {size} for an adult's abdomen."
+    if np.mean(lung) > scope.lung_share:
+        yield f"{np.mean(lung):.0%} of the slices show the chest: little or no abdomen is in view."
+    if outside(row_mm, scope.pixel_mm) or outside(column_mm, scope.pixel_mm):
+        yield f"Pixels of {row_mm:.2f} x {column_mm:.2f} mm lie outside {span(scope.pixel_mm)}, which the model knows."
+    if n > 1 and outside(slice_mm, scope.slice_mm):
+        yield f"Slices {slice_mm:.1f} mm apart lie outside {span(scope.slice_mm)}, which the model knows."
+    if outside(columns * column_mm, scope.field_mm):
+        yield f"A field of view {columns * column_mm:.0f} mm wide lies outside {span(scope.field_mm)}."
+
+
+def about_pieces(dropped: float, manifest: Manifest) -> Iterator[str]:
+    """`dropped` is the share of the organ found that clean-up took away."""
+    if dropped > manifest.scope.dropped_share:
+        what = f"What looked like {manifest.organ} lay in pieces far apart"
+        yield f"{what}; the smaller ones, {dropped:.0%} of it, were dropped."
+
+
+def about_volume(areas_ml: Sequence[float], manifest: Manifest) -> Iterator[str]:
+    """`areas_ml` is the organ's volume in each axial slice that was explained. Nothing found is said elsewhere."""
+    ml, (low, high) = sum(areas_ml), manifest.scope.organ_ml
+    cut = bool(areas_ml[0] or areas_ml[-1])  # by the end of the CT or of the slices asked for
+    if ml > high or (0 < ml < low and not cut):
+        usual = span(manifest.scope.organ_ml, "ml")
+        yield f"{ml:.1f} ml of {manifest.organ} is implausible for an adult ({usual}): look at the outline."
+
+
+def outside(value: float, limits: Range) -> bool:
+    return not limits[0] <= value <= limits[1]
+
+
+def span(limits: Range, unit: str = "mm") -> str:
+    return f"{limits[0]:g} to {limits[1]:g} {unit}"
