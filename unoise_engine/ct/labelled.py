@@ -15,7 +15,7 @@ SAME_MM = 0.1  # grids closer than this everywhere are one grid
 
 
 def read_labelled(pair: Pair, numbers: Sequence[int]) -> tuple[Volume, Volume]:
-    """The CT in HU and the organ as a mask (bool), on one grid.
+    """The CT in HU and its labels, on one grid; `numbers` are those of the organ, which must be there.
 
     Raises CaseRefused: OTHER_GRID, EMPTY_LABEL, NO_SUCH_LABEL, and whatever `read_image` and `check_ct` refuse.
     """
@@ -32,7 +32,7 @@ def read_labelled(pair: Pair, numbers: Sequence[int]) -> tuple[Volume, Volume]:
         wanted = " or ".join(map(str, numbers))
         what = f"holds the labels {some} but not {wanted}"
         raise CaseRefused("NO_SUCH_LABEL", pair.labels, what, "give the organ's numbers, or remove the case")
-    return ct, labels.with_voxels(np.isin(labels.voxels, numbers))
+    return ct, labels
 
 
 def apart_mm(a: Grid, b: Grid) -> float:
