@@ -129,6 +129,10 @@ def evaluate(
     maps: Annotated[
         list[Path] | None, typer.Option(help="Folder of importance volumes, <method>/<case>.nii.gz: anyone's method.")
     ] = None,
+    landmark: Annotated[
+        str, typer.Option(help="Planted CTs: the label that makes the organ the target (phantom --planted: landmark).")
+    ] = "",
+    decoys: Annotated[str, typer.Option(help="Planted CTs: labels that look the same (decoy,decoy_landmark).")] = "",
     slices_per_case: Annotated[int, typer.Option(help="Slices with organ a case that maps are judged on; 0: all.")] = 8,
     empty_per_case: Annotated[int, typer.Option(help="Slices without organ a case, for false organ.")] = 2,
     checks_per_case: Annotated[
@@ -162,6 +166,8 @@ def evaluate(
         labels=_numbers(labels),
         methods=_comma(methods),
         maps=tuple(maps or ()),
+        landmark=landmark,
+        decoys=tuple(name.strip() for name in decoys.split(",") if name.strip()),
         slices_per_case=slices_per_case,
         empty_per_case=empty_per_case,
         checks_per_case=checks_per_case,
@@ -208,6 +214,9 @@ def phantom(
     size: Annotated[int, typer.Option(help="Rows and columns.")] = 256,
     slices: Annotated[int, typer.Option(help="Axial slices a CT.")] = 40,
     jobs: Annotated[int, typer.Option(help="Processes; 0 is one a core.")] = 0,
+    planted: Annotated[
+        bool, typer.Option("--planted", help="Not an abdomen: organs that count only where a landmark is near.")
+    ] = False,
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Make synthetic abdominal CTs with labels, as NIfTI."""
@@ -217,7 +226,8 @@ def phantom(
 
     prepare_output(out)
     with tell(progress.value).stage("phantoms", "making", count) as advance:
-        write_phantoms(out, count, seed, size, slices, jobs or os.cpu_count() or 1, lambda done, total: advance(1))
+        cores = jobs or os.cpu_count() or 1
+        write_phantoms(out, count, seed, size, slices, cores, lambda done, total: advance(1), planted)
     print(f"{count} synthetic CTs in {out}")
 
 

@@ -15,7 +15,7 @@ SAME_MM = 0.1  # grids closer than this everywhere are one grid
 
 
 def read_labelled(pair: Pair, numbers: Sequence[int]) -> tuple[Volume, Volume]:
-    """The CT in HU and its labels, on one grid; `numbers` are the organ's, of which there is at least one.
+    """The CT in HU and its labels, on one grid; `numbers` are those of the organ, which must be there.
 
     Raises CaseRefused: OTHER_GRID, EMPTY_LABEL, NO_SUCH_LABEL, and whatever `read_image` and `check_ct` refuse.
     """

@@ -14,6 +14,7 @@ from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.errors import CaseRefused, MissingExtra, Usage
 from unoise_engine.evaluate.baselines import BASELINES
 from unoise_engine.evaluate.baselines import TITLES as BASELINE_TITLES
+from unoise_engine.evaluate.cause import Cause, cause_measures
 from unoise_engine.evaluate.curves import Curves
 from unoise_engine.evaluate.data import Entry, Scan, find_entries, fingerprint, read_part, read_scan
 from unoise_engine.evaluate.hiding import SIGMA
@@ -48,6 +49,8 @@ class Request:
     checks_per_case: int = 1  # that stability and shuffled weights are tried on; 0: neither
     methods: tuple[str, ...] = (*METHODS, *BASELINES)
     maps: tuple[Path, ...] = ()
+    landmark: str = ""  # label of what makes the organ the target, where that is known
+    decoys: tuple[str, ...] = ()  # labels of what looks the same
     occlusion: Occlusion = field(default_factory=Occlusion)
     draws: int = 2
     figures: bool = True
@@ -66,6 +69,7 @@ class Chosen:
     slices: list[LabelledSlice] = field(default_factory=list)
     found: list[np.ndarray] = field(default_factory=list)
     logits: list[np.ndarray] = field(default_factory=list)
+    causes: list[Cause] = field(default_factory=list)
     maps: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
 
@@ -75,10 +79,12 @@ def run(request: Request, show: Progress | None = None) -> int:
     for name in request.methods:
         if name not in (*METHODS, *BASELINES):
             raise Usage(f"--methods {name} - unknown method - choose from {', '.join((*METHODS, *BASELINES))}")
+    if request.decoys and not request.landmark:
+        raise Usage("--decoys - belong to a --landmark - name it too")
     bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads)
     organ = bundle.manifest.organ
     keep = read_part(request.split, request.part) if request.split else None
-    entries = find_entries(request.data, organ, request.labels, request.patient, keep)
+    entries = find_entries(request.data, organ, request.labels, request.patient, keep, request.landmark, request.decoys)
     files = [find_maps(folder, entries) for folder in request.maps]
 
     chosen, results, seconds = _read(request, entries, bundle, files, show)
@@ -94,6 +100,9 @@ def run(request: Request, show: Progress | None = None) -> int:
 
     curves = Curves(answers, request.seed, request.resamples)
     measures = [*curves.measures(), *check_measures(checks, answers.slices, request.seed, request.resamples)]
+    if request.landmark:
+        told = chosen.slices, chosen.causes, chosen.found, chosen.maps
+        measures += cause_measures(*told, request.seed, request.resamples)
     overall = summarise(results, request.seed, request.resamples)
     titles = {name: {**METHOD_TITLES, **BASELINE_TITLES}.get(name, name) for name in answers.names}
     about = About(
@@ -147,6 +156,7 @@ def _read(
                 chosen.slices.append(_slice(scan, int(k), bundle))
                 chosen.found.append(logits[k, 0] > 0)
                 chosen.logits.append(logits[k])
+                chosen.causes.append(Cause(scan.mask(entry.landmark, int(k)), scan.mask(entry.decoys, int(k))))
             for name, maps in read.items():
                 label = name if name not in request.methods else f"{name} (file)"
                 chosen.maps.setdefault(label, []).extend(maps)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ class Entry:
     pair: Pair
     numbers: tuple[int, ...]  # of the organ in its labels
     names: frozenset[str]  # what a split may call it: with and without the folder
+    landmark: tuple[int, ...] = ()  # numbers of what makes the organ the target, where that is known
+    decoys: tuple[int, ...] = ()  # numbers of what looks the same and decides nothing
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,16 @@ class Scan:
     frame: Frame
     windowed: np.ndarray  # (n, h, w) float32 in [0, 1]
     organ: np.ndarray  # (n, h, w) bool on the model's grid
-    truth: np.ndarray  # (n, rows, columns) bool on the CT's grid, axial
+    labels: np.ndarray  # (n, rows, columns) on the CT's grid, axial
+
+    @cached_property
+    def truth(self) -> np.ndarray:
+        """(n, rows, columns) bool on the CT's grid, axial."""
+        return np.isin(self.labels, self.entry.numbers)
+
+    def mask(self, numbers: Sequence[int], k: int) -> np.ndarray:
+        """(h, w) bool: where slice k shows these labels, on the model's grid."""
+        return to_model(np.isin(self.labels[k : k + 1], numbers), self.frame)[0] > 0.5
 
 
 def find_entries(
@@ -48,6 +60,8 @@ def find_entries(
     labels: Sequence[int] = (),
     patient: str = "",
     keep: frozenset[str] | None = None,
+    landmark: str = "",
+    decoys: Sequence[str] = (),
 ) -> list[Entry]:
     """All cases of these folders, or those of them that `keep` names.
 
@@ -62,13 +76,14 @@ def find_entries(
         raise Usage(f"{', '.join(names)} - two data folders have the same name - rename one, cases are named after it")
     found = []
     for folder, name in zip(folders, names):
-        numbers = tuple(labels) or _organ_numbers(folder, organ)
+        numbers = tuple(labels) or _numbers(folder, [organ])
+        near, like = _numbers(folder, [landmark] if landmark else []), _numbers(folder, decoys)
         for pair in find_pairs(folder):
             long = f"{name}/{pair.case}"
             shown = long if len(folders) > 1 else pair.case
             who = patient_of(pair.case, patient)
             who = f"{name}/{who}" if len(folders) > 1 else who
-            found.append(Entry(shown, who, pair, numbers, frozenset((long, pair.case))))
+            found.append(Entry(shown, who, pair, numbers, frozenset((long, pair.case)), near, like))
     if keep is None:
         return found
     chosen = [entry for entry in found if entry.names & keep]
@@ -101,10 +116,9 @@ def read_part(path: Path, part: str) -> frozenset[str]:
 def read_scan(entry: Entry, recipe: Recipe) -> Scan:
     """Raises CaseRefused as `read_labelled` does."""
     ct, labels = read_labelled(entry.pair, entry.numbers)
-    mask = labels.with_voxels(np.isin(labels.voxels, entry.numbers))
     windowed, frame = prepare(ct, recipe)
-    truth = frame.view.apply(mask.voxels)
-    return Scan(entry, ct, frame, windowed, to_model(truth, frame) > 0.5, truth)
+    axial = frame.view.apply(labels.voxels)
+    return Scan(entry, ct, frame, windowed, to_model(np.isin(axial, entry.numbers), frame) > 0.5, axial)
 
 
 def to_model(axial: np.ndarray, frame: Frame) -> np.ndarray:
@@ -127,10 +141,14 @@ def fingerprint(entries: Sequence[Entry]) -> str:
     return digest.hexdigest()
 
 
-def _organ_numbers(folder: Path, organ: str) -> tuple[int, ...]:
+def _numbers(folder: Path, wanted: Sequence[str]) -> tuple[int, ...]:
+    """The numbers of these names in the folder's labels.json or dataset.json."""
+    if not wanted:
+        return ()
     path, named = label_names(folder)
     if path is None:
-        raise Usage(f"{folder} - no labels.json says which number is {organ} - give it with --labels")
-    if organ not in named:
-        raise Usage(f"{path} - gives no number for {organ!r} - correct it, or give the number with --labels")
-    return (named[organ],)
+        raise Usage(f"{folder} - no labels.json says which number is {wanted[0]} - give it with --labels")
+    for name in wanted:
+        if name not in named:
+            raise Usage(f"{path} - gives no number for {name!r} - correct it, or give the organ's with --labels")
+    return tuple(named[name] for name in wanted)

@@ -9,6 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine import __version__
+from unoise_engine.evaluate.cause import (
+    APART,
+    AREA,
+    LANDMARK_AREA,
+    LANDMARK_POINTING,
+    POINTING,
+    SHARES,
+    SOLVED,
+    TAKEN,
+    share_name,
+)
 from unoise_engine.evaluate.curves import POINTS, Curves, Measure
 from unoise_engine.evaluate.interval import Estimate
 from unoise_engine.evaluate.published import published
@@ -59,6 +70,7 @@ def write_report(
             blocks += [_paper()]
     blocks += ["## Faithful to the model's own prediction", _faithfulness(curves, found, titles)]
     blocks += _checks(curves, found, titles)
+    blocks += _cause(curves, found, titles)
     blocks += [f"![{name}]({name})" for name in pictures if name.endswith(".png")]
     blocks += [_how(curves)]
     path.write_text("\n\n".join(block for block in blocks if block) + "\n", encoding="utf-8")
@@ -138,6 +150,23 @@ def _checks(curves: Curves, found: Mapping[tuple[str, str, str, str], Measure], 
         "shuffled weights of the utility it would have to be trained again. Edge strength uses no weights."
     )
     return ["## Stable, and learned?", _table(["", *(titles[m] for m in shown)], rows), told]
+
+
+def _cause(curves: Curves, found: Mapping[tuple[str, str, str, str], Measure], titles: Mapping[str, str]) -> list[str]:
+    """The table of the planted cause, where one is known."""
+    taken = found.get(("segmentation", "", "", TAKEN))
+    if taken is None:
+        return []
+    names = (AREA, LANDMARK_AREA, POINTING, LANDMARK_POINTING, APART, *map(share_name, SHARES))
+    rows = []
+    for name in names:
+        cells = [found.get((method, "", "", name)) for method in curves.answers.names]
+        rows.append([name, *("-" if cell is None else str(cell.estimate) for cell in cells)])
+    told = (
+        f"On slices where the model solves the task (dice at least {SOLVED:g}). {TAKEN[0].upper()}{TAKEN[1:]}: "
+        f"{taken.estimate}. The landmark is why the organ is the target; decoys look the same and decide nothing."
+    )
+    return ["## The planted cause", _table(["", *(titles[m] for m in curves.answers.names)], rows), told]
 
 
 def _paper() -> str:

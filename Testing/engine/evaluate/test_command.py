@@ -233,3 +233,21 @@ def test_command_line(data, tiny_bundle, tmp_path):
     assert "report.md" in done.stdout and "images through the model, about" in done.stderr
     done = subprocess.run([*line, "--labels", "seven"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("error: --labels seven")
+
+
+def test_a_planted_cause_is_measured(tiny_bundle, tmp_path):
+    """The tiny model takes all that is bright for its organ: it solves nothing, and that is said."""
+    from unoise_engine.phantom import write_phantoms
+
+    data = tmp_path / "planted"
+    write_phantoms(data, 1, seed=1, size=64, slices=8, planted=True)
+    table = {"bright": 1, "landmark": 2, "decoy": 3, "decoy_landmark": 4}
+    (data / "labels.json").write_text(json.dumps(table))
+    decoys = ("decoy", "decoy_landmark")
+    evaluate(data, tmp_path / "out", tiny_bundle, methods=("random",), landmark="landmark", decoys=decoys)
+    report = (tmp_path / "out" / "report.md").read_text("utf-8")
+    assert "## The planted cause" in report and "Decoy organs taken for the target" in report
+    with pytest.raises(Usage, match="gives no number for 'spot'"):
+        evaluate(data, tmp_path / "out", tiny_bundle, landmark="spot")
+    with pytest.raises(Usage, match="belong to a --landmark"):
+        evaluate(data, tmp_path / "out", tiny_bundle, decoys=decoys)

@@ -1,0 +1,98 @@
+"""How much of a map falls on the cause: by hand, and on a planted CT with maps that know the answer or half of it."""
+
+import numpy as np
+import pytest
+
+from unoise_engine.evaluate.cause import (
+    APART,
+    AREA,
+    LANDMARK_AREA,
+    LANDMARK_POINTING,
+    POINTING,
+    TAKEN,
+    Cause,
+    above,
+    average_precision,
+    cause_measures,
+    judge_cause,
+    share_name,
+)
+from unoise_engine.evaluate.slices import LabelledSlice
+from unoise_engine.phantom.planted import LABELS, plant
+
+
+def test_average_precision_by_hand():
+    """Wanted pixels at places 1, 3 and 6: (1/1 + 2/3 + 3/6) / 3."""
+    placed = np.arange(8)
+    wanted = np.isin(placed, (0, 2, 5))
+    assert average_precision(placed, wanted) == pytest.approx((1 + 2 / 3 + 3 / 6) / 3)
+    assert average_precision(placed, placed < 4) == 1
+    assert np.isnan(average_precision(placed, placed > 100))
+
+
+def test_above_by_hand():
+    assert above(np.array([0, 4]), np.array([1, 2, 5])) == pytest.approx((3 + 1) / 6)
+    assert np.isnan(above(np.array([1]), np.array([])))
+
+
+@pytest.fixture(scope="module")
+def slices():
+    """Slices of planted CTs that show everything: organ, landmark, decoys."""
+    made, causes = [], []
+    for seed in range(3):
+        phantom = plant(seed, size=96, slices=10)
+        for k, labels in enumerate(phantom.labels.voxels):
+            mask = {name: labels == number for name, number in LABELS.items()}
+            if all(m.any() for m in mask.values()):
+                image = phantom.ct.voxels[k][None].astype(np.float32)
+                made.append(LabelledSlice(f"case-{seed}", f"case-{seed}", k, image, mask["target"]))
+                causes.append(Cause(mask["landmark"], mask["decoy"] | mask["decoy_landmark"]))
+    assert len(made) > 5 and len({one.case for one in made}) > 1
+    return made, causes
+
+
+def test_maps_that_know_the_cause_and_maps_that_fall_for_decoys(slices):
+    made, causes = slices
+    random = np.random.default_rng(0)
+    maps = {
+        "oracle": [1.0 * (s.organ | c.landmark) for s, c in zip(made, causes)],
+        "organ only": [1.0 * s.organ for s in made],
+        "looks": [1.0 * (s.organ | c.landmark | c.decoys) for s, c in zip(made, causes)],
+        "random": [random.random(s.organ.shape) for s in made],
+    }
+    found = [one.organ for one in made]
+    got = {(m.method, m.name): m for m in cause_measures(made, causes, found, maps, seed=0, resamples=50)}
+    value = {key: m.estimate.value for key, m in got.items()}
+    assert value["oracle", AREA] == 1 and value["oracle", LANDMARK_AREA] == 1 and value["oracle", POINTING] == 1
+    assert value["oracle", LANDMARK_POINTING] == 1 and value["oracle", APART] == 1
+    assert value["organ only", AREA] < 0.9 and value["organ only", LANDMARK_AREA] < 0.2
+    assert value["organ only", POINTING] == 1 > value["organ only", LANDMARK_POINTING]
+    assert 0.3 < value["looks", APART] < 0.7, "who goes by looks cannot tell landmark from decoy"
+    assert value["looks", share_name("decoys")] > 0.2 and value["oracle", share_name("decoys")] == 0
+    assert value["random", AREA] < 0.1 and value["random", share_name("elsewhere")] > 0.8
+    for name in maps:
+        parts = [value[name, share_name(part)] for part in ("organ", "landmark", "decoys", "elsewhere")]
+        assert sum(parts) == pytest.approx(1)
+    assert value["segmentation", TAKEN] == 0
+    assert got["random", AREA].lead.value == pytest.approx(1 - value["random", AREA])
+
+
+def test_slices_that_the_model_does_not_solve_are_left_out(slices):
+    made, causes = slices
+    nothing = [np.zeros_like(one.organ) for one in made]
+    everything = [np.ones_like(one.organ) for one in made]
+    maps = {"any": [one.organ * 1.0 for one in made]}
+    assert [m.name for m in cause_measures(made, causes, nothing, maps, 0, 10)] == [TAKEN]
+    (only,) = cause_measures(made, causes, everything, maps, 0, 10)
+    assert only.estimate.value == 1
+
+
+def test_ties_are_no_advantage():
+    organ = np.zeros((20, 20), bool)
+    organ[:3, :3] = True
+    landmark = np.zeros_like(organ)
+    landmark[0, 10] = True
+    flat = judge_cause(
+        np.zeros(organ.shape), organ, Cause(landmark, ~organ), np.random.default_rng(0).random(organ.shape)
+    )
+    assert flat[AREA] < 0.1
