@@ -1,6 +1,6 @@
 # Each target sets up all it needs: Python 3.11 or newer and make suffice.
 PYTHON ?= python3
-.PHONY: demo test test-slicer lint check bench bench-batch fuzz faults screenshots lock sbom scan clean
+.PHONY: demo test test-slicer lint check bench bench-batch bench-kills fuzz faults screenshots lock sbom scan clean
 
 # A source tree changes under an editable install; only new requirements need a new one.
 .venv-demo/ok: pyproject.toml constraints.txt
@@ -71,15 +71,20 @@ fuzz: .venv/ok
 faults: .venv-peers/ok
 	.venv-peers/bin/python -m Testing.benchmarks.fault_table > docs/faults.md.part
 	mv docs/faults.md.part docs/faults.md
-# The batch: random kills, many runs on one folder, cases an hour, memory of a large CT. Takes most of an hour.
-bench-batch: .venv/ok
+
+# The batch under fire: many runs at once on one folder, and random kill -9 with --resume; fails if anything is lost.
+KILLS ?= 200
+bench-kills: .venv/ok
 	.venv/bin/python Testing/benchmarks/many_runs_one_folder.py
-	.venv/bin/python Testing/benchmarks/kill_and_resume.py
+	.venv/bin/python Testing/benchmarks/kill_and_resume.py $(KILLS)
+
+# That, cases an hour, and memory of a large CT. Takes most of an hour.
+bench-batch: bench-kills
 	.venv/bin/python Testing/benchmarks/batch_speed.py
 	.venv/bin/python Testing/benchmarks/peak_memory.py
 
 # Supply chain: what is released, pinned by hash; what it consists of; and nothing in it that can run by being loaded.
-.venv-supply/ok:
+.venv-supply/ok: Makefile
 	$(PYTHON) -m venv .venv-supply
 	.venv-supply/bin/python -m pip install -q cyclonedx-bom pip-tools picklescan "modelscan; python_version < '3.13'"
 	touch $@

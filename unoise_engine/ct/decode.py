@@ -16,6 +16,7 @@ from pydicom.uid import UID
 
 from unoise_engine.ct.codestream import is_whole, size_in
 from unoise_engine.ct.dicom_images import Image, read_header
+from unoise_engine.ct.frames import Frames
 from unoise_engine.ct.hu import AIR_HU
 from unoise_engine.errors import CaseRefused
 
@@ -27,28 +28,43 @@ PACKAGES = {
     "1.2.840.10008.1.2.4.81": "pyjpegls",
 }  # fmt: skip
 RLE = "1.2.840.10008.1.2.5"
+MOST_OPEN = 16  # multi-frame files at a time
 TISSUE_HU = (-900, 3000)  # a padding value in this range would take measured voxels for padding
 
 
 def hu_slices(images: Sequence[Image], source: object) -> Iterator[tuple[np.ndarray, int]]:
     """(rows, columns) float32 in HU and the number of padding pixels, for each image in the order given.
 
-    A multi-frame file is read once if its frames follow each other. Raises CaseRefused: UNDECODABLE, TRUNCATED, BOMB.
+    One slice is in memory at a time, also of a multi-frame file. Raises CaseRefused: UNDECODABLE, TRUNCATED, BOMB.
     """
-    opened: tuple[Path, pydicom.Dataset] | None = None
-    for image in images:
-        try:
-            if opened is None or opened[0] != image.path:
-                opened = (image.path, read_header(image.path, pixels=True))
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                stored = _stored(image, opened[1], source)
-        except (CaseRefused, MemoryError):
-            raise
-        except Exception as error:  # decoders raise whatever damage leads to
-            what = f"{image.name} cannot be decoded (its pixels are damaged or incomplete)"
-            raise CaseRefused("UNDECODABLE", source, what, "copy it again, or export it uncompressed") from error
-        yield _to_hu(image, stored)
+    opened: dict[Path, Frames] = {}
+    try:
+        for image in images:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    stored = _stored(image, _one_frame(image, opened), source)
+            except (CaseRefused, MemoryError):
+                raise
+            except Exception as error:  # decoders raise whatever damage leads to
+                what = f"{image.name} cannot be decoded (its pixels are damaged or incomplete)"
+                raise CaseRefused("UNDECODABLE", source, what, "copy it again, or export it uncompressed") from error
+            yield _to_hu(image, stored)
+    finally:
+        for frames in opened.values():
+            frames.close()
+
+
+def _one_frame(image: Image, opened: dict[Path, Frames]) -> pydicom.Dataset:
+    """A dataset that holds the image's frame alone. `opened` keeps the multi-frame files in use."""
+    if image.frames == 1:
+        return read_header(image.path, pixels=True)
+    if image.path not in opened:
+        if len(opened) >= MOST_OPEN:
+            opened.pop(next(iter(opened))).close()
+        opened[image.path] = Frames(image.path)
+    frames = opened[image.path]
+    return frames.frame(image.frame, image.frames, image.rows * image.columns * int(frames.dataset.BitsAllocated) // 8)
 
 
 def _stored(image: Image, dataset: pydicom.Dataset, source: object) -> np.ndarray:
@@ -61,14 +77,14 @@ def _stored(image: Image, dataset: pydicom.Dataset, source: object) -> np.ndarra
         raise CaseRefused("UNDECODABLE", source, what, "export it with 16 bits a pixel")
     wanted = image.rows * image.columns * allocated // 8
     if not syntax.is_encapsulated:
-        if len(dataset.PixelData) < wanted * image.frames:
-            what = f"{image.name} is cut off ({len(dataset.PixelData)} bytes of {wanted * image.frames} announced)"
+        if len(dataset.PixelData) < wanted:
+            what = f"{image.name} is cut off ({len(dataset.PixelData)} bytes of {wanted} announced)"
             raise CaseRefused("TRUNCATED", source, what, "copy it again")
-        stored = pydicom.pixels.pixel_array(dataset, index=image.frame, raw=True)
+        stored = pydicom.pixels.pixel_array(dataset, index=0, raw=True)
     else:
         _check_stream(image, dataset, syntax, wanted, source)
         if _decodable(syntax):
-            stored = pydicom.pixels.pixel_array(dataset, index=image.frame, raw=True)
+            stored = pydicom.pixels.pixel_array(dataset, index=0, raw=True)
         elif syntax in BY_SIMPLEITK:
             stored = _by_simpleitk(image, dataset)
         else:
@@ -90,7 +106,7 @@ def _decodable(syntax: UID) -> bool:
 
 def _check_stream(image: Image, dataset: pydicom.Dataset, syntax: UID, wanted: int, source: object) -> None:
     """The frame's own size against the header's, before memory is spent on it, and its end."""
-    stream = get_frame(dataset.PixelData, image.frame, number_of_frames=image.frames)
+    stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
     said = size_in(stream)
     if said is not None and said != (image.rows, image.columns):
         what = f"{image.name} holds an image of {said[1]} x {said[0]}, not of {image.columns} x {image.rows} pixels"
@@ -111,7 +127,7 @@ def _by_simpleitk(image: Image, dataset: pydicom.Dataset) -> np.ndarray:
     bare.Modality, bare.SamplesPerPixel, bare.PhotometricInterpretation = "CT", 1, "MONOCHROME2"
     for name in ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
         setattr(bare, name, dataset[name].value)
-    stream = get_frame(dataset.PixelData, image.frame, number_of_frames=image.frames)
+    stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
     bare.PixelData = pydicom.encaps.encapsulate([stream])
     bare["PixelData"].VR = "OB"
     with tempfile.TemporaryDirectory() as folder:

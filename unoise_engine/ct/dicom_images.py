@@ -113,10 +113,10 @@ def read_header(path: Path, fields: list[str] | None = None, pixels: bool = Fals
                 what = "inflates to more than any CT slice holds"
                 raise CaseRefused("BOMB", path, what, "check where the file comes from")
         f.seek(0)
-        return pydicom.dcmread(_Clamped(f), stop_before_pixels=not pixels, specific_tags=None if pixels else fields)
+        return pydicom.dcmread(Clamped(f), stop_before_pixels=not pixels, specific_tags=None if pixels else fields)
 
 
-class _Clamped:
+class Clamped:
     """A file that is never asked for more bytes than are left: Python sets aside as many as a damaged length says."""
 
     def __init__(self, file: BinaryIO):

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from Testing.engine.conftest import SHARED
-from Testing.engine.ct.planted import compress, planes, stored, write
+from Testing.engine.ct.planted import COLUMNS, ROWS, compress, enhanced, good_hu, planes, stored, write
 from unoise_engine.ct.codestream import is_whole, size_in
 from unoise_engine.ct.decode import hu_slices
 from unoise_engine.ct.dicom_images import Image
@@ -47,6 +47,41 @@ def test_G7_syntaxes_that_need_no_further_package(tmp_path, read, name):
             pydicom.dcmwrite(path, ds, little_endian=little, implicit_vr=implicit, enforce_file_format=True)
     assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == BASIC[name]
     assert read.error_hu(read.one(folder)) < 0.5
+
+
+@pytest.mark.parametrize("name", ["explicit little endian", *BASIC])
+def test_G7_multi_frame_in_the_same_syntaxes(tmp_path, read, name):
+    one = enhanced(planes())
+    ds = one.dataset
+    pixels = np.frombuffer(ds.PixelData, "<u2").reshape(len(planes()), ROWS, COLUMNS)
+    syntax = BASIC.get(name, "1.2.840.10008.1.2.1")
+    little, implicit = "big" not in name, "implicit" in name
+    if name == "JPEG 2000 lossless":
+        ds.PixelData = pydicom.encaps.encapsulate([jpeg_2000(p) for p in pixels])
+        ds["PixelData"].VR = "OB"
+    elif name == "RLE":
+        ds.compress(syntax, encoding_plugin="pydicom")
+    else:
+        ds.PixelData = pixels.astype("<u2" if little else ">u2").tobytes()
+    ds.file_meta.TransferSyntaxUID = syntax
+    ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
+    path = tmp_path / "all.dcm"
+    pydicom.dcmwrite(path, ds, little_endian=little, implicit_vr=implicit, enforce_file_format=True)
+    reading = read.one(path)
+    assert np.array_equal(reading.ct.voxels, good_hu()) and reading.notes == ()
+    whole = path.read_bytes()
+    for share in (0.5, 0.98):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        try:
+            assert read.refusal(path).code in ("TRUNCATED", "UNDECODABLE")
+        except Usage as error:  # deflated: the header is cut off too
+            assert name == "deflated" and "damaged" in str(error)
+
+
+def test_G9_multi_frame_without_pixels(tmp_path, read):
+    one = enhanced(planes())
+    del one.dataset.PixelData
+    assert read.refusal(write(tmp_path / "ct", [one])).code == "TRUNCATED"
 
 
 def test_G7_jpeg_ls_with_or_without_pyjpegls(tmp_path, read):
