@@ -688,7 +688,7 @@ def test_the_logic_works_without_a_panel(world, bundle):
     logic = logics.UNoiseSlicerLogic(sys.executable)
     ct = add_ct(world.scene, dtype=np.float32)
     run = logic.explain(ct, logics.Choices(str(bundle), ("gradcam",)))
-    with pytest.raises(exchange.Refused, match="under way"):
+    with pytest.raises(exchange.Refused, match="at work already"):
         logic.explain(ct, logics.Choices(str(bundle), ("gradcam",)))
     while not run.step():
         time.sleep(0.02)
