@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
+from unoise_engine.ct.write import cannot_write
 from unoise_engine.errors import CaseRefused, MissingExtra, Usage
 from unoise_engine.evaluate.baselines import BASELINES
 from unoise_engine.evaluate.baselines import TITLES as BASELINE_TITLES
@@ -118,10 +119,13 @@ def run(request: Request, show: Progress | None = None) -> int:
         warning=bundle.manifest.warning,
         refused=len(entries) - len(results),
     )
-    write_tables(request.out, curves, measures, results, overall)
-    write_csv(request.out / "checks.csv", check_rows(checks, answers.slices))
-    pictures = _draw(request, bundle, chosen, curves, titles, about)
-    write_report(request.out / "report.md", about, curves, measures, overall, titles, pictures)
+    try:
+        write_tables(request.out, curves, measures, results, overall)
+        write_csv(request.out / "checks.csv", check_rows(checks, answers.slices))
+        pictures = _draw(request, bundle, chosen, curves, titles, about)
+        write_report(request.out / "report.md", about, curves, measures, overall, titles, pictures)
+    except OSError as error:
+        raise cannot_write(request.out, error) from None
     return about.refused
 
 

@@ -150,8 +150,8 @@ def _draw(rng: np.random.Generator, canvas: Canvas, scene: Scene, length_mm: flo
     trunk = Ellipsoid((0, 0, middle), (*BODY_MM, long))
     inner = Ellipsoid((0, 0, middle), (BODY_MM[0] - FAT_MM, BODY_MM[1] - FAT_MM, long))
     spine = Ellipsoid((*SPINE_MM, middle), (SPINE_RADIUS_MM, SPINE_RADIUS_MM * 0.8, long))
-    for shape, hu, grain in ((trunk, FAT_HU, 6.0), (inner, SOFT_HU, 10.0), (spine, SPINE_HU, 40.0)):
-        _paint(canvas, shape, hu, grain)
+    for whole, hu, grain in ((trunk, FAT_HU, 6.0), (inner, SOFT_HU, 10.0), (spine, SPINE_HU, 40.0)):
+        _paint(canvas, whole, hu, grain)
     ways = [_way(rng, length_mm) for _ in scene.organs]
     for (x, y, radius), way in zip(scene.organs, ways):
         for shape in _lobes(rng, (x, y, radius), way, length_mm):
