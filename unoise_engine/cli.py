@@ -338,11 +338,12 @@ def export(
     out: Out,
     card: Annotated[Path, typer.Option(help="TOML with title, licence, training_data, ...")],
     metrics: Annotated[Path | None, typer.Option(help="JSON with measured figures.")] = None,
+    weights: Annotated[bool, typer.Option(help="Also the weights for training on (safetensors).")] = True,
 ) -> None:
     """Turn two runs into a model bundle (ONNX), refused unless onnxruntime agrees with torch."""
     from unoise_engine.training.export import export_bundle
 
-    print(export_bundle(utility, unoise, out, card=card, metrics=metrics))
+    print(export_bundle(utility, unoise, out, card=card, metrics=metrics, weights=weights))
 
 
 @bundle_app.command("info")

@@ -12,10 +12,13 @@ from unoise_engine.ct.find import find_cases
 from unoise_engine.ct.read import read_image
 from unoise_engine.evaluate.overlap import dice
 from unoise_engine.methods import TITLES
+from unoise_engine.methods.occlusion import Occlusion
 from unoise_engine.phantom import LABELS, write_phantoms
 from unoise_engine.pipeline import Settings
 from unoise_engine.progress import progress
 from unoise_engine.results import explain_case, prepare_output
+
+COARSE = Occlusion(patch=24, stride=24)  # a minute instead of five
 
 
 def run(out: Path, seed: int) -> None:
@@ -27,7 +30,7 @@ def run(out: Path, seed: int) -> None:
         (ct_path,) = write_phantoms(out / "synthetic-ct", 1, seed)
         advance(1)
     (case,) = find_cases([ct_path])
-    report = explain_case(case, out, bundle, Settings(), show, overwrite=True)
+    report = explain_case(case, out, bundle, Settings(occlusion=COARSE), show, overwrite=True)
 
     organ = bundle.manifest.organ
     truth = read_image(ct_path.with_name(ct_path.name.replace("-ct.", "-labels."))).voxels == LABELS[organ]

@@ -82,12 +82,15 @@ def explain_volume(
                 logits[some] = bundle.predict(slices)
             advance(len(slices))
     with clock(seconds, "segmentation"):
-        slice_mm = frame.view.spacing_mm[0]
-        logits[:, 0], dropped = bundle.manifest.clean_up.apply(logits[:, 0], slice_mm, recipe.spacing_mm)
+        cleaned, dropped = bundle.manifest.clean_up.apply(logits[:, 0], frame.view.spacing_mm[0], recipe.spacing_mm)
     if warnings is not None:
-        warnings += [*about_scan(ct, bundle.manifest.scope), *about_pieces(dropped, bundle.manifest)]
-    yield "segmentation", frame.restore(logits[:, 0], ct, start, bundle.manifest.labels[bundle.manifest.organ])
+        scope = bundle.manifest.scope
+        warnings += [*about_scan(ct, scope), *about_pieces(dropped, bundle.manifest.organ, scope)]
+    yield "segmentation", frame.restore(cleaned, ct, start, bundle.manifest.labels[bundle.manifest.organ])
 
+    # A method explains the utility's own answer on a slice, wherever clean-up left some of it.
+    logits[~(cleaned > 0).any(axis=(1, 2))] = -1
+    del cleaned
     for name, method in choose(settings.methods, settings.occlusion).items():
         maps = np.empty((n, *frame.size), np.float32)
         with progress.stage(case, name, n) as advance:

@@ -187,7 +187,7 @@ def _explain_into(
                 "volume_ml": round(found * ct.grid.voxel_ml, 3),
                 "axial_slice_of_largest_area": shown if found else None,
             }
-            warnings += about_volume([n * ct.grid.voxel_ml for n in areas[start:stop]], manifest)
+            warnings += about_volume([n * ct.grid.voxel_ml for n in areas[start:stop]], manifest.organ, manifest.scope)
             if not found:
                 notes.append(f"no {manifest.organ} found in this CT")
             try:

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from unoise_engine.ct.volume import AxialView, Volume
 
-if TYPE_CHECKING:
-    from unoise_engine.bundle.manifest import Manifest
-
 Range = tuple[float, float]
 SAMPLES = 24  # slices looked at, evenly spread
 EVERY = 4  # rows and columns looked at
-BODY_HU, LUNG_HU, FAT_HU, SOFT_HU, DENSE_HU = -300, (-1000, -600), -30, 200, 200
+BODY_HU, LUNG_HU, FAT_HU, SOFT_HU, DENSE_HU = -300, (-960, -600), -30, 200, 200
+LUNG_OF_BODY = 0.3  # a slice with more lung than this share of its other tissue shows the chest
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,8 @@ def about_scan(ct: Volume, scope: Scope) -> Iterator[str]:
         yield "No body is in view: everything is air."
         return
     area = float(np.median(body.sum(axis=(1, 2)))) * EVERY**2 * row_mm * column_mm / 100
-    lung = ((hu > LUNG_HU[0]) & (hu < LUNG_HU[1])).sum(axis=(1, 2)) > 0.12 * body.sum(axis=(1, 2)).clip(1)
+    lung = (enclosed(body) & (hu > LUNG_HU[0]) & (hu < LUNG_HU[1])).sum(axis=(1, 2))
+    chest = float(np.mean(lung > LUNG_OF_BODY * body.sum(axis=(1, 2)).clip(1)))
     inside = hu[body]
     soft = float(np.mean((inside > FAT_HU) & (inside < SOFT_HU)))
     dense = float(np.mean(inside >= DENSE_HU))
@@ -67,8 +66,8 @@ def about_scan(ct: Volume, scope: Scope) -> Iterator[str]:
     if outside(area, scope.body_cm2):
         size = "small" if area < scope.body_cm2[0] else "large"
         yield f"The body's cross-section is {area:.0f} cm2, too {size} for an adult's abdomen."
-    if np.mean(lung) > scope.lung_share:
-        yield f"{np.mean(lung):.0%} of the slices show the chest: little or no abdomen is in view."
+    if chest > scope.lung_share:
+        yield f"{chest:.0%} of the slices show the chest: little or no abdomen is in view."
     if outside(row_mm, scope.pixel_mm) or outside(column_mm, scope.pixel_mm):
         yield f"Pixels of {row_mm:.2f} x {column_mm:.2f} mm lie outside {span(scope.pixel_mm)}, which the model knows."
     if n > 1 and outside(slice_mm, scope.slice_mm):
@@ -77,20 +76,30 @@ def about_scan(ct: Volume, scope: Scope) -> Iterator[str]:
         yield f"A field of view {columns * column_mm:.0f} mm wide lies outside {span(scope.field_mm)}."
 
 
-def about_pieces(dropped: float, manifest: Manifest) -> Iterator[str]:
+def enclosed(body: np.ndarray) -> np.ndarray:
+    """Pixels of slices (n, h, w) with body on all four sides: the body and the air in it, not the room's."""
+    inside = np.ones(body.shape, bool)
+    for axis in (1, 2):
+        before = np.maximum.accumulate(body, axis=axis)
+        after = np.flip(np.maximum.accumulate(np.flip(body, axis), axis=axis), axis)
+        inside &= before & after
+    return inside
+
+
+def about_pieces(dropped: float, organ: str, scope: Scope) -> Iterator[str]:
     """`dropped` is the share of the organ found that clean-up took away."""
-    if dropped > manifest.scope.dropped_share:
-        what = f"What looked like {manifest.organ} lay in pieces far apart"
+    if dropped > scope.dropped_share:
+        what = f"What looked like {organ} lay in pieces far apart"
         yield f"{what}; the smaller ones, {dropped:.0%} of it, were dropped."
 
 
-def about_volume(areas_ml: Sequence[float], manifest: Manifest) -> Iterator[str]:
+def about_volume(areas_ml: Sequence[float], organ: str, scope: Scope) -> Iterator[str]:
     """`areas_ml` is the organ's volume in each axial slice that was explained. Nothing found is said elsewhere."""
-    ml, (low, high) = sum(areas_ml), manifest.scope.organ_ml
+    ml, (low, high) = sum(areas_ml), scope.organ_ml
     cut = bool(areas_ml[0] or areas_ml[-1])  # by the end of the CT or of the slices asked for
     if ml > high or (0 < ml < low and not cut):
-        usual = span(manifest.scope.organ_ml, "ml")
-        yield f"{ml:.1f} ml of {manifest.organ} is implausible for an adult ({usual}): look at the outline."
+        usual = span(scope.organ_ml, "ml")
+        yield f"{ml:.1f} ml of {organ} is implausible for an adult ({usual}): look at the outline."
 
 
 def outside(value: float, limits: Range) -> bool:

@@ -15,12 +15,14 @@ MAY_IMPORT = {
     "progress": set(),
     "shipped": set(),
     "ct": set(),
+    "trust": {"ct"},
+    "archive": {"ct"},
     "methods": set(),
     "evaluate": {"ct", "bundle", "methods", "progress", "shipped"},
     "overview": {"methods"},
-    "bundle": {"ct", "shipped"},
-    "pipeline": {"ct", "bundle", "methods", "progress"},
-    "results": {"ct", "bundle", "methods", "overview", "pipeline", "progress"},
+    "bundle": {"ct", "shipped", "trust"},
+    "pipeline": {"ct", "bundle", "methods", "progress", "trust"},
+    "results": {"ct", "bundle", "methods", "overview", "pipeline", "progress", "trust"},
     "send": set(),
     "batch": {"ct", "bundle", "methods", "pipeline", "results", "overview", "progress"},
     "run": {"ct", "bundle", "methods", "pipeline", "progress", "results", "batch"},
@@ -28,7 +30,7 @@ MAY_IMPORT = {
     "worker": {"run", "convert", "progress"},
     "phantom": {"ct"},
     "painted": {"ct", "phantom", "shipped"},
-    "training": {"ct", "bundle", "evaluate", "phantom"},
+    "training": {"ct", "bundle", "evaluate", "phantom", "trust"},
 }
 ENTRIES = {"cli", "demo", "__init__", "__main__"}
 HEAVY = {

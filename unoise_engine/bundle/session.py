@@ -19,7 +19,7 @@ from unoise_engine.shipped import shipped
 if TYPE_CHECKING:
     import onnxruntime
 
-DEFAULT_BUNDLE = "pancreas-phantom"
+DEFAULT_BUNDLE = "pancreas-ct"
 # Slices of 256 x 256 a call: memory stays bounded, and on a CPU larger batches gain nothing.
 PIXELS_A_CALL = 8 * 256 * 256
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-LARGEST_LOGIT = 8.0  # in smoothing: a slice that is very sure must not outvote all its neighbours
+LARGEST_LOGIT = 16.0  # beyond it a probability cannot be told from 0 or 1 in float32
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class CleanUp:
     """What to do with the utility's logits; the defaults do nothing.
 
     ``smooth_z_mm`` is the standard deviation of a Gaussian across slices: a 2-D model sees no neighbours, so its
-    slices vote. ``one_piece`` keeps the piece with the most probability; pieces nearer than ``gap_mm`` are one.
+    slices vote with their probabilities. ``one_piece`` keeps the piece with the most probability; pieces nearer than
+    ``gap_mm`` are one.
     """
 
     smooth_z_mm: float = 0.0
@@ -42,18 +43,22 @@ class CleanUp:
 
 
 def smooth_slices(logits: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian of `sigma` slices along the first axis; the ends repeat. Narrower than a fifth of a slice: unchanged."""
+    """Gaussian of `sigma` slices along the first axis, of probabilities: a slice that is very sure has one vote.
+
+    The ends repeat. Narrower than a fifth of a slice: unchanged.
+    """
     if sigma < 0.2 or len(logits) < 2:
         return logits
     reach = int(np.ceil(3 * sigma))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     weights /= weights.sum()
-    limited = np.clip(logits, -LARGEST_LOGIT, LARGEST_LOGIT)
-    out = np.zeros_like(limited)
+    sure = 1 / (1 + np.exp(-np.clip(logits, -LARGEST_LOGIT, LARGEST_LOGIT)))
+    out = np.empty_like(logits)
     last = len(logits) - 1
     for k in range(len(logits)):
-        for weight, j in zip(weights, range(k - reach, k + reach + 1)):
-            out[k] += np.float32(weight) * limited[min(max(j, 0), last)]
+        voted = sum(w * sure[min(max(j, 0), last)] for w, j in zip(weights, range(k - reach, k + reach + 1)))
+        voted = np.clip(voted, 1e-7, 1 - 1e-7)
+        out[k] = np.log(voted / (1 - voted))
     return out
 
 

@@ -48,8 +48,11 @@ def export_bundle(
     *,
     card: Card | Path,
     metrics: dict[str, Any] | Path | None = None,
+    weights: bool = True,
 ) -> Path:
     """Writes the bundle `out` and returns it. `card` and `metrics` may be files, TOML and JSON.
+
+    Without `weights` the bundle has no safetensors: half the size, and nothing to train on from.
 
     Raises Usage for a card that is not one, Environment if `out` exists or a run is unfinished; Integrity, leaving
     nothing behind, if the noise model explains another utility or onnxruntime disagrees with torch.
@@ -83,7 +86,7 @@ def export_bundle(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-            files = write_models(nets, Path(scratch))
+            files = write_models(nets, Path(scratch), weights)
             write_bundle(Path(scratch) / "bundle", manifest, files)
             check_agreement(load_bundle(Path(scratch) / "bundle", device="cpu"), nets["utility"], nets["unoise"])
             os.replace(Path(scratch) / "bundle", out)
@@ -92,12 +95,14 @@ def export_bundle(
     return out
 
 
-def write_models(nets: dict[str, UNet], folder: Path) -> dict[str, Path]:
-    """The five files of a bundle, by name. Batch norm is folded in the ONNX files and kept in the weights."""
-    files = {f"{name}.{kind}": folder / f"{name}.{kind}" for name in nets for kind in ("onnx", "safetensors")}
+def write_models(nets: dict[str, UNet], folder: Path, weights: bool) -> dict[str, Path]:
+    """The files of a bundle, by name. Batch norm is folded in the ONNX files and kept in the weights."""
+    kinds = ("onnx", "safetensors") if weights else ("onnx",)
+    files = {f"{name}.{kind}": folder / f"{name}.{kind}" for name in nets for kind in kinds}
     files["gradcam.onnx"] = folder / "gradcam.onnx"
-    for name, net in nets.items():
-        save_file({k: v.contiguous() for k, v in net.state_dict().items()}, files[f"{name}.safetensors"])
+    if weights:
+        for name, net in nets.items():
+            save_file({k: v.contiguous() for k, v in net.state_dict().items()}, files[f"{name}.safetensors"])
     write_onnx(folded(nets["utility"]), files["utility.onnx"], ["slices"], "logits")
     write_onnx(folded(nets["unoise"]), files["unoise.onnx"], ["slices"], "noise_logits")
     write_onnx(GradCAMGraph(folded(nets["utility"])), files["gradcam.onnx"], ["slices", "target"], "importance")
