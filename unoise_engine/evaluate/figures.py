@@ -48,13 +48,12 @@ def draw_curves(out: Path, curves: Curves, titles: Mapping[str, str], title: str
     shown = {text: handles[text] for text in order}
     figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     full = curves.bootstrap.estimate(curves.full)
-    figure.suptitle(f"{title}: dice against share visible (full dice {full})", fontsize=12)
-    figure.text(0.5, -0.01, warning, ha="center", va="top", fontsize=8, color="#b35900")
+    figure.suptitle(f"{title}: dice against share visible (full dice {full})\n{warning}", fontsize=11)
     names = []
     for suffix in ("png", "svg"):
         names.append(f"curves.{suffix}")
         metadata = {"Software": None} if suffix == "png" else {"Date": None, "Creator": None}
-        figure.savefig(out / names[-1], dpi=140, bbox_inches="tight", metadata=metadata)
+        figure.savefig(out / names[-1], dpi=140, metadata=metadata)
     return names
 
 

@@ -187,10 +187,11 @@ def _paper() -> str:
 
 def _how(curves: Curves) -> str:
     how = curves.answers.how
+    draws = "one draw" if how.draws == 1 else f"{how.draws} draws"
     return (
         "## How it was measured\n\n"
         f"- The most important share of a slice's pixels stays visible; the rest is set to 0 of the normalised "
-        f"image, or gets noise of standard deviation {how.sigma:g} ({how.draws} draws, the same for every ranking).\n"
+        f"image, or gets noise of standard deviation {how.sigma:g} ({draws}, the same for every ranking).\n"
         "- Shares: " + ", ".join(f"{100 * s:g}" for s in how.ends()) + " %. Equal importances are ordered at random.\n"
         "- Dice is taken a slice (with organ), averaged over the slices of a case, the cases of a patient, and the "
         "patients. Area / full dice is the ratio of both means.\n"
