@@ -1,6 +1,6 @@
 """Judges a bundle on real CT, and on whole synthetic ones, with one command:
 
-python Testing/benchmarks/real_ct.py SHARED_DATA DATA RUN [--bundle BUNDLE] [--json metrics.json] [--pictures FOLDER]
+python Testing/benchmarks/real_ct.py SHARED_DATA DATA RUN [--bundle BUNDLE] [--json metrics.json] [--pictures FOLDER] [--volumes N]
 
 SHARED_DATA holds ``pancreas-ct-slices/hu.npz``, ``ct-upper-abdomen-dicom`` and ``ct-upper-abdomen-labels.nii.gz``.
 DATA holds the folders a run was trained on (``nih``, ``painted``, ``phantoms``), RUN/split.json says who judges.
@@ -38,6 +38,7 @@ def main() -> None:
     words.add_argument("--bundle", default=DEFAULT_BUNDLE)
     words.add_argument("--json", type=Path)
     words.add_argument("--pictures", type=Path)
+    words.add_argument("--volumes", type=int, default=0, help="at most so many whole CTs of a set; 0: all")
     asked = words.parse_args()
     bundle = load_bundle(asked.bundle, "cpu")
     split = json.loads((asked.run / "split.json").read_text("utf-8"))
@@ -54,12 +55,14 @@ def main() -> None:
     figures["dicom_series"] = dicom_series(bundle, asked.shared)
     tell("real DICOM series (automatic reference)", figures["dicom_series"])
     phases = json.loads((asked.data / "painted" / "painted.json").read_text("utf-8"))
-    volumes = whole(bundle, asked.data / "painted", names(split, "test", "painted"))
+    volumes = whole(bundle, asked.data / "painted", few(names(split, "test", "painted"), asked.volumes))
     for phase in sorted({entry["phase"] for entry in phases.values()}):
         chosen = {case: value for case, value in volumes.items() if phases[case]["phase"] == phase}
         figures[f"painted_{phase}"] = spread(chosen)
         tell(f"painted CTs of held-out label maps, {phase}, volume dice", figures[f"painted_{phase}"])
-    figures["phantoms"] = spread(whole(bundle, asked.data / "phantoms", names(split, "test", "phantoms")))
+    figures["phantoms"] = spread(
+        whole(bundle, asked.data / "phantoms", few(names(split, "test", "phantoms"), asked.volumes))
+    )
     tell("phantoms, volume dice", figures["phantoms"])
     if asked.json:
         asked.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
@@ -67,6 +70,12 @@ def main() -> None:
 
 def names(split: dict[str, list[str]], part: str, folder: str) -> list[str]:
     return [case.split("/")[1] for case in split[part] if case.startswith(f"{folder}/")]
+
+
+def few(cases: list[str], most: int) -> list[str]:
+    """Evenly spread over the sorted names, so over the label maps too."""
+    chosen = np.linspace(0, len(cases) - 1, min(most or len(cases), len(cases))).round().astype(int)
+    return [cases[k] for k in np.unique(chosen)]
 
 
 def tell(what: str, figures: dict[str, Any]) -> None:

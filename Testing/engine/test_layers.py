@@ -39,7 +39,7 @@ HEAVY = {
     "onnx": {"training"},
     "safetensors": {"training"},
     "onnxruntime": {"bundle"},
-    "SimpleITK": {"ct"},
+    "SimpleITK": {"ct", "archive"},
     "pydicom": {"ct", "send"},
     "highdicom": {"ct"},
     "pynetdicom": {"send"},
