@@ -1,6 +1,6 @@
 """Judges a bundle on real CT, and on whole synthetic ones, with one command:
 
-python Testing/benchmarks/real_ct.py SHARED_DATA DATA RUN [--bundle BUNDLE] [--json FILE] [--pictures FOLDER] [--volumes N]
+python Testing/benchmarks/real_ct.py SHARED_DATA DATA RUN [--bundle B] [--json FILE] [--pictures FOLDER] [--volumes N]
 
 SHARED_DATA holds ``pancreas-ct-slices/hu.npz``, ``ct-upper-abdomen-dicom`` and ``ct-upper-abdomen-labels.nii.gz``.
 DATA holds the folders a run was trained on (``nih``, ``painted``, ``phantoms``), RUN/split.json says who judges.
