@@ -147,7 +147,8 @@ def _checks(curves: Curves, found: Mapping[tuple[str, str, str, str], Measure], 
         "Of the map with itself: near 1 is good under small noise, near 0 once what was learned is destroyed. The "
         "kernels' values are shuffled within each layer, and the threshold is set so that the shuffled model finds as "
         "large an organ. U-Noise is a trained net that does not run the utility: its own weights are shuffled; against "
-        "shuffled weights of the utility it would have to be trained again. Edge strength uses no weights."
+        "shuffled weights of the utility it would have to be trained again. Edge strength uses no "
+        "weights. A dash: the map is constant then."
     )
     return ["## Stable, and learned?", _table(["", *(titles[m] for m in shown)], rows), told]
 
