@@ -69,7 +69,7 @@ def one_piece(logits: np.ndarray, slice_mm: float, pixel_mm: float, gap_mm: floa
     grow = [round(gap_mm / 2 / mm) for mm in (pixel_mm, pixel_mm, slice_mm)]
     if any(grow):
         image = sitk.BinaryDilate(image, grow, sitk.sitkBox)
-    pieces = sitk.GetArrayViewFromImage(sitk.ConnectedComponent(image, True))
+    pieces = sitk.GetArrayFromImage(sitk.ConnectedComponent(image, True))  # a copy: a view would outlive its image
     probability = 1 / (1 + np.exp(-np.clip(logits[found], 0, 30)))
     weight = np.bincount(pieces[found], weights=probability)
     weight[0] = 0
