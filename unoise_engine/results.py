@@ -232,6 +232,7 @@ def _explain_into(
             "title": manifest.title,
             "sha256": bundle.hash,
             "synthetic": manifest.synthetic,
+            "attribution": manifest.attribution,
         },
         "versions": _versions(),
     }

@@ -173,7 +173,7 @@ def spread(volumes: dict[str, dict[str, float]]) -> dict[str, Any]:
     return {
         "volumes": len(values),
         "dice": round(float(np.mean(values)), 3),
-        "range": [round(min(values), 3), round(max(values), 3)],
+        "range": [round(float(min(values)), 3), round(float(max(values)), 3)],
         "false_ml_in_slices_without": round(float(np.mean([v["false_ml"] for v in volumes.values()])), 2),
         "each": {case: round(v["dice"], 3) for case, v in volumes.items()},
     }
