@@ -151,7 +151,7 @@ def test_what_does_not_belong_together_is_refused_and_nothing_is_left(both, tmp_
     cases = [
         ({"dicom": few}, CaseRefused, "moved to another grid"),
         ({"dicom": tuple(moved.iterdir())}, CaseRefused, "moved to another grid"),
-        ({"dicom": ()}, CaseRefused, "did not come as single-frame DICOM"),
+        ({"dicom": ()}, CaseRefused, "did not come as DICOM images"),
         ({"dicom": (home / "text.dcm",)}, CaseRefused, "text.dcm"),
         ({"dicom": (home / "nothing.dcm",)}, Exception, "nothing.dcm"),
         ({"results": {**good.results, "segmentation": other}}, CaseRefused, "grid of the CT"),

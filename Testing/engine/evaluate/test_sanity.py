@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from unoise_engine.bundle.session import find_bundle, load_bundle
+from unoise_engine.bundle.session import DEFAULT_BUNDLE, find_bundle, load_bundle
 from unoise_engine.bundle.shuffle import shuffle_kernels
 from unoise_engine.evaluate.sanity import SameArea, spearman
 
@@ -26,7 +26,7 @@ def test_spearman_shares_ranks_among_equals():
 
 @pytest.mark.parametrize("name", ["utility", "unoise", "gradcam"])
 def test_kernels_are_shuffled_and_nothing_else(name):
-    content = (find_bundle("pancreas-phantom") / f"{name}.onnx").read_bytes()
+    content = (find_bundle(DEFAULT_BUNDLE) / f"{name}.onnx").read_bytes()
     before, after = (onnx.load_from_string(c) for c in (content, shuffle_kernels(content, 3)))
     onnx.checker.check_model(after)
     assert shuffle_kernels(content, 3) == shuffle_kernels(content, 3) != shuffle_kernels(content, 4)
@@ -44,7 +44,7 @@ def test_kernels_are_shuffled_and_nothing_else(name):
 
 
 def test_a_shuffled_bundle_answers_otherwise_and_finds_the_area_it_is_told():
-    bundle = load_bundle("pancreas-phantom", "cpu", 1)
+    bundle = load_bundle(DEFAULT_BUNDLE, "cpu", 1)
     image = np.random.default_rng(0).normal(0, 1, (1, 1, 32, 32)).astype(np.float32)
     shuffled = bundle.shuffled(("utility",), 1)
     assert abs(spearman(bundle.predict(image), shuffled.predict(image))) < 0.9
