@@ -41,13 +41,15 @@ def main() -> None:
         batches += 1
         seen: dict[str, int] = {}
         while True:
-            run = start(cohort, out, bundle, *options, PYTHONPATH=path)
+            run, started = start(cohort, out, bundle, *options, PYTHONPATH=path), time.monotonic()
             time.sleep(chance.uniform(0.1, 0.4 * whole))
             finished = run.poll() == 0
             if not finished and done < kills:
                 os.killpg(run.pid, signal.SIGKILL)
                 done += 1
             finished = run.wait() == 0
+            if finished and not seen:  # undisturbed: the machine has become faster
+                whole = min(whole, time.monotonic() - started)
             there = records(out) if out.exists() else {}
             again += sum(1 for case, inode in seen.items() if there.get(case) != inode)  # done, and done anew
             seen = there

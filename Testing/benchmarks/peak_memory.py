@@ -52,8 +52,8 @@ def write(path: Path, slices: int, size: int = 512, orientation: str = "LPS") ->
     return path
 
 
-def write_series(folder: Path, slices: int, size: int = 512) -> Path:
-    """The same as a DICOM series."""
+def write_series(folder: Path, slices: int, size: int = 512, lean: float = 0.0) -> Path:
+    """The same as a DICOM series; with `lean` in mm a slice, as of a tilted gantry."""
     from Testing.engine.dicomout.series import write_series
 
     write_series(folder, slices=2, size=64, spacing=0.8, step=1.0)
@@ -63,7 +63,7 @@ def write_series(folder: Path, slices: int, size: int = 512) -> Path:
     one.Rows = one.Columns = size
     for k, hu in enumerate(body(size, slices)):
         one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = f"1.2.826.0.1.3680043.8.498.77.{k + 1}"
-        one.ImagePositionPatient, one.InstanceNumber = [0, 0, float(k)], k + 1
+        one.ImagePositionPatient, one.InstanceNumber = [0, round(k * lean, 3), float(k)], k + 1
         one.PixelData = hu.tobytes()
         one.save_as(folder / f"{k:05d}.dcm")
     return folder
@@ -83,7 +83,7 @@ def main() -> None:
 
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("sizes", type=int, nargs="*", default=[100, 200, 400, 1000], metavar="N")
-    options.add_argument("--from", dest="source", choices=["nifti", "dicom"], default="nifti")
+    options.add_argument("--from", dest="source", choices=["nifti", "dicom", "tilted"], default="nifti")
     options.add_argument("--orientation", default="LPS")
     options.add_argument("--format", default="nifti")
     options.add_argument("--bundle", default="")
@@ -93,8 +93,8 @@ def main() -> None:
         bundle = asked.bundle or make(home, 1)[1]
         for n in asked.sizes:
             name = home / f"ct{n}"
-            if asked.source == "dicom":
-                source = write_series(name, n)
+            if asked.source != "nifti":
+                source = write_series(name, n, lean=0.3 if asked.source == "tilted" else 0.0)
             else:
                 source = write(home / f"ct{n}.nii.gz", n, orientation=asked.orientation)
             peaks.append(peak_mib(source, home / f"o{n}", bundle, asked.format))

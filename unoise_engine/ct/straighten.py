@@ -16,6 +16,7 @@ from unoise_engine.ct.volume import Grid, Volume, Voxels
 
 CORNER_MM = 0.1  # axes count as perpendicular if no corner moves further than this when they are made so
 AIR_HU = -1024
+SLAB = 16  # slices resampled at a time, from as many planes as they reach through
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,27 @@ class Planes:
         self, result: Voxels, labels: bool = False, low: int = 0, high: int | None = None
     ) -> Iterator[np.ndarray]:
         """A result on the upright grid -> (rows, columns) on each of these slices; nearest for labels, else linear."""
-        image = _image(result.voxels)
-        image.SetSpacing(result.grid.spacing_mm)
-        image.SetOrigin(result.grid.origin_mm)
-        image.SetDirection(result.grid.direction)
+        how = sitk.sitkNearestNeighbor if labels else sitk.sitkLinear
         normal = np.cross(self.across_mm, self.down_mm)
         axes = np.column_stack([self.across_mm, self.down_mm, normal / np.linalg.norm(normal)])
-        for corner in self.corners_mm[low:high]:
-            place = sitk.AffineTransform(axes.ravel().tolist(), corner.tolist())
-            shown = _resample(image, (*self.size, 1), place, sitk.sitkNearestNeighbor if labels else sitk.sitkLinear, 0)
-            yield sitk.GetArrayFromImage(shown)[0]
+        grid = result.grid
+        steps = np.reshape(grid.direction, (3, 3)) * grid.spacing_mm
+        to_z = np.linalg.inv(steps)[2]  # of a position, from the grid's origin
+        far = [i * self.across_mm + j * self.down_mm for i in (0, self.size[0] - 1) for j in (0, self.size[1] - 1)]
+        wanted = self.corners_mm[low:high]
+        for some in (wanted[k : k + SLAB] for k in range(0, len(wanted), SLAB)):
+            z = [float(to_z @ (corner + f - grid.origin_mm)) for corner in some for f in far]
+            first, last = _reach(z, grid.size[2])
+            if first == last:
+                yield from np.zeros((len(some), self.size[1], self.size[0]), result.dtype)
+                continue
+            image = _image(np.stack([*result.planes(first, last)]))
+            image.SetSpacing(grid.spacing_mm)
+            image.SetOrigin((grid.origin_mm + first * steps[:, 2]).tolist())
+            image.SetDirection(grid.direction)
+            for corner in some:
+                place = sitk.AffineTransform(axes.ravel().tolist(), corner.tolist())
+                yield sitk.GetArrayFromImage(_resample(image, (*self.size, 1), place, how, 0))[0]
 
 
 def rigid_grid(size: tuple[int, int, int], steps_mm: np.ndarray, origin_mm: np.ndarray) -> Grid | None:
@@ -82,8 +94,19 @@ def straighten(voxels: np.ndarray, steps_mm: np.ndarray, origin_mm: np.ndarray) 
     back = np.linalg.inv(steps_mm)  # position -> index in the sheared stack
     to_old = back @ axes @ np.diag(spacing)
     place = sitk.AffineTransform(to_old.ravel().tolist(), (back @ (origin - origin_mm)).tolist())
-    upright = _resample(_image(voxels), new, place, sitk.sitkLinear, AIR_HU)
-    return Volume(sitk.GetArrayFromImage(upright), grid)
+    out = np.full(grid.shape, AIR_HU, voxels.dtype)
+    for low in range(0, new[2], SLAB):
+        high = min(low + SLAB, new[2])
+        ends = [(x, y, z) for x in (0, new[0] - 1) for y in (0, new[1] - 1) for z in (low, high - 1)]
+        first, last = _reach([place.TransformPoint(tuple(map(float, p)))[2] for p in ends], len(voxels))
+        if first < last:
+            image = _image(voxels[first:last])
+            image.SetOrigin((0, 0, first))
+            part = _resample(
+                image, (new[0], new[1], high - low), place, sitk.sitkLinear, AIR_HU, (0.0, 0.0, float(low))
+            )
+            out[low:high] = sitk.GetArrayViewFromImage(part)
+    return Volume(out, grid)
 
 
 def even_out(voxels: np.ndarray, places_mm: np.ndarray, step_mm: float) -> np.ndarray:
@@ -109,9 +132,22 @@ def _image(voxels: np.ndarray) -> sitk.Image:
     return sitk.GetImageFromArray(np.ascontiguousarray(voxels))
 
 
-def _resample(image: sitk.Image, size: tuple[int, ...], place: sitk.Transform, how: int, outside: float) -> sitk.Image:
-    one, none, straight = (1.0,) * 3, (0.0,) * 3, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)
-    return sitk.Resample(image, size, place, how, none, one, straight, outside, image.GetPixelID())
+def _reach(places: list[float], count: int) -> tuple[int, int]:
+    """The planes, first and first not any more, that places among `count` of them need; the same twice if none."""
+    first = max(0, int(np.floor(min(places))) - 1)
+    return min(first, count), max(min(first, count), min(count, int(np.ceil(max(places))) + 2))
+
+
+def _resample(
+    image: sitk.Image,
+    size: tuple[int, ...],
+    place: sitk.Transform,
+    how: int,
+    outside: float,
+    start: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> sitk.Image:
+    one, straight = (1.0,) * 3, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)
+    return sitk.Resample(image, size, place, how, start, one, straight, outside, image.GetPixelID())
 
 
 def _three(values: np.ndarray) -> tuple[float, float, float]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from Testing.engine.ct.planted import ORIGIN, SLICES, SPACING, error_hu, hu_at, planes, stored, write
+from unoise_engine.ct import straighten
 
 PLACES = [ORIGIN[2] + SPACING[2] * k for k in range(SLICES)]
 
@@ -119,3 +120,20 @@ def test_G4_rounding_in_the_header_is_no_fault(tmp_path, read):
     for k, one in enumerate(slices):
         one.dataset.ImagePositionPatient = [ORIGIN[0], ORIGIN[1], round(PLACES[k] + 0.03 * (-1) ** k, 2)]
     assert read.one(write(tmp_path / "ct", slices)).notes == ()
+
+
+@pytest.mark.parametrize(
+    "steps", [[[0.8, 0, 0], [0, 0.8, 0.45], [0, 0, 1]], [[0.8, 0.1, 0.3], [0, 0.9, -0.2], [0.1, 0, 2.5]]]
+)
+def test_G4_a_few_slices_at_a_time_are_resampled_as_all_at_once(steps, monkeypatch):
+    voxels = np.random.default_rng(0).integers(-1000, 1000, (30, 40, 50)).astype(np.int16)
+    steps, origin = np.array(steps), np.array([10.0, -20.0, 33.3])
+    planes, made = straighten.Planes.of_affine((50, 40, 30), steps, origin), []
+    for slab in (1000, 3):
+        monkeypatch.setattr(straighten, "SLAB", slab)
+        ct = straighten.straighten(voxels, steps, origin)
+        heat, mask = ct.with_voxels(ct.voxels * np.float32(0.37)), ct.with_voxels((ct.voxels > 100).astype(np.uint8))
+        made.append((ct.voxels, np.stack([*planes.bring_back(mask, True)]), np.stack([*planes.bring_back(heat)])))
+    assert np.array_equal(made[0][0], made[1][0]) and np.array_equal(made[0][1], made[1][1]) and made[0][1].any()
+    np.testing.assert_allclose(made[0][2], made[1][2], rtol=1e-6, atol=1e-9)
+    assert np.array_equal(np.stack([*planes.bring_back(heat, False, 4, 9)]), made[1][2][4:9])
