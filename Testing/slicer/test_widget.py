@@ -577,6 +577,29 @@ def test_dicom_export_of_a_tilted_gantry_and_its_cancel(panel, from_dicom, tmp_p
     assert np.array_equal(stored, slicer.util.arrayFromVolume(scenes.maps_of(p.scene, ct)["unoise"]))
 
 
+def test_dicom_export_of_a_multi_frame_ct(panel, from_dicom, tmp_path, monkeypatch):
+    """Enhanced CT: one file, whose frames lie in no order; each frame of the result names the one it lies on."""
+    pydicom = pytest.importorskip("pydicom")
+    from Testing.engine.dicomout.series import write_enhanced
+
+    p = panel()
+    ct, series = from_dicom(p.scene)
+    places = write_enhanced(tmp_path / "enhanced", series)
+    uid = str(pydicom.dcmread(places[0][0], stop_before_pixels=True).SOPInstanceUID)
+    ct.SetAttribute("DICOM.instanceUIDs", uid)
+    monkeypatch.setattr(slicer, "dicomDatabase", Database({uid: places[0][0]}), raising=False)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.ui.explainButton.click()
+    p.wait()
+    monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(tmp_path / "out"))
+    p.ui.dicomButton.click()
+    p.wait()
+    assert "DICOM objects to" in p.message()
+    found = pydicom.dcmread(tmp_path / "out" / "Doe U-Noise DICOM" / "importance-unoise.dcm")
+    sources = [f.DerivationImageSequence[0].SourceImageSequence[0] for f in found.PerFrameFunctionalGroupsSequence]
+    assert [int(s.ReferencedFrameNumber) for s in sources] == [frame for _file, frame in places]
+
+
 def test_why_there_is_no_dicom_export(panel, from_dicom, tmp_path, monkeypatch):
     p = panel()
     plain = add_ct(p.scene)
@@ -590,11 +613,6 @@ def test_why_there_is_no_dicom_export(panel, from_dicom, tmp_path, monkeypatch):
     assert not p.ui.dicomButton.enabled and "CT was not loaded from DICOM" in p.ui.dicomButton.toolTip
     p.ui.inputSelector.setCurrentNode(ct)
     assert p.ui.dicomButton.enabled
-    uids = ct.GetAttribute("DICOM.instanceUIDs")
-    ct.SetAttribute("DICOM.instanceUIDs", uids.split()[0])
-    p.widget._update_buttons()
-    assert not p.ui.dicomButton.enabled and "6 slices from 1 DICOM files" in p.ui.dicomButton.toolTip
-    ct.SetAttribute("DICOM.instanceUIDs", uids)
     with monkeypatch.context() as without:
         without.setattr("importlib.util.find_spec", lambda _name: None)
         p.widget._update_buttons()
@@ -604,6 +622,12 @@ def test_why_there_is_no_dicom_export(panel, from_dicom, tmp_path, monkeypatch):
     p.ui.dicomButton.click()
     p.wait()
     assert "does not lie on the slices of its DICOM files" in p.message() and "--format" not in p.message()
+    uids = ct.GetAttribute("DICOM.instanceUIDs")
+    ct.SetAttribute("DICOM.instanceUIDs", uids.split()[0])
+    p.ui.dicomButton.click()
+    p.wait()
+    assert "does not lie on the slices of its DICOM files" in p.message()
+    ct.SetAttribute("DICOM.instanceUIDs", uids)
     (series / "001.dcm").unlink()
     p.ui.dicomButton.click()
     assert "1 of the 6 DICOM files of Doe" in p.message() and p.widget.logic.run is None

@@ -19,7 +19,7 @@ from UNoiseSlicerLib.exchange import Refused
 if TYPE_CHECKING:
     from UNoiseSlicerLib.logic import UNoiseSlicerLogic
 
-INSTANCES = "DICOM.instanceUIDs"  # set by Slicer's DICOM reader: one a slice
+INSTANCES = "DICOM.instanceUIDs"  # set by Slicer's DICOM reader: one a slice, or one of a multi-frame file
 WRITER = "highdicom"
 
 
@@ -33,11 +33,6 @@ def why_not(ct: Any) -> str:
             "{ct} was not loaded from DICOM, so there is no study to which DICOM results could belong - export NRRD, "
             "or load the CT by the DICOM module."
         ).format(ct=ct.GetName())
-    slices = ct.GetImageData().GetDimensions()[2]
-    if len(uids) != slices:
-        return _(
-            "{ct} has {slices} slices from {files} DICOM files; DICOM results need one file a slice - export NRRD."
-        ).format(ct=ct.GetName(), slices=slices, files=len(uids))
     if importlib.util.find_spec(WRITER) is None:
         return _(
             "Writing DICOM needs the Python package {package} - in Slicer's Python console run: "
@@ -47,7 +42,7 @@ def why_not(ct: Any) -> str:
 
 
 def source_files(ct: Any, database: Any) -> list[Path]:
-    """The DICOM file of each slice. Raises Refused."""
+    """The DICOM files that the slices came from. Raises Refused."""
     uids = (ct.GetAttribute(INSTANCES) or "").split()
     files = [Path(found) for uid in uids if (found := database.fileForInstance(uid) if database is not None else "")]
     gone = len(uids) - sum(path.is_file() for path in files)
@@ -117,7 +112,7 @@ class DicomExport(EngineRun):
 
     def _refusal(self, code: int) -> Refused:
         if self._code == "NOT_DICOM":
-            text = _("{ct} did not come as one DICOM file a slice, to which DICOM results must refer - export NRRD.")
+            text = _("{ct} did not come as DICOM slices, to which DICOM results must refer - export NRRD.")
         elif self._code == "NOT_ON_SLICES":
             text = _(
                 "{ct} does not lie on the slices of its DICOM files any more (resampled, cropped or moved) - export "
