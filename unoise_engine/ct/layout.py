@@ -75,7 +75,8 @@ def check_layout(layout: Layout, path: Path) -> None:
         raise CaseRefused("TOO_LARGE", path, f"announces {layout.size} voxels", "crop the CT to the abdomen")
     if not (np.isfinite(layout.steps_mm).all() and np.isfinite(layout.origin_mm).all()):
         raise CaseRefused("GEOMETRY", path, "has a position or spacing that is no number", "export the CT again")
-    spacing = np.linalg.norm(layout.steps_mm, axis=0)
+    with np.errstate(over="ignore"):  # 1e308 squared is as impossible as it looks
+        spacing = np.linalg.norm(layout.steps_mm, axis=0)
     if not ((spacing >= 0.01) & (spacing <= 100)).all():
         shown = " x ".join(f"{mm:.4g}" for mm in spacing)
         raise CaseRefused("GEOMETRY", path, f"has the impossible spacing {shown} mm", "export the CT again")

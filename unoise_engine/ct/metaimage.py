@@ -47,11 +47,13 @@ def metaimage_layout(path: Path) -> Layout:
             raise ValueError
     except ValueError:
         raise damaged(path, "has an unreadable spacing or orientation") from None
+    with np.errstate(all="ignore"):  # a damaged header's 1e308 squared; the layout's check refuses what is not finite
+        steps = directions * spacing
     big = (_first(fields, "binarydatabyteordermsb", "elementbyteordermsb") or "false").lower() == "true"
     return Layout(
         dtype=np.dtype((">" if big else "<") + TYPES[element]),
         size=(size[0], size[1], size[2]),
-        steps_mm=directions * spacing,
+        steps_mm=steps,
         origin_mm=origin,
         offset=start if data is None else 0,
         packed="voxels" if fields.get("compresseddata", "false").lower() == "true" else "",

@@ -56,7 +56,10 @@ def _stomach(scene: Scene) -> None:
     if box is None:
         return
     part, whole = scene.organs[box], whole[box]
-    collapsed = u() < 0.3
+    state = u()  # a fasting patient's stomach is what gets taken for pancreas: many are drawn empty
+    if state < 0.15:
+        return  # wall upon wall
+    collapsed = state < 0.5
     lumen = _shrink(whole, u(4, 9) if collapsed else u(2, 4))
     folds = smooth(rng, whole.shape, STEP_MM, u(5, 9))
     lumen &= folds < (u(0.2, 1.0) if collapsed else u(1.2, 3.0))  # rugae stand into the lumen

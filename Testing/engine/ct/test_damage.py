@@ -83,6 +83,16 @@ def test_G9_multi_member_gzip_is_fine(tmp_path, read):
     assert read.error_hu(read.one(both)) < 0.5
 
 
+@pytest.mark.parametrize("spacing", ["1e308 1e308 1e308", "1e200 1 1", "inf 1 1"])
+@pytest.mark.parametrize("turned", ["1 0 0 0 1 0 0 0 1", "1e308 0 0 0 1e308 0 0 0 1"])
+def test_G9_a_spacing_beyond_all_bounds_is_refused_without_noise(tmp_path, read, spacing, turned, recwarn):
+    path = metaimage(tmp_path / "ct.mha", ElementSpacing=spacing, TransformMatrix=turned)
+    assert read.refusal(path).code == "GEOMETRY"
+    steps = f"({spacing.split()[0]},0,0) (0,1,0) (0,0,1)"
+    assert read.refusal(nrrd(tmp_path / "ct.nrrd", space_directions=steps)).code in ("GEOMETRY", "DAMAGED")
+    assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+
+
 @pytest.mark.parametrize("percent", [10, 40, 70, 90, 99])
 def test_G9_a_cut_slice_in_a_series(tmp_path, read, percent):
     folder = write(tmp_path / "ct", planes())
