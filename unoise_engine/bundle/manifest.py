@@ -4,7 +4,7 @@ A bundle is a folder. `verify` reads and hashes every file before anything opens
 
     bundle.json            this manifest
     utility.onnx           slices (n, c, h, w) -> logits (n, 1, h, w)
-    unoise.onnx            slices -> noise_logits (n, 1, h, w)
+    unoise.onnx            slices, and logits if it looks at them -> noise_logits (n, 1, h, w)
     gradcam.onnx           slices, target (n, 1, h, w) -> importance (n, 1, h, w)
     utility.safetensors    optional: weights, for further training
     unoise.safetensors

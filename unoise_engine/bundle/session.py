@@ -125,9 +125,11 @@ class Bundle:
         """(n, c, h, w) -> logits (n, 1, h, w); > 0 means organ."""
         return self._run("utility", {"slices": slices})
 
-    def noise_logits(self, slices: np.ndarray) -> np.ndarray:
-        """(n, c, h, w) -> z (n, 1, h, w); sigmoid(z) is the share of the largest noise a pixel can bear."""
-        return self._run("unoise", {"slices": slices})
+    def noise_logits(self, slices: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """(n, c, h, w) and `predict`'s answer -> z (n, 1, h, w); sigmoid(z) is the share of the largest noise a pixel
+        can bear. Not every noise model looks at the utility's answer."""
+        wanted = {port.name for port in self._session("unoise").get_inputs()}
+        return self._run("unoise", {k: v for k, v in {"slices": slices, "logits": logits}.items() if k in wanted})
 
     def gradcam(self, slices: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Slices (n, c, h, w) and d score / d logits (n, 1, h, w) -> Grad-CAM (n, 1, h, w), >= 0."""

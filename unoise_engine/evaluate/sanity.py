@@ -90,7 +90,7 @@ def _questions(
         return asked + ([(UTILITY, lambda: measured(broken, one))] if name == "distance" else [])
     again = [(STABILITY, lambda: explained(bundle, noisy))]
     if name == "unoise":
-        return [*again, (EXPLAINER, lambda: explained(broken_unoise, one))]
+        again += [(EXPLAINER, lambda: explained(broken_unoise, one))]
     if name == "gradcam":  # the same question: the score sums the same pixels
         return [*again, (UTILITY, lambda: explained(broken, one, np.where(organ, 1.0, -1.0)[None, None]))]
     return [*again, (UTILITY, lambda: explained(broken, one))]
@@ -129,8 +129,8 @@ class SameArea:
             self.shift = float(ordered[min(self.pixels, len(ordered) - 1)])
         return logits - np.float32(self.shift)
 
-    def noise_logits(self, slices: np.ndarray) -> np.ndarray:
-        return self.model.noise_logits(slices)
+    def noise_logits(self, slices: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        return self.model.noise_logits(slices, logits)
 
     def gradcam(self, slices: np.ndarray, target: np.ndarray) -> np.ndarray:
         return self.model.gradcam(slices, target)

@@ -18,8 +18,8 @@ class Model(Protocol):
         """Logits of the organ; > 0 means organ."""
         ...
 
-    def noise_logits(self, slices: np.ndarray) -> np.ndarray:
-        """U-Noise's z; sigmoid(z) is the share of the largest noise that a pixel can bear."""
+    def noise_logits(self, slices: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """U-Noise's z for slices and the organ's logits there; sigmoid(z) is the share of the largest noise that a pixel can bear."""
         ...
 
     def gradcam(self, slices: np.ndarray, target: np.ndarray) -> np.ndarray:

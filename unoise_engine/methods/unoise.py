@@ -12,6 +12,6 @@ def unoise(model: Model, slices: np.ndarray, logits: np.ndarray, advance: Advanc
 
     Positive where the noise must stay below the middle of that range; the paper's pictures show the positive part.
     """
-    importance = -model.noise_logits(slices)[:, 0]
+    importance = -model.noise_logits(slices, logits)[:, 0]
     advance(len(slices))
     return importance

@@ -31,6 +31,7 @@ from unoise_engine.training.card import Card, read_card
 from unoise_engine.training.checkpoints import METRICS
 from unoise_engine.training.fold import folded
 from unoise_engine.training.gradcam_graph import GradCAMGraph, gradcam_by_autograd
+from unoise_engine.training.near import NearNet
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 from unoise_engine.training.unet import UNet
 
@@ -95,7 +96,7 @@ def export_bundle(
     return out
 
 
-def write_models(nets: dict[str, UNet], folder: Path, weights: bool) -> dict[str, Path]:
+def write_models(nets: dict[str, UNet | NearNet], folder: Path, weights: bool) -> dict[str, Path]:
     """The files of a bundle, by name. Batch norm is folded in the ONNX files and kept in the weights."""
     kinds = ("onnx", "safetensors") if weights else ("onnx",)
     files = {f"{name}.{kind}": folder / f"{name}.{kind}" for name in nets for kind in kinds}
@@ -104,16 +105,20 @@ def write_models(nets: dict[str, UNet], folder: Path, weights: bool) -> dict[str
         for name, net in nets.items():
             save_file({k: v.contiguous() for k, v in net.state_dict().items()}, files[f"{name}.safetensors"])
     write_onnx(folded(nets["utility"]), files["utility.onnx"], ["slices"], "logits")
-    write_onnx(folded(nets["unoise"]), files["unoise.onnx"], ["slices"], "noise_logits")
+    write_onnx(folded(nets["unoise"]), files["unoise.onnx"], inputs_of(nets["unoise"]), "noise_logits")
     write_onnx(GradCAMGraph(folded(nets["utility"])), files["gradcam.onnx"], ["slices", "target"], "importance")
     return files
+
+
+def inputs_of(noise: UNet | NearNet) -> list[str]:
+    return ["slices", "logits"] if isinstance(noise, NearNet) else ["slices"]
 
 
 def write_onnx(model: nn.Module, path: Path, inputs: list[str], output: str) -> None:
     """One file with its weights inside; the number of slices, the height and the width are free."""
     unet = model.unet if isinstance(model, GradCAMGraph) else model
     step = 2 ** (int(unet.depth) - 1)  # type: ignore[arg-type]
-    channels = {"slices": int(unet.in_channels), "target": 1}  # type: ignore[arg-type]
+    channels = {"slices": int(unet.in_channels), "target": 1, "logits": 1}  # type: ignore[arg-type]
     examples = tuple(torch.zeros(2, channels[name], 4 * step, 6 * step) for name in inputs)
     free = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     with quiet():
@@ -144,16 +149,17 @@ def plain(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def check_agreement(bundle: Bundle, utility: UNet, unoise: UNet) -> None:
+def check_agreement(bundle: Bundle, utility: UNet, unoise: UNet | NearNet) -> None:
     """onnxruntime against torch, the Grad-CAM graph against autograd. Raises Integrity."""
     step = 2 ** (max(utility.depth, unoise.depth) - 1)
     for n, rows, columns in SHAPES:
         slices, target, wanted = telling_input(utility, (n, utility.in_channels, rows * step, columns * step))
         with torch.no_grad():
-            logits, noise_logits = utility(slices), unoise(slices)
+            logits = utility(slices)
+            noise_logits = unoise(slices, logits) if isinstance(unoise, NearNet) else unoise(slices)
         x = slices.numpy()
         compare("utility.onnx", bundle.predict(x), logits, LOGITS_TOLERANCE)
-        compare("unoise.onnx", bundle.noise_logits(x), noise_logits, LOGITS_TOLERANCE)
+        compare("unoise.onnx", bundle.noise_logits(x, logits.numpy()), noise_logits, LOGITS_TOLERANCE)
         compare("gradcam.onnx", bundle.gradcam(x, target.numpy()), wanted, MAP_TOLERANCE)
 
 
@@ -186,7 +192,7 @@ def compare(name: str, got: np.ndarray, wanted: Tensor, tolerance: float) -> Non
         )
 
 
-def describe(net: UNet) -> dict[str, int]:
+def describe(net: UNet | NearNet) -> dict[str, int]:
     return {"depth": net.depth, "first_channels": net.first_channels, "parameters": net.n_parameters}
 
 

@@ -91,7 +91,7 @@ def train_unoise(
         raise Usage(f"size {recipe.noise.size} - needs a utility whose [ct] multiple_of is a multiple of {step}")
     frozen = freeze(folded(utility.net()))  # the same function without batch norm, so a little faster
     seed_everything(recipe.fit.seed, verbose=False)
-    fresh = runs.make_net(recipe.noise.net, utility.recipe.ct.channels)
+    fresh = runs.make_noise(recipe.noise, utility.recipe.ct.channels)
     noise = fresh if init is None else pretrained(init, utility, recipe)
     if resume:
         checkpoint = runs.check_same(out, recipe)
@@ -108,7 +108,7 @@ def train_unoise(
         (out / runs.UTILITY).write_text(json.dumps({"sha256": utility.fingerprint()}) + "\n", "utf-8")
     rounds = Rounds(recipe.fit, recipe.draw, train, devices, told.shares)
     common = (utility.recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
-    learner = NoiseLearner(noise, frozen, recipe.noise.config, *common)
+    learner = NoiseLearner(noise, frozen, recipe.noise, *common)
     run_loop(learner, rounds, Scans(val, lambda case: case.with_organ), out, checkpoint, device, devices, show)
     return out
 
@@ -151,6 +151,8 @@ def earlier(init: Path, recipe: UtilityRecipe, split: Split) -> UNet:
 
 
 def pretrained(init: Path, utility: runs.UtilityRun, recipe: UNoiseRecipe) -> UNet:
+    if recipe.noise.near:
+        raise Usage("--init - does not fit a recipe with [noise] near - leave it out: such a net has inputs of its own")
     start, shape = runs.UtilityRun.open(init), recipe.noise.net
     if (start.recipe.net, start.recipe.ct) != (shape, utility.recipe.ct):
         need = f"[net] depth = {shape.depth}, first_channels = {shape.first_channels} and the utility's [ct]"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from unoise_engine.training.unet import UNet
+AnyNet = TypeVar("AnyNet", bound=nn.Module)
 
 
-def folded(net: UNet) -> UNet:
+def folded(net: AnyNet) -> AnyNet:
     """A copy in eval mode; every batch norm becomes an identity. The net given does not change."""
     net = copy.deepcopy(net).eval()
     for part in net.modules():

@@ -16,10 +16,11 @@ from torch.utils.data import IterableDataset
 from unoise_engine.ct.prepare import Recipe
 from unoise_engine.errors import EngineError
 from unoise_engine.training.augment import augment
+from unoise_engine.training.budget import budget_loss
 from unoise_engine.training.cases import Case
 from unoise_engine.training.draw import Batch, process
-from unoise_engine.training.recipes import Augment, Draw, Fit, UtilityFit
-from unoise_engine.training.unoise import NoiseConfig, unoise_loss
+from unoise_engine.training.recipes import Augment, Draw, Fit, Noise, UtilityFit
+from unoise_engine.training.unoise import noise_loss, unoise_loss
 
 PIXELS_AT_ONCE = 16 * 256 * 256  # in validation: bounds memory, and more gains nothing
 NOISE_SEED = 2101_05791  # of the validation noise: every validation draws the same, so losses compare
@@ -156,16 +157,26 @@ class NoiseLearner(Learner):
 
     watched, larger_is_better = "val_loss", False
 
-    def __init__(self, noise: nn.Module, utility: nn.Module, cfg: NoiseConfig, *args: Any):
+    def __init__(self, noise: nn.Module, utility: nn.Module, told: Noise, *args: Any):
         super().__init__(noise, *args)
         self.frozen = (utility,)
-        self.cfg = cfg
+        self.told = told
 
     def on_fit_start(self) -> None:
         self.frozen[0].to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss(self, x: Tensor, y: Tensor, known: Tensor) -> Tensor:
-        return unoise_loss(self.frozen[0], self.net, x, y[:, :1], self.cfg)
+        utility, cfg = self.frozen[0], self.told.config
+        if not (self.told.near or self.told.budgets):
+            return unoise_loss(utility, self.net, x, y[:, :1], cfg)
+        with torch.no_grad():
+            logits = utility(x).float()
+        z = (self.net(x, logits) if self.told.near else self.net(x)).float()
+        loss = noise_loss(utility, x, z, y[:, :1], cfg)
+        if self.told.budgets:
+            low, high = self.told.budgets
+            loss = loss + budget_loss(utility, x, (logits > 0).float(), z, (low, high), cfg.sigma_max)
+        return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         image = self.normalise(batch["image"].float() / 255)

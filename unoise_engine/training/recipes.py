@@ -156,8 +156,15 @@ class Noise:
     sigma_min: float = NoiseConfig.sigma_min
     sigma_max: float = NoiseConfig.sigma_max
     noise_reward: float = NoiseConfig.noise_reward
+    budgets: tuple[float, ...] = ()  # least and greatest share visible at which the ranking is trained (budget.py)
+    near: bool = False  # the net sees the utility's prediction and starts from nearness to it (near.py)
+    cell: int = 8  # pixels to which such a net smooths its map
 
     def __post_init__(self) -> None:
+        if self.budgets:
+            rising = len(self.budgets) == 2 and 0 < self.budgets[0] < self.budgets[1] < 1
+            require(rising, f"budgets must be two rising shares between 0 and 1: {list(self.budgets)}")
+        require(self.cell in (1, 2, 4, 8), f"cell must be 1, 2, 4 or 8: {self.cell}")
         require(self.size in DEPTHS, f"size must be one of {', '.join(DEPTHS)}: {self.size}")
         self.config  # noqa: B018 - checks the numbers
 

@@ -11,15 +11,20 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+from torch import nn
 
 from unoise_engine.errors import Environment, Integrity, Usage
 from unoise_engine.training.checkpoints import BEST, LAST
 from unoise_engine.training.learners import network_weights
-from unoise_engine.training.recipes import FILE, Net, UNoiseRecipe, UtilityRecipe, read_recipe, write_recipe
+from unoise_engine.training.near import NearNet
+from unoise_engine.training.recipes import FILE, Net, Noise, UNoiseRecipe, UtilityRecipe, read_recipe, write_recipe
 from unoise_engine.training.split import Split
 from unoise_engine.training.unet import UNet
 
 UTILITY = "utility.json"
+AnyNet = TypeVar("AnyNet", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,8 @@ class UNoiseRun:
     def open(folder: Path) -> UNoiseRun:
         return UNoiseRun(folder, read_recipe(present(folder, FILE), UNoiseRecipe), Split.read(folder))
 
-    def net(self, channels: int) -> UNet:
-        return filled(make_net(self.recipe.noise.net, channels), self.folder)
+    def net(self, channels: int) -> UNet | NearNet:
+        return filled(make_noise(self.recipe.noise, channels), self.folder)
 
     def check_explains(self, utility: UtilityRun) -> None:
         """Raises Integrity unless this noise model was trained against the utility's best checkpoint as it is now."""
@@ -81,7 +86,13 @@ def make_net(shape: Net, channels: int, outputs: int = 1) -> UNet:
     return UNet(channels, outputs, shape.depth, shape.first_channels)
 
 
-def filled(net: UNet, run: Path) -> UNet:
+def make_noise(told: Noise, channels: int) -> UNet | NearNet:
+    if told.near:
+        return NearNet(channels, told.net.depth, told.net.first_channels, told.cell)
+    return make_net(told.net, channels)
+
+
+def filled(net: AnyNet, run: Path) -> AnyNet:
     path = present(run, BEST)
     try:
         net.load_state_dict(network_weights(path))

@@ -15,7 +15,7 @@ class Threshold:
     def predict(self, slices):
         return slices[:, :1] - 1
 
-    def noise_logits(self, slices):
+    def noise_logits(self, slices, logits):
         return -3 * slices[:, :1]
 
     def gradcam(self, slices, target):

@@ -1,0 +1,103 @@
+"""The noise model that starts from nearness, and the loss that ranks at every budget."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from Testing.engine.training.world import unoise_recipe
+from unoise_engine.bundle.session import load_bundle
+from unoise_engine.ct.distance import signed_distance
+from unoise_engine.errors import Usage
+from unoise_engine.evaluate.sanity import spearman
+from unoise_engine.training.budget import budget_loss, draw_shares, visible
+from unoise_engine.training.card import Card
+from unoise_engine.training.export import export_bundle
+from unoise_engine.training.fit import train_unoise
+from unoise_engine.training.near import NearNet
+from unoise_engine.training.runs import UNoiseRun
+
+CARD = Card(title="A ball", training_data="five balls", synthetic=True)
+
+
+def disc(n=64, radius=8):
+    y, x = np.mgrid[:n, :n]
+    return (y - n / 2) ** 2 + (x - n / 2) ** 2 < radius**2
+
+
+def test_before_any_training_importance_is_nearness_to_what_was_found():
+    organ = disc()
+    logits = torch.where(torch.from_numpy(organ), 8.0, -8.0)[None, None]
+    net = NearNet(cell=8).eval()
+    with torch.no_grad():
+        importance = -net(torch.randn(1, 1, 64, 64), logits)[0, 0].numpy()
+    ruler = signed_distance(organ)
+    assert spearman(importance, ruler) > 0.97
+    assert importance[organ].min() > importance[~organ].max() - 0.2
+
+
+@pytest.mark.parametrize("share", [0.02, 0.25, 0.7])
+def test_the_share_asked_for_is_visible_and_gradients_pull_the_edge(share):
+    z = torch.randn(2, 1, 40, 40, requires_grad=True)
+    kept = visible(z, torch.tensor([share, share]))
+    assert set(np.unique(kept.detach().numpy().round(6))) == {0, 1}
+    assert kept.mean((1, 2, 3)).tolist() == pytest.approx([share, share], abs=2e-3)
+    kept.sum().backward()
+    assert (z.grad <= 0).all() and z.grad.abs().max() > 0  # less z, more visible
+
+
+def test_shares_lie_within_their_bounds():
+    shares = draw_shares(2000, 0.01, 0.7, torch.device("cpu"))
+    assert 0.01 <= shares.min() and shares.max() <= 0.7
+    assert (shares < np.sqrt(0.01 * 0.7)).float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+class TwoMarks(nn.Module):
+    """Finds the square in the middle, but only where a mark in the corner is seen."""
+
+    def forward(self, x):
+        mark = x[:, :, 2:6, 2:6].mean((2, 3), keepdim=True)
+        organ = torch.zeros_like(x)
+        organ[:, :, 28:36, 28:36] = 1
+        return 12 * organ * mark.clamp(0, 1) * x.clamp(0, 1) - 6 + 0 * x
+
+
+def test_training_on_budgets_finds_a_cause_that_nearness_cannot():
+    torch.manual_seed(0)
+    utility, x = TwoMarks(), torch.full((4, 1, 64, 64), 1.0)
+    found = (utility(x) > 0).float()
+    assert found.sum() == 4 * 64
+    net = NearNet(depth=2, first_channels=8, cell=4).train()
+    optimiser = torch.optim.Adam(net.parameters(), 1e-2)
+    ruler = NearNet(depth=2, first_channels=8, cell=4).eval()
+    for _ in range(120):
+        loss = budget_loss(utility, x, found, net(x, utility(x)), (0.02, 0.4), 0.0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    net.eval()
+    with torch.no_grad():
+        before, after = (-one(x, utility(x))[0, 0] for one in (ruler, net))
+    corner = (slice(2, 6), slice(2, 6))
+    assert (before > before[corner].mean()).float().mean() > 0.8  # far from the organ: last in the ruler's order
+    assert (after > after[corner].mean()).float().mean() < 0.3
+
+
+def test_it_trains_exports_and_explains(world, utility_run, tmp_path):
+    recipe = unoise_recipe()
+    recipe = replace(recipe, noise=replace(recipe.noise, near=True, cell=2, budgets=(0.02, 0.7)))
+    run = train_unoise(world, utility_run, tmp_path / "near", recipe, device="cpu", progress="off")
+    bundle = load_bundle(export_bundle(utility_run, run, tmp_path / "bundle", card=CARD), "cpu")
+    x = np.random.default_rng(0).normal(0, 1, (2, 1, 40, 24)).astype(np.float32)
+    x[:, :, 4:12, 4:12] += 3
+    logits = bundle.predict(x)
+    with torch.no_grad():
+        wanted = UNoiseRun.open(run).net(1)(torch.from_numpy(x), torch.from_numpy(logits)).numpy()
+    got = bundle.noise_logits(x, logits)
+    assert wanted.std() > 0.1
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
+    assert not np.allclose(got, bundle.noise_logits(x, -logits))  # it looks at what the utility found
+    with pytest.raises(Usage, match="near"):
+        train_unoise(world, utility_run, tmp_path / "init", recipe, init=utility_run, device="cpu", progress="off")
