@@ -19,7 +19,7 @@ class Model(Protocol):
         ...
 
     def noise_logits(self, slices: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """U-Noise's z for slices and the organ's logits there; sigmoid(z) is the share of the largest noise that a pixel can bear."""
+        """U-Noise's z, given the organ's logits too; sigmoid(z) is the share of the largest noise a pixel can bear."""
         ...
 
     def gradcam(self, slices: np.ndarray, target: np.ndarray) -> np.ndarray:

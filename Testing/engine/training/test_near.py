@@ -50,7 +50,7 @@ def test_the_share_asked_for_is_visible_and_gradients_pull_the_edge(share):
 
 def test_shares_lie_within_their_bounds():
     shares = draw_shares(2000, 0.01, 0.7, torch.device("cpu"))
-    assert 0.01 <= shares.min() and shares.max() <= 0.7
+    assert shares.min() >= 0.01 and shares.max() <= 0.7
     assert (shares < np.sqrt(0.01 * 0.7)).float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
