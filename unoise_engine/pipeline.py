@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unoise_engine.bundle.recall import Recall
 from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.ct.find import find_cases
 from unoise_engine.ct.prepare import Frame, Restored
@@ -74,12 +75,14 @@ def explain_volume(
         with clock(seconds, "prepare"):
             return recipe.normalise(np.stack([*frame.windowed(ct, start + some.start, start + some.stop)]))
 
+    # Clean-up needs every slice before it is known which keep organ; Grad-CAM with the pass itself costs next to nothing.
+    model = Recall(bundle) if "gradcam" in settings.methods and bundle.one_pass else bundle
     logits = np.empty((n, 1, *frame.size), np.float32)
     with progress.stage(case, "segmentation", n) as advance:
         for some in _steps(n):
             slices = model_slices(some)
             with clock(seconds, "segmentation"):
-                logits[some] = bundle.predict(slices)
+                logits[some] = model.predict(slices)
             advance(len(slices))
     with clock(seconds, "segmentation"):
         cleaned, dropped = bundle.manifest.clean_up.apply(logits[:, 0], frame.view.spacing_mm[0], recipe.spacing_mm)
@@ -97,7 +100,7 @@ def explain_volume(
             for some in _steps(n):
                 slices = model_slices(some)
                 with clock(seconds, name):
-                    maps[some] = method(bundle, slices, logits[some], advance)
+                    maps[some] = method(model, slices, logits[some], advance)
         yield f"importance-{name}", frame.restore(maps, ct, start)
         del maps  # before there are the next ones
 
