@@ -75,7 +75,7 @@ def explain_volume(
         with clock(seconds, "prepare"):
             return recipe.normalise(np.stack([*frame.windowed(ct, start + some.start, start + some.stop)]))
 
-    # Clean-up needs every slice before it is known which keep organ; Grad-CAM with the pass itself costs next to nothing.
+    # Which slices keep organ is known only after all of them; in the same pass Grad-CAM costs little.
     model = Recall(bundle) if "gradcam" in settings.methods and bundle.one_pass else bundle
     logits = np.empty((n, 1, *frame.size), np.float32)
     with progress.stage(case, "segmentation", n) as advance:

@@ -106,7 +106,7 @@ def export_bundle(
 
 
 def write_models(stored: dict[str, UNet], trained: dict[str, UNet], folder: Path) -> dict[str, Path]:
-    """The files of a bundle, by name: ONNX of the folded and rounded nets, safetensors of the nets as trained, if any."""
+    """The files of a bundle, by name: ONNX of the folded, rounded nets, safetensors of the trained ones, if any."""
     files = {f"{name}.onnx": folder / f"{name}.onnx" for name in stored}
     write_onnx(explained_model(stored["utility"]), files["utility.onnx"])
     write_onnx(unet_model(stored["unoise"], "noise_logits"), files["unoise.onnx"])
@@ -122,7 +122,7 @@ def write_onnx(model: onnx.ModelProto, path: Path) -> None:
 
 
 def check_agreement(bundle: Bundle, utility: UNet, unoise: UNet) -> None:
-    """onnxruntime against torch with the same rounded weights, the Grad-CAM graph against autograd. Raises Integrity."""
+    """onnxruntime against torch with the same rounded weights, Grad-CAM against autograd. Raises Integrity."""
     step = 2 ** (max(utility.depth, unoise.depth) - 1)
     for n, rows, columns in SHAPES:
         slices, target, wanted = telling_input(utility, (n, utility.in_channels, rows * step, columns * step))

@@ -17,8 +17,6 @@ box around the target, `REACH` pixels wider for the three convolutions. Nothing 
 
 from __future__ import annotations
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,7 +37,7 @@ BACKWARDS = np.iinfo(np.int64).min  # as the end of a slice with step -1: to the
 
 
 def explained_model(net: UNet) -> onnx.ModelProto:
-    """slices (n, c, h, w), target (n, 1, h, w) -> logits (n, 1, h, w), gradcam (n, 1, h / 2^(depth-1), w / 2^(depth-1)).
+    """slices (n, c, h, w), target (n, 1, h, w) -> logits (n, 1, h, w), gradcam (n, 1, h / k, w / k), k = 2^(depth-1).
 
     `target` may be left out: the score then sums the logits of the net's own prediction, logits > 0. The net must be
     folded.

@@ -1,7 +1,7 @@
 """A folded U-Net as an ONNX graph.
 
-Nearest x2 and the 3 x 3 convolution behind it see each pixel up to four times. Done as four 2 x 2 convolutions at the low
-resolution, one for each place in the 2 x 2 that a pixel becomes, they are 2.25 times less work for the same numbers.
+Nearest x2 and the 3 x 3 convolution behind it see each pixel up to four times. Done as four 2 x 2 convolutions at the
+low resolution, one for each place in the 2 x 2 that a pixel becomes, that is 2.25 times less work for the same numbers.
 """
 
 from __future__ import annotations
