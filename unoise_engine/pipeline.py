@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unoise_engine.bundle.recall import Recall
 from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.ct.find import find_cases
 from unoise_engine.ct.prepare import Frame, Restored
@@ -17,6 +18,7 @@ from unoise_engine.ct.volume import AxialView, Volume
 from unoise_engine.errors import Usage
 from unoise_engine.methods import METHODS, choose
 from unoise_engine.methods.occlusion import Occlusion
+from unoise_engine.methods.protocol import Model
 from unoise_engine.progress import Progress, Quiet
 from unoise_engine.trust import about_pieces, about_scan
 
@@ -74,12 +76,14 @@ def explain_volume(
         with clock(seconds, "prepare"):
             return recipe.normalise(np.stack([*frame.windowed(ct, start + some.start, start + some.stop)]))
 
+    # Which slices keep organ is known only after all of them; in the same pass Grad-CAM costs little.
+    model: Model = Recall(bundle) if "gradcam" in settings.methods and bundle.one_pass else bundle
     logits = np.empty((n, 1, *frame.size), np.float32)
     with progress.stage(case, "segmentation", n) as advance:
         for some in _steps(n):
             slices = model_slices(some)
             with clock(seconds, "segmentation"):
-                logits[some] = bundle.predict(slices)
+                logits[some] = model.predict(slices)
             advance(len(slices))
     with clock(seconds, "segmentation"):
         cleaned, dropped = bundle.manifest.clean_up.apply(logits[:, 0], frame.view.spacing_mm[0], recipe.spacing_mm)
@@ -97,7 +101,7 @@ def explain_volume(
             for some in _steps(n):
                 slices = model_slices(some)
                 with clock(seconds, name):
-                    maps[some] = method(bundle, slices, logits[some], advance)
+                    maps[some] = method(model, slices, logits[some], advance)
         yield f"importance-{name}", frame.restore(maps, ct, start)
         del maps  # before there are the next ones
 

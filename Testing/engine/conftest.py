@@ -20,31 +20,41 @@ ORGAN_ABOVE = 1.2  # normalised; with RECIPE that is 60 HU
 
 
 def blur_net(path: Path, name: str) -> None:
-    """An ONNX file answering with a 5 x 5 mean of the slice: what each net does with it is the last line."""
+    """An ONNX file answering with a 5 x 5 mean of the slice; its Grad-CAM is that mean, above the threshold, in the
+    target."""
     import onnx
     from onnx import TensorProto, helper
 
     kernel = helper.make_tensor("kernel", TensorProto.FLOAT, [1, 1, 5, 5], np.full(25, 1 / 25, np.float32))
     constants = [kernel]
 
-    def number(label, value):
-        constants.append(helper.make_tensor(label, TensorProto.FLOAT, [], [value]))
+    def number(label, value, shape=()):
+        constants.append(helper.make_tensor(label, TensorProto.FLOAT, shape, [value]))
 
-    shape = ["n", 1, "h", "w"]
-    inputs = [helper.make_tensor_value_info("slices", TensorProto.FLOAT, shape)]
-    nodes = [helper.make_node("Conv", ["slices", "kernel"], ["blur"], pads=[2, 2, 2, 2])]
+    def port(label):
+        return helper.make_tensor_value_info(label, TensorProto.FLOAT, ["n", 1, "h", "w"])
+
+    inputs, outputs = [port("slices")], [port("logits" if name == "utility" else "noise_logits")]
     number("threshold", ORGAN_ABOVE)
     number("gain", -5.0 if name == "unoise" else 10.0)
-    nodes += [helper.make_node("Sub", ["blur", "threshold"], ["above"])]
-    if name == "gradcam":
-        inputs.append(helper.make_tensor_value_info("target", TensorProto.FLOAT, shape))
-        nodes += [helper.make_node("Mul", ["above", "target"], ["inside"])]
-        nodes += [helper.make_node("Relu", ["inside"], ["importance"])]
-        output = "importance"
-    else:
-        output = "logits" if name == "utility" else "noise_logits"
-        nodes += [helper.make_node("Mul", ["above", "gain"], [output])]
-    outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)]
+    nodes = [
+        helper.make_node("Conv", ["slices", "kernel"], ["blur"], pads=[2, 2, 2, 2]),
+        helper.make_node("Sub", ["blur", "threshold"], ["above"]),
+        helper.make_node("Mul", ["above", "gain"], [outputs[0].name]),
+    ]
+    if name == "utility":
+        inputs.append(port("target"))
+        outputs.append(port("gradcam"))
+        number("target", np.nan, [1] * 4)  # what it is if not given: the prediction
+        number("zero", 0.0)
+        nodes += [
+            helper.make_node("Greater", ["logits", "zero"], ["organ"]),
+            helper.make_node("Cast", ["organ"], ["found"], to=TensorProto.FLOAT),
+            helper.make_node("IsNaN", ["target"], ["own"]),
+            helper.make_node("Where", ["own", "found", "target"], ["score"]),
+            helper.make_node("Mul", ["above", "score"], ["inside"]),
+            helper.make_node("Relu", ["inside"], ["gradcam"]),
+        ]
     graph = helper.make_graph(nodes, name, inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.checker.check_model(model)
@@ -56,7 +66,7 @@ def tiny_bundle(tmp_path_factory) -> Path:
     """A bundle folder: everything brighter than about 60 HU is 'organ', for tests of all that is not the model."""
     home = tmp_path_factory.mktemp("bundle")
     files = {}
-    for name in ("utility", "unoise", "gradcam"):
+    for name in ("utility", "unoise"):
         blur_net(home / f"{name}.onnx", name)
         files[f"{name}.onnx"] = home / f"{name}.onnx"
     manifest = Manifest(

@@ -3,9 +3,10 @@
 A bundle is a folder. `verify` reads and hashes every file before anything opens it; nothing in a bundle is pickled.
 
     bundle.json            this manifest
-    utility.onnx           slices (n, c, h, w) -> logits (n, 1, h, w)
+    utility.onnx           slices (n, c, h, w), target (n, 1, h, w) or nothing
+                           -> logits (n, 1, h, w), gradcam (n, 1, h / k, w / k), k the deepest block's pixel
     unoise.onnx            slices, and logits if it looks at them -> noise_logits (n, 1, h, w)
-    gradcam.onnx           slices, target (n, 1, h, w) -> importance (n, 1, h, w)
+    gradcam.onnx           schema 1 alone: slices, target -> importance (n, 1, h, w); its utility has no gradcam
     utility.safetensors    optional: weights, for further training
     unoise.safetensors
 """
@@ -27,11 +28,13 @@ from unoise_engine.ct.prepare import Recipe
 from unoise_engine.errors import Environment, Integrity
 from unoise_engine.trust import Scope
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)
 MANIFEST = "bundle.json"
 SIGNATURE = "bundle.json.minisig"  # optional; see signature.py
 LARGEST_MANIFEST = 1 << 20  # bytes
-MODELS = ("utility", "unoise", "gradcam")  # each an ONNX file of that name
+MODELS = ("utility", "unoise")  # each an ONNX file of that name
+GRADCAM = "gradcam.onnx"
 LARGEST_FILE = 1 << 30  # bytes; a manifest that asks for more is refused unread
 
 
@@ -93,13 +96,15 @@ def read_manifest(folder: Path) -> Manifest:
         version = body.pop("schema_version")
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise Integrity(f"{path} - cannot be read as a bundle manifest ({error}) - get the bundle again") from None
-    if version != SCHEMA_VERSION:
+    if version not in READABLE:
         raise Integrity(
-            f"{path} - schema version {version}, this engine reads {SCHEMA_VERSION} - "
+            f"{path} - schema version {version}, this engine reads {' and '.join(map(str, READABLE))} - "
             "install the engine that belongs to the bundle, or export the bundle again"
         )
     try:
         files = {str(k): FileEntry(str(v["sha256"]), int(v["bytes"])) for k, v in body.pop("files").items()}
+        if version == 1 and GRADCAM not in files:
+            raise ValueError(f"lists no {GRADCAM}")
         parts = {
             "recipe": Recipe.from_dict(body["recipe"]),
             "clean_up": CleanUp(**body.get("clean_up", {})),

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unoise_engine.bundle.manifest import MODELS, Manifest, model_hash, verify
+from unoise_engine.bundle.enlarge import enlarged
+from unoise_engine.bundle.manifest import GRADCAM, MODELS, Manifest, model_hash, verify
 from unoise_engine.bundle.shuffle import shuffle_kernels
 from unoise_engine.errors import Environment, Integrity, Usage
 from unoise_engine.shipped import shipped
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 DEFAULT_BUNDLE = "pancreas-ct"
 # Slices of 256 x 256 a call: memory stays bounded, and on a CPU larger batches gain nothing.
 PIXELS_A_CALL = 8 * 256 * 256
+# onnxruntime computes every output of a graph, wanted or not; a Grad-CAM of no pixel costs it least.
+NOTHING = np.zeros((1, 1, 1, 1), np.float32)
 
 
 def shipped_bundles() -> dict[str, Path]:
@@ -121,23 +124,40 @@ class Bundle:
     def hash(self) -> str:
         return model_hash(self.manifest)
 
+    @property
+    def one_pass(self) -> bool:
+        """Whether Grad-CAM comes out of the pass that segments. Bundles of schema 1 have a model of its own for it."""
+        return GRADCAM not in self.manifest.files
+
     def predict(self, slices: np.ndarray) -> np.ndarray:
         """(n, c, h, w) -> logits (n, 1, h, w); > 0 means organ."""
-        return self._run("utility", {"slices": slices})
+        return self._run("utility", {"slices": slices}, ["logits"], {"target": NOTHING} if self.one_pass else {})[0]
+
+    def predict_and_explain(self, slices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits, and Grad-CAM of the predicted organ at the deepest block's size (n, 1, h / k, w / k), in one pass.
+
+        Only where `one_pass`. A slice without organ gets zeros.
+        """
+        logits, coarse = self._run("utility", {"slices": slices}, ["logits", "gradcam"])
+        return logits, coarse
 
     def noise_logits(self, slices: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """(n, c, h, w) and `predict`'s answer -> z (n, 1, h, w); sigmoid(z) is the share of the largest noise a pixel
         can bear. Not every noise model looks at the utility's answer."""
-        wanted = {port.name for port in self._session("unoise").get_inputs()}
-        return self._run("unoise", {k: v for k, v in {"slices": slices, "logits": logits}.items() if k in wanted})
+        looked_at = {port.name for port in self._session("unoise").get_inputs()}
+        feeds = {name: v for name, v in {"slices": slices, "logits": logits}.items() if name in looked_at}
+        return self._run("unoise", feeds, ["noise_logits"])[0]
 
     def gradcam(self, slices: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Slices (n, c, h, w) and d score / d logits (n, 1, h, w) -> Grad-CAM (n, 1, h, w), >= 0."""
-        return self._run("gradcam", {"slices": slices, "target": target.astype(np.float32)})
+        feeds = {"slices": slices, "target": target.astype(np.float32)}
+        if not self.one_pass:
+            return self._run("gradcam", feeds, ["importance"])[0]
+        return enlarged(self._run("utility", feeds, ["gradcam"])[0], slices.shape[2:])
 
     def open_all(self) -> None:
         """Opens every model now. Raises Integrity if onnxruntime cannot."""
-        for model in MODELS:
+        for model in (*MODELS, *([] if self.one_pass else ["gradcam"])):
             self._session(model)
 
     def _session(self, model: str) -> onnxruntime.InferenceSession:
@@ -170,21 +190,26 @@ class Bundle:
             self._leave_gpu("its driver or libraries are missing")
         return session
 
-    def _run(self, model: str, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    def _run(
+        self, model: str, feeds: dict[str, np.ndarray], wanted: list[str], fixed: dict[str, np.ndarray] | None = None
+    ) -> list[np.ndarray]:
+        """The outputs `wanted`; `feeds` are given some slices at a time, `fixed` as they are."""
         n, _, h, w = feeds["slices"].shape
-        parts: list[np.ndarray] = []
+        parts: list[list[np.ndarray]] = []
         start = 0
         while start < n:
             step = max(1, PIXELS_A_CALL // (h * w) // self._fewer)
-            some = {name: values[start : start + step] for name, values in feeds.items()}
+            some = {name: values[start : start + step] for name, values in feeds.items()} | (fixed or {})
             try:
-                parts.append(self._session(model).run(None, some)[0])
+                parts.append(self._session(model).run(wanted, some))
                 start += step
             except Exception as error:
                 if not out_of_memory(error):
                     raise
                 self._make_do(step)
-        return np.concatenate(parts) if parts else np.zeros((0, 1, h, w), np.float32)
+        if not parts:
+            return [np.zeros((0, 1, h, w), np.float32) for _ in wanted]
+        return [np.concatenate(column) for column in zip(*parts)]
 
     def _make_do(self, step: int) -> None:
         """After memory ran out with `step` slices a call. Raises MemoryError if there is nothing left to try."""

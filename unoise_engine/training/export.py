@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import os
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +17,29 @@ import numpy as np
 import onnx
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from unoise_engine import __version__
 from unoise_engine.bundle.manifest import Manifest, write_bundle
 from unoise_engine.bundle.session import Bundle, load_bundle
+from unoise_engine.ct.prepare import Frame, Recipe
 from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.phantom import synthesise
 from unoise_engine.training.card import Card, read_card
 from unoise_engine.training.checkpoints import METRICS
-from unoise_engine.training.fold import folded
-from unoise_engine.training.gradcam_graph import GradCAMGraph, gradcam_by_autograd
+from unoise_engine.training.fold import rounded
+from unoise_engine.training.gradcam_graph import explained_model, gradcam_by_autograd
 from unoise_engine.training.near import NearNet
+from unoise_engine.training.near_graph import near_model
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 from unoise_engine.training.unet import UNet
+from unoise_engine.training.unet_graph import unet_model
 
-OPSET = 18
 LOGITS_TOLERANCE = 1e-4  # of the largest logit; float32 sums in another order give about 1e-6
 MAP_TOLERANCE = 1e-3  # of the map's peak; a ReLU's gate that rounds the other way shifts a mean a little
 TRIES = 20  # inputs tried until the reference map is not zero: two wrong maps agree on zeros
+PHANTOM_SEED = 161
 SHAPES = ((1, 4, 6), (3, 9, 8))  # checked: slices, and height and width in units of the deepest pixel
 
 
@@ -64,7 +65,14 @@ def export_bundle(
     measured = read_metrics(metrics) if isinstance(metrics, Path) else metrics or {}
     utility, unoise = UtilityRun.open(utility_run), UNoiseRun.open(unoise_run)
     unoise.check_explains(utility)
-    nets = {"utility": utility.net(), "unoise": unoise.net(utility.recipe.ct.channels)}
+    net, noise_net = utility.net(), unoise.net(utility.recipe.ct.channels)
+    try:
+        stored, stored_noise = rounded(net), rounded(noise_net)
+    except ValueError as e:
+        raise Integrity(
+            f"{utility_run}, {unoise_run} - cannot be stored in half precision ({e}) - train again"
+        ) from None
+    rounding = {"float16": cost_of_rounding(net, stored, utility.recipe.ct)}
     noise = unoise.recipe.noise
     constants = {"sigma_min": noise.sigma_min, "sigma_max": noise.sigma_max, "noise_reward": noise.noise_reward}
     manifest = Manifest(
@@ -80,77 +88,48 @@ def export_bundle(
         scope=card.scope,
         attribution=card.attribution,
         citation=card.citation,
-        metrics=best_value(utility_run, "val_dice", max) | best_value(unoise_run, "val_loss", min) | measured,
-        architecture={key: describe(net) for key, net in nets.items()} | {"noise": constants},
+        metrics=best_value(utility_run, "val_dice", max)
+        | best_value(unoise_run, "val_loss", min)
+        | rounding
+        | measured,
+        architecture={"utility": describe(net), "unoise": describe(noise_net), "noise": constants},
         engine_version=__version__,
     )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-            files = write_models(nets, Path(scratch), weights)
+            files = write_models(stored, stored_noise, Path(scratch))
+            if weights:
+                files |= write_weights({"utility": net, "unoise": noise_net}, Path(scratch))
             write_bundle(Path(scratch) / "bundle", manifest, files)
-            check_agreement(load_bundle(Path(scratch) / "bundle", device="cpu"), nets["utility"], nets["unoise"])
+            check_agreement(load_bundle(Path(scratch) / "bundle", device="cpu"), stored, stored_noise)
             os.replace(Path(scratch) / "bundle", out)
     except OSError as e:
         raise Environment(f"{out} - cannot be written ({e.strerror}) - choose another place") from None
     return out
 
 
-def write_models(nets: dict[str, UNet | NearNet], folder: Path, weights: bool) -> dict[str, Path]:
-    """The files of a bundle, by name. Batch norm is folded in the ONNX files and kept in the weights."""
-    kinds = ("onnx", "safetensors") if weights else ("onnx",)
-    files = {f"{name}.{kind}": folder / f"{name}.{kind}" for name in nets for kind in kinds}
-    files["gradcam.onnx"] = folder / "gradcam.onnx"
-    if weights:
-        for name, net in nets.items():
-            save_file({k: v.contiguous() for k, v in net.state_dict().items()}, files[f"{name}.safetensors"])
-    write_onnx(folded(nets["utility"]), files["utility.onnx"], ["slices"], "logits")
-    write_onnx(folded(nets["unoise"]), files["unoise.onnx"], inputs_of(nets["unoise"]), "noise_logits")
-    write_onnx(GradCAMGraph(folded(nets["utility"])), files["gradcam.onnx"], ["slices", "target"], "importance")
+def write_models(utility: UNet, noise: UNet | NearNet, folder: Path) -> dict[str, Path]:
+    """ONNX files of folded, rounded nets, by their names in a bundle."""
+    models = {"utility.onnx": explained_model(utility)}
+    models["unoise.onnx"] = (
+        near_model(noise, "noise_logits") if isinstance(noise, NearNet) else unet_model(noise, "noise_logits")
+    )
+    for name, model in models.items():
+        onnx.save(model, folder / name)  # one file, its weights inside
+    return {name: folder / name for name in models}
+
+
+def write_weights(trained: Mapping[str, UNet | NearNet], folder: Path) -> dict[str, Path]:
+    """The nets as trained, for going on with them."""
+    files = {f"{name}.safetensors": folder / f"{name}.safetensors" for name in trained}
+    for net, path in zip(trained.values(), files.values()):
+        save_file({k: v.contiguous() for k, v in net.state_dict().items()}, path)
     return files
 
 
-def inputs_of(noise: UNet | NearNet) -> list[str]:
-    return ["slices", "logits"] if isinstance(noise, NearNet) else ["slices"]
-
-
-def write_onnx(model: nn.Module, path: Path, inputs: list[str], output: str) -> None:
-    """One file with its weights inside; the number of slices, the height and the width are free."""
-    unet = model.unet if isinstance(model, GradCAMGraph) else model
-    step = 2 ** (int(unet.depth) - 1)  # type: ignore[arg-type]
-    channels = {"slices": int(unet.in_channels), "target": 1, "logits": 1}  # type: ignore[arg-type]
-    examples = tuple(torch.zeros(2, channels[name], 4 * step, 6 * step) for name in inputs)
-    free = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-    with quiet():
-        program = torch.onnx.export(
-            model,
-            examples,
-            input_names=inputs,
-            output_names=[output],
-            dynamic_shapes=tuple(free for _ in inputs),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None  # noqa: S101 - for the type checker
-    onnx.save(plain(program.model_proto), path)
-
-
-def plain(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Names the free axes n, h, w and drops what the exporter notes about its machine: file paths and stack traces."""
-    graph = model.graph
-    for part in [model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer]:
-        del part.metadata_props[:]
-        part.doc_string = ""
-    del graph.value_info[:]
-    for port in [*graph.input, *graph.output]:
-        for axis, letter in ((0, "n"), (2, "h"), (3, "w")):
-            port.type.tensor_type.shape.dim[axis].dim_param = letter
-    return model
-
-
 def check_agreement(bundle: Bundle, utility: UNet, unoise: UNet | NearNet) -> None:
-    """onnxruntime against torch, the Grad-CAM graph against autograd. Raises Integrity."""
+    """onnxruntime against torch with the same rounded weights, Grad-CAM against autograd. Raises Integrity."""
     step = 2 ** (max(utility.depth, unoise.depth) - 1)
     for n, rows, columns in SHAPES:
         slices, target, wanted = telling_input(utility, (n, utility.in_channels, rows * step, columns * step))
@@ -160,7 +139,24 @@ def check_agreement(bundle: Bundle, utility: UNet, unoise: UNet | NearNet) -> No
         x = slices.numpy()
         compare("utility.onnx", bundle.predict(x), logits, LOGITS_TOLERANCE)
         compare("unoise.onnx", bundle.noise_logits(x, logits.numpy()), noise_logits, LOGITS_TOLERANCE)
-        compare("gradcam.onnx", bundle.gradcam(x, target.numpy()), wanted, MAP_TOLERANCE)
+        compare("utility.onnx: Grad-CAM", bundle.gradcam(x, target.numpy()), wanted, MAP_TOLERANCE)
+        own = gradcam_by_autograd(utility, slices, (torch.from_numpy(bundle.predict(x)) > 0).float(), coarse=True)
+        compare("utility.onnx: Grad-CAM", bundle.predict_and_explain(x)[1], own, MAP_TOLERANCE)
+
+
+def cost_of_rounding(trained: UNet, stored: UNet, recipe: Recipe) -> dict[str, float]:
+    """What half precision changes on a synthetic CT that no net was trained on.
+
+    `dice`: between both predictions, left out where the trained net finds nothing; `logits`: the largest change of a
+    logit, as a share of the largest logit.
+    """
+    ct = synthesise(PHANTOM_SEED, size=256, slices=16).ct
+    slices = torch.from_numpy(recipe.normalise(np.stack([*Frame.of(ct, recipe).windowed(ct, 0, 16)])))
+    with torch.no_grad():
+        before, after = (torch.cat([net(some) for some in slices.split(4)]) for net in (trained, stored))
+    both, size = ((before > 0) & (after > 0)).sum(), (before > 0).sum() + (after > 0).sum()
+    apart = float((after - before).abs().max() / before.abs().max().clamp(min=1e-12))
+    return {"logits": round(apart, 6)} | ({"dice": round(float(2 * both / size), 6)} if size else {})
 
 
 def telling_input(utility: UNet, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
@@ -213,17 +209,3 @@ def read_metrics(path: Path) -> dict[str, Any]:
         return measured
     except (OSError, ValueError) as e:
         raise Usage(f"{path} - cannot be read as metrics ({e}) - give a JSON object of names and figures") from None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hides the exporter's notes about packages it does not need here."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

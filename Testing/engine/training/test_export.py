@@ -10,6 +10,7 @@ from unoise_engine.errors import Environment, Integrity, Usage
 from unoise_engine.training import export
 from unoise_engine.training.card import Card
 from unoise_engine.training.export import export_bundle
+from unoise_engine.training.fold import rounded
 from unoise_engine.training.gradcam_graph import gradcam_by_autograd
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 
@@ -23,11 +24,12 @@ def bundle_folder(utility_run, unoise_run):
 
 @pytest.mark.parametrize("shape", [(1, 1, 16, 16), (2, 1, 40, 24), (5, 1, 24, 64)])
 def test_onnxruntime_agrees_with_torch_at_any_size(bundle_folder, utility_run, unoise_run, shape):
-    bundle, utility, noise = load_bundle(bundle_folder), UtilityRun.open(utility_run).net(), UNoiseRun.open(unoise_run)
+    bundle = load_bundle(bundle_folder)
+    utility, noise = rounded(UtilityRun.open(utility_run).net()), rounded(UNoiseRun.open(unoise_run).net(1))
     x = np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
     x[:, :, 4:12, 4:12] += 3  # a bright ball
     with torch.no_grad():
-        logits, z = utility(torch.from_numpy(x)).numpy(), noise.net(1)(torch.from_numpy(x)).numpy()
+        logits, z = utility(torch.from_numpy(x)).numpy(), noise(torch.from_numpy(x)).numpy()
     assert logits.std() > 0.1 and z.std() > 0.01
     np.testing.assert_allclose(bundle.predict(x), logits, rtol=0, atol=1e-4 * np.abs(logits).max())
     np.testing.assert_allclose(bundle.noise_logits(x, logits), z, rtol=0, atol=1e-4 * np.abs(z).max())
@@ -59,7 +61,8 @@ def test_the_files_are_plain(bundle_folder):
         assert not any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer)
         for port in [*model.graph.input, *model.graph.output]:
             dims = port.type.tensor_type.shape.dim
-            assert [dims[k].dim_param for k in (0, 2, 3)] == ["n", "h", "w"]
+            free = ["n", "deep_h", "deep_w"] if port.name == "gradcam" else ["n", "h", "w"]
+            assert [dims[k].dim_param for k in (0, 2, 3)] == free
         assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
         assert b".py" not in path.read_bytes()
         assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
@@ -73,25 +76,56 @@ def test_the_weights_load_again(bundle_folder, utility_run):
     assert all(torch.equal(saved[k], v) for k, v in net.state_dict().items())
 
 
-@pytest.mark.parametrize("which", ["utility.onnx", "unoise.onnx", "gradcam.onnx"])
-def test_a_weight_that_differs_is_noticed(which, bundle_folder, utility_run, unoise_run, tmp_path, monkeypatch):
-    def tampering(model, path, inputs, output):
-        graph = onnx.load(bundle_folder / path.name)  # what the export wrote
-        if path.name == which:
-            largest = max((t for t in graph.graph.initializer if t.data_type == 1), key=lambda t: len(t.raw_data))
-            values = onnx.numpy_helper.to_array(largest) * np.float32(1.1)
-            largest.CopyFrom(onnx.numpy_helper.from_array(values, largest.name))
-        onnx.save(graph, path)
+def test_weights_are_stored_once_and_in_half(bundle_folder, utility_run):
+    net = UtilityRun.open(utility_run).net()
+    weights = sum(part.weight.numel() for part in net.modules() if isinstance(part, torch.nn.Conv2d))
+    tensors = onnx.load(bundle_folder / "utility.onnx").graph.initializer
+    half = [np.prod(t.dims) for t in tensors if t.data_type == onnx.TensorProto.FLOAT16]
+    assert sum(half) == weights and max(np.prod(t.dims) for t in tensors if t.data_type == 1) <= 64  # biases
+    assert 0.5 < load_bundle(bundle_folder).manifest.metrics["float16"].get("dice", 1) <= 1
+    rough = load_bundle(bundle_folder).manifest.metrics["float16"]["logits"]
+    assert 0 < rough < 0.01  # the weights were rounded, and it matters little
+
+
+def test_a_weight_too_large_for_half_precision(utility_run, unoise_run, tmp_path, monkeypatch):
+    def loud(self):
+        net = whole(self)
+        with torch.no_grad():
+            net.downs[0][0].weight *= 1e6
+        return net
+
+    whole = UtilityRun.net
+    monkeypatch.setattr(UtilityRun, "net", loud)
+    with pytest.raises(Integrity, match="half precision"):
+        export_bundle(utility_run, unoise_run, tmp_path / "bad", card=CARD)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("which", "part"), [("utility.onnx", "head"), ("unoise.onnx", "head"), ("utility.onnx: Grad-CAM", "turned")]
+)
+def test_a_weight_that_differs_is_noticed(which, part, utility_run, unoise_run, tmp_path, monkeypatch):
+    def tampering(model, path):
+        """10 % more on the last kernel forwards, or on one kernel of the way back."""
+        if path.name == which[: len(path.name)]:
+            nodes = list(model.graph.node)
+            back = [n for n in nodes if n.op_type == "Conv" and len(n.input) == 2]  # alone without bias
+            spoilt = back[2] if part == "turned" else next(n for n in nodes if n.output[0].endswith("logits"))
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1.1), "more"))
+            place = nodes.index(spoilt)
+            model.graph.node.insert(place, onnx.helper.make_node("Mul", [spoilt.input[1], "more"], ["spoilt"]))
+            model.graph.node[place + 1].input[1] = "spoilt"
+        onnx.save(model, path)
 
     monkeypatch.setattr(export, "write_onnx", tampering)
-    with pytest.raises(Integrity, match=which):
+    with pytest.raises(Integrity, match=f"^{which} - differs"):
         export_bundle(utility_run, unoise_run, tmp_path / "bad", card=CARD)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_telling_input(utility_run, unoise_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "gradcam_by_autograd", lambda net, x, target: torch.zeros_like(target))
-    monkeypatch.setattr(export, "write_onnx", lambda model, path, inputs, output: path.write_bytes(b""))
+    monkeypatch.setattr(export, "gradcam_by_autograd", lambda net, x, target, coarse=False: torch.zeros_like(target))
+    monkeypatch.setattr(export, "write_onnx", lambda model, path: path.write_bytes(b""))
     monkeypatch.setattr(export, "load_bundle", lambda folder, device: None)
     with pytest.raises(Integrity, match="zero on 20 inputs"):
         export_bundle(utility_run, unoise_run, tmp_path / "bad", card=CARD)

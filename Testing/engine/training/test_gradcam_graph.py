@@ -1,33 +1,68 @@
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 from Testing.engine.training.world import lively_net
-from unoise_engine.training.fold import folded
-from unoise_engine.training.gradcam_graph import GradCAMGraph, gradcam_by_autograd, pull_back
+from unoise_engine.training.fold import rounded
+from unoise_engine.training.gradcam_graph import explained_model, gradcam_by_autograd
+
+
+def opened(net):
+    return onnxruntime.InferenceSession(explained_model(net).SerializeToString(), providers=["CPUExecutionProvider"])
 
 
 def targets(logits):
-    one_pixel = torch.zeros_like(logits)
-    one_pixel[:, :, 5, 7] = 1
-    return {"organ": (logits > 0).float(), "all": torch.ones_like(logits), "pixel": one_pixel, "minus": -one_pixel}
+    """Some in the middle, some at a border and in a corner, where the window is cut off."""
+    pixel, corner = np.zeros_like(logits), np.zeros_like(logits)
+    pixel[:, :, 25, 47] = 1
+    corner[:, :, 60:, :3] = 1
+    edge = np.roll(corner, 30, axis=3)
+    one_slice = pixel * np.array([0, 1, 0], np.float32)[:, None, None, None]
+    return {
+        "own": None,
+        "all": np.ones_like(logits),
+        "pixel": pixel,
+        "minus": -pixel,
+        "corner": corner,
+        "edge": -edge,
+        "both": corner + pixel,
+        "one slice": one_slice,
+    }
 
 
-@pytest.mark.parametrize("which", ["organ", "all", "pixel", "minus"])
-@pytest.mark.parametrize("fold", [False, True])
-def test_the_forward_graph_equals_autograd(which, fold):
-    telling = 0
-    for seed in range(6):
-        net = lively_net(seed, depth=4)
-        net = folded(net) if fold else net
-        x = torch.randn(3, 1, 24, 32)
-        target = targets(net(x).detach())[which]
-        wanted = gradcam_by_autograd(net, x, target)
-        got = GradCAMGraph(net)(x, target).detach()
-        assert got.shape == (3, 1, 24, 32) and got.min() >= 0
-        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5 * max(wanted.max().item(), 1e-6))
+@pytest.mark.parametrize("which", ["own", "all", "pixel", "minus", "corner", "edge", "both", "one slice"])
+def test_the_forward_graph_equals_autograd(which):
+    telling = close = 0
+    for seed in range(4):
+        net = rounded(lively_net(seed, depth=4))
+        torch.manual_seed(100 + seed)
+        x = torch.randn(3, 1, 64, 80)
+        logits = net(x).detach().numpy()
+        target = targets(logits)[which]
+        score = (logits > 0).astype(np.float32) if target is None else target
+        wanted = gradcam_by_autograd(net, x, torch.from_numpy(score), coarse=True).numpy()
+        feeds = {"slices": x.numpy()} | ({} if target is None else {"target": target})
+        said, got = opened(net).run(["logits", "gradcam"], feeds)
+        assert got.shape == (3, 1, 8, 10) and got.min() >= 0
+        # A gate whose input is zero to rounding may open on one side alone, which moves a mean over few pixels: most
+        # seeds have no such gate and agree closely.
+        apart = np.abs(got - wanted).max() / max(wanted.max(), 1e-6)
+        assert apart < 0.05
+        close += apart < 1e-4
+        np.testing.assert_allclose(said, logits, rtol=0, atol=1e-4 * np.abs(logits).max())
         telling += bool(wanted.max() > 0)
+    assert close >= 3
     assert telling >= 2, "the reference was zero nearly everywhere: the test says nothing"
+
+
+def test_no_target_no_map():
+    net = rounded(lively_net(0, depth=3))
+    feeds = {"slices": np.ones((2, 1, 16, 16), np.float32)}
+    session = opened(net)
+    assert not session.run(["gradcam"], {**feeds, "target": np.zeros((1, 1, 1, 1), np.float32)})[0].any()
+    assert session.run(["gradcam"], {**feeds, "target": np.ones((2, 1, 16, 16), np.float32)})[0].shape == (2, 1, 4, 4)
 
 
 def test_a_net_by_hand():
@@ -41,15 +76,10 @@ def test_a_net_by_hand():
                 part.weight.zero_(), part.bias.zero_()
                 part.weight[0, 0, part.weight.shape[2] // 2, part.weight.shape[3] // 2] = 1
     x = torch.rand(1, 1, 4, 4) + 0.5
-    target = torch.zeros_like(x)
+    target = np.zeros((1, 1, 4, 4), np.float32)
     target[..., :3] = 1
     alpha = target.sum() / 4  # every pixel of the target pulls on one deep pixel; there are four
-    deep = nn.functional.max_pool2d(x, 2)
-    wanted = nn.functional.interpolate(alpha * deep, size=(4, 4), mode="bilinear", align_corners=False)
+    wanted = alpha * nn.functional.max_pool2d(x, 2).numpy()
+    got = opened(rounded(net)).run(["gradcam"], {"slices": x.numpy(), "target": target})[0]
     assert wanted.min() > 0
-    torch.testing.assert_close(GradCAMGraph(net)(x, target), wanted)
-
-
-def test_an_unknown_layer_is_named():
-    with pytest.raises(TypeError, match="GELU"):
-        pull_back(nn.GELU(), torch.zeros(1), torch.zeros(1))
+    np.testing.assert_allclose(got, wanted, rtol=1e-5)

@@ -1,0 +1,79 @@
+"""A folded U-Net as an ONNX graph.
+
+Nearest x2 and the 3 x 3 convolution behind it see each pixel up to four times. Done as four 2 x 2 convolutions at the
+low resolution, one for each place in the 2 x 2 that a pixel becomes, that is 2.25 times less work for the same numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from torch import nn
+
+from unoise_engine.training.graph import Graph
+from unoise_engine.training.unet import UNet
+
+# Output channels from which on the four small convolutions pay for putting their pixels together: measured in
+# onnxruntime on 256 x 256, where 16 channels lose a little and 32 gain.
+WORTH_SPLITTING = 32
+# What the two rows (or columns) of a low-resolution pair weigh in the kernel of the even and of the odd output pixel.
+SPLIT = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], np.float32)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One resolution of the decoder: its layers, and the outputs of its three ReLUs, first to last."""
+
+    grow: nn.Conv2d
+    fuse: tuple[nn.Conv2d, nn.Conv2d]
+    gates: tuple[str, str, str]
+
+
+def unet_model(net: UNet, output: str) -> onnx.ModelProto:
+    """slices (n, c, h, w) -> `output` (n, 1, h, w). The net must be folded."""
+    graph = Graph()
+    add_unet(graph, net, output)
+    return graph.model({"slices": ["n", net.in_channels, "h", "w"]}, {output: ["n", 1, "h", "w"]})
+
+
+def add_unet(graph: Graph, net: UNet, output: str, slices: str = "slices") -> tuple[str, list[Step]]:
+    """The way from `slices` to `output`. Returns the deepest block's output and the decoder, deepest step first."""
+    x, skips = slices, []
+    for level, down in enumerate(net.downs):
+        if level:
+            skips.append(x)
+            x = graph.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+        for conv in convolutions(down):
+            x = graph.relu(graph.conv(x, graph.weight(conv.weight), conv.bias))
+    deep, steps = x, []
+    for up, fuse, skip in zip(net.grows, net.fuses, reversed(skips)):
+        (grow,), (first, second) = convolutions(up), convolutions(fuse)
+        up_out = graph.relu(enlarged(graph, x, grow))
+        both = graph.node("Concat", up_out, skip, axis=1)
+        first_out = graph.relu(graph.conv(both, graph.weight(first.weight), first.bias))
+        x = graph.relu(graph.conv(first_out, graph.weight(second.weight), second.bias))
+        steps.append(Step(grow, (first, second), (up_out, first_out, x)))
+    assert net.head.bias is not None  # noqa: S101 - for the type checker
+    graph.node("Conv", x, graph.weight(net.head.weight), graph.constant(net.head.bias.detach().numpy()), out=output)
+    return deep, steps
+
+
+def enlarged(graph: Graph, x: str, conv: nn.Conv2d) -> str:
+    """Nearest x2, then the 3 x 3 convolution."""
+    kernel = graph.weight(conv.weight)
+    if conv.out_channels < WORTH_SPLITTING:
+        wide = graph.node("Resize", x, "", graph.constant([1, 1, 2, 2]), mode="nearest", nearest_mode="floor",
+                          coordinate_transformation_mode="asymmetric")  # fmt: skip
+        return graph.conv(wide, kernel, conv.bias)
+    places = []
+    for row, down in enumerate(SPLIT):
+        for column, across in enumerate(SPLIT):
+            small = graph.node("MatMul", graph.constant(down), graph.node("MatMul", kernel, graph.constant(across.T)))
+            places.append(graph.conv(x, small, conv.bias, (1 - row, 1 - column, row, column)))
+    return graph.node("DepthToSpace", graph.node("Concat", *places, axis=1), blocksize=2)
+
+
+def convolutions(layers: nn.Module) -> list[nn.Conv2d]:
+    return [layer for layer in layers.children() if isinstance(layer, nn.Conv2d)]
