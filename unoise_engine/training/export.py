@@ -30,6 +30,7 @@ from unoise_engine.training.card import Card, read_card
 from unoise_engine.training.checkpoints import METRICS
 from unoise_engine.training.fold import rounded
 from unoise_engine.training.gradcam_graph import explained_model, gradcam_by_autograd
+from unoise_engine.training.occlusion_graph import clean_model, patched_model
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 from unoise_engine.training.unet import UNet
 from unoise_engine.training.unet_graph import unet_model
@@ -110,6 +111,9 @@ def write_models(stored: dict[str, UNet], trained: dict[str, UNet], folder: Path
     files = {f"{name}.onnx": folder / f"{name}.onnx" for name in stored}
     write_onnx(explained_model(stored["utility"]), files["utility.onnx"])
     write_onnx(unet_model(stored["unoise"], "noise_logits"), files["unoise.onnx"])
+    for part, make in (("occlusion", patched_model), ("occlusion-clean", clean_model)):
+        files[f"{part}.onnx"] = folder / f"{part}.onnx"
+        write_onnx(make(stored["utility"]), files[f"{part}.onnx"])
     for name, net in trained.items():
         files[f"{name}.safetensors"] = folder / f"{name}.safetensors"
         save_file({k: v.contiguous() for k, v in net.state_dict().items()}, files[f"{name}.safetensors"])
@@ -132,8 +136,23 @@ def check_agreement(bundle: Bundle, utility: UNet, unoise: UNet) -> None:
         compare("utility.onnx", bundle.predict(x), logits, LOGITS_TOLERANCE)
         compare("unoise.onnx", bundle.noise_logits(x), noise_logits, LOGITS_TOLERANCE)
         compare("utility.onnx: Grad-CAM", bundle.gradcam(x, target.numpy()), wanted, MAP_TOLERANCE)
+        check_occlusion(bundle, utility, slices)
         own = gradcam_by_autograd(utility, slices, (torch.from_numpy(bundle.predict(x)) > 0).float(), coarse=True)
         compare("utility.onnx: Grad-CAM", bundle.predict_and_explain(x)[1], own, MAP_TOLERANCE)
+
+
+def check_occlusion(bundle: Bundle, utility: UNet, slices: Tensor) -> None:
+    """Patches in the middle and in a corner, and one that touches an edge, against full passes of torch."""
+    _, _, h, w = slices.shape
+    side = min(15, h // 2, w // 2)
+    rows, columns = np.array([h // 3, 0, h - side]), np.array([w // 2, w - side, 3])
+    hidden = slices[:1].repeat(len(rows), 1, 1, 1)
+    for one, y, x in zip(hidden, rows, columns):
+        one[:, y : y + side, x : x + side] = 0.5
+    with torch.no_grad():
+        wanted = utility(hidden)
+    got = bundle.occluded(slices[0].numpy(), rows, columns, side, 0.5)
+    compare("occlusion.onnx", got, wanted, LOGITS_TOLERANCE)
 
 
 def cost_of_rounding(trained: UNet, stored: UNet, recipe: Recipe) -> dict[str, float]:

@@ -38,6 +38,13 @@ class Span:
         start = graph.node("Max", graph.node("Sub", self.start, graph.whole(by)), graph.whole(0))
         return Span(start, graph.node("Min", graph.node("Add", self.stop, graph.whole(by)), self.length), self.length)
 
+    def within(self, graph: Graph, other: Span, least: int) -> Span:
+        """What lies in the other, at least so many of its pixels (0 or 1)."""
+        last = graph.node("Sub", other.stop, graph.whole(least))
+        start = graph.node("Min", graph.node("Max", self.start, other.start), last)
+        stop = graph.node("Min", graph.node("Max", self.stop, graph.node("Add", start, graph.whole(least))), other.stop)
+        return Span(start, stop, self.length)
+
     def even(self, graph: Graph) -> Span:
         """On to even bounds; the axis must have an even number of pixels."""
         two = graph.whole(2)
@@ -62,6 +69,9 @@ class Window:
     def wider(self, graph: Graph, by: int) -> Window:
         return self._each(lambda span: span.wider(graph, by))
 
+    def within(self, graph: Graph, other: Window, least: int = 1) -> Window:
+        return Window(self.rows.within(graph, other.rows, least), self.columns.within(graph, other.columns, least))
+
     def even(self, graph: Graph) -> Window:
         return self._each(lambda span: span.even(graph))
 
@@ -84,7 +94,19 @@ class Window:
 
     def pasted(self, graph: Graph, part: str, framed: str, wide: Window, ring: int) -> str:
         """What a `framed` image (zeros one pixel wide around it) holds in the wider window and `ring` pixels (0 or 1)
-        beyond it, with this window's part replaced."""
+        beyond it, with this window's part replaced as far as it reaches in there."""
+        inner = self.within(graph, wide.wider(graph, ring) if ring else wide, 0)
+        return inner._pasted(graph, inner._of(graph, part, self), framed, wide, ring)
+
+    def _of(self, graph: Graph, part: str, window: Window) -> str:
+        """This window's pixels of a part that holds those of a wider one."""
+        spans = ((self.rows, window.rows), (self.columns, window.columns))
+        starts = tuple(graph.node("Sub", narrow.start, wide.start) for narrow, wide in spans)
+        stops = tuple(graph.node("Sub", narrow.stop, wide.start) for narrow, wide in spans)
+        return cut(graph, part, starts, stops)  # type: ignore[arg-type]
+
+    def _pasted(self, graph: Graph, part: str, framed: str, wide: Window, ring: int) -> str:
+        """The same for a window that lies wholly in there."""
 
         def moved(end: str, by: int) -> str:
             return graph.node("Add", end, graph.whole(by)) if by else end
