@@ -71,7 +71,9 @@ def explain(
     file_format: Annotated[FileFormat, typer.Option("--format", help="Of the results.")] = FileFormat.nifti,
     slices: Annotated[str, typer.Option(metavar="A:B", help="Axial slices A to B-1, counted from the feet.")] = "",
     patch: Annotated[int, typer.Option(help="Occlusion: side of the grey square, in the model's pixels.")] = 15,
-    stride: Annotated[int, typer.Option(help="Occlusion: step of the square; 2 is the paper's, and slow.")] = 12,
+    stride: Annotated[
+        int, typer.Option(help="Occlusion: step of the square, 2 is the paper's; 0: fine where it matters.")
+    ] = 0,
     progress: Show = ProgressMode.auto,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results of these cases.")] = False,
     threads: Annotated[int, typer.Option(help="Processor threads a case; 0 shares all among the jobs.")] = 0,
@@ -140,7 +142,7 @@ def evaluate(
     ] = 1,
     draws: Annotated[int, typer.Option(help="Draws of noise a masked slice.")] = 2,
     patch: Annotated[int, typer.Option(help="Occlusion: side of the grey square.")] = 15,
-    stride: Annotated[int, typer.Option(help="Occlusion: step of the square.")] = 12,
+    stride: Annotated[int, typer.Option(help="Occlusion: step of the square; 0: fine where it matters.")] = 0,
     panels: Annotated[int, typer.Option(help="Worst, middle and best slices to draw a method; 0: none.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 0,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples of the patients.")] = 2000,

@@ -44,7 +44,7 @@ class Request:
     file_format: str = "nifti"
     slices: tuple[int, int] | None = None
     patch: int = 15
-    stride: int = 12
+    stride: int = 0  # fine where it matters
     overwrite: bool = False
     threads: int = 0
     jobs: int = 1  # processes side by side; 0 is one a core

@@ -63,7 +63,7 @@ class Job:
     methods: tuple[str, ...] = ()
     slices: tuple[int, int] | None = None
     patch: int = 15
-    stride: int = 12
+    stride: int = 0
     file_format: str = "nifti"
     de_identify: bool = False
     overwrite: bool = False

@@ -5,6 +5,8 @@ A bundle is a folder. `verify` reads and hashes every file before anything opens
     bundle.json            this manifest
     utility.onnx           slices (n, c, h, w), target (n, 1, h, w) or nothing
                            -> logits (n, 1, h, w), gradcam (n, 1, h / k, w / k), k the deepest block's pixel
+    occlusion.onnx         optional: one occluded patch where it changes anything, and
+    occlusion-clean.onnx   the layers it starts from (occluded.py); both run with the utility's weights
     unoise.onnx            slices, and logits if it looks at them -> noise_logits (n, 1, h, w)
     gradcam.onnx           schema 1 alone: slices, target -> importance (n, 1, h, w); its utility has no gradcam
     utility.safetensors    optional: weights, for further training
@@ -35,6 +37,7 @@ SIGNATURE = "bundle.json.minisig"  # optional; see signature.py
 LARGEST_MANIFEST = 1 << 20  # bytes
 MODELS = ("utility", "unoise")  # each an ONNX file of that name
 GRADCAM = "gradcam.onnx"
+PARTS = ("occlusion", "occlusion-clean")  # both or neither
 LARGEST_FILE = 1 << 30  # bytes; a manifest that asks for more is refused unread
 
 
@@ -128,6 +131,8 @@ def verify(folder: Path) -> Manifest:
     for needed in (f"{m}.onnx" for m in MODELS):
         if needed not in manifest.files:
             raise Integrity(f"{folder / MANIFEST} - lists no {needed} - get the bundle again")
+    if len({f"{part}.onnx" in manifest.files for part in PARTS}) > 1:
+        raise Integrity(f"{folder / MANIFEST} - lists one of {' and '.join(PARTS)} alone - get the bundle again")
     for name, entry in manifest.files.items():
         path = folder / name
         if Path(name).name != name or path.is_symlink():

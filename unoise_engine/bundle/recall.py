@@ -29,6 +29,17 @@ class Recall:
     def noise_logits(self, slices: np.ndarray, logits: np.ndarray) -> np.ndarray:
         return self.bundle.noise_logits(slices, logits)
 
+    def occluded(
+        self,
+        image: np.ndarray,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        patch: int,
+        fill: float,
+        region: tuple[int, int, int, int] | None = None,
+    ) -> np.ndarray:
+        return self.bundle.occluded(image, rows, columns, patch, fill, region)
+
     def gradcam(self, slices: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Slices (n, c, h, w) and d score / d logits (n, 1, h, w) -> Grad-CAM (n, 1, h, w), >= 0."""
         names = _names(slices, target)

@@ -229,7 +229,7 @@ def _tell_time(request: Request, chosen: Chosen, how: How, seconds: float) -> No
     passes = len(chosen.slices) * how.passes(maps)
     if "occlusion" in request.methods:
         h, w = chosen.slices[0].organ.shape
-        patches = (h // request.occlusion.stride) * (w // request.occlusion.stride)
+        patches = request.occlusion.places(h, w)
         passes += (len(chosen.slices) + 2 * len(_checked(request, chosen))) * patches
     minutes = passes * seconds / 60
     print(

@@ -132,6 +132,17 @@ class SameArea:
     def noise_logits(self, slices: np.ndarray, logits: np.ndarray) -> np.ndarray:
         return self.model.noise_logits(slices, logits)
 
+    def occluded(
+        self,
+        image: np.ndarray,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        patch: int,
+        fill: float,
+        region: tuple[int, int, int, int] | None = None,
+    ) -> np.ndarray:
+        return self.model.occluded(image, rows, columns, patch, fill, region) - np.float32(self.shift or 0)
+
     def gradcam(self, slices: np.ndarray, target: np.ndarray) -> np.ndarray:
         return self.model.gradcam(slices, target)
 

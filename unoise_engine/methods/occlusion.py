@@ -7,9 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from unoise_engine.errors import Usage
+from unoise_engine.methods.lattice import Lattice, refined
 from unoise_engine.methods.protocol import Advance, Model
 
-PATCHES_A_CALL = 8
+PLACES_A_CALL = 8
+FINE, COARSE = 4, 16  # pixels between the places of an adaptive map: the finest, and where it begins
+MARGIN = 16  # pixels around the organ within which an adaptive map looks for changes of the prediction
+TOLERANCE = 0.1  # of the range: cells whose corners differ by less are not looked into
 
 
 @dataclass(frozen=True)
@@ -18,19 +22,29 @@ class Occlusion:
 
     Pixels are the model's, after resampling. importance = 1 - dice(prediction, occluded prediction), so 0 means the
     patch does not matter and 1 that the organ is lost. It belongs to the patch's centre; between centres it is
-    interpolated linearly. Costs one pass of the utility a position. Patches beside the body (beyond the box around all
-    that is above the slice's lowest value) are not tried and get 0, and so do slices without organ.
+    interpolated linearly. Patches beside the body (beyond the box around all that is above the slice's lowest value)
+    and patches that are `fill` already are not tried and get 0, and so do slices without organ.
+
+    `stride` = 0 is adaptive: every 16 pixels, and on to every 4 where values vary by more than a tenth of their range;
+    farther than 16 pixels from the box around the organ it takes the prediction for unchanged.
     """
 
     patch: int = 15
-    stride: int = 12
+    stride: int = 0
     fill: float = 0.0
 
     def __post_init__(self) -> None:
         if self.patch < 1:
             raise Usage(f"--patch {self.patch} - is no patch - give at least 1 pixel (the paper uses 15)")
-        if self.stride < 1:
-            raise Usage(f"--stride {self.stride} - is no step - give at least 1 pixel (the paper uses 2)")
+        if self.stride < 0:
+            raise Usage(
+                f"--stride {self.stride} - is no step - give at least 1 pixel (the paper uses 2), or 0: adaptive"
+            )
+
+    def places(self, h: int, w: int) -> int:
+        """About how many patches a slice takes; where it is adaptive, four times those it begins with."""
+        step = self.stride or COARSE // 2
+        return (h // step) * (w // step)
 
     def __call__(self, model: Model, slices: np.ndarray, logits: np.ndarray, advance: Advance) -> np.ndarray:
         maps = np.zeros((len(slices), *slices.shape[2:]), np.float32)
@@ -44,23 +58,47 @@ class Occlusion:
 
     def one_slice(self, model: Model, image: np.ndarray, organ: np.ndarray, advance: Advance) -> np.ndarray:
         """(c, h, w) and the unoccluded prediction (h, w) bool -> importance (h, w)."""
-        rows, columns = (_corners(n, self.patch, self.stride) for n in organ.shape)
-        near = np.outer(*(_touching(starts, self.patch, line) for starts, line in zip((rows, columns), _extent(image))))
-        spots = [(y, x) for y in rows for x in columns]
-        drop = np.zeros(len(spots), np.float32)
-        tried = np.flatnonzero(near)
-        for start in range(0, len(tried), PATCHES_A_CALL):
-            places = tried[start : start + PATCHES_A_CALL]
-            some = [spots[place] for place in places]
-            hidden = np.repeat(image[None], len(some), axis=0)
-            for one, (y, x) in zip(hidden, some):
-                one[:, y : y + self.patch, x : x + self.patch] = self.fill
-            seen = model.predict(hidden)[:, 0] > 0
-            drop[places] = 1 - _dice(seen, organ)
-            advance(len(some) / len(tried))
-        lattice = drop.reshape(len(rows), len(columns))
-        half = (self.patch - 1) / 2
-        return _between(rows + half, organ.shape[0]) @ lattice @ _between(columns + half, organ.shape[1]).T
+        lattice = Lattice.every(self.stride or FINE, organ.shape, self.patch)
+        known = np.where(self._matter(image, lattice), np.nan, 0)
+        region = None if self.stride else _around(organ)
+        told = 0.0
+
+        def measure(places: np.ndarray) -> np.ndarray:
+            nonlocal told
+            drop = np.zeros(len(places))
+            share = (1.0 if self.stride else (1 - told) / 2) / max(len(places), 1)
+            for start in range(0, len(places), PLACES_A_CALL):
+                some = places[start : start + PLACES_A_CALL]
+                corners = lattice.rows[some[:, 0]], lattice.columns[some[:, 1]]
+                seen = model.occluded(image, *corners, self.patch, self.fill, region)[:, 0] > 0
+                drop[start : start + PLACES_A_CALL] = 1 - _dice(seen, organ)
+                advance(len(some) * share)
+                told += len(some) * share
+            return drop
+
+        step = 1 if self.stride else COARSE // FINE
+        values = refined(lattice.shape, measure, known, step, TOLERANCE)
+        advance(1 - told)
+        return lattice.spread(values.astype(np.float32), organ.shape)
+
+    def _matter(self, image: np.ndarray, lattice: Lattice) -> np.ndarray:
+        """Which places (rows, columns) have a pixel of the body that the patch would change."""
+        lines = zip((lattice.rows, lattice.columns), _extent(image))
+        near = np.outer(*(_touching(starts, self.patch, line) for starts, line in lines))
+        changed = np.pad((image != self.fill).any(axis=0).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+        top, left = lattice.rows[:, None], lattice.columns[None]
+        bottom, right = (np.minimum(a + self.patch, n) for a, n in zip((top, left), image.shape[1:]))
+        pixels = changed[bottom, right] - changed[top, right] - changed[bottom, left] + changed[top, left]
+        return near & (pixels > 0)
+
+
+def _around(organ: np.ndarray) -> tuple[int, int, int, int]:
+    """The box around the organ and `MARGIN` beyond: first row and column, first row and column not any more."""
+    ends = []
+    for axis in (1, 0):
+        there = np.flatnonzero(organ.any(axis=axis))
+        ends.append((max(int(there[0]) - MARGIN, 0), min(int(there[-1]) + 1 + MARGIN, organ.shape[1 - axis])))
+    return ends[0][0], ends[1][0], ends[0][1], ends[1][1]
 
 
 def _extent(image: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -75,19 +113,6 @@ def _extent(image: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
 def _touching(starts: np.ndarray, patch: int, line: tuple[int, int]) -> np.ndarray:
     """Which patches, by their first pixels, have a pixel on the line."""
     return (starts <= line[1]) & (starts + patch > line[0])
-
-
-def _corners(length: int, patch: int, stride: int) -> np.ndarray:
-    """First pixels of the patches along one side; the last patch always reaches the far edge."""
-    last = max(length - patch, 0)
-    return np.unique(np.append(np.arange(0, last, stride), last))
-
-
-def _between(centres: np.ndarray, length: int) -> np.ndarray:
-    """Weights (length, centres) of linear interpolation, constant beyond the outermost centres."""
-    eye = np.eye(len(centres), dtype=np.float32)
-    pixels = np.arange(length)
-    return np.stack([np.interp(pixels, centres, column) for column in eye], axis=1).astype(np.float32)
 
 
 def _dice(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:

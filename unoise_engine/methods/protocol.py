@@ -22,6 +22,21 @@ class Model(Protocol):
         """U-Noise's z, given the organ's logits too; sigmoid(z) is the share of the largest noise a pixel can bear."""
         ...
 
+    def occluded(
+        self,
+        image: np.ndarray,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        patch: int,
+        fill: float,
+        region: tuple[int, int, int, int] | None = None,
+    ) -> np.ndarray:
+        """Slice (c, h, w) -> logits (k, 1, h, w) with a square of `patch` pixels at each of k places set to `fill`.
+
+        Outside the `region` (first row, first column, first row and column not any more) they are the slice's own.
+        """
+        ...
+
     def gradcam(self, slices: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Grad-CAM for the score sum(target * logits)."""
         ...

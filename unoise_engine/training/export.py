@@ -32,6 +32,7 @@ from unoise_engine.training.fold import rounded
 from unoise_engine.training.gradcam_graph import explained_model, gradcam_by_autograd
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.near_graph import near_model
+from unoise_engine.training.occlusion_graph import clean_model, patched_model
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 from unoise_engine.training.unet import UNet
 from unoise_engine.training.unet_graph import unet_model
@@ -111,13 +112,18 @@ def export_bundle(
 
 def write_models(utility: UNet, noise: UNet | NearNet, folder: Path) -> dict[str, Path]:
     """ONNX files of folded, rounded nets, by their names in a bundle."""
-    models = {"utility.onnx": explained_model(utility)}
-    models["unoise.onnx"] = (
+    models = {
+        "utility": explained_model(utility),
+        "occlusion": patched_model(utility),
+        "occlusion-clean": clean_model(utility),
+    }
+    models["unoise"] = (
         near_model(noise, "noise_logits") if isinstance(noise, NearNet) else unet_model(noise, "noise_logits")
     )
-    for name, model in models.items():
-        onnx.save(model, folder / name)  # one file, its weights inside
-    return {name: folder / name for name in models}
+    files = {f"{name}.onnx": folder / f"{name}.onnx" for name in models}
+    for model, path in zip(models.values(), files.values()):
+        onnx.save(model, path)  # one file, its weights inside
+    return files
 
 
 def write_weights(trained: Mapping[str, UNet | NearNet], folder: Path) -> dict[str, Path]:
@@ -140,8 +146,23 @@ def check_agreement(bundle: Bundle, utility: UNet, unoise: UNet | NearNet) -> No
         compare("utility.onnx", bundle.predict(x), logits, LOGITS_TOLERANCE)
         compare("unoise.onnx", bundle.noise_logits(x, logits.numpy()), noise_logits, LOGITS_TOLERANCE)
         compare("utility.onnx: Grad-CAM", bundle.gradcam(x, target.numpy()), wanted, MAP_TOLERANCE)
+        check_occlusion(bundle, utility, slices)
         own = gradcam_by_autograd(utility, slices, (torch.from_numpy(bundle.predict(x)) > 0).float(), coarse=True)
         compare("utility.onnx: Grad-CAM", bundle.predict_and_explain(x)[1], own, MAP_TOLERANCE)
+
+
+def check_occlusion(bundle: Bundle, utility: UNet, slices: Tensor) -> None:
+    """Patches in the middle and in a corner, and one that touches an edge, against full passes of torch."""
+    _, _, h, w = slices.shape
+    side = min(15, h // 2, w // 2)
+    rows, columns = np.array([h // 3, 0, h - side]), np.array([w // 2, w - side, 3])
+    hidden = slices[:1].repeat(len(rows), 1, 1, 1)
+    for one, y, x in zip(hidden, rows, columns):
+        one[:, y : y + side, x : x + side] = 0.5
+    with torch.no_grad():
+        wanted = utility(hidden)
+    got = bundle.occluded(slices[0].numpy(), rows, columns, side, 0.5)
+    compare("occlusion.onnx", got, wanted, LOGITS_TOLERANCE)
 
 
 def cost_of_rounding(trained: UNet, stored: UNet, recipe: Recipe) -> dict[str, float]:

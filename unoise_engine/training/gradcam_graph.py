@@ -18,7 +18,6 @@ box around the target, `REACH` pixels wider for the three convolutions. Nothing 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -30,8 +29,8 @@ from torch.nn.functional import interpolate
 from unoise_engine.training.graph import Graph
 from unoise_engine.training.unet import UNet
 from unoise_engine.training.unet_graph import Step, add_unet
+from unoise_engine.training.window import COLUMNS, ROWS, Span, Window
 
-ROWS, COLUMNS = 2, 3  # axes
 REACH = 3  # pixels: one for each 3 x 3 convolution of a step
 BACKWARDS = np.iinfo(np.int64).min  # as the end of a slice with step -1: to the very beginning
 
@@ -42,9 +41,9 @@ def explained_model(net: UNet) -> onnx.ModelProto:
     `target` may be left out: the score then sums the logits of the net's own prediction, logits > 0. The net must be
     folded.
     """
-    graph, image = Graph(), ["n", 1, "h", "w"]
-    deep, steps = add_unet(graph, net, "logits")
-    add_gradcam(graph, deep, steps, net.head)
+    graph, image = Graph(net), ["n", 1, "h", "w"]
+    said = add_unet(graph, net, "logits")
+    add_gradcam(graph, said.deep, said.steps, net.head)
     return graph.model(
         {"slices": ["n", net.in_channels, "h", "w"], "target": image},
         {"logits": image, "gradcam": ["n", 1, "deep_h", "deep_w"]},
@@ -59,12 +58,13 @@ def add_gradcam(graph: Graph, deep: str, steps: Sequence[Step], head: nn.Conv2d)
     graph.default("target", np.full((1, 1, 1, 1), np.nan, np.float32))
     organ = graph.node("Cast", graph.node("Greater", "logits", graph.constant(0)), to=TensorProto.FLOAT)
     target = graph.node("Where", graph.node("IsNaN", "target"), organ, "target")
-    window = Window(Span.around(graph, target, ROWS), Span.around(graph, target, COLUMNS)).wider(graph)
+    window = Window(Span.around(graph, target, ROWS), Span.around(graph, target, COLUMNS))
+    window = window.wider(graph, REACH).even(graph)
     turned_head = graph.node("Transpose", graph.weight(head.weight), perm=[1, 0, 2, 3])
     grad = graph.conv(window.cut(graph, target), turned_head, pad=0)
     for k, step in enumerate(reversed(steps)):
         if k:
-            wide = window.wider(graph)
+            wide = window.wider(graph, REACH).even(graph)
             grad = window.pad(graph, grad, wide)
             window = wide
         first, second = step.fuse
@@ -88,66 +88,6 @@ def turned(graph: Graph, kernel: str) -> str:
     swapped = graph.node("Transpose", kernel, perm=[1, 0, 2, 3])
     last, step = graph.whole(-1, -1), graph.whole(-1, -1)
     return graph.node("Slice", swapped, last, graph.whole(BACKWARDS, BACKWARDS), graph.whole(ROWS, COLUMNS), step)
-
-
-@dataclass(frozen=True)
-class Span:
-    """Names of whole numbers (1,) of a graph: first pixel, first pixel not any more, and pixels of the whole axis."""
-
-    start: str
-    stop: str
-    length: str
-
-    @staticmethod
-    def around(graph: Graph, target: str, axis: int) -> Span:
-        """Where the target is not zero; one pixel if it is zero everywhere, which costs least."""
-        others = [k for k in range(4) if k != axis]
-        length = graph.node("Shape", target, start=axis, end=axis + 1)
-        size = graph.node("ReduceMax", graph.node("Abs", target), graph.whole(*others), keepdims=0)
-        there = graph.node("Cast", graph.node("Greater", size, graph.constant(0)), to=TensorProto.INT64)
-        zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
-        places = graph.node("Range", zero, graph.node("Squeeze", length), one)
-        last = graph.node("ReduceMax", graph.node("Mul", there, places), graph.whole(0))
-        return Span(graph.node("ArgMax", there, axis=0), graph.node("Add", last, graph.whole(1)), length)
-
-    def wider(self, graph: Graph) -> Span:
-        """By `REACH`, then on to even bounds, within the axis."""
-        two = graph.whole(2)
-        start = graph.node("Max", graph.node("Sub", self.start, graph.whole(REACH)), graph.whole(0))
-        stop = graph.node("Min", graph.node("Add", self.stop, graph.whole(REACH + 1)), self.length)
-        start, stop = (graph.node("Mul", graph.node("Div", end, two), two) for end in (start, stop))
-        return Span(start, stop, self.length)
-
-    def halved(self, graph: Graph) -> Span:
-        two = graph.whole(2)
-        return Span(*(graph.node("Div", end, two) for end in (self.start, self.stop, self.length)))
-
-
-@dataclass(frozen=True)
-class Window:
-    """A part of an image whose rows and columns a graph computes."""
-
-    rows: Span
-    columns: Span
-
-    def wider(self, graph: Graph) -> Window:
-        return Window(self.rows.wider(graph), self.columns.wider(graph))
-
-    def halved(self, graph: Graph) -> Window:
-        return Window(self.rows.halved(graph), self.columns.halved(graph))
-
-    def cut(self, graph: Graph, image: str) -> str:
-        starts = graph.node("Concat", self.rows.start, self.columns.start, axis=0)
-        stops = graph.node("Concat", self.rows.stop, self.columns.stop, axis=0)
-        return graph.node("Slice", image, starts, stops, graph.whole(ROWS, COLUMNS))
-
-    def pad(self, graph: Graph, part: str, wide: Window) -> str:
-        """This window's part of an image -> that of the wider one, zero where there was nothing."""
-        spans = ((self.rows, wide.rows), (self.columns, wide.columns))
-        before = [graph.node("Sub", narrow.start, wider.start) for narrow, wider in spans]
-        after = [graph.node("Sub", wider.stop, narrow.stop) for narrow, wider in spans]
-        margins = graph.node("Concat", *before, *after, axis=0)
-        return graph.node("Pad", part, margins, "", graph.whole(ROWS, COLUMNS))
 
 
 def gradcam_by_autograd(unet: UNet, slices: Tensor, target: Tensor, *, coarse: bool = False) -> Tensor:

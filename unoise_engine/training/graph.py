@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor
+from torch import Tensor, nn
 
 OPSET = 18
 IR_VERSION = 10
@@ -20,9 +20,14 @@ class Graph:
 
     A weight is stored once as float16 and cast where it is used; a runtime does that cast, like every node that depends
     on weights alone, once when it opens the file, so that all computing is float32.
+
+    Weights and biases are named as in the net. With `borrow` they are named and not stored: the graph is a part, to run
+    with the weights of another file. `mark` keeps the names of a part's own constants apart from the other's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, net: nn.Module, mark: str = "", borrow: bool = False) -> None:
+        self.mark, self.borrow = mark, borrow
+        self._names = {id(values): name for name, values in net.named_parameters()}
         self.nodes: list[onnx.NodeProto] = []
         self.stored: list[onnx.TensorProto] = []
         self._weights: dict[int, str] = {}
@@ -36,15 +41,21 @@ class Graph:
     def weight(self, values: Tensor) -> str:
         """The same tensor twice is stored once. What float16 cannot hold exactly must have been rounded before."""
         if id(values) not in self._weights:
-            half = values.detach().numpy().astype(np.float16)
-            self._weights[id(values)] = self.node("Cast", self._store(half), to=TensorProto.FLOAT)
+            stored = self._parameter(values, np.float16)
+            self._weights[id(values)] = self.node("Cast", stored, to=TensorProto.FLOAT)
+        return self._weights[id(values)]
+
+    def bias(self, values: Tensor | None) -> str:
+        assert values is not None  # noqa: S101 - for the type checker: every convolution here has one
+        if id(values) not in self._weights:
+            self._weights[id(values)] = self._parameter(values, np.float32)
         return self._weights[id(values)]
 
     def constant(self, values: Any, dtype: Any = np.float32) -> str:
         array = np.asarray(values, dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
-            self._constants[key] = self._store(array)
+            self._constants[key] = self._store(array, f"{self.mark}c{len(self._constants)}")
         return self._constants[key]
 
     def whole(self, *values: int) -> str:
@@ -58,24 +69,31 @@ class Graph:
     def conv(self, x: str, kernel: str, bias: Tensor | None = None, pad: int | Sequence[int] = 1) -> str:
         """`pad`: zeros around, or (top, left, bottom, right)."""
         pads = [pad] * 4 if isinstance(pad, int) else list(pad)
-        offset = [] if bias is None else [self.constant(bias.detach().numpy())]
+        offset = [] if bias is None else [self.bias(bias)]
         return self.node("Conv", x, kernel, *offset, pads=pads)
 
     def relu(self, x: str) -> str:
         return self.node("Relu", x)
 
-    def model(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> onnx.ModelProto:
-        """The finished model, checked. Names and shapes of its ports; a letter is a free axis."""
+    def model(
+        self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape], whole: Sequence[str] = ()
+    ) -> onnx.ModelProto:
+        """The finished model, checked unless it borrows. Names and shapes of its ports; a word is a free axis."""
 
         def ports(shapes: Mapping[str, Shape]) -> list[onnx.ValueInfoProto]:
-            return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+            kinds = {name: TensorProto.INT64 if name in whole else TensorProto.FLOAT for name in shapes}
+            return [helper.make_tensor_value_info(name, kinds[name], shape) for name, shape in shapes.items()]
 
         graph = helper.make_graph(self.nodes, "unet", ports(inputs), ports(outputs), self.stored)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-        onnx.checker.check_model(model, full_check=True)
+        if not self.borrow:
+            onnx.checker.check_model(model, full_check=True)
         return model
 
-    def _store(self, values: np.ndarray) -> str:
-        name = f"c{len(self.stored)}"
+    def _parameter(self, values: Tensor, dtype: Any) -> str:
+        name = self._names[id(values)]
+        return name if self.borrow else self._store(values.detach().numpy().astype(dtype), name)
+
+    def _store(self, values: np.ndarray, name: str) -> str:
         self.stored.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name

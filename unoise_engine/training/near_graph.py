@@ -11,7 +11,7 @@ from unoise_engine.training.unet_graph import add_unet
 
 def near_model(net: NearNet, output: str) -> onnx.ModelProto:
     """slices (n, c, h, w), logits (n, 1, h, w) -> `output` (n, 1, h, w). The net must be folded."""
-    graph = Graph()
+    graph = Graph(net)
     found = graph.node("Sigmoid", "logits")
     size = graph.node("Shape", found)
     near = add_nearness(graph, found, size)

@@ -22,6 +22,19 @@ WORTH_SPLITTING = 32
 SPLIT = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], np.float32)
 
 
+END = np.iinfo(np.int64).max  # of a slice: to the very end
+
+
+@dataclass(frozen=True)
+class Said:
+    """The deepest block's output, the decoder's steps, deepest first, and every layer's output by name and level:
+    in, first, out of the encoder; up, fused, decoded of the decoder, level 0 being the finest."""
+
+    deep: str
+    steps: list[Step]
+    layers: dict[str, str]
+
+
 @dataclass(frozen=True)
 class Step:
     """One resolution of the decoder: its layers, and the outputs of its three ReLUs, first to last."""
@@ -33,46 +46,56 @@ class Step:
 
 def unet_model(net: UNet, output: str) -> onnx.ModelProto:
     """slices (n, c, h, w) -> `output` (n, 1, h, w). The net must be folded."""
-    graph = Graph()
+    graph = Graph(net)
     add_unet(graph, net, output)
     return graph.model({"slices": ["n", net.in_channels, "h", "w"]}, {output: ["n", 1, "h", "w"]})
 
 
-def add_unet(graph: Graph, net: UNet, output: str, slices: str = "slices") -> tuple[str, list[Step]]:
-    """The way from `slices` to `output`. Returns the deepest block's output and the decoder, deepest step first."""
-    x, skips = slices, []
+def add_unet(graph: Graph, net: UNet, output: str, slices: str = "slices") -> Said:
+    """The way from `slices` to `output`."""
+    x, skips, layers = slices, [], {}
     for level, down in enumerate(net.downs):
         if level:
             skips.append(x)
             x = graph.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
-        for conv in convolutions(down):
-            x = graph.relu(graph.conv(x, graph.weight(conv.weight), conv.bias))
+        layers[f"in{level}"] = x
+        for conv, name in zip(convolutions(down), ("first", "out")):
+            x = layers[f"{name}{level}"] = graph.relu(graph.conv(x, graph.weight(conv.weight), conv.bias))
     deep, steps = x, []
-    for up, fuse, skip in zip(net.grows, net.fuses, reversed(skips)):
+    for level, up, fuse in zip(reversed(range(net.depth - 1)), net.grows, net.fuses):
         (grow,), (first, second) = convolutions(up), convolutions(fuse)
         up_out = graph.relu(enlarged(graph, x, grow))
-        both = graph.node("Concat", up_out, skip, axis=1)
+        both = graph.node("Concat", up_out, skips.pop(), axis=1)
         first_out = graph.relu(graph.conv(both, graph.weight(first.weight), first.bias))
         x = graph.relu(graph.conv(first_out, graph.weight(second.weight), second.bias))
         steps.append(Step(grow, (first, second), (up_out, first_out, x)))
-    assert net.head.bias is not None  # noqa: S101 - for the type checker
-    graph.node("Conv", x, graph.weight(net.head.weight), graph.constant(net.head.bias.detach().numpy()), out=output)
-    return deep, steps
+        layers |= {f"up{level}": up_out, f"fused{level}": first_out} | ({f"decoded{level}": x} if level else {})
+    graph.node("Conv", x, graph.weight(net.head.weight), graph.bias(net.head.bias), out=output)
+    return Said(deep, steps, layers)
 
 
-def enlarged(graph: Graph, x: str, conv: nn.Conv2d) -> str:
-    """Nearest x2, then the 3 x 3 convolution."""
-    kernel = graph.weight(conv.weight)
+def enlarged(graph: Graph, x: str, conv: nn.Conv2d, framed: bool = False) -> str:
+    """Nearest x2, then the 3 x 3 convolution. `framed`: x has a pixel more on each side, which stands for the zeros."""
+    kernel, ring = graph.weight(conv.weight), 0 if framed else 1
     if conv.out_channels < WORTH_SPLITTING:
         wide = graph.node("Resize", x, "", graph.constant([1, 1, 2, 2]), mode="nearest", nearest_mode="floor",
                           coordinate_transformation_mode="asymmetric")  # fmt: skip
-        return graph.conv(wide, kernel, conv.bias)
+        done = graph.conv(wide, kernel, conv.bias, ring)
+        return _inner(graph, done, (1, 1), (-1, -1)) if framed else done
     places = []
     for row, down in enumerate(SPLIT):
         for column, across in enumerate(SPLIT):
             small = graph.node("MatMul", graph.constant(down), graph.node("MatMul", kernel, graph.constant(across.T)))
-            places.append(graph.conv(x, small, conv.bias, (1 - row, 1 - column, row, column)))
+            pad = [0] * 4 if framed else [1 - row, 1 - column, row, column]
+            place = graph.conv(x, small, conv.bias, pad)
+            if framed:
+                place = _inner(graph, place, (row, column), tuple(-1 if k == 0 else END for k in (row, column)))
+            places.append(place)
     return graph.node("DepthToSpace", graph.node("Concat", *places, axis=1), blocksize=2)
+
+
+def _inner(graph: Graph, x: str, starts: tuple[int, ...], stops: tuple[int, ...]) -> str:
+    return graph.node("Slice", x, graph.whole(*starts), graph.whole(*stops), graph.whole(2, 3))
 
 
 def convolutions(layers: nn.Module) -> list[nn.Conv2d]:

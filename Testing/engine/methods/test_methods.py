@@ -18,6 +18,12 @@ class Threshold:
     def noise_logits(self, slices, logits):
         return -3 * slices[:, :1]
 
+    def occluded(self, image, rows, columns, patch, fill, region=None):
+        hidden = np.repeat(image[None], len(rows), axis=0)
+        for one, y, x in zip(hidden, rows, columns):
+            one[:, y : y + patch, x : x + patch] = fill
+        return self.predict(hidden)
+
     def gradcam(self, slices, target):
         return 7 * target.astype(np.float32)
 
@@ -79,11 +85,58 @@ def test_occlusion_at_stride_one_has_no_interpolation():
         assert maps[0, y + 2, x + 2] == pytest.approx(want, abs=1e-6)
 
 
+def blob(n=96):
+    """A smooth hill: its importance varies everywhere near it and nowhere else."""
+    y, x = np.mgrid[:n, :n]
+    return (2.5 * np.exp(-((y - 40) ** 2 + (x - 57) ** 2) / 200)).astype(np.float32)[None] + 0.01
+
+
+def test_adaptive_looks_where_it_varies_and_nowhere_else():
+    """Against every second pixel: the same places hold the same values, few are measured, the error is small."""
+    asked = []
+
+    class Counting(Threshold):
+        def occluded(self, image, rows, columns, patch, fill, region=None):
+            asked.extend(zip(rows, columns))
+            return super().occluded(image, rows, columns, patch, fill, region)
+
+    image, wanted = blob()[None], run(Occlusion(stride=2), blob()[None])
+    model, done = Counting(), []
+    got = Occlusion()(model, image, model.predict(image), done.append)
+    assert sum(done) == pytest.approx(1)
+    assert len(set(asked)) == len(asked) < 0.35 * len(np.arange(0, 82, 2)) ** 2
+    span = np.ptp(wanted)
+    assert span > 0.2 and np.sqrt(((got - wanted) ** 2).mean()) < 0.02 * span
+    for y, x in asked:
+        assert got[0, y + 7, x + 7] == pytest.approx(wanted[0, y + 7, x + 7], abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (15, 48), (24, 17), (31, 64)])
+def test_adaptive_on_slices_of_any_size(shape):
+    image = np.random.default_rng(0).normal(1, 1, (1, 1, *shape)).astype(np.float32)
+    wanted = run(Occlusion(stride=2), image)
+    got = run(Occlusion(), image)
+    assert wanted.max() > 0.01 and abs(got - wanted).max() < 0.6 * np.ptp(wanted)
+
+
+def test_a_patch_that_is_grey_already_is_not_tried():
+    class Never(Threshold):
+        def occluded(self, image, rows, columns, patch, fill, region=None):
+            for y, x in zip(rows, columns):
+                assert (image[0, y : y + patch, x : x + patch] != fill).any()
+            return super().occluded(image, rows, columns, patch, fill, region)
+
+    image = square()[None]
+    model = Never()
+    maps = Occlusion(patch=5, stride=3, fill=2.0)(model, image, model.predict(image), silent)
+    assert maps.max() > 0 and maps[0, 24, 28] == 0
+
+
 def test_a_patch_larger_than_the_image():
     assert run(Occlusion(patch=99), square()[None]).max() == 1  # everything hidden, everything lost
 
 
-@pytest.mark.parametrize("wrong", [{"patch": 0}, {"stride": 0}])
+@pytest.mark.parametrize("wrong", [{"patch": 0}, {"stride": -1}])
 def test_wrong_settings(wrong):
     with pytest.raises(Usage, match=f"--{next(iter(wrong))}"):
         Occlusion(**wrong)

@@ -1,0 +1,111 @@
+"""The places of an occluding patch on a slice, and what lies between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """First rows and first columns of the patches; each patch belongs to its centre."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    patch: int
+
+    @staticmethod
+    def every(stride: int, size: tuple[int, int], patch: int) -> Lattice:
+        """The last patch of a side always reaches the far edge."""
+        rows, columns = (_corners(length, patch, stride) for length in size)
+        return Lattice(rows, columns, patch)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.rows), len(self.columns)
+
+    def spread(self, values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Values of the places -> a map of `size`, linear between centres and constant beyond the outermost."""
+        half = (self.patch - 1) / 2
+        rows, columns = (between(starts + half, n) for starts, n in zip((self.rows, self.columns), size))
+        return rows @ values @ columns.T
+
+
+def refined(
+    shape: tuple[int, int],
+    measure: Callable[[np.ndarray], np.ndarray],
+    known: np.ndarray,
+    coarse: int,
+    tolerance: float,
+) -> np.ndarray:
+    """Values of all places of a lattice of that shape, asked for only where they vary.
+
+    Every `coarse`-th place is measured. Then step by half step, a cell whose corners differ by more than `tolerance` of
+    the range seen so far gets its places in between measured; in the others they are interpolated. `measure` takes
+    places (k, 2) and gives values (k,); `known` (shape) holds values that need no measuring, NaN elsewhere.
+    """
+    values = known.copy()
+    lines = [_every(n, coarse) for n in shape]
+    _fill(values, lines, np.ones([len(line) for line in lines], bool), measure)
+    while coarse > 1:
+        coarse //= 2
+        finer = [_every(n, coarse) for n in shape]
+        corners = values[np.ix_(*lines)]
+        span = corners.max() - corners.min()
+        ends = [_ends(len(line)) for line in lines]
+        four = [corners[np.ix_(rows, columns)] for rows in ends[0] for columns in ends[1]]
+        varied = np.ptp(np.stack(four), axis=0) > tolerance * span
+        guess = corners
+        for axis, (line, fine) in enumerate(zip(lines, finer)):
+            guess = np.moveaxis(np.tensordot(_linear(line, fine), guess, (1, axis)), 0, axis)
+        wanted = _touched(varied, lines, finer)
+        _fill(values, finer, wanted, measure)
+        found = values[np.ix_(*finer)]
+        values[np.ix_(*finer)] = np.where(np.isnan(found), guess, found)
+        lines = finer
+    return values
+
+
+def _fill(values: np.ndarray, lines: list[np.ndarray], wanted: np.ndarray, measure: Callable) -> None:
+    """Measures the wanted places of the lines' crossings whose values are not known."""
+    rows, columns = np.nonzero(wanted & np.isnan(values[np.ix_(*lines)]))
+    places = np.stack([lines[0][rows], lines[1][columns]], axis=1)
+    values[tuple(places.T)] = measure(places)
+
+
+def _touched(cells: np.ndarray, lines: list[np.ndarray], finer: list[np.ndarray]) -> np.ndarray:
+    """Which crossings of the finer lines lie in or on the border of a marked cell."""
+    reach = []
+    for line, fine in zip(lines, finer):
+        low, high = line[:-1, None], line[1:, None]
+        inside = (fine >= low) & (fine <= high) if len(line) > 1 else np.ones((1, len(fine)), bool)
+        reach.append(inside.astype(int))  # (cells, places)
+    return reach[0].T @ cells.astype(int) @ reach[1] > 0
+
+
+def _ends(lines: int) -> tuple[np.ndarray, np.ndarray]:
+    """First and last line of each cell; a single line is a cell without width."""
+    return np.arange(max(lines - 1, 1)), np.arange(min(1, lines - 1), lines)
+
+
+def _every(length: int, step: int) -> np.ndarray:
+    return np.unique(np.append(np.arange(0, length, step), length - 1))
+
+
+def _linear(line: np.ndarray, fine: np.ndarray) -> np.ndarray:
+    return np.stack([np.interp(fine, line, one) for one in np.eye(len(line))], axis=1)
+
+
+def _corners(length: int, patch: int, stride: int) -> np.ndarray:
+    """First pixels of the patches along one side."""
+    last = max(length - patch, 0)
+    return np.unique(np.append(np.arange(0, last, stride), last))
+
+
+def between(centres: np.ndarray, length: int) -> np.ndarray:
+    """Weights (length, centres) of linear interpolation, constant beyond the outermost centres."""
+    eye = np.eye(len(centres), dtype=np.float32)
+    pixels = np.arange(length)
+    return np.stack([np.interp(pixels, centres, column) for column in eye], axis=1).astype(np.float32)
