@@ -9,12 +9,15 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from unoise_engine import __version__
 from unoise_engine.errors import Usage
+
+if TYPE_CHECKING:
+    from unoise_engine.prepare.item import Collection
 
 app = typer.Typer(
     add_completion=False,
@@ -40,6 +43,11 @@ class FileFormat(StrEnum):
     nifti = "nifti"
     nrrd = "nrrd"
     dicom = "dicom"
+
+
+class Tumour(StrEnum):
+    merged = "merged"
+    apart = "apart"
 
 
 Bundle = Annotated[str, typer.Option("--bundle", help="A shipped model's name, or a bundle folder.")]
@@ -284,6 +292,90 @@ def prepare_slices(
     with tell(progress.value).stage("slices", "writing", len(archive.patients)) as advance:
         names = write_cases(archive, out, organ, advance)
     print(f"{len(archive.image)} slices of {len(names)} patients in {out}")
+
+
+ValShare = Annotated[float, typer.Option(help="Of the patients, to steer training.")]
+TestShare = Annotated[float, typer.Option(help="Of the patients, to judge.")]
+SplitSeed = Annotated[int, typer.Option(help="Of the split, which is written down in split.json.")]
+TrustHU = Annotated[bool, typer.Option("--trust-hu", help="Take values for HU even if they look wrong.")]
+
+
+@prepare_app.command("msd")
+def prepare_msd(
+    source: Annotated[Path, typer.Argument(help="The unpacked folder Task07_Pancreas.")],
+    out: Out,
+    tumour: Annotated[Tumour, typer.Option(help="Counts as pancreas, or is a label of its own.")] = Tumour.merged,
+    val_share: ValShare = 0.15,
+    test_share: TestShare = 0.15,
+    seed: SplitSeed = 0,
+    trust_hu: TrustHU = False,
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Medical Segmentation Decathlon, Task07: CTs, pancreas and tumour. Goes on where it was interrupted."""
+    from unoise_engine.prepare.msd import find_msd
+
+    _prepare(find_msd(source, tumour == Tumour.merged, trust_hu), out, val_share, test_share, seed, progress)
+
+
+@prepare_app.command("pancreas-ct")
+def prepare_pancreas_ct(
+    source: Annotated[Path, typer.Argument(help="Folder with PANCREAS_0001/... and label0001.nii.gz ... below it.")],
+    out: Out,
+    val_share: ValShare = 0.15,
+    test_share: TestShare = 0.15,
+    seed: SplitSeed = 0,
+    trust_hu: TrustHU = False,
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """NIH Pancreas-CT: DICOM and labels, whose axes are found by looking at both. Goes on where it was interrupted."""
+    from unoise_engine.prepare.pancreas_ct import find_pancreas_ct
+
+    _prepare(find_pancreas_ct(source, trust_hu), out, val_share, test_share, seed, progress)
+
+
+@prepare_app.command("pairs")
+def prepare_pairs(
+    source: Annotated[Path, typer.Argument(help="Folder of CT / label pairs.")],
+    out: Out,
+    organ: Annotated[str, typer.Option(help="What the labels show.")] = "pancreas",
+    labels: Annotated[str, typer.Option(help="The organ's numbers, where no labels.json names them.")] = "",
+    patient: Annotated[str, typer.Option(metavar="REGEX", help="What in a case's name is the patient.")] = "",
+    val_share: ValShare = 0.15,
+    test_share: TestShare = 0.15,
+    seed: SplitSeed = 0,
+    trust_hu: TrustHU = False,
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Your own CT / label pairs: checked, in HU, with a split. Goes on where it was interrupted."""
+    import re
+
+    from unoise_engine.prepare.pairs import find_plain
+
+    try:
+        re.compile(patient)
+    except re.error as error:
+        raise Usage(f"--patient {patient} - is no regular expression ({error}) - correct it") from None
+    found = find_plain(source, organ, _numbers(labels), patient, trust_hu)
+    _prepare(found, out, val_share, test_share, seed, progress)
+
+
+def _prepare(
+    collection: Collection, out: Path, val_share: float, test_share: float, seed: int, progress: ProgressMode
+) -> None:
+    from unoise_engine.prepare.write import Shares, prepare
+    from unoise_engine.progress import progress as tell
+    from unoise_engine.results import prepare_output
+
+    if not (0 < val_share < 1 and 0 <= test_share < 1 and val_share + test_share < 1):
+        raise Usage(f"--val-share {val_share} --test-share {test_share} - leave nobody to learn from - give less")
+    prepare_output(out)
+    show = tell(progress.value)
+    n = len(collection.items)
+    with show.stage("prepare", "reading", n) as advance:
+        count = prepare(collection, out, Shares(val_share, test_share, seed), advance)
+    print(f"{n} cases = {count.ok} ok + {count.kept} done before + {count.refused} refused, in {out}")
+    if count.refused:
+        raise typer.Exit(1)
 
 
 @train_app.command("utility")

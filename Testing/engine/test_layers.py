@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "ct": set(),
     "trust": {"ct"},
     "archive": {"ct"},
+    "prepare": {"ct"},
     "methods": set(),
     "evaluate": {"ct", "bundle", "methods", "progress", "shipped"},
     "overview": {"methods"},
