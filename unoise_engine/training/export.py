@@ -27,6 +27,7 @@ from unoise_engine import __version__
 from unoise_engine.bundle.manifest import Manifest, write_bundle
 from unoise_engine.bundle.session import Bundle, load_bundle
 from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.card import Card, read_card
 from unoise_engine.training.checkpoints import METRICS
 from unoise_engine.training.fold import folded
@@ -112,7 +113,7 @@ def write_models(nets: dict[str, UNet], folder: Path, weights: bool) -> dict[str
 def write_onnx(model: nn.Module, path: Path, inputs: list[str], output: str) -> None:
     """One file with its weights inside; the number of slices, the height and the width are free."""
     unet = model.unet if isinstance(model, GradCAMGraph) else model
-    step = 2 ** (int(unet.depth) - 1)  # type: ignore[arg-type]
+    step = finest(unet)  # type: ignore[arg-type]
     channels = {"slices": int(unet.in_channels), "target": 1}  # type: ignore[arg-type]
     examples = tuple(torch.zeros(2, channels[name], 4 * step, 6 * step) for name in inputs)
     free = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
@@ -146,7 +147,7 @@ def plain(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def check_agreement(bundle: Bundle, utility: UNet, unoise: UNet) -> None:
     """onnxruntime against torch, the Grad-CAM graph against autograd. Raises Integrity."""
-    step = 2 ** (max(utility.depth, unoise.depth) - 1)
+    step = max(finest(utility), finest(unoise))
     for n, rows, columns in SHAPES:
         slices, target, wanted = telling_input(utility, (n, utility.in_channels, rows * step, columns * step))
         with torch.no_grad():
@@ -176,6 +177,11 @@ def telling_input(utility: UNet, shape: tuple[int, ...]) -> tuple[Tensor, Tensor
     raise Integrity(f"Grad-CAM is zero on {TRIES} inputs, so its export cannot be checked - train the utility longer")
 
 
+def finest(net: UNet) -> int:
+    """Heights and widths that the net takes are multiples of this; both that divide it are powers of two."""
+    return max(2 ** (int(net.depth) - 1), int(getattr(net, "cell", 1)))
+
+
 def compare(name: str, got: np.ndarray, wanted: Tensor, tolerance: float) -> None:
     scale = float(wanted.abs().max())
     apart = float(np.abs(got - wanted.numpy()).max()) / max(scale, 1e-12) if got.shape == wanted.shape else np.inf
@@ -187,7 +193,8 @@ def compare(name: str, got: np.ndarray, wanted: Tensor, tolerance: float) -> Non
 
 
 def describe(net: UNet) -> dict[str, int]:
-    return {"depth": net.depth, "first_channels": net.first_channels, "parameters": net.n_parameters}
+    told = {"depth": net.depth, "first_channels": net.first_channels, "parameters": net.n_parameters}
+    return told | ({"cell": net.cell} if isinstance(net, CoarseUNet) else {})
 
 
 def best_value(run: Path, column: str, choose: Callable[[Iterator[float]], float]) -> dict[str, float]:

@@ -16,10 +16,11 @@ from torch.utils.data import IterableDataset
 from unoise_engine.ct.prepare import Recipe
 from unoise_engine.errors import EngineError
 from unoise_engine.training.augment import augment
+from unoise_engine.training.budgets import budget_loss, own_prediction
 from unoise_engine.training.cases import Case
 from unoise_engine.training.draw import Batch, process
-from unoise_engine.training.recipes import Augment, Draw, Fit, UtilityFit
-from unoise_engine.training.unoise import NoiseConfig, unoise_loss
+from unoise_engine.training.recipes import Augment, Draw, Fit, Noise, UtilityFit
+from unoise_engine.training.unoise import loss_of, unoise_loss
 
 PIXELS_AT_ONCE = 16 * 256 * 256  # in validation: bounds memory, and more gains nothing
 NOISE_SEED = 2101_05791  # of the validation noise: every validation draws the same, so losses compare
@@ -156,16 +157,23 @@ class NoiseLearner(Learner):
 
     watched, larger_is_better = "val_loss", False
 
-    def __init__(self, noise: nn.Module, utility: nn.Module, cfg: NoiseConfig, *args: Any):
+    def __init__(self, noise: nn.Module, utility: nn.Module, how: Noise, *args: Any):
         super().__init__(noise, *args)
         self.frozen = (utility,)
-        self.cfg = cfg
+        self.noise, self.cfg = how, how.config
 
     def on_fit_start(self) -> None:
         self.frozen[0].to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss(self, x: Tensor, y: Tensor, known: Tensor) -> Tensor:
-        return unoise_loss(self.frozen[0], self.net, x, y[:, :1], self.cfg)
+        utility, y = self.frozen[0], y[:, :1]
+        if self.noise.targets == "predictions":
+            y = own_prediction(utility, x)
+        if not self.noise.budget_weight:
+            return unoise_loss(utility, self.net, x, y, self.cfg)
+        z = self.net(x)
+        asked = budget_loss(utility, z, x, y, self.cfg.sigma_max, self.noise.budgets)
+        return loss_of(utility, z, x, y, self.cfg) + self.noise.budget_weight * asked
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         image = self.normalise(batch["image"].float() / 255)

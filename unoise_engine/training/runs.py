@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.checkpoints import BEST, LAST
 from unoise_engine.training.learners import network_weights
-from unoise_engine.training.recipes import FILE, Net, UNoiseRecipe, UtilityRecipe, read_recipe, write_recipe
+from unoise_engine.training.recipes import FILE, Net, Noise, UNoiseRecipe, UtilityRecipe, read_recipe, write_recipe
 from unoise_engine.training.split import Split
 from unoise_engine.training.unet import UNet
 
@@ -62,7 +63,7 @@ class UNoiseRun:
         return UNoiseRun(folder, read_recipe(present(folder, FILE), UNoiseRecipe), Split.read(folder))
 
     def net(self, channels: int) -> UNet:
-        return filled(make_net(self.recipe.noise.net, channels), self.folder)
+        return filled(make_noise(self.recipe.noise, channels), self.folder)
 
     def check_explains(self, utility: UtilityRun) -> None:
         """Raises Integrity unless this noise model was trained against the utility's best checkpoint as it is now."""
@@ -79,6 +80,13 @@ class UNoiseRun:
 
 def make_net(shape: Net, channels: int, outputs: int = 1) -> UNet:
     return UNet(channels, outputs, shape.depth, shape.first_channels)
+
+
+def make_noise(noise: Noise, channels: int) -> UNet:
+    """The noise model of a recipe."""
+    if noise.cell == 1:
+        return make_net(noise.net, channels)
+    return CoarseUNet(noise.cell, channels, 1, noise.net.depth, noise.net.first_channels)
 
 
 def filled(net: UNet, run: Path) -> UNet:
