@@ -26,6 +26,7 @@ from unoise_engine.reproduce.study import Study
 from unoise_engine.training.device import choose_device
 
 PHANTOM_NOTE = "Figures on synthetic CTs say nothing about patients."
+SMOKE_NOTE = "Scale smoke shows that everything runs; nets trained for a few steps say nothing about the methods."
 MAIN, PLANTED = "pancreas", "planted"
 
 
@@ -79,7 +80,7 @@ def reproduce(request: Request, show: Progress) -> Path:
             stages=stages.done,
             figures=figures,
             planted=planted,
-            notes=(PHANTOM_NOTE,) if request.data is None else (),
+            notes=[SMOKE_NOTE] * (scale.name == "smoke") + [PHANTOM_NOTE] * (request.data is None),
         )
         write_page(request.out / "report.html", content)
     except OSError as error:
