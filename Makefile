@@ -50,7 +50,7 @@ lint: .venv/ok
 
 # Format, lint, types, and the tests of everything but training and the Slicer module.
 check: lint
-	.venv/bin/python -m pytest -q Testing/engine --ignore Testing/engine/training
+	.venv/bin/python -m pytest -q Testing/engine --ignore Testing/engine/training -m "not slow"
 
 # Measures the shipped model on held-out synthetic CTs, and the time of a whole explanation.
 bench: .venv/ok

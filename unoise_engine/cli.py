@@ -9,12 +9,15 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from unoise_engine import __version__
 from unoise_engine.errors import Usage
+
+if TYPE_CHECKING:
+    from unoise_engine.prepare.item import Collection
 
 app = typer.Typer(
     add_completion=False,
@@ -42,12 +45,25 @@ class FileFormat(StrEnum):
     dicom = "dicom"
 
 
+class Targets(StrEnum):
+    recipe = "recipe"
+    labels = "labels"
+    predictions = "predictions"
+
+
+class Tumour(StrEnum):
+    merged = "merged"
+    apart = "apart"
+
+
 Bundle = Annotated[str, typer.Option("--bundle", help="A shipped model's name, or a bundle folder.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 TrainDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Show = Annotated[ProgressMode, typer.Option("--progress", help="A bar, one JSON object a line, or nothing.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
 Key = Annotated[str, typer.Option("--key", help="Minisign public key that the signature must fit.")]
+Devices = Annotated[int, typer.Option(help="GPUs (or CPU processes) that train together on each node.")]
+Nodes = Annotated[int, typer.Option(help="Machines that train together, under torchrun or Slurm.")]
 RecipeFile = Annotated[str, typer.Option("--recipe", help="A TOML recipe, or the name of one that ships.")]
 
 
@@ -190,6 +206,73 @@ def evaluate(
 
 
 @app.command()
+def obscure(
+    inputs: Annotated[list[Path], typer.Argument(metavar="CT...", help="Image files or DICOM folders.")],
+    out: Out,
+    visible: Annotated[float, typer.Option(help="Share of every slice that stays as it is.")] = 0.3,
+    seed: Annotated[int, typer.Option(help="Of the noise: the same seed gives the same file.")] = 0,
+    bundle: Bundle = "",
+    device: Device = "auto",
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Keep only what the model needs to see of a CT and replace the rest by noise; report the dice kept."""
+    from unoise_engine.bundle.session import DEFAULT_BUNDLE, load_bundle
+    from unoise_engine.ct.find import find_cases
+    from unoise_engine.errors import CaseRefused
+    from unoise_engine.obscure import obscure_case
+    from unoise_engine.progress import progress as tell
+    from unoise_engine.results import prepare_output
+
+    cases = find_cases(inputs)
+    opened = load_bundle(bundle or DEFAULT_BUNDLE, device)
+    prepare_output(out)
+    refused = 0
+    for number, case in enumerate(cases, 1):
+        name = f"case-{number:04d}"  # never the file's own name, which may be the patient's
+        try:
+            with tell(progress.value).stage(name, "obscure", 1) as advance:
+                told = obscure_case(case, name, opened, visible, seed, out, lambda amount: None)
+                advance(1)
+        except CaseRefused as error:
+            refused += 1
+            print(f"CASE {name}: REFUSED {error.code}: {error}", file=sys.stderr)
+            continue
+        print(f"CASE {name}: OK, {told['visible']:.1%} visible, dice kept {told['dice_kept']:.3f}")
+    print(opened.manifest.warning)
+    if refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def reproduce(
+    out: Annotated[Path, typer.Argument(help="Folder for runs, figures and report.html.")],
+    scale: Annotated[str, typer.Option(help="smoke (minutes), demo (an hour on 2 cores) or paper (a GPU).")] = "demo",
+    data: Annotated[Path | None, typer.Option(help="Folder of CT / label pairs; without it: phantoms.")] = None,
+    recipe: Annotated[str, typer.Option(help="Preparation and utility: default (ours) or paper (as published).")] = (
+        "default"
+    ),
+    organ: Annotated[str, typer.Option(help="With --data: its name in labels.json.")] = "pancreas",
+    seed: Annotated[int, typer.Option(help="Of data, weights and noise.")] = 0,
+    planted: Annotated[bool, typer.Option(help="Also the study whose cause is known; not at scale smoke.")] = True,
+    device: TrainDevice = "auto",
+    jobs: Annotated[int, typer.Option(help="Processes that make phantoms; 0 is one a core.")] = 0,
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Reproduce the paper's figures and tables, with ours beside. The same command goes on after an interruption."""
+    import shlex
+
+    from unoise_engine.progress import progress as tell
+    from unoise_engine.reproduce.command import Request
+    from unoise_engine.reproduce.command import reproduce as run
+    from unoise_engine.results import prepare_output
+
+    prepare_output(out)
+    command = shlex.join(["unoise_engine", *sys.argv[1:]])
+    request = Request(out, scale, data, recipe, organ, seed, device, jobs, progress.value, planted, command)
+    print(f"report: {run(request, tell(progress.value))}")
+
+
+@app.command()
 def send(
     out: Annotated[Path, typer.Argument(help="Folder of results written with --format dicom.")],
     to: Annotated[str, typer.Option(metavar="AE@HOST:PORT", help="Send by C-STORE to this archive.")] = "",
@@ -288,6 +371,90 @@ def prepare_slices(
     print(f"{len(archive.image)} slices of {len(names)} patients in {out}")
 
 
+ValShare = Annotated[float, typer.Option(help="Of the patients, to steer training.")]
+TestShare = Annotated[float, typer.Option(help="Of the patients, to judge.")]
+SplitSeed = Annotated[int, typer.Option(help="Of the split, which is written down in split.json.")]
+TrustHU = Annotated[bool, typer.Option("--trust-hu", help="Take values for HU even if they look wrong.")]
+
+
+@prepare_app.command("msd")
+def prepare_msd(
+    source: Annotated[Path, typer.Argument(help="The unpacked folder Task07_Pancreas.")],
+    out: Out,
+    tumour: Annotated[Tumour, typer.Option(help="Counts as pancreas, or is a label of its own.")] = Tumour.merged,
+    val_share: ValShare = 0.15,
+    test_share: TestShare = 0.15,
+    seed: SplitSeed = 0,
+    trust_hu: TrustHU = False,
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Medical Segmentation Decathlon, Task07: CTs, pancreas and tumour. Goes on where it was interrupted."""
+    from unoise_engine.prepare.msd import find_msd
+
+    _prepare(find_msd(source, tumour == Tumour.merged, trust_hu), out, val_share, test_share, seed, progress)
+
+
+@prepare_app.command("pancreas-ct")
+def prepare_pancreas_ct(
+    source: Annotated[Path, typer.Argument(help="Folder with PANCREAS_0001/... and label0001.nii.gz ... below it.")],
+    out: Out,
+    val_share: ValShare = 0.15,
+    test_share: TestShare = 0.15,
+    seed: SplitSeed = 0,
+    trust_hu: TrustHU = False,
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """NIH Pancreas-CT: DICOM and labels, whose axes are found by looking at both. Goes on where it was interrupted."""
+    from unoise_engine.prepare.pancreas_ct import find_pancreas_ct
+
+    _prepare(find_pancreas_ct(source, trust_hu), out, val_share, test_share, seed, progress)
+
+
+@prepare_app.command("pairs")
+def prepare_pairs(
+    source: Annotated[Path, typer.Argument(help="Folder of CT / label pairs.")],
+    out: Out,
+    organ: Annotated[str, typer.Option(help="What the labels show.")] = "pancreas",
+    labels: Annotated[str, typer.Option(help="The organ's numbers, where no labels.json names them.")] = "",
+    patient: Annotated[str, typer.Option(metavar="REGEX", help="What in a case's name is the patient.")] = "",
+    val_share: ValShare = 0.15,
+    test_share: TestShare = 0.15,
+    seed: SplitSeed = 0,
+    trust_hu: TrustHU = False,
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Your own CT / label pairs: checked, in HU, with a split. Goes on where it was interrupted."""
+    import re
+
+    from unoise_engine.prepare.pairs import find_plain
+
+    try:
+        re.compile(patient)
+    except re.error as error:
+        raise Usage(f"--patient {patient} - is no regular expression ({error}) - correct it") from None
+    found = find_plain(source, organ, _numbers(labels), patient, trust_hu)
+    _prepare(found, out, val_share, test_share, seed, progress)
+
+
+def _prepare(
+    collection: Collection, out: Path, val_share: float, test_share: float, seed: int, progress: ProgressMode
+) -> None:
+    from unoise_engine.prepare.write import Shares, prepare
+    from unoise_engine.progress import progress as tell
+    from unoise_engine.results import prepare_output
+
+    if not (0 < val_share < 1 and 0 <= test_share < 1 and val_share + test_share < 1):
+        raise Usage(f"--val-share {val_share} --test-share {test_share} - leave nobody to learn from - give less")
+    prepare_output(out)
+    show = tell(progress.value)
+    n = len(collection.items)
+    with show.stage("prepare", "reading", n) as advance:
+        count = prepare(collection, out, Shares(val_share, test_share, seed), advance)
+    print(f"{n} cases = {count.ok} ok + {count.kept} done before + {count.refused} refused, in {out}")
+    if count.refused:
+        raise typer.Exit(1)
+
+
 @train_app.command("utility")
 def train_utility_command(
     data: Annotated[list[Path], typer.Argument(help="Folder of CT / label pairs, or several that are mixed.")],
@@ -296,6 +463,8 @@ def train_utility_command(
     init: Annotated[Path | None, typer.Option(help="Start from this run's weights instead of afresh.")] = None,
     device: TrainDevice = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    devices: Devices = 1,
+    num_nodes: Nodes = 1,
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Train the U-Net that segments the organ."""
@@ -303,7 +472,9 @@ def train_utility_command(
     from unoise_engine.training.recipes import UtilityRecipe, read_recipe
 
     chosen = read_recipe(_recipe_file(recipe), UtilityRecipe)
-    print(train_utility(data, out, chosen, init=init, device=device, resume=resume, progress=progress.value))
+    how = _together(device, devices, num_nodes)
+    run = train_utility(data, out, chosen, init=init, resume=resume, progress=progress.value, **how)
+    _say_run(run)
 
 
 @train_app.command("unoise")
@@ -317,11 +488,17 @@ def train_unoise_command(
         Path | None, typer.Option(help="Start from this segmenter's run (the paper's 'pretrained').")
     ] = None,
     device: TrainDevice = "auto",
+    targets: Annotated[
+        Targets,
+        typer.Option(help="What must stay right: the labels, or the utility's own prediction (no labels needed)."),
+    ] = Targets.recipe,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    devices: Devices = 1,
+    num_nodes: Nodes = 1,
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Train the small net that learns how much noise each pixel can bear before the utility fails."""
-    from dataclasses import asdict, replace
+    from dataclasses import replace
 
     from unoise_engine.training.fit import train_unoise
     from unoise_engine.training.recipes import Noise, UNoiseRecipe, read_recipe
@@ -329,8 +506,12 @@ def train_unoise_command(
 
     chosen = read_recipe(_recipe_file(recipe), UNoiseRecipe)
     if size:
-        chosen = replace(chosen, noise=build(Noise, {**asdict(chosen.noise), "size": size}, "--size"))
-    print(train_unoise(data, utility, out, chosen, init=init, device=device, resume=resume, progress=progress.value))
+        chosen = replace(chosen, noise=build(Noise, {**_table(chosen.noise), "size": size}, "--size"))
+    if targets != Targets.recipe:
+        chosen = replace(chosen, noise=replace(chosen.noise, targets=targets.value))
+    how = _together(device, devices, num_nodes)
+    run = train_unoise(data, utility, out, chosen, init=init, resume=resume, progress=progress.value, **how)
+    _say_run(run)
 
 
 @app.command()
@@ -428,6 +609,27 @@ def _slice_range(text: str) -> tuple[int, int] | None:
     if not (colon and first.isdigit() and last.isdigit()):
         raise Usage(f"--slices {text} - is no range - write it as A:B, for example 10:20")
     return int(first), int(last)
+
+
+def _table(recipe: Any) -> dict[str, Any]:
+    """A recipe's table as TOML would give it: lists, not tuples."""
+    from dataclasses import asdict
+
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(recipe).items()}
+
+
+def _together(device: str, devices: int, nodes: int) -> dict[str, Any]:
+    if devices < 1 or nodes < 1:
+        raise Usage(f"--devices {devices} --num-nodes {nodes} - must be at least 1 each - give how many there are")
+    return {"device": device, "devices": devices, "nodes": nodes}
+
+
+def _say_run(run: Path) -> None:
+    """Once, however many processes trained it."""
+    from unoise_engine.training.fit import leads
+
+    if leads():
+        print(run)
 
 
 def _recipe_file(name: str) -> Path:

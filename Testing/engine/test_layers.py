@@ -17,12 +17,14 @@ MAY_IMPORT = {
     "ct": set(),
     "trust": {"ct"},
     "archive": {"ct"},
+    "prepare": {"ct"},
     "methods": set(),
     "evaluate": {"ct", "bundle", "methods", "progress", "shipped"},
     "overview": {"methods"},
     "bundle": {"ct", "shipped", "trust"},
     "pipeline": {"ct", "bundle", "methods", "progress", "trust"},
     "results": {"ct", "bundle", "methods", "overview", "pipeline", "progress", "trust"},
+    "obscure": {"ct", "bundle", "evaluate"},
     "send": set(),
     "batch": {"ct", "bundle", "methods", "pipeline", "results", "overview", "progress"},
     "run": {"ct", "bundle", "methods", "pipeline", "progress", "results", "batch"},
@@ -30,7 +32,8 @@ MAY_IMPORT = {
     "worker": {"run", "convert", "progress"},
     "phantom": {"ct"},
     "painted": {"ct", "phantom", "shipped"},
-    "training": {"ct", "bundle", "evaluate", "phantom", "trust"},
+    "training": {"ct", "bundle", "evaluate", "methods", "phantom", "trust"},
+    "reproduce": {"ct", "bundle", "evaluate", "methods", "phantom", "progress", "shipped", "training"},
 }
 ENTRIES = {"cli", "demo", "__init__", "__main__"}
 HEAVY = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from unoise_engine.evaluate.visibility import How, evaluate_maps
 from unoise_engine.methods import METHODS, choose
 from unoise_engine.methods import TITLES as METHOD_TITLES
 from unoise_engine.methods.occlusion import Occlusion
+from unoise_engine.methods.protocol import Method
 from unoise_engine.progress import Progress, Quiet
 
 SLICES_A_STEP = 8
@@ -74,9 +75,12 @@ class Chosen:
     maps: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
 
-def run(request: Request, show: Progress | None = None) -> int:
-    """Writes everything into `request.out`, which must exist. Returns how many cases were refused (they are told)."""
-    show = show or Quiet()
+def run(request: Request, show: Progress | None = None, more: Mapping[str, Method] | None = None) -> int:
+    """Writes everything into `request.out`, which must exist. Returns how many cases were refused (they are told).
+
+    `more` are methods of the caller's own, judged after the request's; stability and shuffled weights leave them out.
+    """
+    show, more = show or Quiet(), more or {}
     for name in request.methods:
         if name not in (*METHODS, *BASELINES):
             raise Usage(f"--methods {name} - unknown method - choose from {', '.join((*METHODS, *BASELINES))}")
@@ -92,8 +96,8 @@ def run(request: Request, show: Progress | None = None) -> int:
     if not chosen.slices:
         raise Usage("no slice to judge - every case was refused, see the lines above - correct the data")
     how = How(draws=request.draws, seed=request.seed, sigma=_sigma(bundle))
-    _tell_time(request, chosen, how, seconds)
-    _explain(request, chosen, bundle, show)
+    _tell_time(request, chosen, how, seconds, len(more))
+    _explain(request, chosen, bundle, show, more)
     with show.stage("evaluate", "hiding", len(chosen.slices)) as advance:
         answers = evaluate_maps(bundle, chosen.slices, chosen.maps, how, advance)
 
@@ -186,11 +190,11 @@ def _slice(scan: Scan, k: int, bundle: Bundle) -> LabelledSlice:
     )
 
 
-def _explain(request: Request, chosen: Chosen, bundle: Bundle, show: Progress) -> None:
+def _explain(request: Request, chosen: Chosen, bundle: Bundle, show: Progress, more: Mapping[str, Method]) -> None:
     """Adds every method's and baseline's maps, the methods first, those from files last."""
     maps: dict[str, list[np.ndarray]] = {}
-    methods = choose([n for n in request.methods if n in METHODS], request.occlusion)
-    for name in request.methods:
+    methods = {**choose([n for n in request.methods if n in METHODS], request.occlusion), **more}
+    for name in (*request.methods, *more):
         maps[name] = []
         with show.stage("evaluate", name, len(chosen.slices)) as advance:
             for one, logits, found in zip(chosen.slices, chosen.logits, chosen.found):
@@ -224,8 +228,8 @@ def _sigma(bundle: Bundle) -> float:
     return float(bundle.manifest.architecture.get("noise", {}).get("sigma_max", SIGMA))
 
 
-def _tell_time(request: Request, chosen: Chosen, how: How, seconds: float) -> None:
-    maps = len(request.methods) + len(chosen.maps)
+def _tell_time(request: Request, chosen: Chosen, how: How, seconds: float, more: int) -> None:
+    maps = len(request.methods) + more + len(chosen.maps)
     passes = len(chosen.slices) * how.passes(maps)
     if "occlusion" in request.methods:
         h, w = chosen.slices[0].organ.shape

@@ -14,6 +14,7 @@ class PublishedCurve:
     name: str
     visible: tuple[float, ...]
     dice: tuple[float, ...]
+    half: float  # dice with half of the pixels visible, Fig. 4
 
     @property
     def area(self) -> float:
@@ -34,5 +35,8 @@ def published() -> Published | None:
     if path is None:
         return None
     told = json.loads(path.read_text("utf-8"))
-    curves = (PublishedCurve(k, tuple(v["visible"]), tuple(v["dice"])) for k, v in told["models"].items())
+    curves = (
+        PublishedCurve(k, tuple(v["visible"]), tuple(v["dice"]), v["dice_at_half_visible"])
+        for k, v in told["models"].items()
+    )
     return Published(told["source"], told["utility_dice"], tuple(curves))

@@ -26,6 +26,7 @@ from unoise_engine.bundle.session import Bundle, load_bundle
 from unoise_engine.ct.prepare import Frame, Recipe
 from unoise_engine.errors import Environment, Integrity, Usage
 from unoise_engine.phantom import synthesise
+from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.card import Card, read_card
 from unoise_engine.training.checkpoints import METRICS
 from unoise_engine.training.fold import rounded
@@ -122,8 +123,13 @@ def write_models(utility: UNet, noise: UNet | NearNet, folder: Path) -> dict[str
     )
     files = {f"{name}.onnx": folder / f"{name}.onnx" for name in models}
     for model, path in zip(models.values(), files.values()):
-        onnx.save(model, path)  # one file, its weights inside
+        write_onnx(model, path)
     return files
+
+
+def write_onnx(model: onnx.ModelProto, path: Path) -> None:
+    """One file with its weights inside."""
+    onnx.save(model, path)
 
 
 def write_weights(trained: Mapping[str, UNet | NearNet], folder: Path) -> dict[str, Path]:
@@ -136,7 +142,7 @@ def write_weights(trained: Mapping[str, UNet | NearNet], folder: Path) -> dict[s
 
 def check_agreement(bundle: Bundle, utility: UNet, unoise: UNet | NearNet) -> None:
     """onnxruntime against torch with the same rounded weights, Grad-CAM against autograd. Raises Integrity."""
-    step = 2 ** (max(utility.depth, unoise.depth) - 1)
+    step = max(finest(utility), finest(unoise))
     for n, rows, columns in SHAPES:
         slices, target, wanted = telling_input(utility, (n, utility.in_channels, rows * step, columns * step))
         with torch.no_grad():
@@ -199,6 +205,11 @@ def telling_input(utility: UNet, shape: tuple[int, ...]) -> tuple[Tensor, Tensor
     raise Integrity(f"Grad-CAM is zero on {TRIES} inputs, so its export cannot be checked - train the utility longer")
 
 
+def finest(net: UNet | NearNet) -> int:
+    """Heights and widths that the net takes are multiples of this; both that divide it are powers of two."""
+    return max(2 ** (int(net.depth) - 1), int(getattr(net, "cell", 1)))
+
+
 def compare(name: str, got: np.ndarray, wanted: Tensor, tolerance: float) -> None:
     scale = float(wanted.abs().max())
     apart = float(np.abs(got - wanted.numpy()).max()) / max(scale, 1e-12) if got.shape == wanted.shape else np.inf
@@ -210,7 +221,8 @@ def compare(name: str, got: np.ndarray, wanted: Tensor, tolerance: float) -> Non
 
 
 def describe(net: UNet | NearNet) -> dict[str, int]:
-    return {"depth": net.depth, "first_channels": net.first_channels, "parameters": net.n_parameters}
+    told = {"depth": net.depth, "first_channels": net.first_channels, "parameters": net.n_parameters}
+    return told | ({"cell": net.cell} if isinstance(net, CoarseUNet | NearNet) else {})
 
 
 def best_value(run: Path, column: str, choose: Callable[[Iterator[float]], float]) -> dict[str, float]:

@@ -25,6 +25,7 @@ from unoise_engine.training.recipes import Data, UNoiseRecipe, UtilityRecipe
 from unoise_engine.training.sources import Source, open_sources, split_sources
 from unoise_engine.training.split import Split
 from unoise_engine.training.unet import UNet
+from unoise_engine.training.unlabelled import find_cts, load_unlabelled, split_cts
 from unoise_engine.training.unoise import freeze
 
 
@@ -38,6 +39,7 @@ def train_utility(
     resume: bool = False,
     progress: str = "auto",
     devices: int = 1,
+    nodes: int = 1,
 ) -> Path:
     """Trains the model that segments; returns its run folder `out`. `data` is a folder of pairs, or several.
 
@@ -58,14 +60,14 @@ def train_utility(
     val = load_cases(sources, steering(sources, split, recipe.data), recipe.ct, teller(show))
     if not resume and leads():
         runs.begin(out, recipe, split)
-    rounds = Rounds(recipe.fit, recipe.draw, train, devices, recipe.data.shares)
+    rounds = Rounds(recipe.fit, recipe.draw, train, devices * nodes, recipe.data.shares)
     seed_everything(recipe.fit.seed, verbose=False)
     net = (
         runs.make_net(recipe.net, recipe.ct.channels, outputs(recipe)) if init is None else earlier(init, recipe, split)
     )
     learner = UtilityLearner(net, recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
     scans = Scans(val, evenly(recipe.data.val_slices))
-    run_loop(learner, rounds, scans, out, checkpoint, device, devices, show)
+    run_loop(learner, rounds, scans, out, checkpoint, device, devices, show, nodes)
     return out
 
 
@@ -80,36 +82,50 @@ def train_unoise(
     resume: bool = False,
     progress: str = "auto",
     devices: int = 1,
+    nodes: int = 1,
 ) -> Path:
     """Trains the noise model against a finished utility, on the utility's cases, preparation and split.
 
-    `init` is a utility run with the noise model's own shape: the paper's "pretrained". Raises as `train_utility`.
+    `init` is a utility run with the noise model's own shape: the paper's "pretrained". With the recipe's targets =
+    "predictions" `data` needs no labels, and may be other CTs than the utility's. Raises as `train_utility`.
     """
     utility = runs.UtilityRun.open(utility_run)
     step = 2 ** (recipe.noise.net.depth - 1)
     if utility.recipe.ct.multiple_of % step:
         raise Usage(f"size {recipe.noise.size} - needs a utility whose [ct] multiple_of is a multiple of {step}")
+    if utility.recipe.ct.multiple_of % recipe.noise.cell:
+        raise Usage(f"cell {recipe.noise.cell} - needs a utility whose [ct] multiple_of is a multiple of it")
     frozen = freeze(folded(utility.net()))  # the same function without batch norm, so a little faster
     seed_everything(recipe.fit.seed, verbose=False)
-    fresh = runs.make_noise(recipe.noise, utility.recipe.ct.channels)
-    noise = fresh if init is None else pretrained(init, utility, recipe)
+    noise = runs.make_noise(recipe.noise, utility.recipe.ct.channels)
+    if init is not None:
+        noise.load_state_dict(pretrained(init, utility, recipe).state_dict())
     if resume:
         checkpoint = runs.check_same(out, recipe)
         runs.UNoiseRun.open(out).check_explains(utility)
     else:
         check_new(out)
         checkpoint = None
-    show, split, told = choose_progress(progress), utility.split, utility.recipe.data
-    sources = open_sources([data] if isinstance(data, Path) else data, replace(told, others=()))
-    train = load_cases(sources, split.train, utility.recipe.ct, teller(show))
-    val = load_cases(sources, steering(sources, split, told), utility.recipe.ct, teller(show))
+    show, told = choose_progress(progress), utility.recipe.data
+    folders = [data] if isinstance(data, Path) else data
+    if recipe.noise.targets == "predictions":
+        cts = find_cts(folders)
+        split = Split.read(out) if resume else split_cts(cts, utility.split, told)
+        train, val = (load_unlabelled(cts, part, utility, frozen, device, teller(show))
+                      for part in (split.train, split.val))  # fmt: skip
+    else:
+        sources, split = open_sources(folders, replace(told, others=())), utility.split
+        train = load_cases(sources, split.train, utility.recipe.ct, teller(show))
+        val = load_cases(sources, steering(sources, split, told), utility.recipe.ct, teller(show))
     if not resume and leads():
-        runs.begin(out, recipe, utility.split)
+        runs.begin(out, recipe, split)
         (out / runs.UTILITY).write_text(json.dumps({"sha256": utility.fingerprint()}) + "\n", "utf-8")
-    rounds = Rounds(recipe.fit, recipe.draw, train, devices, told.shares)
+    shares = told.shares if recipe.noise.targets == "labels" else ()
+    rounds = Rounds(recipe.fit, recipe.draw, train, devices * nodes, shares)
     common = (utility.recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
     learner = NoiseLearner(noise, frozen, recipe.noise, *common)
-    run_loop(learner, rounds, Scans(val, lambda case: case.with_organ), out, checkpoint, device, devices, show)
+    scans = Scans(val, lambda case: case.with_organ)
+    run_loop(learner, rounds, scans, out, checkpoint, device, devices, show, nodes)
     return out
 
 

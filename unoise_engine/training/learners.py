@@ -16,11 +16,11 @@ from torch.utils.data import IterableDataset
 from unoise_engine.ct.prepare import Recipe
 from unoise_engine.errors import EngineError
 from unoise_engine.training.augment import augment
-from unoise_engine.training.budget import budget_loss
+from unoise_engine.training.budgets import budget_loss, own_prediction
 from unoise_engine.training.cases import Case
 from unoise_engine.training.draw import Batch, process
 from unoise_engine.training.recipes import Augment, Draw, Fit, Noise, UtilityFit
-from unoise_engine.training.unoise import noise_loss, unoise_loss
+from unoise_engine.training.unoise import loss_of, unoise_loss
 
 PIXELS_AT_ONCE = 16 * 256 * 256  # in validation: bounds memory, and more gains nothing
 NOISE_SEED = 2101_05791  # of the validation noise: every validation draws the same, so losses compare
@@ -157,25 +157,28 @@ class NoiseLearner(Learner):
 
     watched, larger_is_better = "val_loss", False
 
-    def __init__(self, noise: nn.Module, utility: nn.Module, told: Noise, *args: Any):
+    def __init__(self, noise: nn.Module, utility: nn.Module, how: Noise, *args: Any):
         super().__init__(noise, *args)
         self.frozen = (utility,)
-        self.told = told
+        self.noise, self.cfg = how, how.config
 
     def on_fit_start(self) -> None:
         self.frozen[0].to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss(self, x: Tensor, y: Tensor, known: Tensor) -> Tensor:
-        utility, cfg = self.frozen[0], self.told.config
-        if not (self.told.near or self.told.budgets):
-            return unoise_loss(utility, self.net, x, y[:, :1], cfg)
+        utility, y = self.frozen[0], y[:, :1]
+        if self.noise.targets == "predictions":
+            y = own_prediction(utility, x)
+        if not (self.noise.budget_weight or self.noise.near):
+            return unoise_loss(utility, self.net, x, y, self.cfg)
         with torch.no_grad():
-            logits = utility(x).float()
-        z = (self.net(x, logits) if self.told.near else self.net(x)).float()
-        loss = noise_loss(utility, x, z, y[:, :1], cfg)
-        if self.told.budgets:
-            low, high = self.told.budgets
-            loss = loss + budget_loss(utility, x, (logits > 0).float(), z, (low, high), cfg.sigma_max)
+            logits = utility(x)[:, :1].float()
+        z = (self.net(x, logits) if self.noise.near else self.net(x)).float()
+        loss = loss_of(utility, z, x, y, self.cfg)
+        if self.noise.budget_weight:  # asks what the utility itself needs, right or wrong
+            own = (logits > 0).to(x.dtype)
+            asked = budget_loss(utility, z, x, own, self.cfg.sigma_max, self.noise.budgets)
+            loss = loss + self.noise.budget_weight * asked
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:

@@ -46,6 +46,7 @@ def run_loop(
     device: str,
     devices: int,
     show: Kind,
+    nodes: int = 1,
 ) -> None:
     """Trains until the last round or the early stop.
 
@@ -53,7 +54,7 @@ def run_loop(
     """
     chosen, fit = choose_device(device), learner.fit_recipe
     callbacks = [
-        Show(show, out.name, rounds.steps, learner.watched, rounds.draw.batch * devices),
+        Show(show, out.name, rounds.steps, learner.watched, rounds.draw.batch * devices * nodes),
         Keep(out, learner.watched, learner.larger_is_better),
     ]
     if fit.patience:
@@ -63,7 +64,8 @@ def run_loop(
         trainer = Trainer(
             accelerator={"cuda": "gpu"}.get(chosen, chosen),
             devices=devices,
-            strategy="auto" if devices == 1 else "ddp",
+            num_nodes=nodes,
+            strategy="auto" if devices * nodes == 1 else "ddp",
             precision=choose_precision(fit.precision, chosen),
             max_epochs=rounds.number,
             limit_train_batches=rounds.length,

@@ -6,7 +6,7 @@ import onnx
 
 from unoise_engine.training.graph import Graph
 from unoise_engine.training.near import FLOOR, SCALES, NearNet
-from unoise_engine.training.unet_graph import add_unet
+from unoise_engine.training.unet_graph import add_unet, smoothed, wide
 
 
 def near_model(net: NearNet, output: str) -> onnx.ModelProto:
@@ -17,10 +17,7 @@ def near_model(net: NearNet, output: str) -> onnx.ModelProto:
     near = add_nearness(graph, found, size)
     graph.node("Concat", "slices", found, near, axis=1, out="seen")
     add_unet(graph, net.unet, "fine", slices="seen")
-    smooth = "fine"
-    if net.cell > 1:
-        side = [net.cell, net.cell]
-        smooth = wide(graph, graph.node("AveragePool", "fine", kernel_shape=side, strides=side), size)
+    smooth = smoothed(graph, "fine", net.cell, size) if net.cell > 1 else "fine"
     pull = graph.node("Mul", near, graph.constant(4 * net.weight.item()))
     graph.node("Sub", smooth, pull, out=output)
     ports = {"slices": ["n", net.in_channels, "h", "w"], "logits": ["n", 1, "h", "w"]}
@@ -36,8 +33,3 @@ def add_nearness(graph: Graph, found: str, size: str) -> str:
         total = graph.node("Add", total, wide(graph, coarse, size))
     log = graph.node("Log", graph.node("Add", total, graph.constant(FLOOR)))
     return graph.node("Div", log, graph.constant(4))
-
-
-def wide(graph: Graph, x: str, size: str) -> str:
-    """Enlarged bilinearly to `size`."""
-    return graph.node("Resize", x, "", "", size, mode="linear", coordinate_transformation_mode="half_pixel")

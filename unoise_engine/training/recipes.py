@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from unoise_engine.ct.prepare import Recipe
+from unoise_engine.training.budgets import Budgets
 from unoise_engine.training.tables import build, read_toml, require, to_toml
 from unoise_engine.training.unoise import NoiseConfig
 
@@ -20,6 +21,7 @@ FILE = "recipe.toml"
 SCHEDULES = ("one-cycle", "constant")
 LOSSES = ("bce+dice", "bce")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+TARGETS = ("labels", "predictions")
 DEPTHS = {"small": 2, "medium": 3, "large": 4}  # the paper's three sizes, by resolution levels
 
 
@@ -150,27 +152,32 @@ class UtilityFit(Fit):
 
 @dataclass(frozen=True)
 class Noise:
-    """The noise model: its size and the published constants (units of the normalised image)."""
+    """The noise model: its size and the published constants (units of the normalised image); the rest is ours."""
 
     size: str = "large"
     sigma_min: float = NoiseConfig.sigma_min
     sigma_max: float = NoiseConfig.sigma_max
     noise_reward: float = NoiseConfig.noise_reward
-    budgets: tuple[float, ...] = ()  # least and greatest share visible at which the ranking is trained (budget.py)
-    near: bool = False  # the net sees the utility's prediction and starts from nearness to it (near.py)
-    cell: int = 8  # pixels to which such a net smooths its map
+    targets: str = "labels"  # or "predictions": the utility's own on the clean image, which needs no labels
+    budget_weight: float = 0.0  # of the loss over sampled shares visible (budgets.py) beside the published one
+    budget_shares: tuple[float, float] = (Budgets.low, Budgets.high)
+    cell: int = 1  # the map is averaged over cells of so many pixels a side; 1: as published
+    near: bool = False  # the net is told the utility's prediction and starts from nearness to it (near.py)
 
     def __post_init__(self) -> None:
-        if self.budgets:
-            rising = len(self.budgets) == 2 and 0 < self.budgets[0] < self.budgets[1] < 1
-            require(rising, f"budgets must be two rising shares between 0 and 1: {list(self.budgets)}")
-        require(self.cell in (1, 2, 4, 8), f"cell must be 1, 2, 4 or 8: {self.cell}")
         require(self.size in DEPTHS, f"size must be one of {', '.join(DEPTHS)}: {self.size}")
-        self.config  # noqa: B018 - checks the numbers
+        require(self.targets in TARGETS, f"targets must be one of {', '.join(TARGETS)}: {self.targets}")
+        require(self.budget_weight >= 0, f"budget_weight must be at least 0: {self.budget_weight}")
+        require(self.cell in (1, 2, 4, 8, 16), f"cell must be 1, 2, 4, 8 or 16: {self.cell}")
+        self.config, self.budgets  # noqa: B018 - checks the numbers
 
     @property
     def config(self) -> NoiseConfig:
         return NoiseConfig(self.sigma_min, self.sigma_max, self.noise_reward)
+
+    @property
+    def budgets(self) -> Budgets:
+        return Budgets(*self.budget_shares)
 
     @property
     def net(self) -> Net:
@@ -204,6 +211,10 @@ class UNoiseRecipe:
 
     def __post_init__(self) -> None:
         fits(self.draw, self.noise.net)
+        require(
+            self.draw.crop % self.noise.cell == 0,
+            f"a map of cells of {self.noise.cell} needs [draw] crop divisible by it: {self.draw.crop}",
+        )
 
 
 def fits(draw: Draw, net: Net) -> None:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from torch import nn
 
 from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.checkpoints import BEST, LAST
 from unoise_engine.training.learners import network_weights
 from unoise_engine.training.near import NearNet
@@ -87,9 +88,12 @@ def make_net(shape: Net, channels: int, outputs: int = 1) -> UNet:
 
 
 def make_noise(told: Noise, channels: int) -> UNet | NearNet:
+    """The noise model of a recipe."""
     if told.near:
         return NearNet(channels, told.net.depth, told.net.first_channels, told.cell)
-    return make_net(told.net, channels)
+    if told.cell == 1:
+        return make_net(told.net, channels)
+    return CoarseUNet(told.cell, channels, 1, told.net.depth, told.net.first_channels)
 
 
 def filled(net: AnyNet, run: Path) -> AnyNet:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from unoise_engine.ct.split import FILE
 from unoise_engine.errors import Usage
 from unoise_engine.training.pairs import Pair, find_pairs, organ_numbers, other_numbers
 from unoise_engine.training.recipes import Data
@@ -20,15 +21,29 @@ class Source:
     pairs: tuple[Pair, ...]
     numbers: tuple[int, ...]  # of the organ
     others: tuple[int | None, ...]  # of the recipe's other structures; None: these labels do not tell
+    folder: Path | None = None
 
     @property
     def cases(self) -> list[str]:
         return [pair.case for pair in self.pairs]
 
     def split(self, data: Data) -> Split:
+        """The folder's own split where one was written into it (`unoise_engine prepare`), else the recipe's."""
         plain = [case.removeprefix(self.prefix) for case in self.cases]
-        drawn = split_cases(plain, data)
+        drawn = self._written(plain) or split_cases(plain, data)
         return Split(*(tuple(self.prefix + case for case in part) for part in (drawn.train, drawn.val, drawn.test)))
+
+    def _written(self, cases: Sequence[str]) -> Split | None:
+        """Raises `Usage` for cases that it does not name, or where it leaves nobody to learn from or to validate on."""
+        if self.folder is None or not (self.folder / FILE).is_file():
+            return None
+        split = Split.read(self.folder)
+        if strange := sorted(set(cases) - split.cases):
+            raise Usage(f"{self.folder / FILE} - does not name {strange[0]} - prepare the folder again, or remove it")
+        split = split.only(cases)
+        if not split.train or not split.val:
+            raise Usage(f"{self.folder / FILE} - leaves no case to learn from or none to validate on - add patients")
+        return split
 
 
 def open_sources(folders: Sequence[Path], data: Data) -> list[Source]:
@@ -42,7 +57,7 @@ def open_sources(folders: Sequence[Path], data: Data) -> list[Source]:
     for folder, name in zip(folders, names):
         prefix = f"{name}/" if len(folders) > 1 else ""
         pairs = tuple(replace(pair, case=prefix + pair.case) for pair in find_pairs(folder))
-        sources.append(Source(prefix, pairs, organ_numbers(folder, data), other_numbers(folder, data)))
+        sources.append(Source(prefix, pairs, organ_numbers(folder, data), other_numbers(folder, data), folder))
     return sources
 
 

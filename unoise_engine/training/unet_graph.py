@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from torch import nn
 
+from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.graph import Graph
 from unoise_engine.training.unet import UNet
 
@@ -47,7 +48,11 @@ class Step:
 def unet_model(net: UNet, output: str) -> onnx.ModelProto:
     """slices (n, c, h, w) -> `output` (n, 1, h, w). The net must be folded."""
     graph = Graph(net)
-    add_unet(graph, net, output)
+    if isinstance(net, CoarseUNet):
+        add_unet(graph, net, "fine")
+        smoothed(graph, "fine", net.cell, graph.node("Shape", "fine"), output)
+    else:
+        add_unet(graph, net, output)
     return graph.model({"slices": ["n", net.in_channels, "h", "w"]}, {output: ["n", 1, "h", "w"]})
 
 
@@ -96,6 +101,16 @@ def enlarged(graph: Graph, x: str, conv: nn.Conv2d, framed: bool = False) -> str
 
 def _inner(graph: Graph, x: str, starts: tuple[int, ...], stops: tuple[int, ...]) -> str:
     return graph.node("Slice", x, graph.whole(*starts), graph.whole(*stops), graph.whole(2, 3))
+
+
+def smoothed(graph: Graph, x: str, cell: int, size: str, out: str = "") -> str:
+    """The mean over cells of `cell` pixels, interpolated between their middles."""
+    return wide(graph, graph.node("AveragePool", x, kernel_shape=[cell, cell], strides=[cell, cell]), size, out)
+
+
+def wide(graph: Graph, x: str, size: str, out: str = "") -> str:
+    """Enlarged bilinearly to `size`."""
+    return graph.node("Resize", x, "", "", size, out=out, mode="linear", coordinate_transformation_mode="half_pixel")
 
 
 def convolutions(layers: nn.Module) -> list[nn.Conv2d]:

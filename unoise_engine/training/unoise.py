@@ -54,11 +54,11 @@ def unoise_loss(utility: nn.Module, noise: nn.Module, x: Tensor, y: Tensor, cfg:
 
     The frozen utility is an argument and never a child of the noise model, so ``noise.train()`` cannot wake it.
     """
-    return noise_loss(utility, x, noise(x), y, cfg)
+    return loss_of(utility, noise(x), x, y, cfg)
 
 
-def noise_loss(utility: nn.Module, x: Tensor, z: Tensor, y: Tensor, cfg: NoiseConfig) -> Tensor:
-    """The same for logits z (n, 1, h, w) that are known already."""
+def loss_of(utility: nn.Module, z: Tensor, x: Tensor, y: Tensor, cfg: NoiseConfig) -> Tensor:
+    """The same for noise logits z (n, 1, h, w) that are known already."""
     return binary_cross_entropy_with_logits(utility(add_noise(x, z, cfg)), y) - cfg.noise_reward * logsigmoid(z).mean()
 
 

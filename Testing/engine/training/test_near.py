@@ -1,4 +1,4 @@
-"""The noise model that starts from nearness, and the loss that ranks at every budget."""
+"""The noise model that is told what the utility found, and starts from nearness to it."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from unoise_engine.bundle.session import load_bundle
 from unoise_engine.ct.distance import signed_distance
 from unoise_engine.errors import Usage
 from unoise_engine.evaluate.sanity import spearman
-from unoise_engine.training.budget import budget_loss, draw_shares, visible
+from unoise_engine.training.budgets import Budgets, budget_loss
 from unoise_engine.training.card import Card
 from unoise_engine.training.export import export_bundle
 from unoise_engine.training.fit import train_unoise
@@ -38,22 +38,6 @@ def test_before_any_training_importance_is_nearness_to_what_was_found():
     assert importance[organ].min() > importance[~organ].max() - 0.2
 
 
-@pytest.mark.parametrize("share", [0.02, 0.25, 0.7])
-def test_the_share_asked_for_is_visible_and_gradients_pull_the_edge(share):
-    z = torch.randn(2, 1, 40, 40, requires_grad=True)
-    kept = visible(z, torch.tensor([share, share]))
-    assert set(np.unique(kept.detach().numpy().round(6))) == {0, 1}
-    assert kept.mean((1, 2, 3)).tolist() == pytest.approx([share, share], abs=2e-3)
-    kept.sum().backward()
-    assert (z.grad <= 0).all() and z.grad.abs().max() > 0  # less z, more visible
-
-
-def test_shares_lie_within_their_bounds():
-    shares = draw_shares(2000, 0.01, 0.7, torch.device("cpu"))
-    assert shares.min() >= 0.01 and shares.max() <= 0.7
-    assert (shares < np.sqrt(0.01 * 0.7)).float().mean().item() == pytest.approx(0.5, abs=0.05)
-
-
 class TwoMarks(nn.Module):
     """Finds the square in the middle, but only where a mark in the corner is seen."""
 
@@ -73,7 +57,7 @@ def test_training_on_budgets_finds_a_cause_that_nearness_cannot():
     optimiser = torch.optim.Adam(net.parameters(), 1e-2)
     ruler = NearNet(depth=2, first_channels=8, cell=4).eval()
     for _ in range(120):
-        loss = budget_loss(utility, x, found, net(x, utility(x)), (0.02, 0.4), 0.0)
+        loss = budget_loss(utility, net(x, utility(x)), x, found, 0.0, Budgets(0.02, 0.4))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -87,7 +71,7 @@ def test_training_on_budgets_finds_a_cause_that_nearness_cannot():
 
 def test_it_trains_exports_and_explains(world, utility_run, tmp_path):
     recipe = unoise_recipe()
-    recipe = replace(recipe, noise=replace(recipe.noise, near=True, cell=2, budgets=(0.02, 0.7)))
+    recipe = replace(recipe, noise=replace(recipe.noise, near=True, cell=2, budget_weight=1.0))
     run = train_unoise(world, utility_run, tmp_path / "near", recipe, device="cpu", progress="off")
     bundle = load_bundle(export_bundle(utility_run, run, tmp_path / "bundle", card=CARD), "cpu")
     x = np.random.default_rng(0).normal(0, 1, (2, 1, 40, 24)).astype(np.float32)

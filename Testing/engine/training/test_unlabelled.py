@@ -1,0 +1,76 @@
+"""U-Noise from CTs without labels: the target is what the utility itself finds."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from Testing.engine.training.world import unoise_recipe
+from unoise_engine.errors import Usage
+from unoise_engine.training import learners
+from unoise_engine.training.export import export_bundle
+from unoise_engine.training.fit import train_unoise
+from unoise_engine.training.recipes import Data
+from unoise_engine.training.runs import UNoiseRun, UtilityRun
+from unoise_engine.training.split import Split
+from unoise_engine.training.unlabelled import CT, find_cts, split_cts
+
+QUIET = {"device": "cpu", "progress": "off"}
+
+
+def recipe(**noise):
+    plain = unoise_recipe(max_steps=8, round_steps=4)
+    return replace(plain, noise=replace(plain.noise, targets="predictions", **noise))
+
+
+@pytest.fixture
+def unlabelled(world, tmp_path):
+    folder = tmp_path / "cts"
+    folder.mkdir()
+    for ct in world.glob("*-ct.nii.gz"):
+        shutil.copy(ct, folder / ct.name.replace("-ct", "").replace("case", "scan"))
+    return folder
+
+
+def test_cts_alone_are_enough(unlabelled, utility_run, tmp_path, monkeypatch):
+    seen, plain = [], learners.unoise_loss
+
+    def loss(utility, noise, x, y, cfg):
+        seen.append(torch.equal(y > 0, utility(x) > 0))
+        return plain(utility, noise, x, y, cfg)
+
+    monkeypatch.setattr(learners, "unoise_loss", loss)
+    run = train_unoise(unlabelled, utility_run, tmp_path / "run", recipe(), **QUIET)
+    assert seen and all(seen)
+    noise = UNoiseRun.open(run)
+    noise.check_explains(UtilityRun.open(utility_run))
+    assert len(noise.split.cases) == 5 and noise.split.test
+    train_unoise(unlabelled, utility_run, run, recipe(), resume=True, **QUIET)
+
+
+def test_ours_learns_and_ships(unlabelled, utility_run, tmp_path):
+    """Budgets and a coarse map, exported: onnxruntime must agree with torch, or nothing is written."""
+    ours = recipe(budget_weight=1.0, cell=4)
+    run = train_unoise(unlabelled, utility_run, tmp_path / "run", ours, **QUIET)
+    card = tmp_path / "card.toml"
+    card.write_text('title = "t"\ntraining_data = "balls"\nsynthetic = true\n')
+    bundle = export_bundle(utility_run, run, tmp_path / "bundle", card=card)
+    assert '"cell": 4' in (bundle / "bundle.json").read_text()
+
+
+def test_known_cases_keep_their_part():
+    cts = [CT(name, lambda: None) for name in ("a", "b", "c", "d", "x", "y", "z")]
+    known = Split(("a", "b"), ("c",), ("d",))
+    drawn = split_cts(cts, known, Data())
+    assert set(known.train) <= set(drawn.train) and "d" in drawn.test and "c" in drawn.val
+    assert drawn.cases == {"a", "b", "c", "d", "x", "y", "z"}
+    with pytest.raises(Usage, match="1 patient"):
+        split_cts(cts[-1:], known, Data())
+
+
+def test_a_folder_without_cts(tmp_path):
+    with pytest.raises(Usage):
+        find_cts([tmp_path])
+    with pytest.raises(Usage, match="no such folder"):
+        find_cts([tmp_path / "none"])

@@ -1,0 +1,94 @@
+"""Beyond the paper: the map is trained on the very question it is judged by, at every share visible.
+
+The published loss says how much noise a pixel can bear while all others are nearly clean; the curve of Fig. 3a asks
+which few pixels suffice when the rest is gone. So a share is drawn for each image, the most important pixels keep it,
+the others are hidden, half of the images by grey and half by noise, and the utility must still say the same:
+
+    s      ~ log-uniform(low, high)                       share visible, one an image
+    keep   = the s most important pixels                  a step; its gradient is that of a sigmoid around the threshold
+    x'     = keep x + (1 - keep) 0   or   x + (1 - keep) sigma_max eps
+    loss   = BCE(U(x'), y) + 1 - dice(U(x'), y)
+
+Straight-through gradients: Bengio et al. 2013. Fong et al. 2019 ask the same of one image at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, interpolate
+
+from unoise_engine.training.unet import UNet
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """`softness` is the width of the step's gradient, in standard deviations of an image's importance."""
+
+    low: float = 0.02
+    high: float = 0.7
+    softness: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low < self.high < 1:
+            raise ValueError(f"budgets must rise within 0 .. 1: {self.low}, {self.high}")
+
+
+class CoarseUNet(UNet):
+    """A U-Net whose map is the mean over cells of `cell` pixels, interpolated between their middles.
+
+    The utility wants connected context, and a coarse map is connected. Height and width are multiples of `cell`.
+    """
+
+    def __init__(self, cell: int, *shape: int):
+        super().__init__(*shape)
+        self.cell = cell
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = avg_pool2d(super().forward(x), self.cell)
+        return interpolate(z, scale_factor=float(self.cell), mode="bilinear", align_corners=False)
+
+
+def draw_shares(n: int, budgets: Budgets, device: torch.device) -> Tensor:
+    """(n,) log-uniform between low and high."""
+    low, high = math.log(budgets.low), math.log(budgets.high)
+    return (low + (high - low) * torch.rand(n, device=device)).exp()
+
+
+def keep_best(importance: Tensor, shares: Tensor, softness: float) -> Tensor:
+    """Importance (n, 1, h, w) and shares (n,) -> 1 where a pixel is among the best of its image, 0 elsewhere.
+
+    Forward it is that step; backward it is a sigmoid around the threshold, of importance in standard deviations.
+    """
+    flat = importance.flatten(1)
+    scaled = flat / flat.detach().std(dim=1, keepdim=True).clamp_min(1e-6)
+    ordered = scaled.detach().sort(dim=1, descending=True).values
+    last = (shares * flat.shape[1]).round().long().clamp(1, flat.shape[1]) - 1
+    soft = ((scaled - ordered.gather(1, last[:, None])) / softness).sigmoid()
+    hard = (soft.detach() >= 0.5).to(soft.dtype)
+    return (hard + soft - soft.detach()).reshape(importance.shape)
+
+
+def hide(x: Tensor, keep: Tensor, sigma: float) -> Tensor:
+    """Normalised images (n, c, h, w): every second one is hidden by grey (0), the others by noise."""
+    grey = (torch.arange(len(x), device=x.device) % 2 == 0)[:, None, None, None]
+    noise = sigma * torch.randn_like(keep)
+    return torch.where(grey, keep * x, x + (1 - keep) * noise)
+
+
+def budget_loss(utility: nn.Module, z: Tensor, x: Tensor, y: Tensor, sigma: float, budgets: Budgets) -> Tensor:
+    """Noise logits z (n, 1, h, w) of images x (n, c, h, w), targets y (n, 1, h, w) in {0, 1} -> scalar."""
+    keep = keep_best(-z, draw_shares(len(x), budgets, x.device), budgets.softness)
+    logits = utility(hide(x, keep, sigma)).float()
+    p = logits.sigmoid()
+    overlap, total = (p * y).sum((1, 2, 3)), (p + y).sum((1, 2, 3))
+    return binary_cross_entropy_with_logits(logits, y) + (1 - (2 * overlap + 1) / (total + 1)).mean()
+
+
+@torch.no_grad()
+def own_prediction(utility: nn.Module, x: Tensor) -> Tensor:
+    """What the utility finds on the clean images, (n, 1, h, w) in {0, 1}: a target that needs no labels."""
+    return (utility(x)[:, :1] > 0).to(x.dtype)
