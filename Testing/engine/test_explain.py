@@ -219,7 +219,7 @@ BAD = [
     (["explain", "ct.nii.gz", "-o", "o", "--methods", ","], 2, "names no method"),
     (["explain", "ct.nii.gz", "-o", "o", "--slices", "5"], 2, "A:B"),
     (["explain", "ct.nii.gz", "-o", "o", "--slices", "5:500"], 2, "10 axial slices"),
-    (["explain", "ct.nii.gz", "-o", "o", "--stride", "0"], 2, "--stride 0"),
+    (["explain", "ct.nii.gz", "-o", "o", "--stride", "-1"], 2, "--stride -1"),
     (["explain", "ct.nii.gz", "-o", "o", "--format", "bmp"], 2, "--format"),
     (["explain", "ct.nii.gz", "-o", "o", "--device", "tpu"], 2, "--device tpu"),
     (["explain", "ct.nii.gz"], 2, "-o"),
