@@ -24,7 +24,7 @@ def test_spearman_shares_ranks_among_equals():
     assert spearman(np.array([0, 1, 1, 2.0]), np.array([3, 4, 5, 6.0])) == pytest.approx(4.5 / np.sqrt(22.5))
 
 
-@pytest.mark.parametrize("name", ["utility", "unoise", "gradcam"])
+@pytest.mark.parametrize("name", ["utility", "unoise"])
 def test_kernels_are_shuffled_and_nothing_else(name):
     content = (find_bundle(DEFAULT_BUNDLE) / f"{name}.onnx").read_bytes()
     before, after = (onnx.load_from_string(c) for c in (content, shuffle_kernels(content, 3)))
@@ -33,7 +33,7 @@ def test_kernels_are_shuffled_and_nothing_else(name):
     kernels = 0
     for a, b in zip(before.graph.initializer, after.graph.initializer):
         x, y = numpy_helper.to_array(a), numpy_helper.to_array(b)
-        if x.ndim >= 2 and x.dtype == np.float32:
+        if x.ndim == 4 and x.size > 1 and x.dtype in (np.float16, np.float32):
             kernels += 1
             np.testing.assert_array_equal(np.sort(x.ravel()), np.sort(y.ravel()))
             assert (x != y).any()
