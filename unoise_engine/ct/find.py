@@ -176,8 +176,8 @@ def _look_at(path: Path, found: _Found) -> None:
         found.skip(path, f"unreadable ({error.code})")
         found.broken.setdefault(path.parent, []).append(path.name)
     except (OSError, MemoryError) as error:
-        reason = "needs more memory than is free" if isinstance(error, MemoryError) else error.strerror
-        found.skip(path, f"unreadable ({reason})")
+        why = "needs more memory than is free" if isinstance(error, MemoryError) else error.strerror
+        found.skip(path, f"unreadable ({why})")
         found.broken.setdefault(path.parent, []).append(path.name)
 
 
