@@ -565,10 +565,17 @@ def bundle_list() -> None:
     """Show the models at hand: name, hash, title and folder."""
     from unoise_engine.bundle.manifest import model_hash, read_manifest
     from unoise_engine.bundle.session import known_bundles
+    from unoise_engine.errors import Integrity
 
+    damaged = None
     for name, folder in known_bundles().items():
-        manifest = read_manifest(folder)
-        print(f"{name}  {model_hash(manifest)[:12]}  {manifest.title}  {folder}")
+        try:
+            manifest = read_manifest(folder)
+            print(f"{name}  {model_hash(manifest)[:12]}  {manifest.title}  {folder}")
+        except Integrity as error:  # the others are still listed
+            damaged = error
+    if damaged:
+        raise damaged
 
 
 def _signature(folder: Path, key: str) -> str:

@@ -6,6 +6,7 @@ writable, disk full, no model); 4 integrity (manifest, hash); 130 / 143 interrup
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unoise_engine.errors import CaseRefused, EngineError, Environment, Interrupted, Usage
+from unoise_engine.errors import CaseRefused, EngineError, Environment, Interrupted, Usage, printable
 
 if TYPE_CHECKING:
     from unoise_engine.batch.job import Job, Outcome
@@ -187,7 +188,7 @@ def _refusal(case: Case) -> tuple[str, str] | None:
 def _tell(outcome: Outcome, source: str, request: Request, show: Progress, progress_mode: str) -> None:
     record, folder = outcome.record, request.out / outcome.record.case
     if record.status in ("REFUSED", "FAILED"):
-        said = outcome.said or f"{source} - {record.message} (found before)"
+        said = printable(outcome.said or f"{source} - {record.message} (found before)")
         print(f"CASE {record.case}: {record.status} {record.code}: {said}", file=sys.stderr)
         show.event("case", case=record.case, status=record.status, code=record.code, message=said)
         return
@@ -206,6 +207,9 @@ def guarded(work: Callable[[], Any], json_lines: bool, debug: bool) -> int:
     """Runs `work` and returns its exit code; any failure becomes one line on standard error (and, for programs, one
     JSON line on standard output). With `debug` the traceback is shown instead."""
     signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is spelt, and ends no run
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if debug:
         os.environ["UNOISE_DEBUG"] = "1"
     try:
@@ -254,7 +258,7 @@ def _say(error: BaseException, json_lines: bool) -> int:
         from unoise_engine.progress import JsonLines
 
         JsonLines().event("error", code=name, message=message)
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from unoise_engine.bundle.manifest import (
     LARGEST_FILE,
+    LITTER,
     MANIFEST,
     SIGNATURE,
     Manifest,
@@ -130,7 +131,7 @@ def _entries(z: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInfo]:
             raise refuse("is encrypted")
         if info.file_size > LARGEST_FILE or info.file_size > HIGHEST_RATIO * max(info.compress_size, 1) + PIECE:
             raise refuse(f"is a compression bomb ({info.filename[:60]!r} unpacks to {info.file_size} bytes)")
-        if info.is_dir():
+        if info.is_dir() or parts[0] == "__MACOSX" or parts[-1] in LITTER:  # never unpacked
             continue
         if len(parts) > 2:
             raise refuse("has folders inside the bundle")

@@ -34,6 +34,7 @@ SCHEMA_VERSION = 2
 READABLE = (1, 2)
 MANIFEST = "bundle.json"
 SIGNATURE = "bundle.json.minisig"  # optional; see signature.py
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # file managers leave these behind; nobody opens them
 LARGEST_MANIFEST = 1 << 20  # bytes
 MODELS = ("utility", "unoise")  # each an ONNX file of that name
 GRADCAM = "gradcam.onnx"
@@ -152,7 +153,7 @@ def verify(folder: Path) -> Manifest:
 def _refuse_unlisted(folder: Path, manifest: Manifest) -> None:
     """What nobody vouches for must not lie beside what is trusted; texts may."""
     for path in sorted(folder.iterdir()):
-        known = path.name in manifest.files or path.name in (MANIFEST, SIGNATURE)
+        known = path.name in manifest.files or path.name in (MANIFEST, SIGNATURE, *LITTER)
         if not known and not (path.suffix.lower() in (".txt", ".md") and path.is_file()):
             raise Integrity(f"{path} - is in the bundle but not in its manifest - do not use this bundle")
 

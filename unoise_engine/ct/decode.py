@@ -14,7 +14,7 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
-from unoise_engine.ct.codestream import is_whole, size_in
+from unoise_engine.ct.codestream import is_whole, rle_bytes, size_in
 from unoise_engine.ct.dicom_images import Image, read_header
 from unoise_engine.ct.frames import Frames
 from unoise_engine.ct.hu import AIR_HU
@@ -43,7 +43,7 @@ def hu_slices(images: Sequence[Image], source: object) -> Iterator[tuple[np.ndar
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    stored = _stored(image, _one_frame(image, opened), source)
+                    stored = _stored(image, _one_frame(image, opened, source), source)
             except (CaseRefused, MemoryError):
                 raise
             except Exception as error:  # decoders raise whatever damage leads to
@@ -55,7 +55,7 @@ def hu_slices(images: Sequence[Image], source: object) -> Iterator[tuple[np.ndar
             frames.close()
 
 
-def _one_frame(image: Image, opened: dict[Path, Frames]) -> pydicom.Dataset:
+def _one_frame(image: Image, opened: dict[Path, Frames], source: object) -> pydicom.Dataset:
     """A dataset that holds the image's frame alone. `opened` keeps the multi-frame files in use."""
     if image.frames == 1:
         return read_header(image.path, pixels=True)
@@ -64,7 +64,10 @@ def _one_frame(image: Image, opened: dict[Path, Frames]) -> pydicom.Dataset:
             opened.pop(next(iter(opened))).close()
         opened[image.path] = Frames(image.path)
     frames = opened[image.path]
-    return frames.frame(image.frame, image.frames, image.rows * image.columns * int(frames.dataset.BitsAllocated) // 8)
+    each = image.rows * image.columns * int(frames.dataset.BitsAllocated) // 8
+    if not frames.syntax.is_encapsulated:
+        _check_excess(image, frames.length, each, source, image.frames)
+    return frames.frame(image.frame, image.frames, each)
 
 
 def _stored(image: Image, dataset: pydicom.Dataset, source: object) -> np.ndarray:
@@ -80,6 +83,7 @@ def _stored(image: Image, dataset: pydicom.Dataset, source: object) -> np.ndarra
         if len(dataset.PixelData) < wanted:
             what = f"{image.name} is cut off ({len(dataset.PixelData)} bytes of {wanted} announced)"
             raise CaseRefused("TRUNCATED", source, what, "copy it again")
+        _check_excess(image, len(dataset.PixelData), wanted, source)
         stored = pydicom.pixels.pixel_array(dataset, index=0, raw=True)
     else:
         _check_stream(image, dataset, syntax, wanted, source)
@@ -95,6 +99,14 @@ def _stored(image: Image, dataset: pydicom.Dataset, source: object) -> np.ndarra
     if stored.shape != (image.rows, image.columns):
         raise CaseRefused("UNDECODABLE", source, f"{image.name} decodes to another size than announced", "export again")
     return _without_overlay(stored, image, dataset)
+
+
+def _check_excess(image: Image, there: int, wanted: int, source: object, frames: int = 1) -> None:
+    """Padding is shorter than a row or column. With more, the image is wider or higher than announced: read so, each
+    row would begin elsewhere in the body, with every HU plausible."""
+    if there - frames * wanted >= wanted // max(image.rows, image.columns):
+        what = f"{image.path.name} holds more pixels than its header announces ({there} bytes, not {frames * wanted})"
+        raise CaseRefused("DAMAGED", source, what, "copy or export it again")
 
 
 def _decodable(syntax: UID) -> bool:
@@ -113,7 +125,9 @@ def _check_stream(image: Image, dataset: pydicom.Dataset, syntax: UID, wanted: i
         raise CaseRefused("BOMB" if said[0] * said[1] > 1 << 26 else "UNDECODABLE", source, what, "export it again")
     if len(stream) > 2 * wanted + 65536:
         raise CaseRefused("BOMB", source, f"{image.name} is larger packed than unpacked", "export it again")
-    if syntax != RLE and not is_whole(stream):
+    if syntax == RLE:
+        _check_excess(image, rle_bytes(stream), wanted, source)
+    elif not is_whole(stream):
         raise CaseRefused("TRUNCATED", source, f"{image.name} is cut off within its packed pixels", "copy it again")
 
 

@@ -1,7 +1,7 @@
 """DICOM CT series: which images belong together, and from their images to a volume.
 
-A series is a set of images of one SeriesInstanceUID (0020,000E), orientation, matrix, pixel spacing and kernel: what
-differs in one of these is another case, never merged.
+A series is a set of images of one SeriesInstanceUID (0020,000E), study, frame of reference, orientation, matrix, pixel
+spacing and kernel: what differs in one of these is another case, never merged.
 """
 
 from __future__ import annotations
@@ -66,8 +66,17 @@ def group(images: Iterable[Image]) -> list[Series]:
                 break
         else:
             alike.append([image])
-    series = [Series(tuple(members)) for alike in groups.values() for members in alike]
+    series = [Series(tuple(part)) for alike in groups.values() for members in alike for part in _spaces(members)]
     return sorted(series, key=lambda s: (s.number, str(s.images[0].path)))
+
+
+def _spaces(images: list[Image]) -> list[list[Image]]:
+    """Apart by study and frame of reference: anonymisers give two patients one series UID. They also give slices of one
+    series a frame each; where any slice is alone in its frame, these say nothing."""
+    parts: dict[str, list[Image]] = {}
+    for image in images:
+        parts.setdefault(image.space, []).append(image)
+    return [*parts.values()] if min(map(len, parts.values())) > 1 else [images]
 
 
 def _same_frame(a: Image, b: Image) -> bool:

@@ -20,13 +20,16 @@ from unoise_engine.ct.layout import inflated_size, open_regular
 from unoise_engine.errors import CaseRefused
 
 FIELDS = [
-    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "ImageType", "Rows", "Columns",
-    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "SeriesNumber",
+    "Modality", "ImageType", "Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "RescaleSlope", "RescaleIntercept",
     "RescaleType", "PhotometricInterpretation", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated", "BitsStored",
     "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "ConvolutionKernel",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 NOT_HU = "a map of other values than HU"
+CUT = "damaged (its header ends before the image)"
+CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"  # enhanced CT's begins so too
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 LARGEST_INFLATED = 1 << 28  # bytes of one deflated DICOM file, inflated
 LARGEST_SIDE = 8192  # pixels
@@ -60,6 +63,7 @@ class Image:
     inverted: bool  # MONOCHROME1: shown inverted; the values themselves are not
     bits: int  # stored
     signed: bool
+    space: str = ""  # study and frame of reference: positions can be compared within one alone
 
     @property
     def name(self) -> str:
@@ -130,7 +134,8 @@ class Clamped:
 
 def _other_kind(header: pydicom.Dataset) -> str:
     if "SOPClassUID" not in header and "Modality" not in header:
-        return "no image"  # DICOMDIR and the like
+        kind = str(header.file_meta.get("MediaStorageSOPClassUID") or "")
+        return CUT if kind.startswith(CT_STORAGE) else "no image"  # DICOMDIR and the like
     if (modality := str(header.get("Modality") or "unknown")) != "CT":
         return f"modality {modality if modality.isalnum() and len(modality) <= 16 else 'unknown'}, not CT"
     if header.get("SOPClassUID") == SECONDARY_CAPTURE:
@@ -145,7 +150,7 @@ def _other_kind(header: pydicom.Dataset) -> str:
     if int(header.get("SamplesPerPixel") or 1) != 1:
         return "a colour image"
     if not header.get("Rows") or not header.get("Columns"):
-        return "without an image"
+        return CUT
     return ""
 
 
@@ -227,6 +232,7 @@ def _image(path: Path, header: pydicom.Dataset, described: dict[str, Any], frame
         inverted=header.get("PhotometricInterpretation") == "MONOCHROME1",
         bits=int(header.get("BitsStored") or 16),
         signed=signed,
+        space=f"{header.get('StudyInstanceUID') or ''} {header.get('FrameOfReferenceUID') or ''}",
     )
 
 

@@ -14,7 +14,7 @@ from unoise_engine.ct.dicom_images import Image, NotASlice, is_dicom, read_image
 from unoise_engine.ct.layout import unreadable_file
 from unoise_engine.ct.names import distinct, safe_id
 from unoise_engine.ct.read import DETACHED_SUFFIXES, is_header, is_image
-from unoise_engine.errors import CaseRefused, Usage
+from unoise_engine.errors import CaseRefused, Usage, printable
 
 __all__ = ["Case", "ReadSettings", "Reading", "find_again", "find_cases"]
 KINDS = ".nii, .nii.gz, .nrrd, .mha, .mhd or a DICOM folder"
@@ -28,6 +28,7 @@ class _Found:
     volumes: list[Path] = field(default_factory=list)
     skipped: dict[str, list[Path]] = field(default_factory=dict)
     broken: dict[Path, list[str]] = field(default_factory=dict)  # folder -> names that should have been slices
+    lost: dict[Path, CaseRefused] = field(default_factory=dict)  # folder -> why nothing can be read of it
 
     def skip(self, path: Path, reason: str) -> None:
         self.skipped.setdefault(reason, []).append(path)
@@ -84,7 +85,7 @@ def _in_folder(folder: Path, how: ReadSettings, tell: Callable[[str], None]) -> 
     found = _look_through(folder)
     for reason, skipped in found.skipped.items():
         names = ", ".join(str(p.relative_to(folder)) for p in skipped[:3]) + (", ..." if len(skipped) > 3 else "")
-        tell(f"SKIPPED {folder}: {len(skipped)} x {reason} ({names})")
+        tell(printable(f"SKIPPED {folder}: {len(skipped)} x {reason} ({names})"))
     series = group(found.images)
     homes = [_home(s) for s in series]
     cases = []
@@ -96,14 +97,40 @@ def _in_folder(folder: Path, how: ReadSettings, tell: Callable[[str], None]) -> 
     if not cases:
         kinds = "; ".join(f"{len(p)} x {reason}" for reason, p in found.skipped.items()) or "no files"
         raise CaseRefused("NO_CT", folder, f"holds no CT ({kinds})", f"give {KINDS}")
-    return cases
+    return cases + [replace(of_refusal(p, why), id=_id_below(folder, p)) for p, why in _lost(found, series).items()]
+
+
+def _lost(found: _Found, series: list[Series]) -> dict[Path, CaseRefused]:
+    """Folders that should hold a case and give none: counted among the inputs, or nobody would miss them."""
+    homes = {path.parent for one in series for path in one.files}
+    lost = dict(found.lost)
+    for home, names in found.broken.items():
+        names = [name for name in names if _slice_like(name) or _has_content(home / name)]  # not an empty flag file
+        if names and home not in homes:
+            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            what = f"none of its {len(names)} DICOM files can be read ({shown})"
+            lost[home] = CaseRefused("UNREADABLE", home, what, "copy or export the CT again")
+    return dict(sorted(lost.items()))
+
+
+def _slice_like(name: str) -> bool:
+    return name.lower().endswith((".dcm", ".ima"))
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.lstat().st_size > 0
+    except OSError:
+        return True
 
 
 def _look_through(folder: Path) -> _Found:
     found = _Found()
 
     def unreadable(error: OSError) -> None:
-        found.skip(Path(error.filename or folder), f"unreadable folder ({error.strerror})")
+        home = Path(error.filename or folder)
+        found.skip(home, f"unreadable folder ({error.strerror})")
+        found.lost[home] = unreadable_file(home, error)
 
     for where, folders, names in os.walk(folder, onerror=unreadable):
         home = Path(where)
@@ -114,6 +141,8 @@ def _look_through(folder: Path) -> _Found:
         for name in sorted(folders):
             if (home / name).is_symlink():
                 found.skip(home / name, "a link, which is not followed")
+            elif name.startswith("."):
+                found.skip(home / name, "hidden folder")
         folders[:] = sorted(f for f in folders if not f.startswith(".") and not (home / f).is_symlink())
         for name in sorted(names):
             _look_at(home / name, found)
@@ -122,7 +151,6 @@ def _look_through(folder: Path) -> _Found:
 
 def _look_at(path: Path, found: _Found) -> None:
     name = path.name.lower()
-    slice_like = name.endswith((".dcm", ".ima"))
     try:
         status = path.lstat()
         if name.startswith("."):
@@ -135,7 +163,7 @@ def _look_at(path: Path, found: _Found) -> None:
             found.volumes.append(path)
         elif is_dicom(path):
             found.images += read_images(path)
-        elif slice_like or status.st_size == 0:
+        elif _slice_like(name) or status.st_size == 0:
             found.skip(path, "empty file" if status.st_size == 0 else "no DICOM, though its name says so")
             found.broken.setdefault(path.parent, []).append(path.name)
         elif not _belongs_to_header(path):
@@ -147,10 +175,10 @@ def _look_at(path: Path, found: _Found) -> None:
     except CaseRefused as error:
         found.skip(path, f"unreadable ({error.code})")
         found.broken.setdefault(path.parent, []).append(path.name)
-    except OSError as error:
-        found.skip(path, f"unreadable ({error.strerror})")
-    except MemoryError:
-        found.skip(path, "unreadable (needs more memory than is free)")
+    except (OSError, MemoryError) as error:
+        why = "needs more memory than is free" if isinstance(error, MemoryError) else error.strerror
+        found.skip(path, f"unreadable ({why})")
+        found.broken.setdefault(path.parent, []).append(path.name)
 
 
 def _belongs_to_header(path: Path) -> bool:

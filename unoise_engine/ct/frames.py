@@ -25,7 +25,8 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
 class Frames:
-    """One file, open. `frame` gives a dataset that holds one frame, until the next one is asked for."""
+    """One file, open. `frame` gives a dataset that holds one frame, until the next one is asked for. `length` is
+    that of the pixels in bytes, as they are stored."""
 
     def __init__(self, path: Path):
         """Raises CaseRefused, or whatever pydicom raises."""
@@ -39,6 +40,8 @@ class Frames:
             self.whole = read_header(path, pixels=True).get("PixelData") if self.syntax == DEFLATED else None
             if self.whole is None:
                 self._find_pixels()
+            else:
+                self.length = len(self.whole)
         except BaseException:
             self.file.close()
             raise

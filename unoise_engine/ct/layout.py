@@ -89,7 +89,8 @@ def check_layout(layout: Layout, path: Path) -> None:
 def read_voxels(layout: Layout, path: Path) -> np.ndarray:
     """The voxels as stored, (z, y, x), in the machine's byte order.
 
-    Raises CaseRefused: TRUNCATED (fewer than announced), DAMAGED (more by a slice, or a wrong checksum), BOMB.
+    Raises CaseRefused: TRUNCATED (fewer than announced), DAMAGED (more by a row, column or slice, or a wrong
+    checksum), BOMB.
     """
     source = layout.data or path
     with open_regular(source) as f:
@@ -104,7 +105,7 @@ def read_voxels(layout: Layout, path: Path) -> np.ndarray:
             f.seek(layout.offset)
         pieces = unpacked(f) if layout.packed else iter(lambda: f.read(CHUNK), b"")
         skip = layout.offset if layout.packed == "file" else 0
-        one_slice = layout.bytes // layout.size[2]
+        too_much = layout.bytes // max(layout.size)  # what one row, column or slice more would add
         got, extra = 0, 0
         try:
             for piece in pieces:
@@ -113,7 +114,7 @@ def read_voxels(layout: Layout, path: Path) -> np.ndarray:
                 take = min(len(piece), len(wanted) - got)
                 wanted[got : got + take] = piece[:take]
                 got, extra = got + take, extra + len(piece) - take
-                if extra >= one_slice:
+                if extra >= too_much:
                     raise damaged(source, "holds more voxels than its header announces")
         except (EOFError, zlib.error) as error:
             what = "the packed voxels end early" if isinstance(error, EOFError) else "the packed voxels are damaged"

@@ -14,10 +14,11 @@ TYPES = {
     "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }  # fmt: skip
+OTHER_MODALITIES = ("MR", "NM", "US")
 
 
 def metaimage_layout(path: Path) -> Layout:
-    """Raises CaseRefused: EMPTY_FILE, DAMAGED, DETACHED_DATA, NOT_3D, NOT_SCALAR, NO_ORIENTATION."""
+    """Raises CaseRefused: EMPTY_FILE, DAMAGED, DETACHED_DATA, NOT_3D, NOT_SCALAR, NOT_CT, NO_ORIENTATION."""
     fields, start = _fields(path)
     data = _voxel_file(path, fields["elementdatafile"])
     try:
@@ -35,6 +36,8 @@ def metaimage_layout(path: Path) -> Layout:
         raise damaged(path, "has an unknown voxel type")
     if fields.get("binarydata", "true").lower() != "true" or int(fields.get("headersize", "0") or 0) != 0:
         raise CaseRefused("UNREADABLE", path, "keeps its voxels as text or behind a foreign header", "save it as .mha")
+    if (modality := fields.get("modality", "").upper().removeprefix("MET_MOD_")) in OTHER_MODALITIES:
+        raise CaseRefused("NOT_CT", path, f"says that it is {modality}, not CT", "give a CT")
     axes_text = _first(fields, "transformmatrix", "orientation", "rotation")
     if axes_text is None:
         cure = "save it with its orientation (TransformMatrix), for example from 3D Slicer"
@@ -43,10 +46,12 @@ def metaimage_layout(path: Path) -> Layout:
         directions = np.array([float(v) for v in axes_text.split()]).reshape(3, 3).T  # a line names one voxel axis
         spacing = np.array([float(v) for v in (_first(fields, "elementspacing", "elementsize") or "").split()])
         origin = np.array([float(v) for v in (_first(fields, "offset", "position", "origin") or "0 0 0").split()])
-        if spacing.shape != (3,) or origin.shape != (3,):
+        slope = float(fields.get("elementtointensityfunctionslope") or 1)
+        intercept = float(fields.get("elementtointensityfunctionoffset") or 0)
+        if spacing.shape != (3,) or origin.shape != (3,) or not (slope and np.isfinite([slope, intercept]).all()):
             raise ValueError
     except ValueError:
-        raise damaged(path, "has an unreadable spacing or orientation") from None
+        raise damaged(path, "has an unreadable spacing, orientation or scale") from None
     with np.errstate(all="ignore"):  # a damaged header's 1e308 squared; the layout's check refuses what is not finite
         steps = directions * spacing
     big = (_first(fields, "binarydatabyteordermsb", "elementbyteordermsb") or "false").lower() == "true"
@@ -58,6 +63,8 @@ def metaimage_layout(path: Path) -> Layout:
         offset=start if data is None else 0,
         packed="voxels" if fields.get("compresseddata", "false").lower() == "true" else "",
         data=data,
+        slope=slope,
+        intercept=intercept,
     )
 
 

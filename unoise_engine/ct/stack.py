@@ -95,7 +95,8 @@ def _step(
     gaps: np.ndarray, ordered: list[Image], source: object, fill_gaps: bool, notes: list[str]
 ) -> tuple[float, bool]:
     """The distance between slices of the volume in mm, and whether the slices lie that way already."""
-    usual, mean = float(np.median(gaps)), float(gaps.mean())
+    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # of two middle ones the smaller: half may have a slice missing
+    mean = float(gaps.mean())
     drift = np.abs(np.concatenate([[0], np.cumsum(gaps - mean)])).max()
     if drift <= EVEN_MM:
         return mean, True

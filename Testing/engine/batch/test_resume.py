@@ -140,3 +140,29 @@ def test_a_full_disk_stops_the_run_and_names_the_bytes(explain, cohort, tmp_path
     finally:
         subprocess.run(["umount", str(disk)], check=True)
     assert all(content for content in kept.values())
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting needs root")
+def test_earlier_results_survive_a_full_and_a_read_only_disk(explain, cohort, tmp_path):
+    import subprocess
+
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("this machine does not let us mount a small disk")
+    try:
+        assert explain(cohort, disk / "out") == 0
+        first = volumes(disk / "out")
+        with (disk / "filler").open("wb", buffering=0) as f, pytest.raises(OSError, match="No space"):
+            while True:
+                f.write(bytes(4096))
+        with pytest.raises(Environment, match="disk full") as caught:
+            explain(cohort, disk / "out", overwrite=True)
+        assert caught.value.exit_code == 3 and volumes(disk / "out") == first
+        (disk / "filler").unlink()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with pytest.raises(Environment, match="Read-only") as caught:
+            explain(cohort, disk / "out", overwrite=True)
+        assert caught.value.exit_code == 3 and volumes(disk / "out") == first and len(first) == 6
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -62,6 +62,27 @@ def test_a_zip_installs_and_is_found_by_name(tiny_bundle, tmp_path, home, top):
     assert [p.name for p in home.iterdir()] == ["tiny"]
 
 
+def test_what_file_managers_leave_behind_is_no_harm(copy, tmp_path, home, monkeypatch):
+    (copy / ".DS_Store").write_bytes(b"x")
+    verify(copy)
+    path = zipped(copy, tmp_path / "a.zip")
+    with zipfile.ZipFile(path, "a") as z:
+        z.writestr("__MACOSX/tiny/._bundle.json", "x")
+    _, folder = install(path)
+    assert not (folder / ".DS_Store").exists() and not list(home.rglob("._*"))
+
+
+def test_a_damaged_bundle_does_not_hide_the_others(tiny_bundle, home, capsys):
+    from unoise_engine.cli import bundle_list
+
+    install(tiny_bundle)
+    shutil.copytree(home / "tiny", home / "broken")
+    (home / "broken" / "bundle.json").write_text("{")
+    with pytest.raises(Integrity, match="broken"):
+        bundle_list()
+    assert "\ntiny  " in "\n" + capsys.readouterr().out
+
+
 def test_what_is_no_bundle(tmp_path):
     (tmp_path / "x.zip").write_bytes(b"PK no zip")
     for source in (tmp_path / "x.zip", tmp_path / "nowhere", tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from Testing.engine.ct.planted import COLUMNS, ROWS, good_hu, metaimage, nifti, nrrd, planes, write
+from Testing.engine.ct.planted import COLUMNS, ROWS, enhanced, good_hu, metaimage, nifti, nrrd, planes, write
 from unoise_engine.ct.find import find_cases
 from unoise_engine.errors import CaseRefused, Usage
 
@@ -75,6 +75,45 @@ def test_G9_more_voxels_than_announced(tmp_path, read):
         assert read.refusal(path).code == "DAMAGED"
 
 
+@pytest.mark.parametrize("dims", [(COLUMNS - 1, ROWS, 20), (COLUMNS, ROWS - 1, 20), (COLUMNS, ROWS, 19)])
+@pytest.mark.parametrize("kind", ["nii", "nii.gz", "mha", "gzip nrrd"])
+def test_G9_an_axis_one_too_short_is_no_sheared_ct(tmp_path, read, kind, dims):
+    """Read by such a header, every row begins a voxel further on, and all HU stay plausible."""
+    sizes = " ".join(map(str, dims))
+    made = {
+        "nii": lambda: nifti(tmp_path / "ct.nii", dims=dims),
+        "nii.gz": lambda: nifti(tmp_path / "ct.nii.gz", dims=dims),
+        "mha": lambda: metaimage(tmp_path / "ct.mha", DimSize=sizes),
+        "gzip nrrd": lambda: nrrd(tmp_path / "ct.nrrd", packed=True, sizes=sizes),
+    }
+    assert read.refusal(made[kind]()).code == "DAMAGED"
+
+
+@pytest.mark.parametrize("short", [{"Columns": COLUMNS - 1}, {"Rows": ROWS - 1}, {"Columns": COLUMNS // 2}])
+@pytest.mark.parametrize("kind", ["plain", "deflated", "RLE", "multi-frame", "deflated multi-frame"])
+def test_G9_a_dicom_image_larger_than_announced(tmp_path, read, kind, short):
+    slices = [enhanced(planes())] if "multi" in kind else planes()
+    folder = write(tmp_path / "ct", slices)
+    for path in folder.iterdir():
+        ds = pydicom.dcmread(path)
+        if kind == "RLE":
+            ds.compress("1.2.840.10008.1.2.5", encoding_plugin="pydicom")
+        elif "deflated" in kind:
+            ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+        for name, value in short.items():
+            setattr(ds, name, value)
+        pydicom.dcmwrite(path, ds, implicit_vr=False, little_endian=True, enforce_file_format=True)
+    error = read.refusal(folder)
+    assert error.code == "DAMAGED" and "more pixels than its header announces" in str(error)
+
+
+def test_G9_a_byte_of_padding_is_no_damage(tmp_path, read):
+    slices = planes()
+    for one in slices:
+        one.dataset.PixelData += b"\0\0"
+    assert read.error_hu(read.one(write(tmp_path / "ct", slices))) < 0.5
+
+
 def test_G9_multi_member_gzip_is_fine(tmp_path, read):
     path = nifti(tmp_path / "ct.nii")
     content = path.read_bytes()
@@ -101,9 +140,11 @@ def test_G9_a_cut_slice_in_a_series(tmp_path, read, percent):
     assert read.refusal(folder).code in ("TRUNCATED", "MISSING_SLICE", "UNDECODABLE")
 
 
-def test_G9_an_empty_last_slice_is_named(tmp_path, read):
+@pytest.mark.parametrize("left", [0, 340, 500, 700])
+def test_G9_a_last_slice_without_its_header_is_named(tmp_path, read, left):
     folder = write(tmp_path / "ct", planes())
-    (folder / "slice019.dcm").write_bytes(b"")
+    last = folder / "slice019.dcm"
+    last.write_bytes(last.read_bytes()[:left])
     assert "slice019.dcm" in read.one(folder).notes[0]
 
 
@@ -331,6 +372,7 @@ def test_G21_volumes_that_are_no_3d_scalar_ct(tmp_path, read):
             metaimage(tmp_path / "rgb.mha", ElementNumberOfChannels="3"),
             nrrd(tmp_path / "rgb.nrrd", dimension="4", sizes="3 48 40 20", kinds="RGB-color domain domain domain"),
         ],
+        "NOT_CT": [metaimage(tmp_path / "mr.mha", Modality="MET_MOD_MR")],
         "TOO_SMALL": [nifti(tmp_path / "tiny.nii", good[:4, 20:24, 20:24])],
         "TOO_LARGE": [metaimage(tmp_path / "huge.mha", DimSize="4096 4096 4096")],
     }

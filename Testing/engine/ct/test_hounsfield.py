@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from Testing.engine.ct.planted import SLICES, good_hu, nifti, planes, stored, write
+from Testing.engine.ct.planted import SLICES, good_hu, metaimage, nifti, planes, stored, write
 from unoise_engine.ct.hu import check_hu
 from unoise_engine.errors import CaseRefused
 
@@ -128,6 +128,14 @@ def test_G5_nan_and_infinity_become_air_and_are_counted(tmp_path, read, value, k
     reading = read.one(nifti(tmp_path / "ct.nii.gz", hu))
     assert reading.ct.voxels.dtype == np.int16 and (reading.ct.voxels[2, 10, 10:15] == -1024).all()
     assert reading.notes == ("5 voxels that are no number (NaN or infinite) were set to -1024 HU",)
+
+
+def test_G5_a_metaimage_is_read_by_its_own_scale(tmp_path, read):
+    """MetaIO's intensity function; ITK ignores it."""
+    path = metaimage(tmp_path / "a.mha", ElementToIntensityFunctionSlope="0.5", ElementToIntensityFunctionOffset="-7")
+    np.testing.assert_array_equal(read.one(path).ct.voxels, good_hu() * 0.5 - 7)
+    for wrong in ("0", "nan", "x"):
+        assert read.refusal(metaimage(path, ElementToIntensityFunctionSlope=wrong)).code == "DAMAGED"
 
 
 def test_G5_nothing_but_nan_or_one_value(tmp_path, read):

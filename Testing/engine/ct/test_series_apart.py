@@ -68,6 +68,28 @@ def test_G3_series_without_a_uid_are_told_apart_by_folder(tmp_path, read):
     assert [c.id for c in read.cases(tmp_path)] == ["a", "b"]
 
 
+@pytest.mark.parametrize("what", ["StudyInstanceUID", "FrameOfReferenceUID"])
+def test_G3_two_patients_under_one_series_uid_are_not_merged(tmp_path, read, what):
+    """One lies just above the other, as if they were one long body."""
+    lower = planes()
+    upper = planes([20.0 + 3 * k for k in range(SLICES)], series=lower[0].dataset.SeriesInstanceUID)
+    for keyword in {"StudyInstanceUID", "FrameOfReferenceUID"} - {what}:
+        for one in upper:
+            setattr(one.dataset, keyword, lower[0].dataset[keyword].value)
+    write(tmp_path / "a", lower)
+    write(tmp_path / "b", upper)
+    cases = read.cases(tmp_path)
+    assert [c.id for c in cases] == ["a", "b"]
+    assert [c.read().ct.grid.size[2] for c in cases] == [SLICES, SLICES]
+
+
+def test_G3_slices_with_a_frame_of_reference_each_stay_one_series(tmp_path, read):
+    slices = planes()
+    for k, one in enumerate(slices):
+        one.dataset.FrameOfReferenceUID = f"1.2.3.{k + 1}"
+    assert read.one(write(tmp_path / "ct", slices)).ct.grid.size[2] == SLICES
+
+
 def test_G3_a_cohort_of_series_and_volumes_in_sub_folders(tmp_path, read):
     write(tmp_path / "p1" / "ct", planes())
     (tmp_path / "p2").mkdir()
@@ -131,6 +153,30 @@ def test_G11_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path, read):
     assert "2 x a link, which is not followed" in said
 
 
+def test_G11_a_folder_of_which_nothing_can_be_read_is_an_input(tmp_path, read):
+    """Or the cohort would be one patient short, with exit code 0."""
+    write(tmp_path / "good", planes())
+    slice_ = (tmp_path / "good" / "slice000.dcm").read_bytes()
+    for name, content in (("empty/1.dcm", b""), ("cut/IM1", slice_[:500]), ("flag/DONE", b"")):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(content)
+    cases = read.cases(tmp_path)
+    assert [c.id for c in cases] == ["good", "cut", "empty"]
+    for case in cases[1:]:
+        with pytest.raises(CaseRefused, match="none of its 1 DICOM files can be read") as caught:
+            case.read()
+        assert caught.value.code == "UNREADABLE"
+
+
+def test_G3_what_is_skipped_is_said_on_one_line_each(tmp_path, read):
+    write(tmp_path, planes())
+    (tmp_path / "a\nb\x1b[31m.txt").write_text("x")
+    write(tmp_path / ".hidden", planes()[:2])
+    read.one(tmp_path)
+    assert len(read.skipped) == 2 and all(s.isprintable() for s in read.skipped)
+    assert "hidden folder (.hidden)" in read.skipped[0]
+
+
 def test_G11_nothing_to_read_at_all_is_a_usage_error(tmp_path, read):
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(Usage):
@@ -168,6 +214,7 @@ for c in find_cases([Path(sys.argv[1])], tell=print):
         (tmp_path / "locked").chmod(0o755)
     assert "good (48, 40, 20)" in run.stdout, run.stdout + run.stderr
     assert "unreadable folder (Permission denied) (locked)" in run.stdout
+    assert "\nlocked UNREADABLE" in run.stdout, "counted as an input"
     assert "shut UNREADABLE" in run.stdout and "Permission denied" in run.stdout
 
 

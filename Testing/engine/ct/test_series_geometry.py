@@ -34,6 +34,12 @@ def test_G1_missing_slices_are_refused_with_the_gap_and_the_files(tmp_path, read
     assert "--fill-gaps" in str(error)
 
 
+@pytest.mark.parametrize("kept", [(0, 1, 3), (0, 1, 3, 5, 6), [k for k in range(SLICES) if k % 3 != 2]])
+def test_G1_as_many_gaps_as_good_steps_are_no_variable_spacing(tmp_path, read, kept):
+    slices = planes()
+    assert read.refusal(write(tmp_path / "ct", [slices[k] for k in kept])).code == "MISSING_SLICE"
+
+
 def test_G1_fill_gaps_interpolates_and_says_so(tmp_path, read):
     folder = write(tmp_path / "ct", [one for k, one in enumerate(planes()) if k != 9])
     reading = read.one(folder, fill_gaps=True)
