@@ -200,6 +200,15 @@ def test_a_refused_case_does_not_stop_the_others(ct_file, tiny_bundle, tmp_path)
     assert [p.parent.name for p in (tmp_path / "o").glob("*/segmentation.nii.gz")] == ["case-0002"]
 
 
+def test_a_name_that_the_terminal_cannot_show_ends_no_run(ct_file, tiny_bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    wrong = tmp_path / "a\nb\x1b[31m" / "none.nii.gz"
+    done = engine("explain", ct_file, wrong, "-o", tmp_path / "患者", "--bundle", tiny_bundle, "--methods", "unoise")
+    assert done.returncode == 1 and "2 inputs = 1 ok" in done.stdout and "\\u60a3\\u8005" in done.stdout, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("CASE case-0002: REFUSED NOT_FOUND: ") and line.isprintable()
+
+
 def test_earlier_results_are_safe(ct_file, tiny_bundle, tmp_path):
     call = ("explain", ct_file, "-o", tmp_path / "o", "--bundle", tiny_bundle, "--methods", "unoise")
     assert engine(*call).returncode == 0
