@@ -104,6 +104,7 @@ def test_the_legend_comes_and_goes(seen):
     without, with_legend = seen.show(legend=False), seen.show(legend=True)
     changed = np.nonzero(np.abs(with_legend - without).max(axis=-1) > 20)
     assert len(changed[0]) > 300 and changed[1].min() > 0.6 * without.shape[1], "on the right"
+    assert np.abs(seen.show(legend=False) - without).max() == 0, "gone again"
     bar = with_legend[:, int(0.95 * without.shape[1]) :]
     assert (np.ptp(bar, axis=-1) > 100).sum() > 100, "it shows the colours"
 

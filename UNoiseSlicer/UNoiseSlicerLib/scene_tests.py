@@ -153,6 +153,10 @@ def test_results_lie_exactly_on_the_ct(scene: Any) -> None:
         assert on_one_grid(ct, nodes["importance-unoise"])
         assert np.array_equal(slicer.util.arrayFromVolume(nodes["importance-unoise"]), heat())
         assert np.array_equal(segment_on(ct, nodes["segmentation"]), box())
+        name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+        for_editing = nodes["segmentation"].GetSegmentation().GetConversionParameter(name)
+        expected = slicer.vtkSegmentationConverter.SerializeImageGeometry(volumes.matrix_of(ct), ct.GetImageData())
+        assert for_editing == expected, "who edits the segments does so on the CT's grid"
 
 
 def test_results_follow_the_transform_of_the_ct(scene: Any) -> None:
