@@ -8,6 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+from UNoiseSlicerLib import display
 from UNoiseSlicerLib.logic import UNoiseSlicerLogic  # noqa: F401  Slicer looks for it here
 from UNoiseSlicerLib.widget import UNoiseSlicerWidget  # noqa: F401
 
@@ -31,6 +32,7 @@ class UNoiseSlicer(ScriptedLoadableModule):
             "Interpretable Image Segmentation, ISBI 2021, arXiv 2101.05791."
         )
         slicer.app.connect("startupCompleted()", register_sample_data)
+        slicer.app.connect("startupCompleted()", register_layout)
 
 
 def register_sample_data() -> None:
@@ -46,6 +48,11 @@ def register_sample_data() -> None:
         thumbnailFileName=os.path.join(HERE, "Resources", "Icons", "UNoiseSlicer.png"),
         customDownloader=lambda source: [slicer.util.loadVolume(SAMPLE, {"name": "Synthetic abdomen"})],
     )
+
+
+def register_layout() -> None:
+    """So that a scene that was saved side by side opens before the panel does."""
+    display.register_layout(slicer.mrmlScene)
 
 
 class UNoiseSlicerTest(ScriptedLoadableModuleTest):

@@ -141,6 +141,19 @@ def test_source(path):
     assert "setStyleSheet" not in text
 
 
+# Names, and what is looked for in the engine's own sentences; none goes to the screen as it is.
+NAMES_AND_MATCHES = {
+    "U-Noise for CT contributors",
+    "Synthetic abdomen",
+    "U-Noise DICOM",
+    "U-Noise hidden",
+    "U-Noise importance",
+    "is no request",
+    "No module",
+    "run (it alone|again) with --debug and report it",
+    "use --device cpu",
+    "--device cuda",
+}
 SHOWN_BY = {"setText", "setToolTip", "addItem", "_say", "Refused", "ask_folder", "SetTitleText",
             "confirmOkCancelDisplay", "confirmYesNoDisplay", "setHorizontalHeaderLabels"}  # fmt: skip
 
@@ -162,6 +175,43 @@ def test_every_text_is_translatable(path):
                 for n in bare:
                     spoken = isinstance(n, ast.JoinedStr) or (isinstance(n.value, str) and n.value.strip())
                     assert id(n) in inside or not spoken, f"line {n.lineno}: a text without _()"
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.name != "scene_tests.py"], ids=lambda p: p.name)
+def test_no_sentence_goes_round_the_translator(path):
+    """Whatever way it takes to the screen: every literal of several words is a doc string, in _(), or named here."""
+    body, fine = ast.parse(path.read_text(encoding="utf-8")), set()
+    for n in ast.walk(body):
+        if isinstance(n, ast.Module | ast.ClassDef | ast.FunctionDef) and isinstance(n.body[0], ast.Expr):
+            fine.add(id(n.body[0].value))
+        if isinstance(n, ast.Call) and getattr(n.func, "attr", getattr(n.func, "id", "")) in {"_", "translate"}:
+            fine |= {id(inside) for inside in ast.walk(n)}
+    several = re.compile(r"[A-Za-z]{2,} [A-Za-z(]{2,}")
+    said = {
+        n.value
+        for n in ast.walk(body)
+        if isinstance(n, ast.Constant) and isinstance(n.value, str) and id(n) not in fine and several.search(n.value)
+    }
+    assert {text for text in said if not text.startswith("<") and "SCT^" not in text} <= NAMES_AND_MATCHES
+
+
+def test_readme_tells_the_messages_as_they_are():
+    """Troubleshooting by the text of the message: a message that was reworded would not be found."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.split("**Troubleshooting, by the text of the message**")[1].split("\n\n")[1]
+    rows = [re.match(r"\| (.+?) \|", line)[1] for line in table.splitlines()[2:]]
+    literals = [
+        n.value
+        for path in (*SOURCES, *(ROOT / "unoise_engine").rglob("*.py"))
+        for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(n, ast.Constant) and isinstance(n.value, str)
+    ]
+    said = re.sub(r"\{\w*\}", "*", "\n".join(literals))
+    assert len(rows) > 15 and rows[-1] == "anything else"
+    for row in rows[:-1]:
+        row = re.sub(r"code -9|\bpancreas\b|\bhighdicom\b", lambda m: "code *" if m[0][0] == "c" else "*", row)
+        for part in re.split(r"\.\.\.| / ", re.sub(r" \(also .+?\)", "", row)):
+            assert part.strip(" )") in said, f"no message says: {part.strip()}"
 
 
 def widgets() -> list[ET.Element]:
@@ -202,6 +252,20 @@ def test_ui_is_usable_by_keyboard_and_explains_itself():
     buddies = {p[0].text for p in root.iter("property") if p.get("name") == "buddy"}
     assert {"inputSelector", "modelBox", "regionBox", "deviceBox", "methodBox", "shareSlider"} <= buddies
     assert order[0] == "inputSelector" and order.index("explainButton") < order.index("methodBox")
+
+
+def test_ui_stands_in_the_order_of_a_run():
+    """Top to bottom: volume, model, methods, slices, device; Explain, progress, message, log (closed); results."""
+    panel = ET.parse(UI).getroot().find("widget")
+    parts = [w.get("name") for w in panel.find("layout").findall("item/widget")]
+    assert parts == ["inputsButton", "explainButton", "progressBar", "stageLabel", "messageLabel", "wheelButton",
+                     "logButton", "resultsButton"]  # fmt: skip
+    names = [w.get("name") for w in panel.find("layout/item/widget[@name='inputsButton']").iter("widget")]
+    rows = ["inputSelector", "modelBox", "unoiseBox", "gradcamBox", "occlusionBox", "patchBox", "strideBox",
+            "estimateLabel", "regionBox", "firstBox", "lastBox", "deviceBox"]  # fmt: skip
+    assert [n for n in names if n in rows] == rows
+    log = next(w for w in widgets() if w.get("name") == "logButton")
+    assert [p.findtext("bool") for p in log.findall("property") if p.get("name") == "collapsed"] == ["true"]
 
 
 def test_ui_names_only_widgets_that_the_panel_uses():

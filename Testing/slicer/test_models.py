@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import types
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,32 @@ def test_attribution_and_citation_are_shown_if_there_are_any(tmp_path):
     assert owed.details.endswith("\nPlease cite: Doe 2026")
     for odd in (None, 7, ["a"], {}):
         assert models.describe(bundle(tmp_path / "m", attribution=odd, citation=odd)).about == plain.about
+
+
+@pytest.mark.parametrize("matrix", ["STRAIGHT", "OBLIQUE", "TURNED"])
+@pytest.mark.parametrize(("patch", "stride"), [(15, 12), (3, 1), (15, 2), (250, 7)])
+@pytest.mark.parametrize("spacing", [0.45, 1.49])  # 24 mm / 1.49 mm: a little over 16 pixels
+def test_the_estimate_counts_the_passes_of_the_engine(matrix, patch, stride, spacing, world, tmp_path):
+    """The engine's own places on the slices that it makes of the file that it is sent."""
+    from UNoiseSlicerLib import scene_tests
+
+    from unoise_engine.ct import prepare
+    from unoise_engine.ct.read import read_image
+    from unoise_engine.methods import occlusion
+
+    ct = scene_tests.add_ct(world.scene, getattr(scene_tests, matrix))
+    exchange.write_ct(ct, tmp_path / "ct.nrrd")
+    recipe = prepare.Recipe(spacing_mm=spacing)
+    engine = read_image(tmp_path / "ct.nrrd")
+    rows, columns = prepare.Frame.of(engine, recipe).size
+    places = len(occlusion._corners(rows, patch, stride)) * len(occlusion._corners(columns, patch, stride))
+    model = models.describe(bundle(tmp_path / "m", recipe=recipe.to_dict()))
+    asked = types.SimpleNamespace(slices=(2, 6), patch=patch, stride=stride)
+    assert models.occlusion_seconds(ct, model, asked, {}) == pytest.approx(4 * places * models.SECONDS_A_PASS)
+    ran = {"settings": {"axial_slices": [0, 2], "occlusion": {"patch": patch, "stride": stride}}}
+    for seconds, expected in (({"segmentation": 1.0}, 4 * places / 2), ({"segmentation": 1.0, "occlusion": 5.0}, 10)):
+        guess = models.occlusion_seconds(ct, model, asked, ran | {"seconds": seconds})
+        assert guess == pytest.approx(expected), "by the last run's speed"
 
 
 def test_what_is_no_model_is_refused(tmp_path):

@@ -104,6 +104,7 @@ def test_the_legend_comes_and_goes(seen):
     without, with_legend = seen.show(legend=False), seen.show(legend=True)
     changed = np.nonzero(np.abs(with_legend - without).max(axis=-1) > 20)
     assert len(changed[0]) > 300 and changed[1].min() > 0.6 * without.shape[1], "on the right"
+    assert np.abs(seen.show(legend=False) - without).max() == 0, "gone again"
     bar = with_legend[:, int(0.95 * without.shape[1]) :]
     assert (np.ptp(bar, axis=-1) > 100).sum() > 100, "it shows the colours"
 
@@ -163,5 +164,15 @@ def test_side_by_side_shows_the_ct_and_each_method_alike(seen, world):
     assert not grey(heat.picture().astype(int)[row, column]) and grey(ct.picture().astype(int)[row, column])
     legend = heat.picture()[:, int(0.95 * heat.picture().shape[1]) :].astype(int)
     assert (np.ptp(legend, axis=-1) > 100).sum() > 100, "the legend is in the new view too"
+    red = seen.red.node.GetSliceOffset(), seen.red.node.GetFieldOfView()
+    heat.logic.StartSliceNodeInteraction(slicer.vtkMRMLSliceNode.FieldOfViewFlag)  # as the mouse does
+    heat.node.SetFieldOfView(24, 20, 1)
+    heat.logic.EndSliceNodeInteraction()
+    heat.logic.StartSliceOffsetInteraction()
+    heat.logic.SetSliceOffset(STRAIGHT[2, 3] + 3 * STRAIGHT[2, 2])
+    heat.logic.EndSliceOffsetInteraction()
+    assert np.isclose(ct.node.GetSliceOffset(), STRAIGHT[2, 3] + 3 * STRAIGHT[2, 2]), "scrolled together"
+    assert np.isclose(ct.node.GetFieldOfView()[0], 24), "zoomed together"
+    assert red == (seen.red.node.GetSliceOffset(), seen.red.node.GetFieldOfView()), "the usual views are left alone"
     display.side_by_side(world.scene, seen.ct, display.Look(), False)
     assert layout.GetViewArrangement() == before

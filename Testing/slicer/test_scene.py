@@ -53,3 +53,24 @@ def test_slices_are_counted_as_the_engine_counts(matrix, world):
             axis, backwards = axial.axial_axis(volumes.matrix_of(ct))
             assert (2 - view.axes[0], view.flips[0]) == (axis, backwards)
             assert np.array_equal(engine.voxels, exchange.read_on_grid(folder / "ct.nrrd", ct))
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64"])
+def test_the_engine_reads_every_voxel_type(kind, world):
+    import numpy as np
+    import slicer
+    import vtk
+    from vtk.util import numpy_support
+
+    from unoise_engine.ct.read import read_image
+
+    hu = np.linspace(0, 120, np.prod(scene_tests.SHAPE)).reshape(scene_tests.SHAPE).astype(kind)
+    ct = scene_tests.add_ct(world.scene)
+    image = vtk.vtkImageData()
+    image.SetDimensions(*reversed(hu.shape))
+    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(hu.ravel(), deep=True))
+    ct.SetAndObserveImageData(image)
+    assert slicer.util.arrayFromVolume(ct).dtype == kind
+    with scene_tests.folder() as folder:
+        exchange.write_ct(ct, folder / "ct.nrrd")
+        assert np.allclose(read_image(folder / "ct.nrrd").voxels, hu, rtol=0, atol=1e-4)

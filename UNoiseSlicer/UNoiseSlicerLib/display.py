@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,7 @@ def show(scene: Any, ct: Any, method: str, look: Look) -> Any:
     """
     found, maps = scenes.results_of(scene, ct), scenes.maps_of(scene, ct)
     scenes.follow(ct, found)
+    drop_curtains(scene)
     shown = maps.get(method)
     for name, node in maps.items():
         dress(scene, node, name, look)
@@ -176,6 +178,23 @@ def hiding_level(values: np.ndarray, share: float) -> float:
     return float(np.quantile(values.reshape(-1)[::step], 1 - share / 100, method="inverted_cdf"))
 
 
+def put_away(scene: Any, ct: Any) -> None:
+    """Where no map is left to show: no curtain without its map or its CT, a filled segmentation, the former layout."""
+    drop_curtains(scene)
+    outline(scenes.results_of(scene, ct).get("segmentation"), only=False)
+    side_by_side(scene, ct, Look(), False)
+
+
+def drop_curtains(scene: Any) -> None:
+    """Removes curtains whose map or CT was deleted by hand: nobody could lift them, since editors do not list them."""
+    for node in volumes.nodes_of(scene, "vtkMRMLLabelMapVolumeNode"):
+        kind, _dash, method = (node.GetAttribute(scenes.ROLE) or "").partition("-")
+        if kind == "curtain":
+            ct = scene.GetNodeByID(node.GetNodeReferenceID(scenes.CT) or "")
+            if method not in scenes.maps_of(scene, ct):
+                scenes.remove(scene, node)
+
+
 def _explained(scene: Any, ct: Any, shape: tuple[int, ...]) -> tuple[slice, ...]:
     """The part of the voxel array whose axial slices were explained."""
     start, stop = scenes.report_of(scene, ct)["settings"]["axial_slices"]
@@ -247,16 +266,12 @@ def side_by_side(scene: Any, ct: Any, look: Look, on: bool, fit: Any = None) -> 
             layout.SetViewArrangement(int(before))
         return []
     maps = scenes.maps_of(scene, ct)
-    titles = [_("CT"), *(exchange.TITLES.get(name, name) for name in maps)]
     if not is_side_by_side(scene):
         layout.SetAttribute("UNoise.LayoutBefore", str(layout.GetViewArrangement()))
-    description = layout_of(titles)
-    if layout.IsLayoutDescription(LAYOUT_ID):
-        layout.SetLayoutDescription(LAYOUT_ID, description)
-    else:
-        layout.AddLayoutDescription(LAYOUT_ID, description)
+    register_layout(scene)
+    layout.SetLayoutDescription(LAYOUT_ID, layout_of(_titles(maps)))
     layout.SetViewArrangement(LAYOUT_ID)
-    shown = composites(scene, side_by_side=True)[: len(titles)]
+    shown = composites(scene, side_by_side=True)[: 1 + len(maps)]
     for composite, node in zip(shown, [None, *maps.values()]):
         composite.SetLinkedControl(True)
         composite.SetHotLinkedControl(True)
@@ -275,6 +290,26 @@ def side_by_side(scene: Any, ct: Any, look: Look, on: bool, fit: Any = None) -> 
 def is_side_by_side(scene: Any) -> bool:
     layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     return layout is not None and layout.GetViewArrangement() == LAYOUT_ID
+
+
+def is_arranged(scene: Any, ct: Any) -> bool:
+    """Whether the side-by-side views are those of this CT's maps: another CT may have been chosen, a map deleted."""
+    maps, layout = scenes.maps_of(scene, ct), scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    if not is_side_by_side(scene) or layout.GetLayoutDescription(LAYOUT_ID) != layout_of(_titles(maps)):
+        return False
+    shown = [c.GetForegroundVolumeID() for c in composites(scene, side_by_side=True)[: 1 + len(maps)]]
+    return shown == [None, *(node.GetID() for node in maps.values())]
+
+
+def register_layout(scene: Any) -> None:
+    """Makes the side-by-side layout known. Scenes keep only its number; unknown, they would open without views."""
+    layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    if layout is not None and not layout.IsLayoutDescription(LAYOUT_ID):
+        layout.AddLayoutDescription(LAYOUT_ID, layout_of(_titles(exchange.TITLES)))
+
+
+def _titles(methods: Iterable[str]) -> list[str]:
+    return [_("CT"), *(exchange.TITLES.get(name, name) for name in methods)]
 
 
 def layout_of(titles: list[str]) -> str:

@@ -14,14 +14,18 @@ from typing import Any
 import numpy as np
 import slicer
 import slicer.util
+import vtk
 from slicer.i18n import tr as _
 
 from UNoiseSlicerLib.volumes import image_of, matrix_of, nodes_of, upright
 
-TITLES = {"unoise": "U-Noise", "gradcam": "Grad-CAM", "occlusion": "Occlusion"}
+TITLES = {"unoise": "U-Noise", "gradcam": "Grad-CAM", "occlusion": _("Occlusion")}
 REPORT_VERSION = 1
 CT_ADULT_AIR_HU = -200  # any CT that shows some air or lung or fat has voxels below
 CT_LARGEST_HU = 40000  # metal, with extended scales
+# Slicer's NRRD writer refuses the others: signed char and the 64-bit integers.
+WRITABLE = (vtk.VTK_UNSIGNED_CHAR, vtk.VTK_SHORT, vtk.VTK_UNSIGNED_SHORT, vtk.VTK_INT, vtk.VTK_UNSIGNED_INT,
+            vtk.VTK_FLOAT, vtk.VTK_DOUBLE)  # fmt: skip
 
 
 class Refused(Exception):
@@ -104,6 +108,8 @@ def _write(bare: Any, path: Path, name: str) -> None:
     storage = slicer.vtkMRMLNRRDStorageNode()
     storage.SetFileName(str(path))
     storage.SetUseCompression(0)  # lives for seconds
+    if bare.GetImageData().GetScalarType() not in WRITABLE:
+        bare.SetAndObserveImageData(image_of(slicer.util.arrayFromVolume(bare).astype(np.int32)))
     voxels = bare.GetImageData().GetPointData().GetScalars()
     wanted = voxels.GetNumberOfTuples() * voxels.GetDataTypeSize()
     if not storage.WriteData(bare) or not path.is_file() or path.stat().st_size < wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,6 @@ def _places(ct: Any, model: Model, patch: int, stride: int) -> int:
     for a in range(3):
         if a != axis:
             pixels = ct.GetImageData().GetDimensions()[a] * ct.GetSpacing()[a] / spacing
-            side = -(-max(1, round(pixels)) // multiple) * multiple
+            side = -(-math.ceil(round(pixels, 3)) // multiple) * multiple  # as the engine pads
             places *= -(-max(side - patch, 0) // stride) + 1
     return places

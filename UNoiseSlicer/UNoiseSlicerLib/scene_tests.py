@@ -17,6 +17,7 @@ import numpy as np
 import slicer
 import slicer.util
 import vtk
+from vtk.util import numpy_support
 
 from UNoiseSlicerLib import axial, display, exchange, volumes
 from UNoiseSlicerLib import scene as scenes
@@ -152,6 +153,10 @@ def test_results_lie_exactly_on_the_ct(scene: Any) -> None:
         assert on_one_grid(ct, nodes["importance-unoise"])
         assert np.array_equal(slicer.util.arrayFromVolume(nodes["importance-unoise"]), heat())
         assert np.array_equal(segment_on(ct, nodes["segmentation"]), box())
+        name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+        for_editing = nodes["segmentation"].GetSegmentation().GetConversionParameter(name)
+        expected = slicer.vtkSegmentationConverter.SerializeImageGeometry(volumes.matrix_of(ct), ct.GetImageData())
+        assert for_editing == expected, "who edits the segments does so on the CT's grid"
 
 
 def test_results_follow_the_transform_of_the_ct(scene: Any) -> None:
@@ -170,14 +175,19 @@ def test_results_follow_the_transform_of_the_ct(scene: Any) -> None:
 
 
 def test_ct_and_maps_survive_the_files(scene: Any) -> None:
+    kinds = (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.float32, np.float64)
     for matrix in (STRAIGHT, OBLIQUE, SHEARED, TURNED):
-        for dtype in (np.int16, np.float32, np.float64, np.uint16, np.int32):
-            ct = add_ct(scene, matrix, np.int16)
-            hu = slicer.util.arrayFromVolume(ct).astype(dtype) if dtype != np.uint16 else box().astype(dtype)
-            ct.SetAndObserveImageData(volumes.image_of(hu))
+        for kind in kinds:
+            ct = add_ct(scene, matrix)
+            hu = np.arange(np.prod(SHAPE)).reshape(SHAPE).astype(kind)
+            image = vtk.vtkImageData()  # as a reader leaves it: volumes.image_of would choose the type
+            image.SetDimensions(*reversed(SHAPE))
+            image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(hu.ravel(), deep=True))
+            ct.SetAndObserveImageData(image)
             with folder() as path:
                 exchange.write_ct(ct, path / "ct.nrrd")
-                assert np.array_equal(exchange.read_on_grid(path / "ct.nrrd", ct), hu)
+                back = exchange.read_on_grid(path / "ct.nrrd", ct)
+            assert (back.dtype == kind or kind in (np.int8, np.int64)) and np.array_equal(back, hu)
 
 
 def test_a_map_on_another_grid_is_refused_with_slicers_reason(scene: Any) -> None:

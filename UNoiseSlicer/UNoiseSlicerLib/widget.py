@@ -27,6 +27,7 @@ from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.parameters import MOST_SLICES, Region, UNoiseSlicerParameterNode, methods_of
 
 TICK_MILLISECONDS = 100
+PICTURES = (".png", ".jpg", ".jpeg")  # what Screen Capture writes
 
 
 class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -59,6 +60,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndCloseEvent, self._on_close_ended)
         self.addObserver(scene, scene.EndImportEvent, self._on_import_ended)
         self.addObserver(scene, scene.NodeRemovedEvent, self._on_node_removed)
+        layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+        if layout is not None:
+            self.addObserver(layout, vtk.vtkCommand.ModifiedEvent, self._on_layout)
         self.ui.explainButton.clicked.connect(self._on_explain)
         self.ui.modelBox.currentIndexChanged.connect(self._on_model)
         self.ui.methodBox.currentIndexChanged.connect(self._on_method)
@@ -103,6 +107,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._stop()
         self._warnings.clear()
         self.setParameterNode(None)
+        display.put_away(slicer.mrmlScene, None)
 
     def _on_close_ended(self, *_event: Any) -> None:
         self._sliced = None
@@ -115,12 +120,20 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_node_removed(self, _caller: Any, _event: Any, node: Any) -> None:
-        """A result was deleted by hand; what we remove ourselves is followed by our own drawing."""
+        """A result or a CT was deleted by hand; what we remove ourselves is followed by our own drawing."""
         if self._parameters is None or self._drawing or self.logic.run is not None:
             return
-        if node is not None and node.GetAttribute(scenes.ROLE):
+        if node is not None and (node.GetAttribute(scenes.ROLE) or node.IsA("vtkMRMLVolumeNode")):
             self._shown = None
             self._on_parameters()
+
+    def _on_layout(self, *_event: Any) -> None:
+        """Another layout was chosen in Slicer's own menu: the button goes along, and does not fight for the views."""
+        p, scene = self._parameters, slicer.mrmlScene
+        if p is None or self._drawing or self._shown is None or scene.IsImporting() or scene.IsClosing():
+            return
+        if p.sideBySide and not display.is_side_by_side(scene):
+            p.sideBySide = False
 
     # --- the run ---
 
@@ -387,28 +400,42 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return display.Look(p.colours.value, p.threshold, p.opacity, p.share, p.legend)
 
     def _draw(self) -> None:
-        p = self._parameters
-        if p is None or not scenes.maps_of(slicer.mrmlScene, p.inputVolume):
+        p, scene = self._parameters, slicer.mrmlScene
+        if p is None:
             self._warnings.refresh()
             return
-        wanted = (p.inputVolume.GetID(), p.shownMethod, self.look(), p.sideBySide)
-        if wanted == self._shown:
-            return
-        turned = p.sideBySide != display.is_side_by_side(slicer.mrmlScene)
-        self._shown, self._drawing = wanted, True
-        try:
-            display.show(slicer.mrmlScene, p.inputVolume, p.shownMethod, self.look())
-            if turned:
+        wanted = None
+        if scenes.maps_of(scene, p.inputVolume):
+            wanted = (p.inputVolume.GetID(), p.shownMethod, self.look(), p.sideBySide)
+            if wanted == self._shown:
+                return
+        self._shown = wanted
+        with self._busy_drawing():
+            if wanted is None:
+                display.put_away(scene, p.inputVolume)
+                self._warnings.refresh()
+                return
+            display.show(scene, p.inputVolume, p.shownMethod, self.look())
+            is_right = display.is_arranged(scene, p.inputVolume) if p.sideBySide else not display.is_side_by_side(scene)
+            if not is_right:
                 self._arrange()
             self._warn_in_views()
-        finally:
-            self._drawing = False
 
     def _arrange(self) -> None:
         p = self._parameters
-        display.side_by_side(slicer.mrmlScene, p.inputVolume, self.look(), p.sideBySide, self._fit)
+        with self._busy_drawing():
+            display.side_by_side(slicer.mrmlScene, p.inputVolume, self.look(), p.sideBySide, self._fit)
         self._warn_in_views()
         self._jump()
+
+    @contextmanager
+    def _busy_drawing(self) -> Iterator[None]:
+        """What the scene and the layout tell meanwhile is our own doing."""
+        before, self._drawing = self._drawing, True
+        try:
+            yield
+        finally:
+            self._drawing = before
 
     @staticmethod
     def _fit(view: Any) -> None:
@@ -466,8 +493,14 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if path:
                 import ScreenCapture
 
-                ScreenCapture.ScreenCaptureLogic().captureImageFromView(None, path)
-                self._say(_("Saved {file}").format(file=path))
+                picture = Path(path if Path(path).suffix.lower() in PICTURES else f"{path}.png")
+                ScreenCapture.ScreenCaptureLogic().captureImageFromView(None, str(picture))
+                if not picture.is_file():  # it says nothing
+                    raise Refused(
+                        _("{file} was not saved - choose a folder that can be written and has free space.").format(
+                            file=picture)
+                    )  # fmt: skip
+                self._say(_("Saved {file}").format(file=picture))
 
     def ask_folder(self, title: str) -> str:
         return qt.QFileDialog.getExistingDirectory(self.parent, title)
