@@ -77,14 +77,14 @@ def test_the_estimate_counts_the_passes_of_the_engine(matrix, patch, stride, spa
 
     from unoise_engine.ct import prepare
     from unoise_engine.ct.read import read_image
-    from unoise_engine.methods import occlusion
+    from unoise_engine.methods import lattice
 
     ct = scene_tests.add_ct(world.scene, getattr(scene_tests, matrix))
     exchange.write_ct(ct, tmp_path / "ct.nrrd")
     recipe = prepare.Recipe(spacing_mm=spacing)
     engine = read_image(tmp_path / "ct.nrrd")
     rows, columns = prepare.Frame.of(engine, recipe).size
-    places = len(occlusion._corners(rows, patch, stride)) * len(occlusion._corners(columns, patch, stride))
+    places = len(lattice._corners(rows, patch, stride)) * len(lattice._corners(columns, patch, stride))
     model = models.describe(bundle(tmp_path / "m", recipe=recipe.to_dict()))
     asked = types.SimpleNamespace(slices=(2, 6), patch=patch, stride=stride)
     assert models.occlusion_seconds(ct, model, asked, {}) == pytest.approx(4 * places * models.SECONDS_A_PASS)
