@@ -61,8 +61,7 @@ class Study:
                 start = f"segmenter-{size}" if pretrained else ""
                 recipe = self.recipes.noise(size, pretrained)
                 keys[title] = self._unoise(stages, name, title, recipe, start, [keys["utility"], keys[size]])
-        ours = [keys["utility"], keys["large"]]
-        keys["ours"] = self._unoise(stages, "unoise-ours", "ours", self.recipes.ours, "segmenter-large", ours)
+        keys["ours"] = self._unoise(stages, "unoise-ours", "ours", self.recipes.ours, "", [keys["utility"]])
         return keys
 
     def evaluate(self, stages: Stages, keys: Mapping[str, str], show: Progress) -> str:

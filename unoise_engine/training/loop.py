@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
@@ -53,10 +53,12 @@ def run_loop(
     Raises Interrupted after Ctrl-C or a terminate signal, and EngineError for a loss that is not finite.
     """
     chosen, fit = choose_device(device), learner.fit_recipe
-    callbacks = [
+    callbacks: list[Callback] = [
         Show(show, out.name, rounds.steps, learner.watched, rounds.draw.batch * devices * nodes),
         Keep(out, learner.watched, learner.larger_is_better),
     ]
+    if fit.average:
+        callbacks.insert(0, EMAWeightAveraging(decay=fit.average))
     if fit.patience:
         mode = "max" if learner.larger_is_better else "min"
         callbacks.insert(0, EarlyStopping(learner.watched, patience=fit.patience, mode=mode))

@@ -121,6 +121,7 @@ class Fit:
     weight_decay: float = 1e-2
     schedule: str = "one-cycle"
     precision: str = "auto"
+    average: float = 0.0  # decay a step of the running mean of the weights, which is judged and kept; 0: none
     patience: int = 0  # validations without gain before stopping; 0: never
     seed: int = 0
 
@@ -130,6 +131,7 @@ class Fit:
         require(self.round_steps >= 1, f"round_steps must be at least 1: {self.round_steps}")
         require(0 < self.lr <= 1, f"lr must lie in 0 .. 1: {self.lr}")
         require(self.weight_decay >= 0, f"weight_decay must be at least 0: {self.weight_decay}")
+        require(0 <= self.average < 1, f"average must lie in 0 .. 1, below 1: {self.average}")
         require(self.patience >= 0, f"patience must be at least 0: {self.patience}")
         require(0 <= self.seed < 2**31, f"seed must lie in 0 .. 2^31 - 1: {self.seed}")
         for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS)):

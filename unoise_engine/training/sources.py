@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from unoise_engine.ct.pairs import patient_of
 from unoise_engine.ct.split import FILE
 from unoise_engine.errors import Usage
 from unoise_engine.training.pairs import Pair, find_pairs, organ_numbers, other_numbers
@@ -26,6 +27,9 @@ class Source:
     @property
     def cases(self) -> list[str]:
         return [pair.case for pair in self.pairs]
+
+    def of_one_patient(self, data: Data) -> bool:
+        return len({patient_of(case.removeprefix(self.prefix), data.patient) for case in self.cases}) == 1
 
     def split(self, data: Data) -> Split:
         """The folder's own split where one was written into it (`unoise_engine prepare`), else the recipe's."""
@@ -62,6 +66,15 @@ def open_sources(folders: Sequence[Path], data: Data) -> list[Source]:
 
 
 def split_sources(sources: Sequence[Source], data: Data) -> Split:
-    """Every source is split by its own patients, so each of them learns, steers and judges."""
-    parts = [source.split(data) for source in sources]
+    """Every source is split by its own patients, so each of them learns, steers and judges.
+
+    Of several sources, one of a single patient only teaches: the others steer and judge.
+    """
+    apart = len(sources) > 1
+    parts = [
+        Split(tuple(source.cases), (), ()) if apart and source.of_one_patient(data) else source.split(data)
+        for source in sources
+    ]
+    if not any(part.val for part in parts):
+        raise Usage("every data folder holds one patient - training needs one to learn and another to validate")
     return Split(*(tuple(case for part in parts for case in getattr(part, name)) for name in ("train", "val", "test")))

@@ -91,6 +91,20 @@ def test_ctrl_c_then_resume_equals_an_unbroken_run(world, tmp_path, monkeypatch)
     assert [row["val_dice"] for row in rows(cut)] == [row["val_dice"] for row in rows(whole)]
 
 
+def test_the_running_mean_of_the_weights_is_judged_kept_and_resumed(world, tmp_path, monkeypatch):
+    recipe = utility_recipe()
+    recipe = replace(recipe, fit=replace(recipe.fit, average=0.9))
+    whole = train_utility(world, tmp_path / "whole", recipe, **QUIET)
+    raw = torch.load(whole / "last.ckpt", weights_only=True)["current_model_state"]
+    kept = network_weights(whole / "last.ckpt")
+    assert any((raw[f"net.{k}"] - v).abs().max() > 1e-4 for k, v in kept.items() if v.is_floating_point())
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 6)
+        with pytest.raises(Interrupted):
+            train_utility(world, tmp_path / "cut", recipe, **QUIET)
+    assert same(whole, train_utility(world, tmp_path / "cut", recipe, resume=True, **QUIET))
+
+
 def test_ctrl_c_in_the_first_round(world, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt_at(patch, 1)

@@ -91,6 +91,23 @@ def test_folders_are_split_each_by_its_own_patients(world, tmp_path):
     assert not set(split.train) & set(split.val)
 
 
+def test_a_folder_of_one_patient_beside_others_only_teaches(world, tmp_path):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for path in (*world.glob("case-0001-*"), world / "labels.json"):
+        shutil.copy(path, alone)
+    sources = open_sources([world, alone], Data())
+    split = split_sources(sources, Data())
+    assert "alone/case-0001" in split.train and split.val
+    assert all(name.startswith(world.name) for name in (*split.val, *split.test))
+    with pytest.raises(Usage, match="1 patient found"):
+        split_sources(open_sources([alone], Data()), Data())
+    again = tmp_path / "again"
+    shutil.copytree(alone, again)
+    with pytest.raises(Usage, match="every data folder holds one patient"):
+        split_sources(open_sources([alone, again], Data()), Data())
+
+
 def test_what_does_not_fit_is_said(world, tmp_path):
     with pytest.raises(Usage, match="same name"):
         open_sources([world, world], Data())
