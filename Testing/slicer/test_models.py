@@ -69,7 +69,7 @@ def test_attribution_and_citation_are_shown_if_there_are_any(tmp_path):
 
 
 @pytest.mark.parametrize("matrix", ["STRAIGHT", "OBLIQUE", "TURNED"])
-@pytest.mark.parametrize(("patch", "stride"), [(15, 12), (3, 1), (15, 2), (250, 7)])
+@pytest.mark.parametrize(("patch", "stride"), [(15, 12), (3, 1), (15, 2), (250, 7), (15, 0)])
 @pytest.mark.parametrize("spacing", [0.45, 1.49])  # 24 mm / 1.49 mm: a little over 16 pixels
 def test_the_estimate_counts_the_passes_of_the_engine(matrix, patch, stride, spacing, world, tmp_path):
     """The engine's own places on the slices that it makes of the file that it is sent."""
@@ -84,7 +84,7 @@ def test_the_estimate_counts_the_passes_of_the_engine(matrix, patch, stride, spa
     recipe = prepare.Recipe(spacing_mm=spacing)
     engine = read_image(tmp_path / "ct.nrrd")
     rows, columns = prepare.Frame.of(engine, recipe).size
-    places = len(lattice._corners(rows, patch, stride)) * len(lattice._corners(columns, patch, stride))
+    places = len(lattice._corners(rows, patch, stride or 8)) * len(lattice._corners(columns, patch, stride or 8))
     model = models.describe(bundle(tmp_path / "m", recipe=recipe.to_dict()))
     asked = types.SimpleNamespace(slices=(2, 6), patch=patch, stride=stride)
     assert models.occlusion_seconds(ct, model, asked, {}) == pytest.approx(4 * places * models.SECONDS_A_PASS)

@@ -35,7 +35,7 @@ class Choices:
     slices: tuple[int, int] | None = None  # axial, from the feet, the end excluded
     device: str = "auto"
     patch: int = 15
-    stride: int = 12
+    stride: int = 0  # adaptive
     trust_hu: bool = False  # the person was asked, and vouches for the values
 
 

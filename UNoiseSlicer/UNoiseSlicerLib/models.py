@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from UNoiseSlicerLib.logic import Choices
 
 SECONDS_A_PASS = 0.05  # of a model of this size on one slice and a laptop's processor, until a run has measured it
+ADAPTIVE = 8  # pixels: the stride that takes about as long as an adaptive map
 MODEL_BYTES = 2.2e6
 
 
@@ -131,7 +132,7 @@ def occlusion_seconds(ct: Any, model: Model, choices: Choices, report: dict[str,
 
 
 def _places(ct: Any, model: Model, patch: int, stride: int) -> int:
-    """How many places the patch visits on one axial slice of the model."""
+    """How many places the patch visits on one axial slice of the model; a stride of 0 is adaptive, about as many as 8."""
     recipe = model.facts.get("recipe", {})
     spacing, multiple = float(recipe.get("spacing_mm", 2.0)), int(recipe.get("multiple_of", 16))
     axis, places = axial_axis(matrix_of(ct))[0], 1
@@ -139,5 +140,5 @@ def _places(ct: Any, model: Model, patch: int, stride: int) -> int:
         if a != axis:
             pixels = ct.GetImageData().GetDimensions()[a] * ct.GetSpacing()[a] / spacing
             side = -(-math.ceil(round(pixels, 3)) // multiple) * multiple  # as the engine pads
-            places *= -(-max(side - patch, 0) // stride) + 1
+            places *= -(-max(side - patch, 0) // (stride or ADAPTIVE)) + 1
     return places

@@ -57,7 +57,7 @@ class UNoiseSlicerParameterNode:
     gradcam: bool = True
     occlusion: bool = False
     patch: Annotated[int, WithinRange(1, 255)] = 15  # pixels of the model; the paper's
-    stride: Annotated[int, WithinRange(1, 255)] = 12
+    stride: Annotated[int, WithinRange(0, 255)] = 0  # adaptive
     region: Region = Region.WHOLE
     firstSlice: Annotated[int, WithinRange(1, MOST_SLICES)] = 1  # counted from the feet
     lastSlice: Annotated[int, WithinRange(1, MOST_SLICES)] = MOST_SLICES
