@@ -25,7 +25,8 @@ COLOURS = {
 }
 ALPHA_FULL_AT = 0.4  # of the range: what matters little lets the CT through, as in the engine's pictures
 OUTLINE_PIXELS = 2
-TOP = "UNoise.Top"  # attribute of a map: when it was looked through, and its highest importance
+TOP = "UNoise.Top"  # attribute of a map: when it was looked through, and where its colours end
+USUAL_SHARE = 0.5  # percent of the important voxels that may lie beyond the colours' end
 QUANTILE_SAMPLE = 400_000  # voxels: enough for a tenth of a percent, and quick enough for a slider
 LAYOUT_ID = 7150
 VIEW_GROUP = 71  # linked among themselves only
@@ -70,7 +71,7 @@ def show(scene: Any, ct: Any, method: str, look: Look) -> Any:
 
 
 def dress(scene: Any, node: Any, method: str, look: Look) -> None:
-    """Colours, range from 0 to the highest importance of a usual slice, and threshold of one map."""
+    """Colours, range from 0 to the highest usual importance, and threshold of one map."""
     top = highest(node)
     display = node.GetDisplayNode()
     was = display.StartModify()
@@ -85,18 +86,17 @@ def dress(scene: Any, node: Any, method: str, look: Look) -> None:
 
 
 def highest(node: Any) -> float:
-    """The highest importance of a usual slice: the median of the axial slices' largest. 1 where nothing is important.
+    """Where the colours end: one voxel in 200 of those with importance has more. 1 where nothing is important.
 
-    The largest of all would often belong to a slice at the organ's end, and leave every other slice dark.
+    The largest of all often belongs to a slice at the organ's end, and would leave every other slice dark.
     """
     stamp = str(node.GetImageData().GetMTime())  # of large volumes it takes a moment, and sliders ask often
     known = (node.GetAttribute(TOP) or "").split()
     if known[:1] == [stamp]:
         return float(known[1])
-    along = 2 - axial.axial_axis(volumes.matrix_of(node))[0]
-    peaks = slicer.util.arrayFromVolume(node).max(axis=tuple(a for a in range(3) if a != along))
-    peaks = peaks[peaks > 0]
-    top = float(np.median(peaks)) if len(peaks) else 1.0
+    values = slicer.util.arrayFromVolume(node)
+    some = values[values > 0]
+    top = hiding_level(some, USUAL_SHARE) if some.size else 1.0
     node.SetAttribute(TOP, f"{stamp} {top!r}")
     return top
 
