@@ -132,7 +132,7 @@ def occlusion_seconds(ct: Any, model: Model, choices: Choices, report: dict[str,
 
 
 def _places(ct: Any, model: Model, patch: int, stride: int) -> int:
-    """How many places the patch visits on one axial slice of the model; a stride of 0 is adaptive, about as many as 8."""
+    """How many places the patch visits on one axial slice of the model; an adaptive map visits about as many as 8."""
     recipe = model.facts.get("recipe", {})
     spacing, multiple = float(recipe.get("spacing_mm", 2.0)), int(recipe.get("multiple_of", 16))
     axis, places = axial_axis(matrix_of(ct))[0], 1

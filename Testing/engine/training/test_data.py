@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from Testing.engine.training.world import ball, save, write_case
 from unoise_engine.ct.prepare import Recipe
@@ -113,6 +114,18 @@ def test_labels_follow_the_ct_to_another_spacing(tmp_path):
     assert case.organ.sum() == pytest.approx(4 * (ball(0)[1] == 7).sum(), rel=0.05)
     bright = case.image > 255 * (100 + 160) / 400
     assert (bright & case.organ).sum() > 0.9 * case.organ.sum()
+
+
+@pytest.mark.parametrize("order", ["RPI", "LAS", "ASL", "IPR"])
+def test_labels_stored_in_another_order_of_axes(order, tmp_path):
+    write_case(tmp_path, "a", seed=0)
+    straight = load_case(find_pairs(tmp_path)[0], Recipe(multiple_of=4), (7,))
+    path = tmp_path / "a-labels.nii.gz"
+    turned = sitk.DICOMOrient(sitk.ReadImage(str(path)), order)
+    assert sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(turned.GetDirection()) == order
+    sitk.WriteImage(turned, str(path))
+    case = load_case(find_pairs(tmp_path)[0], Recipe(multiple_of=4), (7,))
+    assert straight.organ.any() and np.array_equal(case.organ, straight.organ)
 
 
 @pytest.mark.parametrize(
