@@ -62,6 +62,8 @@ TrainDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or m
 Show = Annotated[ProgressMode, typer.Option("--progress", help="A bar, one JSON object a line, or nothing.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
 Key = Annotated[str, typer.Option("--key", help="Minisign public key that the signature must fit.")]
+Devices = Annotated[int, typer.Option(help="GPUs (or CPU processes) that train together on each node.")]
+Nodes = Annotated[int, typer.Option(help="Machines that train together, under torchrun or Slurm.")]
 RecipeFile = Annotated[str, typer.Option("--recipe", help="A TOML recipe, or the name of one that ships.")]
 
 
@@ -461,6 +463,8 @@ def train_utility_command(
     init: Annotated[Path | None, typer.Option(help="Start from this run's weights instead of afresh.")] = None,
     device: TrainDevice = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    devices: Devices = 1,
+    num_nodes: Nodes = 1,
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Train the U-Net that segments the organ."""
@@ -468,8 +472,9 @@ def train_utility_command(
     from unoise_engine.training.recipes import UtilityRecipe, read_recipe
 
     chosen = read_recipe(_recipe_file(recipe), UtilityRecipe)
-    run = train_utility(data, out, chosen, init=init, resume=resume, progress=progress.value, device=device)
-    print(run)
+    how = _together(device, devices, num_nodes)
+    run = train_utility(data, out, chosen, init=init, resume=resume, progress=progress.value, **how)
+    _say_run(run)
 
 
 @train_app.command("unoise")
@@ -488,6 +493,8 @@ def train_unoise_command(
         typer.Option(help="What must stay right: the labels, or the utility's own prediction (no labels needed)."),
     ] = Targets.recipe,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    devices: Devices = 1,
+    num_nodes: Nodes = 1,
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Train the small net that learns how much noise each pixel can bear before the utility fails."""
@@ -502,8 +509,9 @@ def train_unoise_command(
         chosen = replace(chosen, noise=build(Noise, {**_table(chosen.noise), "size": size}, "--size"))
     if targets != Targets.recipe:
         chosen = replace(chosen, noise=replace(chosen.noise, targets=targets.value))
-    run = train_unoise(data, utility, out, chosen, init=init, resume=resume, progress=progress.value, device=device)
-    print(run)
+    how = _together(device, devices, num_nodes)
+    run = train_unoise(data, utility, out, chosen, init=init, resume=resume, progress=progress.value, **how)
+    _say_run(run)
 
 
 @app.command()
@@ -615,6 +623,20 @@ def _table(recipe: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(recipe).items()}
+
+
+def _together(device: str, devices: int, nodes: int) -> dict[str, Any]:
+    if devices < 1 or nodes < 1:
+        raise Usage(f"--devices {devices} --num-nodes {nodes} - must be at least 1 each - give how many there are")
+    return {"device": device, "devices": devices, "nodes": nodes}
+
+
+def _say_run(run: Path) -> None:
+    """Once, however many processes trained it."""
+    from unoise_engine.training.fit import leads
+
+    if leads():
+        print(run)
 
 
 def _recipe_file(name: str) -> Path:
