@@ -3,7 +3,8 @@
 python Testing/benchmarks/real_ct.py SHARED_DATA DATA RUN [--bundle B] [--json FILE] [--pictures FOLDER] [--volumes N]
 
 SHARED_DATA holds ``pancreas-ct-slices/hu.npz``, ``ct-upper-abdomen-dicom`` and ``ct-upper-abdomen-labels.nii.gz``.
-DATA holds the folders a run was trained on (``nih``, ``painted``, ``phantoms``), RUN/split.json says who judges.
+DATA holds the folders a run was trained on (``nih``, ``painted``, ``phantoms``), RUN/split.json says who judges. A run that
+learnt from the DICOM series has it as ``abdomen`` among its folders; its figures on it are no evidence then, and say so.
 Dice is on the CT's own pixels. Single slices have no neighbours, so they are judged without the bundle's clean-up;
 whole CTs with it. Intervals are 95 % bootstrap over patients (1000 draws, seed 0).
 """
@@ -53,6 +54,7 @@ def main() -> None:
     figures["hu_slices"] = hu_slices(bundle, asked.shared / "pancreas-ct-slices" / "hu.npz")
     tell("full HU against the archive's clip and 8 bits", figures["hu_slices"])
     figures["dicom_series"] = dicom_series(bundle, asked.shared)
+    figures["dicom_series"]["learnt_from"] = any(case.startswith("abdomen/") for case in split["train"])
     tell("real DICOM series (automatic reference)", figures["dicom_series"])
     phases = json.loads((asked.data / "painted" / "painted.json").read_text("utf-8"))
     volumes = whole(bundle, asked.data / "painted", few(names(split, "test", "painted"), asked.volumes))
