@@ -176,7 +176,9 @@ def _explain_into(
     picture: Overview | None = None
     shown = (start + stop) // 2
 
-    for name, volume in explain_volume(ct, bundle, settings, progress, seconds, case.id, warnings):
+    # Not in `folder`: Windows renames none that holds an open file.
+    explained = explain_volume(ct, bundle, settings, progress, seconds, case.id, warnings, folder.parent)
+    for name, volume in explained:
         if name == "segmentation":
             areas = [int(np.count_nonzero(one)) for one in volume.slices()]
             found = sum(areas)
