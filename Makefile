@@ -89,9 +89,11 @@ bench-batch: bench-kills
 	.venv-supply/bin/python -m pip install -q cyclonedx-bom pip-tools picklescan "modelscan; python_version < '3.13'"
 	touch $@
 
-# requirements.lock: the base set with pictures, for Python 3.11 and newer. Install: pip install --require-hashes -r
+# requirements.lock: the released set, which is all that an operator may install: base, pictures, DICOM, cluster,
+# signatures. Training (PyTorch) is apart. Install: pip install --require-hashes -r requirements.lock
+RELEASED = plot dicom cluster signed
 lock: .venv-supply/ok
-	.venv-supply/bin/pip-compile -q --generate-hashes --strip-extras --extra plot -c constraints.txt \
+	.venv-supply/bin/pip-compile -q --generate-hashes --strip-extras $(RELEASED:%=--extra %) -c constraints.txt \
 		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
 		--no-header --no-annotate -o requirements.lock pyproject.toml
 

@@ -14,6 +14,7 @@ from unoise_engine.bundle.recall import Recall
 from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.ct.find import find_cases
 from unoise_engine.ct.prepare import Frame, Restored
+from unoise_engine.ct.scratch import room
 from unoise_engine.ct.volume import AxialView, Volume
 from unoise_engine.errors import Usage
 from unoise_engine.methods import METHODS, choose
@@ -56,12 +57,13 @@ def explain_volume(
     seconds: dict[str, float] | None = None,
     case: str = "",
     warnings: list[str] | None = None,
+    folder: Path | None = None,
 ) -> Iterator[tuple[str, Restored]]:
     """Yields ("segmentation", uint8 labels), then ("importance-<method>", float32) for each method, on the CT's grid.
 
-    Results stay at the model's size until their voxels are asked for, so that memory holds the CT, the model's logits
-    and one map of that size. `seconds` is filled with the time of each stage, `warnings` with what speaks against
-    trusting the result.
+    Results stay at the model's size until their voxels are asked for. Those of a large CT lie in nameless files in
+    `folder`, if one is given, so that memory holds the CT and little else. `seconds` is filled with the time of each
+    stage, `warnings` with what speaks against trusting the result. Raises OSError if the disk of `folder` is full.
     """
     settings = settings or Settings()
     progress = progress or Quiet()
@@ -70,6 +72,7 @@ def explain_volume(
     start, stop = settings.range_in(ct)
 
     frame, n = Frame.of(ct, recipe), stop - start
+    shape = (n, *frame.size)
 
     def model_slices(some: slice) -> np.ndarray:
         """Made anew for each stage: cheaper than to keep them."""
@@ -78,30 +81,32 @@ def explain_volume(
 
     # Which slices keep organ is known only after all of them; in the same pass Grad-CAM costs little.
     model: Model = Recall(bundle) if "gradcam" in settings.methods and bundle.one_pass else bundle
-    logits = np.empty((n, 1, *frame.size), np.float32)
+    logits = room(shape, folder)
     with progress.stage(case, "segmentation", n) as advance:
         for some in _steps(n):
             slices = model_slices(some)
             with clock(seconds, "segmentation"):
-                logits[some] = model.predict(slices)
+                logits[some] = model.predict(slices)[:, 0]
             advance(len(slices))
     with clock(seconds, "segmentation"):
-        cleaned, dropped = bundle.manifest.clean_up.apply(logits[:, 0], frame.view.spacing_mm[0], recipe.spacing_mm)
+        slice_mm, clean_up = frame.view.spacing_mm[0], bundle.manifest.clean_up
+        cleaned, dropped = clean_up.apply(logits, slice_mm, recipe.spacing_mm, folder)
     if warnings is not None:
         scope = bundle.manifest.scope
         warnings += [*about_scan(ct, scope), *about_pieces(dropped, bundle.manifest.organ, scope)]
     yield "segmentation", frame.restore(cleaned, ct, start, bundle.manifest.labels[bundle.manifest.organ])
 
     # A method explains the utility's own answer on a slice, wherever clean-up left some of it.
-    logits[~(cleaned > 0).any(axis=(1, 2))] = -1
+    empty = np.array([not (one > 0).any() for one in cleaned])
     del cleaned
     for name, method in choose(settings.methods, settings.occlusion).items():
-        maps = np.empty((n, *frame.size), np.float32)
+        maps = room(shape, folder)
         with progress.stage(case, name, n) as advance:
             for some in _steps(n):
-                slices = model_slices(some)
+                slices, answer = model_slices(some), logits[some]
+                answer[empty[some]] = -1
                 with clock(seconds, name):
-                    maps[some] = method(model, slices, logits[some], advance)
+                    maps[some] = method(model, slices, answer[:, None], advance)
         yield f"importance-{name}", frame.restore(maps, ct, start)
         del maps  # before there are the next ones
 

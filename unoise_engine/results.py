@@ -7,6 +7,7 @@ With the format dicom: segmentation.dcm, importance-<method>.dcm and overlay-<me
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import shutil
@@ -21,9 +22,9 @@ import numpy as np
 from unoise_engine import __version__
 from unoise_engine.bundle.session import Bundle
 from unoise_engine.ct.find import Case, Reading
-from unoise_engine.ct.prepare import Restored
+from unoise_engine.ct.prepare import Frame, Restored
 from unoise_engine.ct.raw import write_raw
-from unoise_engine.ct.volume import AxialView
+from unoise_engine.ct.volume import AxialView, Volume
 from unoise_engine.ct.write import SUFFIXES, cannot_write, write_volume
 from unoise_engine.errors import Environment, MissingExtra, Usage
 from unoise_engine.methods import TITLES
@@ -143,7 +144,7 @@ def explain_case(
         with clock(seconds, "read"):
             reading = case.read()
         reading = replace(reading, notes=tuple(hide(note) for note in reading.notes))
-        needed = reading.ct.voxels.size * (1 + 4 * len(settings.methods))  # bytes at most
+        needed = _bytes_needed(reading.ct, bundle, settings)
         writer = _writer(reading, case, bundle, settings, file_format, de_identify)
         partial.mkdir()
         report = _explain_into(partial, reading, case, bundle, settings, progress, writer, seconds)
@@ -154,6 +155,13 @@ def explain_case(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return report
+
+
+def _bytes_needed(ct: Volume, bundle: Bundle, settings: Settings) -> int:
+    """At most: results that do not pack at all, and three stacks of the model's slices on their way."""
+    start, stop = settings.range_in(ct)
+    slices = 4 * (stop - start) * math.prod(Frame.of(ct, bundle.recipe).size)
+    return ct.voxels.size * (1 + 4 * len(settings.methods)) + 3 * slices
 
 
 def _explain_into(
@@ -176,7 +184,9 @@ def _explain_into(
     picture: Overview | None = None
     shown = (start + stop) // 2
 
-    for name, volume in explain_volume(ct, bundle, settings, progress, seconds, case.id, warnings):
+    # Not in `folder`: Windows renames none that holds an open file.
+    explained = explain_volume(ct, bundle, settings, progress, seconds, case.id, warnings, folder.parent)
+    for name, volume in explained:
         if name == "segmentation":
             areas = [int(np.count_nonzero(one)) for one in volume.slices()]
             found = sum(areas)

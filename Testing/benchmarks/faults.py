@@ -113,6 +113,15 @@ def two_kernels(slices: list[Plane]) -> list[Plane]:
     return slices + other
 
 
+def two_patients(slices: list[Plane]) -> list[Plane]:
+    """Another study of another patient, who lies just above the first as if they were one long body."""
+    top = ORIGIN[2] + SPACING[2] * len(slices)
+    other = planes([top + SPACING[2] * k for k in range(len(slices))], series=str(slices[0].dataset.SeriesInstanceUID))
+    for one in other:
+        one.name, one.dataset.PatientID, one.dataset.PatientName = f"other-{one.name}", "Other", "Other"
+    return slices + other
+
+
 def tilted(slices: list[Plane]) -> list[Plane]:
     return planes(tilt=18)
 
@@ -139,6 +148,18 @@ def empty_file(folder: Path) -> Path:
     write(folder / "ct", planes())
     (folder / "ct" / "slice008.dcm").write_bytes(b"")
     return folder / "ct"
+
+
+def cut_in_its_header(which: slice) -> Callable[[Path], Path]:
+    def plant(folder: Path) -> Path:
+        slices = planes()
+        write(folder / "ct", slices)
+        for one in slices[which]:
+            path = folder / "ct" / one.name
+            path.write_bytes(path.read_bytes()[:500])
+        return folder / "ct"
+
+    return plant
 
 
 def cut(path: Path, share: float = 0.6) -> Path:
@@ -186,6 +207,7 @@ FAULTS = [
     Fault("G2", "a slice twice, different pixels", extra(pixels(lambda a: a[::-1].copy())), hopeless=True),
     Fault("G3", "a localizer in the series", extra(localizer)),
     Fault("G3", "two kernels under one series UID", series(two_kernels), volumes=2),
+    Fault("G3", "two patients under one series UID", series(two_patients), volumes=2),
     Fault("G3", "one slice of another matrix", each(lambda one: crop(one), slice(8, 9)), hopeless=True),
     Fault("G4", "tilted gantry (18 degrees)", series(tilted)),
     Fault("G4", "spacing 2 mm, then 5 mm", series(uneven)),
@@ -200,6 +222,9 @@ FAULTS = [
     Fault("G6", "enhanced multi-frame", series(lambda s: [enhanced(s[::-1])])),
     Fault("G9", "a slice's file cut off", cut_file, hopeless=True),
     Fault("G9", "a slice's file empty", empty_file),
+    Fault("G9", "the last slice's file cut in its header", cut_in_its_header(slice(-1, None))),
+    Fault("G9", "pixel data longer than announced", each(tag("Columns", COLUMNS - 1))),
+    Fault("G11", "a folder of broken files", cut_in_its_header(slice(None)), hopeless=True),
     Fault("G21", "modality MR", each(tag("Modality", "MR")), hopeless=True),
     Fault("G21", "a map of atomic numbers (RescaleType Z_EFF)", each(tag("RescaleType", "Z_EFF")), hopeless=True),
     Fault("G5", "NIfTI: NaN outside the field of view", with_nan, dicom=False),
@@ -215,6 +240,14 @@ FAULTS = [
     Fault("G9", "NRRD (gzip) cut off", lambda f: cut(nrrd(f / "a.nrrd", packed=True)), dicom=False, hopeless=True),
     Fault("G9", "MetaImage cut off", lambda f: cut(metaimage(f / "a.mha")), dicom=False, hopeless=True),
     Fault("G9", "NIfTI: more slices than announced", lambda f: nifti(f / "a.nii.gz", dims=(48, 40, 12)), dicom=False),
+    Fault("G9", "NIfTI: an axis one too short", lambda f: nifti(f / "a.nii.gz", dims=(COLUMNS - 1, ROWS, 20)),
+          dicom=False),
+    Fault("G9", "NRRD (gzip): an axis one too short", lambda f: nrrd(f / "a.nrrd", packed=True,
+          sizes=f"{COLUMNS} {ROWS - 1} 20"), dicom=False),
+    Fault("G9", "MetaImage: an axis one too short", lambda f: metaimage(f / "a.mha",
+          DimSize=f"{COLUMNS - 1} {ROWS} 20"), dicom=False),
+    Fault("G9", "MetaImage: a spacing that overflows", lambda f: metaimage(f / "a.mha",
+          ElementSpacing="1e308 1e308 1e308"), dicom=False, hopeless=True),
     Fault("G10", "NRRD that points at /etc/passwd", lambda f: nrrd(f / "a.nhdr", type="uchar", sizes="8 8 8",
           data_file="/etc/passwd"), dicom=False, hopeless=True),
     Fault("G10", "MetaImage that points out of its folder", outside, dicom=False, hopeless=True),

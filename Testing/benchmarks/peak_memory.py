@@ -2,8 +2,8 @@
 
     python Testing/benchmarks/peak_memory.py [N ...] [--from dicom] [--orientation LPS] [--format dicom] [--bundle B]
 
-By default N is 100, 200, 400 and 1000, and the model a small one whose slices have 2 mm a pixel; the model that ships
-has 2.5 mm, so its maps take less.
+By default N is 100, 200, 400 and 1000, and the model a small one; `--bundle pancreas-ct` takes the one that ships. Both
+have slices of 2 mm pixels.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 
+from unoise_engine.ct.prepare import BLOCK_BYTES
+from unoise_engine.ct.scratch import IN_MEMORY_BYTES
+
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = ("unoise", "gradcam")
 # In a process between, since a process inherits the peak of the one that started it.
@@ -27,7 +30,8 @@ MEASURE = (
 )
 EXPLAIN = """
 import sys; from pathlib import Path
-from unoise_engine.ct import prepare; prepare.BLOCK_BYTES = int(sys.argv[1]) or prepare.BLOCK_BYTES
+from unoise_engine.ct import prepare, scratch
+prepare.BLOCK_BYTES, scratch.IN_MEMORY_BYTES = map(int, sys.argv[1].split(","))
 from unoise_engine.run import Request, explain_all
 source, out, bundle, file_format, methods = sys.argv[2:]
 assert explain_all(Request((Path(source),), Path(out), methods.split(","), bundle, "cpu", file_format), "off") == 0
@@ -69,9 +73,27 @@ def write_series(folder: Path, slices: int, size: int = 512, lean: float = 0.0) 
     return folder
 
 
-def peak_mib(source: Path, out: Path, bundle: Path | str, file_format: str = "nifti", block_bytes: int = 0) -> float:
-    """`block_bytes`: of voxels at a time where planes are no axial slices, in place of the usual."""
-    line = [sys.executable, "-c", EXPLAIN, block_bytes, source, out, bundle, file_format, ",".join(METHODS)]
+def peak_mib(
+    source: Path,
+    out: Path,
+    bundle: Path | str,
+    file_format: str = "nifti",
+    block_bytes: int = BLOCK_BYTES,
+    in_memory_bytes: int = IN_MEMORY_BYTES,
+) -> float:
+    """The last two are the engine's own limits: of voxels at a time where planes are no axial slices, and of a stack of
+    the model's slices that stays in memory."""
+    line = [
+        sys.executable,
+        "-c",
+        EXPLAIN,
+        f"{block_bytes},{in_memory_bytes}",
+        source,
+        out,
+        bundle,
+        file_format,
+        ",".join(METHODS),
+    ]
     run = subprocess.run(
         [sys.executable, "-c", MEASURE, *map(str, line)], cwd=ROOT, check=True, capture_output=True, text=True
     )

@@ -25,9 +25,9 @@ def make(home: Path, count: int, shape: tuple[int, int, int] = (10, 40, 48)) -> 
         noise = np.random.default_rng(k).integers(-5, 5, shape, dtype=np.int16)
         (home / "in").mkdir(parents=True, exist_ok=True)
         sitk.WriteImage(image_of(volume.with_voxels(volume.voxels + noise)), str(home / "in" / f"ct{k:04d}.nii.gz"))
-    for name in ("utility", "unoise", "gradcam"):
+    for name in ("utility", "unoise"):
         blur_net(home / f"{name}.onnx", name)
-    files = {f"{name}.onnx": home / f"{name}.onnx" for name in ("utility", "unoise", "gradcam")}
+    files = {f"{name}.onnx": home / f"{name}.onnx" for name in ("utility", "unoise")}
     manifest = Manifest("tiny", "Test net", True, "tests", "Apache-2.0", "none", RECIPE, {"bright": 3})
     write_bundle(home / "tiny", manifest, files)
     return home / "in", home / "tiny"

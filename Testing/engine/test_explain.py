@@ -104,6 +104,22 @@ def test_a_range_of_slices(ct, tiny_bundle):
         assert (volume.voxels[:4] == 0).all() and (volume.voxels[7:] == 0).all()
 
 
+def test_maps_in_files_are_those_in_memory_byte_for_byte(ct_file, tmp_path, monkeypatch):
+    """With the model that ships: it cleans its segmentation up."""
+    from unoise_engine.run import Request, explain_all
+
+    for name, limit in (("memory", 1 << 40), ("files", 0)):
+        monkeypatch.setattr("unoise_engine.ct.scratch.IN_MEMORY_BYTES", limit)
+        methods = ("unoise", "gradcam", "occlusion")
+        request = Request((ct_file,), tmp_path / name, methods, device="cpu", picture=False)
+        assert explain_all(request, "off") == 0
+    files = sorted((tmp_path / "memory" / "case-0001").glob("*.nii.gz"))
+    assert len(files) == 4
+    for path in files:
+        assert path.read_bytes() == (tmp_path / "files" / "case-0001" / path.name).read_bytes(), path.name
+    assert sorted(p.name for p in (tmp_path / "files").iterdir()) == ["case-0001", "private", "results.jsonl"]
+
+
 def test_json_progress(ct_file, tiny_bundle, tmp_path):
     done = engine("explain", ct_file, "-o", tmp_path / "o", "--bundle", tiny_bundle, "--progress", "json")
     lines = [json.loads(line) for line in done.stdout.splitlines()]

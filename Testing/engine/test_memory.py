@@ -1,4 +1,4 @@
-"""Memory that comes with each slice: no more than the CT's own voxels as float32, whatever is read and written."""
+"""Memory that comes with each slice: the CT's own voxels and little more, whatever is read and written."""
 
 import sys
 
@@ -8,6 +8,7 @@ from Testing.benchmarks.peak_memory import peak_mib, write, write_series
 from Testing.engine.dicomout.series import write_enhanced
 
 SIZE, FEW, MANY = 256, 40, 340
+MORE = 1.3  # than the CT as stored, int16: the mask of the organ, the headers of DICOM files
 KINDS = {
     "flipped": ("nii.gz", "RAI", "nifti"),
     "coronal": ("nrrd", "RIP", "nrrd"),
@@ -18,7 +19,7 @@ KINDS = {
 
 @pytest.mark.skipif(sys.platform == "win32", reason="measures with the module resource")
 @pytest.mark.parametrize("kind", KINDS)
-def test_memory_grows_by_less_than_the_volume(kind, tiny_bundle, tmp_path):
+def test_memory_grows_by_the_volume_and_little_more(kind, tiny_bundle, tmp_path):
     suffix, orientation, file_format = KINDS[kind]
     if file_format == "dicom":
         pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
@@ -31,6 +32,10 @@ def test_memory_grows_by_less_than_the_volume(kind, tiny_bundle, tmp_path):
             if kind == "enhanced":
                 write_enhanced(tmp_path / f"enhanced{n}", source)
                 source = tmp_path / f"enhanced{n}"
-        peaks.append(peak_mib(source, tmp_path / f"out{n}", tiny_bundle, file_format, block_bytes=1 << 22))
-    volume = 4 * SIZE**2 * (MANY - FEW) / (1 << 20)
-    assert peaks[1] - peaks[0] < volume, f"{peaks} MiB; the volume {volume} MiB"
+        peaks.append(
+            peak_mib(
+                source, tmp_path / f"out{n}", tiny_bundle, file_format, block_bytes=1 << 22, in_memory_bytes=1 << 20
+            )
+        )
+    volume = 2 * SIZE**2 * (MANY - FEW) / (1 << 20)
+    assert peaks[1] - peaks[0] < MORE * volume, f"{peaks} MiB; the volume {volume} MiB"

@@ -1,12 +1,12 @@
 """All cases of an output folder at a glance: summary.csv for spreadsheets, summary.html for people. No names in either.
 
-summary.html is one file that needs nothing else: thumbnails are inside, filters are a few lines of script, and the
-full pictures are linked where they lie.
+summary.html is one page that needs no server and no network: codes and filters are in it, a few lines of script.
+The cases stand in a template, of which it shows those that are asked for, some at a time, and pictures stay in the
+cases' folders beside it: so the page of ten thousand cases opens at once too.
 """
 
 from __future__ import annotations
 
-import base64
 import csv
 import html
 import io
@@ -103,12 +103,10 @@ def _article(line: dict[str, Any], out: Path) -> str:
 
 
 def _picture(case: str, out: Path) -> str:
-    try:
-        small = base64.b64encode((out / case / "thumbnail.jpg").read_bytes()).decode()
-    except OSError:
+    if not (out / case / "thumbnail.jpg").is_file():
         return ""
     name = html.escape(case)
-    image = f'<img alt="overview of {name}" src="data:image/jpeg;base64,{small}">'
+    image = f'<img alt="overview of {name}" src="{name}/thumbnail.jpg">'
     return f'<a href="{name}/overview.png">{image}</a>'
 
 
@@ -140,13 +138,14 @@ button {{ cursor: pointer }}
 button[aria-pressed=true] {{ background: #2563eb; color: white; border-color: #2563eb }}
 main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(430px, 1fr)); gap: .8rem }}
 article {{ border: 1px solid var(--line); border-left: 5px solid #2e9e5b; border-radius: .4rem; padding: .6rem .8rem;
-  overflow-wrap: anywhere; content-visibility: auto; contain-intrinsic-height: 190px }}
+  overflow-wrap: anywhere }}
 article.corrected {{ border-left-color: #2563eb }}
 article.refused {{ border-left-color: #d97706 }}
 article.failed {{ border-left-color: #dc2626 }}
 article h2 {{ font-size: 1rem; margin: 0; float: left; margin-right: .6rem }}
 article p {{ margin: .15rem 0 }}
-article img {{ max-width: 100%; display: block; margin: .35rem 0; border-radius: .25rem }}
+article img {{ display: block; height: 110px; max-width: 100%; margin: .35rem 0; object-fit: contain;
+  object-position: left }}
 span {{ font-size: .8rem; font-weight: 600 }}
 [hidden] {{ display: none }}
 </style></head><body>
@@ -156,23 +155,38 @@ span {{ font-size: .8rem; font-weight: 600 }}
 {buttons}
 <input type="search" placeholder="find a case or a word" aria-label="find">
 </nav>
-<main>
+<main></main>
+<p id="end"></p>
+<noscript>The cases are shown by a script: allow scripts, or read summary.csv.</noscript>
+<template>
 {body}
-</main>
+</template>
 <script>
-const all = [...document.querySelectorAll("article")], find = document.querySelector("input");
-const buttons = [...document.querySelectorAll("button")];
-let key = "";
+const all = [...document.querySelector("template").content.children];
+const texts = all.map(one => one.textContent.toLowerCase());
+const buttons = [...document.querySelectorAll("button")], find = document.querySelector("input");
+const main = document.querySelector("main"), end = document.querySelector("#end"), PAGE = 60;
+let key = "", fits = all, shown = 0;
+function more() {{
+  while (shown < fits.length && end.getBoundingClientRect().top < 2 * innerHeight) {{
+    main.append(...fits.slice(shown, shown + PAGE));
+    shown = Math.min(shown + PAGE, fits.length);
+  }}
+  end.textContent = shown < fits.length ? `${{shown}} of ${{fits.length}}` : fits.length ? "" : "no case";
+}}
 function show() {{
   const word = find.value.toLowerCase();
-  for (const one of all) {{
-    const fits = !key || one.dataset.keys.split(" ").includes(key);
-    one.hidden = !(fits && one.textContent.toLowerCase().includes(word));
-  }}
+  fits = all.filter((one, k) => (!key || one.dataset.keys.split(" ").includes(key)) && texts[k].includes(word));
+  main.replaceChildren();
+  shown = 0;
+  more();
   for (const b of buttons) b.setAttribute("aria-pressed", b.dataset.key === key);
 }}
 for (const b of buttons) b.addEventListener("click", () => {{ key = b.dataset.key; show(); }});
 find.addEventListener("input", show);
+addEventListener("scroll", more);
+addEventListener("resize", more);
+show();
 </script>
 </body></html>
 """

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+
+from unoise_engine.ct.scratch import Stack, room
 
 LARGEST_LOGIT = 16.0  # beyond it a probability cannot be told from 0 or 1 in float32
 
@@ -28,21 +33,26 @@ class CleanUp:
             if not 0 <= getattr(self, name) <= 100:
                 raise ValueError(f"clean_up {name} must lie in 0 .. 100 mm: {getattr(self, name)}")
 
-    def apply(self, logits: np.ndarray, slice_mm: float, pixel_mm: float) -> tuple[np.ndarray, float]:
+    def apply(self, logits: Stack, slice_mm: float, pixel_mm: float, folder: Path | None = None) -> tuple[Stack, float]:
         """Logits (n, h, w) of neighbouring axial slices -> cleaned logits and the share of organ that was dropped.
 
-        What is dropped gets the opposite sign, so that results still interpolate smoothly.
+        What is dropped gets the opposite sign, so that results still interpolate smoothly. `logits` stay as they are;
+        where they are many, the cleaned ones lie in a file in `folder`.
         """
-        logits = smooth_slices(logits, self.smooth_z_mm / slice_mm)
-        if not self.one_piece or not (logits > 0).any():
+        logits = smooth_slices(logits, self.smooth_z_mm / slice_mm, folder)
+        if not self.one_piece:
             return logits, 0.0
         kept = one_piece(logits, slice_mm, pixel_mm, self.gap_mm)
-        found = logits > 0
-        dropped = float(np.count_nonzero(found & ~kept)) / float(np.count_nonzero(found))
-        return np.where(found & ~kept, -logits, logits), dropped
+        cleaned, found, dropped = room(kept.shape, folder), 0, 0
+        for k, one in enumerate(logits):
+            drop = (one > 0) & ~kept[k]
+            cleaned[k] = np.where(drop, -one, one)
+            found += int(np.count_nonzero(one > 0))
+            dropped += int(np.count_nonzero(drop))
+        return cleaned, dropped / max(found, 1)
 
 
-def smooth_slices(logits: np.ndarray, sigma: float) -> np.ndarray:
+def smooth_slices(logits: Stack, sigma: float, folder: Path | None = None) -> Stack:
     """Gaussian of `sigma` slices along the first axis, of probabilities: a slice that is very sure has one vote.
 
     The ends repeat. Narrower than a fifth of a slice: unchanged.
@@ -52,25 +62,52 @@ def smooth_slices(logits: np.ndarray, sigma: float) -> np.ndarray:
     reach = int(np.ceil(3 * sigma))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     weights /= weights.sum()
-    sure = 1 / (1 + np.exp(-np.clip(logits, -LARGEST_LOGIT, LARGEST_LOGIT)))
-    out = np.empty_like(logits)
-    last = len(logits) - 1
-    for k in range(len(logits)):
-        voted = sum(w * sure[min(max(j, 0), last)] for w, j in zip(weights, range(k - reach, k + reach + 1)))
+    n, h, w = logits.shape
+    out = room((n, h, w), folder)
+
+    @lru_cache(2 * reach + 1)
+    def sure(k: int) -> np.ndarray:
+        return 1 / (1 + np.exp(-np.clip(logits[k], -LARGEST_LOGIT, LARGEST_LOGIT)))
+
+    for k in range(n):
+        near = range(k - reach, k + reach + 1)
+        voted = sum(weight * sure(min(max(j, 0), n - 1)) for weight, j in zip(weights, near))
         voted = np.clip(voted, 1e-7, 1 - 1e-7)
         out[k] = np.log(voted / (1 - voted))
     return out
 
 
-def one_piece(logits: np.ndarray, slice_mm: float, pixel_mm: float, gap_mm: float) -> np.ndarray:
-    """Mask (n, h, w) of the connected piece of ``logits > 0`` whose probabilities sum to the most."""
-    found = logits > 0
-    image = sitk.GetImageFromArray(found.astype(np.uint8))
+def one_piece(logits: Stack, slice_mm: float, pixel_mm: float, gap_mm: float) -> np.ndarray:
+    """Mask (n, h, w) of the connected piece of ``logits > 0`` whose probabilities sum to the most.
+
+    Only the box around all pieces is looked at: labels take four times the memory of a mask.
+    """
+    n, h, w = logits.shape
+    mask = np.empty((n, h, w), bool)
+    for k, one in enumerate(logits):
+        np.greater(one, 0, out=mask[k])
+    if not mask.any():
+        return mask
     grow = [round(gap_mm / 2 / mm) for mm in (pixel_mm, pixel_mm, slice_mm)]
+    box = _box(mask, grow[::-1])
+    found = mask[box]
+    image = sitk.GetImageFromArray(found.astype(np.uint8))
     if any(grow):
         image = sitk.BinaryDilate(image, grow, sitk.sitkBox)
-    pieces = sitk.GetArrayFromImage(sitk.ConnectedComponent(image, True))  # a copy: a view would outlive its image
-    probability = 1 / (1 + np.exp(-np.clip(logits[found], 0, 30)))
+    labelled = sitk.ConnectedComponent(image, True)
+    pieces = sitk.GetArrayViewFromImage(labelled)
+    values = np.concatenate([logits[box[0].start + k][box[1:]][one] for k, one in enumerate(found)])
+    probability = 1 / (1 + np.exp(-np.clip(values, 0, 30)))
     weight = np.bincount(pieces[found], weights=probability)
     weight[0] = 0
-    return found & (pieces == int(weight.argmax()))
+    found &= pieces == weight.argmax()  # `found` is a view: what lies outside the box was no organ
+    return mask
+
+
+def _box(mask: np.ndarray, margin: Sequence[int]) -> tuple[slice, ...]:
+    """The box around all that is true in (n, h, w), with a margin on each side, within the array."""
+    ends = []
+    for axis, beyond in enumerate(margin):
+        there = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        ends.append(slice(max(int(there[0]) - beyond, 0), min(int(there[-1]) + 1 + beyond, mask.shape[axis])))
+    return tuple(ends)

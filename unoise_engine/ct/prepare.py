@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from unoise_engine.ct.scratch import Stack
 from unoise_engine.ct.volume import AxialView, Grid, Volume
 
 BLOCK_BYTES = 1 << 27  # of voxels at a time, where a plane of the file is no axial slice
@@ -117,7 +118,7 @@ class Frame:
         for hu in self.view.apply(ct.voxels)[start:stop]:
             yield rows @ self.recipe.window(hu) @ columns.T
 
-    def restore(self, maps: np.ndarray, ct: Volume, start: int = 0, label: int | None = None) -> Restored:
+    def restore(self, maps: Stack, ct: Volume, start: int = 0, label: int | None = None) -> Restored:
         """Maps (n, h, w) of slices start .. start + n, on the CT's grid; 0 where no slice was run.
 
         With a `label` a mask: that number where a map is positive.
@@ -133,7 +134,7 @@ class Restored:
     """
 
     frame: Frame
-    maps: np.ndarray
+    maps: Stack
     grid: Grid
     start: int
     label: int | None

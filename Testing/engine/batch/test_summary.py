@@ -1,0 +1,82 @@
+"""The page of a batch: every case in it, its pictures beside it, and small enough to open however many there are."""
+
+import html.parser
+import subprocess
+from shutil import which
+
+import pytest
+
+from Testing.benchmarks.summary_size import WARNING, make
+from unoise_engine.batch.summary import write_summary
+
+CASES = 300
+BROWSER = which("chromium") or which("chromium-browser") or which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    make(out, CASES)
+    write_summary(out, WARNING)
+    return out
+
+
+class Page(html.parser.HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.keys, self.links, self.buttons = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        if tag == "article":
+            self.keys.append(found["data-keys"].split())
+        if tag == "button":
+            self.buttons.append(found["data-key"])
+        self.links += [found[name] for name in ("src", "href") if name in found]
+
+
+def test_every_case_is_on_the_page_and_every_picture_beside_it(batch):
+    text = (batch / "summary.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert len(page.keys) == CASES and {keys[0] for keys in page.keys} == {"OK", "CORRECTED", "REFUSED", "FAILED"}
+    done = sum(keys[0] in ("OK", "CORRECTED") for keys in page.keys)
+    assert len(page.links) == 2 * done and all((batch / link).is_file() for link in page.links)
+    assert set(page.buttons) == {"", *(key for keys in page.keys for key in keys)}, "a filter for each code"
+    assert "http" not in text and "base64" not in text
+    assert len(text) < 500 * CASES + 6000, "ten thousand cases are 5 MB"
+
+
+def test_a_case_without_a_picture_has_no_broken_one(batch, tmp_path):
+    make(tmp_path, 20)
+    for path in tmp_path.rglob("thumbnail.jpg"):
+        path.unlink()
+    write_summary(tmp_path, WARNING)
+    page = Page((tmp_path / "summary.html").read_text(encoding="utf-8"))
+    assert len(page.keys) == 20 and page.links == []
+
+
+PROBE = """<script>
+const found = [];
+function note() { found.push(fits.length + ":" + main.children.length + ":" + document.images.length); }
+note();
+find.value = "CASE-0007"; find.dispatchEvent(new Event("input")); note();
+find.value = ""; buttons.find(b => b.dataset.key === "REFUSED").click(); note();
+find.value = "no such word"; find.dispatchEvent(new Event("input")); note();
+document.title = found.join(" ") + " " + end.textContent;
+</script></body>"""
+
+
+@pytest.mark.skipif(not BROWSER, reason="needs a browser (chromium)")
+def test_filters_in_a_browser_from_the_file_system(batch, tmp_path):
+    text = (batch / "summary.html").read_text(encoding="utf-8")
+    (batch / "probe.html").write_text(text.replace("</body>", PROBE), "utf-8")
+    line = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
+    line += ["--window-size=1500,1000", (batch / "probe.html").as_uri()]
+    run = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    title = run.stdout.split("<title>")[1].split("</title>")[0]
+    first, one, refused, none, *said = title.split(maxsplit=4)
+    keys = Page(text).keys
+    assert first.split(":")[0] == str(CASES) and 10 < int(first.split(":")[1]) < CASES, "some at a time"
+    assert one.startswith("1:1:") and none == "0:0:0" and said == ["no case"]
+    assert refused.split(":")[0] == str(sum(k[0] == "REFUSED" for k in keys)) and refused.endswith(":0")
