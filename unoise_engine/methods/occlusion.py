@@ -59,8 +59,8 @@ class Occlusion:
     def one_slice(self, model: Model, image: np.ndarray, organ: np.ndarray, advance: Advance) -> np.ndarray:
         """(c, h, w) and the unoccluded prediction (h, w) bool -> importance (h, w)."""
         lattice = Lattice.every(self.stride or FINE, organ.shape, self.patch)
-        known = np.where(self._matter(image, lattice), np.nan, 0)
-        region = None if self.stride else _around(organ)
+        known = np.where(self.tried(image, lattice), np.nan, 0)
+        region = None if self.stride else around(organ)
         told = 0.0
 
         def measure(places: np.ndarray) -> np.ndarray:
@@ -71,7 +71,7 @@ class Occlusion:
                 some = places[start : start + PLACES_A_CALL]
                 corners = lattice.rows[some[:, 0]], lattice.columns[some[:, 1]]
                 seen = model.occluded(image, *corners, self.patch, self.fill, region)[:, 0] > 0
-                drop[start : start + PLACES_A_CALL] = 1 - _dice(seen, organ)
+                drop[start : start + PLACES_A_CALL] = 1 - overlap(seen, organ)
                 advance(len(some) * share)
                 told += len(some) * share
             return drop
@@ -81,8 +81,8 @@ class Occlusion:
         advance(1 - told)
         return lattice.spread(values.astype(np.float32), organ.shape)
 
-    def _matter(self, image: np.ndarray, lattice: Lattice) -> np.ndarray:
-        """Which places (rows, columns) have a pixel of the body that the patch would change."""
+    def tried(self, image: np.ndarray, lattice: Lattice) -> np.ndarray:
+        """Which places (rows, columns) have a pixel of the body that the patch would change: the others get 0."""
         lines = zip((lattice.rows, lattice.columns), _extent(image))
         near = np.outer(*(_touching(starts, self.patch, line) for starts, line in lines))
         changed = np.pad((image != self.fill).any(axis=0).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
@@ -92,7 +92,7 @@ class Occlusion:
         return near & (pixels > 0)
 
 
-def _around(organ: np.ndarray) -> tuple[int, int, int, int]:
+def around(organ: np.ndarray) -> tuple[int, int, int, int]:
     """The box around the organ and `MARGIN` beyond: first row and column, first row and column not any more."""
     ends = []
     for axis in (1, 0):
@@ -115,7 +115,7 @@ def _touching(starts: np.ndarray, patch: int, line: tuple[int, int]) -> np.ndarr
     return (starts <= line[1]) & (starts + patch > line[0])
 
 
-def _dice(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def overlap(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """(n, h, w) and (h, w) bool, reference not empty -> (n,)."""
     shared = (masks & reference).sum(axis=(1, 2))
     return 2 * shared / (masks.sum(axis=(1, 2)) + reference.sum())
