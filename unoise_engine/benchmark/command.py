@@ -114,6 +114,7 @@ def _subject(bundle: Bundle, quick: bool) -> Subject:
 
 
 def _paper_subject(scratch: Path, request: Request, show: Progress) -> Subject:
+    """The paper's nets by size. What is explained is the phantom's own organ: what random weights find is scattered."""
     from unoise_engine.training.paper_model import RECIPE, paper_bundle
     from unoise_engine.training.recipes import Net
 
@@ -129,7 +130,7 @@ def _paper_subject(scratch: Path, request: Request, show: Progress) -> Subject:
         folder = paper_bundle(scratch / "paper", slices, organ, net)
         opened = load_bundle(folder, request.device, request.threads)
         advance(1)
-    return Subject.of(PAPER_MODEL if not request.quick else "paper, but small", opened, slices[:1])
+    return Subject.of(PAPER_MODEL if not request.quick else "paper, but small", opened, slices[:1], organ)
 
 
 def _measure(subject: Subject, request: Request, size: Size, found: Findings, scratch: Path, show: Progress) -> None:

@@ -17,28 +17,29 @@ SIDE = 256  # pixels of a slice, as in the paper
 
 @dataclass(frozen=True)
 class Subject:
-    """`slices` (1, c, h, w), normalised; `logits` (1, 1, h, w), the utility's own; `target` (1, 1, h, w), 1 on the
-    predicted organ, else 0."""
+    """`slices` (1, c, h, w), normalised; `logits` (1, 1, h, w), the utility's own; `organ` (h, w) bool, what is to be
+    explained."""
 
     name: str
     bundle: Bundle
     slices: np.ndarray
     logits: np.ndarray
-    target: np.ndarray
+    organ: np.ndarray
 
     @staticmethod
-    def of(name: str, bundle: Bundle, slices: np.ndarray) -> Subject:
+    def of(name: str, bundle: Bundle, slices: np.ndarray, organ: np.ndarray | None = None) -> Subject:
+        """By default the organ is what the utility finds."""
         logits = bundle.predict(slices)
-        return Subject(name, bundle, slices, logits, (logits > 0).astype(np.float32))
+        return Subject(name, bundle, slices, logits, logits[0, 0] > 0 if organ is None else organ)
 
     @property
     def image(self) -> np.ndarray:
         return self.slices[0]
 
     @property
-    def organ(self) -> np.ndarray:
-        """(h, w) bool."""
-        return self.logits[0, 0] > 0
+    def target(self) -> np.ndarray:
+        """d score / d logits of Grad-CAM: (1, 1, h, w), 1 on the organ, else 0."""
+        return self.organ[None, None].astype(np.float32)
 
 
 def fullest_slice(
