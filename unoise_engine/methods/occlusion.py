@@ -25,9 +25,9 @@ class Occlusion:
     interpolated linearly. Patches beside the body (beyond the box around all that is above the slice's lowest value)
     and patches that are `fill` already are not tried and get 0, and so do slices without organ.
 
-    `stride` = 0 is adaptive: every 16 pixels, and on to every 2 where values vary by more than 15 % of their range; farther
-    than 16 pixels from the box around the organ it takes the prediction for unchanged. docs/speed.md tells how far that is
-    from the exact map.
+    `stride` = 0 is adaptive: every 16 pixels, and on to every 2 where values vary by more than 15 % of their range;
+    farther than 16 pixels from the box around the organ it takes the prediction for unchanged. docs/speed.md tells how
+    far that is from the exact map.
     """
 
     patch: int = 15
