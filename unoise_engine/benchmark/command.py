@@ -70,7 +70,7 @@ class Size:
     ct: tuple[int, int]  # pixels a side and slices of the whole CT
 
 
-FULL = Size(batches=6, places=600, counted=24, ct=(512, 200))
+FULL = Size(batches=4, places=400, counted=16, ct=(512, 200))
 QUICK = Size(batches=2, places=16, counted=3, ct=(256, 20))
 
 

@@ -21,8 +21,8 @@ Check = Callable[[], tuple[np.ndarray, np.ndarray]]  # this program's answer, an
 class Entry:
     """One program. `parts` are pieces of work, alike or a random sample; the whole takes `count` of their mean.
 
-    `repeats` = 0 is as often as the others. `tolerance` is a share of the largest value of the answer, or with
-    `absolute` a difference.
+    `once` is for what takes long: not warmed up, not repeated. `tolerance` is a share of the largest value of the
+    answer, or with `absolute` a difference.
     """
 
     by: str
@@ -31,7 +31,7 @@ class Entry:
     check: Check | None = None
     tolerance: float = 1e-4
     absolute: bool = False
-    repeats: int = 0
+    once: bool = False
     note: str = ""
 
 
@@ -81,12 +81,12 @@ def hold(contest: Contest, repeats: int, advance: Callable[[float], None]) -> li
             told[entry.by] = distance(*entry.check(), entry.absolute)
     good = [e for e in contest.entries if told.get(e.by, 0.0) <= e.tolerance]
     for entry in good:
-        if entry.repeats != 1 and entry.check is None:
+        if not entry.once and entry.check is None:
             entry.parts[0]()  # the first pass opens files and takes memory
     times: dict[str, list[list[float]]] = {entry.by: [] for entry in good}
     for turn in range(repeats):
         for entry in good:
-            if not entry.repeats or turn < entry.repeats:
+            if not entry.once or turn == 0:
                 times[entry.by].append([_seconds(part) for part in entry.parts])
     rows = []
     for entry in contest.entries:

@@ -60,15 +60,11 @@ def floors(subject: Subject, rows: list[Row], peak: float, places: int, seed: in
         drawn = tried[np.random.default_rng(seed).choice(len(tried), min(places, len(tried)), replace=False)]
         clean = bundle.clean(subject.image)
         whole = (0, 0, *subject.organ.shape)
-        each = [
-            counted(
-                bundle,
-                "occlusion",
-                clean.feeds((int(lattice.rows[i]), int(lattice.columns[j])), PAPER.patch, PAPER.fill, whole),
-            )
+        feeds = [
+            clean.feeds((int(lattice.rows[i]), int(lattice.columns[j])), PAPER.patch, PAPER.fill, whole)
             for i, j in drawn
         ]
-        work[EXACT], took[EXACT] = int(np.mean(each)), took[EXACT] / len(tried)
+        work[EXACT], took[EXACT] = counted(bundle, "occlusion", *feeds), took[EXACT] / len(tried)
     return [
         Floor(subject.name, what, flops / 1e9, took[what], flops / 1e9 / peak)
         for what, flops in work.items()

@@ -19,7 +19,6 @@ EXACT, DEFAULT = "occlusion 15/2, every place", "occlusion, default"
 FULL = "onnxruntime, a full pass a place"
 LOOP = f"{EAGER}, a full pass a place"
 FLIPS = 5  # pixels of the outline that another order of summing may decide otherwise
-DEFAULT_REPEATS = 3  # at most; it is long
 SQUARE = 3  # patches a side that libraries are timed on
 
 
@@ -70,7 +69,7 @@ def occlusion_contests(subject: Subject, rivals: Rivals | None, batches: int, se
         bundle.forget()
         return Occlusion().one_slice(bundle, image, subject.organ, silent)
 
-    whole = [Entry(OURS, [adaptive], repeats=DEFAULT_REPEATS)]
+    whole = [Entry(OURS, [adaptive], once=True)]
     return [Contest(subject.name, EXACT, entries), Contest(subject.name, DEFAULT, whole)]
 
 
@@ -120,7 +119,7 @@ def _peer_entries(subject: Subject, rivals: Rivals, every: int) -> list[Entry]:
                 check=lambda found=found: (found, drops(subject, *map(np.ravel, steps)).reshape(steps[0].shape)),  # type: ignore[misc]
                 tolerance=FLIPS / max(int(subject.organ.sum()), 1),
                 absolute=True,
-                repeats=1,
+                once=True,
                 note=f"{passes} passes timed",
             )
         )
