@@ -21,18 +21,12 @@ PRODUCT = 2048  # rows and columns of the matrices that measure the peak
 
 @dataclass(frozen=True)
 class Floor:
-    """Work of one pass (of one place, for occlusion) in GFLOP, seconds it took, and the least they can be."""
+    """Work of one pass (of one place, for occlusion) in GFLOP, and the seconds it took."""
 
     model: str
     what: str
     gflop: float
     seconds: float
-    floor: float
-
-    @property
-    def share(self) -> float:
-        """Of the floor reached: 1 is the processor's peak."""
-        return self.floor / self.seconds
 
 
 def peak_gflops(tries: int = 8) -> float:
@@ -42,7 +36,7 @@ def peak_gflops(tries: int = 8) -> float:
     return 2 * PRODUCT**3 / best / 1e9
 
 
-def floors(subject: Subject, rows: list[Row], peak: float, places: int, seed: int) -> list[Floor]:
+def floors(subject: Subject, rows: list[Row], places: int, seed: int) -> list[Floor]:
     """For our own passes; windows are counted over a sample of `places`."""
     bundle, x = subject.bundle, subject.slices
     looked_at = {"slices": x, "logits": subject.logits} if bundle.looks_at_logits else {"slices": x}
@@ -66,7 +60,7 @@ def floors(subject: Subject, rows: list[Row], peak: float, places: int, seed: in
         ]
         work[EXACT], took[EXACT] = counted(bundle, "occlusion", *feeds), took[EXACT] / len(tried)
     return [
-        Floor(subject.name, what, flops / 1e9, took[what], flops / 1e9 / peak)
+        Floor(subject.name, what, flops / 1e9, took[what])
         for what, flops in work.items()
         if what in took and np.isfinite(took[what])
     ]

@@ -11,9 +11,11 @@ from unoise_engine.bundle.enlarge import enlarged
 
 SEGMENTATION, UNOISE, GRADCAM = "segmentation", "U-Noise map", "Grad-CAM, its forward pass included"
 EAGER, PLAIN, AUTOGRAD = "torch eager", "onnxruntime, plain export", "torch autograd"
-# Of the map's peak. A ReLU's gate that rounds the other way shifts a mean a little; and a near noise model takes the
-# logarithm of nearly nothing.
-MAP_TOLERANCE = 1e-3
+# A near noise model takes the logarithm of nearly nothing.
+NOISE_TOLERANCE = 1e-3
+# Of the map's peak. A ReLU's gate whose input is nearly zero opens by rounding: on the 34M utility with random weights
+# torch's own map in single precision was 4e-3 from its map in double precision, and so was ours.
+MAP_TOLERANCE = 1e-2
 
 
 def pass_contests(subject: Subject, rivals: Rivals | None) -> list[Contest]:
@@ -31,7 +33,7 @@ def pass_contests(subject: Subject, rivals: Rivals | None) -> list[Contest]:
             Entry(PLAIN, [lambda: plain(slices=x)], check=lambda: (plain(slices=x), logits)),
         ]
         unoise += [
-            Entry(name, [work], check=lambda work=work: (work(), mine()), tolerance=MAP_TOLERANCE)  # type: ignore[misc]
+            Entry(name, [work], check=lambda work=work: (work(), mine()), tolerance=NOISE_TOLERANCE)  # type: ignore[misc]
             for name, work in (
                 (EAGER, lambda: eager.noise_logits(x, logits)),
                 (PLAIN, lambda: plain_noise(slices=x, logits=logits)),

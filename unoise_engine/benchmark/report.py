@@ -58,10 +58,11 @@ def _models(found: Findings) -> Iterable[str]:
 def _floors(found: Findings) -> Iterable[str]:
     if found.floors:
         heads = ("model, what", "GFLOP", "floor", "took", "share of the floor reached")
-        lines = [
-            (f"{f.model}, {f.what}", f"{f.gflop:.2f}", span(f.floor), span(f.seconds), f"{f.share:.0%}")
-            for f in found.floors
-        ]
+        lines = []
+        for one in found.floors:
+            least = one.gflop / found.peak
+            times = span(least), span(one.seconds), f"{least / one.seconds:.0%}"
+            lines.append((f"{one.model}, {one.what}", f"{one.gflop:.2f}", *times))
         yield f"## Floors\n\nPeak {found.peak:.0f} GFLOP/s. {WORK}\n\n" + table(heads, lines)
 
 

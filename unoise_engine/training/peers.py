@@ -86,7 +86,8 @@ def captum_occlusion(
     square, window = _square(eager, image, corner, side), (len(image), patch, patch)
     with torch.inference_mode():
         found = Occlusion(score).attribute(square, window, strides=window, baselines=fill, target=0)
-    return -found[0, 0, ::patch, ::patch].cpu().numpy(), score.passes  # captum tells by how much the score falls
+        passes, whole = score.passes, float(score(square))  # captum tells by how much the score falls
+    return whole - found[0, 0, ::patch, ::patch].cpu().numpy(), passes
 
 
 def monai_occlusion(
