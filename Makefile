@@ -1,6 +1,6 @@
 # Each target sets up all it needs: Python 3.11 or newer and make suffice.
 PYTHON ?= python3
-.PHONY: demo test test-slicer lint check bench bench-batch bench-kills fuzz faults screenshots lock sbom scan clean
+.PHONY: demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan clean
 
 # A source tree changes under an editable install; only new requirements need a new one.
 .venv-demo/ok: pyproject.toml constraints.txt
@@ -52,8 +52,19 @@ lint: .venv/ok
 check: lint
 	.venv/bin/python -m pytest -q Testing/engine --ignore Testing/engine/training -m "not slow"
 
-# Measures the shipped model on held-out synthetic CTs, and the time of a whole explanation.
-bench: .venv/ok
+# Speed: every method beside torch, plain onnxruntime, captum and MONAI; the tables and the plot lie in bench/.
+# With BENCH_CT=FILE_OR_FOLDER default occlusion is compared with the exact map on a real slice too.
+.venv-bench/ok: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install -q -c constraints.txt -e ".[bench]"
+	touch $@
+
+BENCH_CT ?= $(wildcard ../shared/data/ct-upper-abdomen-dicom)
+bench: .venv-bench/ok
+	.venv-bench/bin/unoise_engine benchmark --peers --paper $(if $(BENCH_CT),--ct $(BENCH_CT)) -o bench
+
+# Measures the shipped model on held-out synthetic CTs, and the time of a whole explanation stage by stage.
+bench-model: .venv/ok
 	.venv/bin/python Testing/benchmarks/held_out_phantoms.py
 	.venv/bin/python Testing/benchmarks/explain_time.py
 
@@ -107,4 +118,4 @@ scan: .venv-supply/ok
 	.venv-supply/bin/python -m Testing.supply_chain.scan
 
 clean:
-	rm -rf .venv .venv-peers .venv-supply .venv-demo .venv-slicer .venv-slicer-older demo dist build
+	rm -rf .venv .venv-bench .venv-peers .venv-supply .venv-demo .venv-slicer .venv-slicer-older demo bench dist build

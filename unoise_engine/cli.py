@@ -206,6 +206,40 @@ def evaluate(
 
 
 @app.command()
+def benchmark(
+    out: Out,
+    bundle: Bundle = "",
+    peers: Annotated[bool, typer.Option("--peers", help="Beside captum and MONAI, where installed (bench).")] = False,
+    paper: Annotated[bool, typer.Option("--paper", help="Also nets of the paper's size, untrained (train).")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small samples: shows that all runs, measures little.")
+    ] = False,
+    repeats: Annotated[int, typer.Option(help="Interleaved repetitions that medians are taken of.")] = 5,
+    ct: Annotated[
+        Path | None, typer.Option(help="A CT on whose fullest slice default occlusion is also compared.")
+    ] = None,
+    device: Device = "auto",
+    threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Time every method on this machine, beside other programs on the same nets and input, agreement checked first."""
+    import shlex
+
+    from unoise_engine.benchmark.command import Request, run
+    from unoise_engine.progress import progress as tell
+    from unoise_engine.results import prepare_output
+
+    command = shlex.join(["unoise_engine", *sys.argv[1:]])
+    request = Request(out, bundle, peers, paper, quick, repeats, ct, device, threads, command)
+    prepare_output(out)
+    agreed = run(request, tell(progress.value))
+    print(f"report: {out / 'benchmark.md'}")
+    if not agreed:
+        print("programs disagree - see the rows of the report that say so", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
 def obscure(
     inputs: Annotated[list[Path], typer.Argument(metavar="CT...", help="Image files or DICOM folders.")],
     out: Out,

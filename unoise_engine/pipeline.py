@@ -24,6 +24,7 @@ from unoise_engine.progress import Progress, Quiet
 from unoise_engine.trust import about_pieces, about_scan
 
 SLICES_A_STEP = 8
+KEPT_SHARE = 0.5  # of the CT's own bytes: prepared slices that take no more are kept from stage to stage
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,18 @@ def explain_volume(
     frame, n = Frame.of(ct, recipe), stop - start
     shape = (n, *frame.size)
 
+    keep = 4 * n * frame.size[0] * frame.size[1] <= ct.voxels.nbytes * KEPT_SHARE
+    kept: dict[int, np.ndarray] = {}
+
     def model_slices(some: slice) -> np.ndarray:
-        """Made anew for each stage: cheaper than to keep them."""
+        """Kept for the next stage where they are small beside the CT, else made anew."""
         with clock(seconds, "prepare"):
-            return recipe.normalise(np.stack([*frame.windowed(ct, start + some.start, start + some.stop)]))
+            windowed = kept.get(some.start)
+            if windowed is None:
+                windowed = np.stack([*frame.windowed(ct, start + some.start, start + some.stop)])
+            if keep:
+                kept[some.start] = windowed
+            return recipe.normalise(windowed)
 
     # Which slices keep organ is known only after all of them; in the same pass Grad-CAM costs little.
     model: Model = Recall(bundle) if "gradcam" in settings.methods and bundle.one_pass else bundle

@@ -33,6 +33,17 @@ MAY_IMPORT = {
     "phantom": {"ct"},
     "painted": {"ct", "phantom", "shipped"},
     "training": {"ct", "bundle", "evaluate", "methods", "phantom", "trust"},
+    "benchmark": {
+        "ct",
+        "bundle",
+        "evaluate",
+        "methods",
+        "phantom",
+        "pipeline",
+        "progress",
+        "results",
+        "training",
+    },
     "reproduce": {"ct", "bundle", "evaluate", "methods", "phantom", "progress", "shipped", "training"},
 }
 ENTRIES = {"cli", "demo", "__init__", "__main__"}
@@ -41,6 +52,8 @@ HEAVY = {
     "lightning": {"training"},
     "onnx": {"training"},
     "safetensors": {"training"},
+    "captum": {"training"},
+    "monai": {"training"},
     "onnxruntime": {"bundle"},
     "SimpleITK": {"ct", "archive"},
     "pydicom": {"ct", "send"},

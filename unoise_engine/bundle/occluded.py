@@ -34,10 +34,16 @@ class Clean:
 
         Outside the region (first row, first column, first row and column not any more) they stay as they were.
         """
-        (row, column), (c, h, w) = place, self.image.shape
-        hidden = np.full((1, c, min(patch, h - row), min(patch, w - column)), fill, np.float32)
-        feeds = {"patch": hidden, "place": np.array(place), "region": np.array(region), **self.layers}
+        feeds = self.feeds(place, patch, fill, region)
         part, (top, left, bottom, right) = session.run(["logits", "window"], feeds)
         logits = self.logits.copy()
         logits[:, top:bottom, left:right] = part[0]
         return logits
+
+    def feeds(
+        self, place: tuple[int, int], patch: int, fill: float, region: tuple[int, int, int, int]
+    ) -> dict[str, np.ndarray]:
+        """What the graph of an occluded patch is given."""
+        (row, column), (c, h, w) = place, self.image.shape
+        hidden = np.full((1, c, min(patch, h - row), min(patch, w - column)), fill, np.float32)
+        return {"patch": hidden, "place": np.array(place), "region": np.array(region), **self.layers}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,7 +96,8 @@ class Bundle:
     """An opened bundle. Sessions start when first used. Slices are (n, c, h, w) float32, normalised by the recipe.
 
     Where memory is short, fewer slices go into a call; where a GPU cannot be used or is full, the processor takes over.
-    `notes` then says so, a sentence each. `strict`: a GPU that cannot be used is an error.
+    `notes` then says so, a sentence each. `strict`: a GPU that cannot be used is an error. `seconds` is the time that
+    whole passes have taken so far.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Bundle:
         self.manifest = manifest
         self.recipe = manifest.recipe
         self.notes: list[str] = []
+        self.seconds = 0.0
         self._providers = list(providers)
         self._threads = threads
         self._strict = strict
@@ -132,6 +135,11 @@ class Bundle:
         """Whether Grad-CAM comes out of the pass that segments. Bundles of schema 1 have a model of its own for it."""
         return GRADCAM not in self.manifest.files
 
+    @property
+    def looks_at_logits(self) -> bool:
+        """Whether the noise model is told what the utility found."""
+        return any(port.name == "logits" for port in self._session("unoise").get_inputs())
+
     def predict(self, slices: np.ndarray) -> np.ndarray:
         """(n, c, h, w) -> logits (n, 1, h, w); > 0 means organ."""
         return self._run("utility", {"slices": slices}, ["logits"], {"target": NOTHING} if self.one_pass else {})[0]
@@ -147,8 +155,7 @@ class Bundle:
     def noise_logits(self, slices: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """(n, c, h, w) and `predict`'s answer -> z (n, 1, h, w); sigmoid(z) is the share of the largest noise a pixel
         can bear. Not every noise model looks at the utility's answer."""
-        looked_at = {port.name for port in self._session("unoise").get_inputs()}
-        feeds = {name: v for name, v in {"slices": slices, "logits": logits}.items() if name in looked_at}
+        feeds = {"slices": slices, "logits": logits} if self.looks_at_logits else {"slices": slices}
         return self._run("unoise", feeds, ["noise_logits"])[0]
 
     def gradcam(self, slices: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -172,7 +179,7 @@ class Bundle:
         The same as predicting k slices that hold `fill` there; quicker on a processor, if the bundle has the parts.
         Outside the `region` (first row, first column, first row and column not any more) they are the slice's own.
         """
-        if self.device != "cpu" or not all(f"{part}.onnx" in self.manifest.files for part in PARTS):
+        if not self.windowed:
             hidden = np.repeat(image[None], len(rows), axis=0)
             for one, y, x in zip(hidden, rows, columns):
                 one[:, y : y + patch, x : x + patch] = fill
@@ -183,12 +190,25 @@ class Bundle:
             kept = np.repeat(self.predict(image[None]), len(rows), axis=0)
             kept[:, :, top:bottom, left:right] = logits[:, :, top:bottom, left:right]
             return kept
-        if self._clean is None or not self._clean.is_of(image):
-            self._clean = None  # before there are the next layers
-            self._clean = Clean(image, self._session("occlusion-clean"))
-        patched = self._session("occlusion")
+        clean, patched = self.clean(image), self._session("occlusion")
         region = region or (0, 0, *image.shape[1:])
-        return np.stack([self._clean.occluded(patched, (y, x), patch, fill, region) for y, x in zip(rows, columns)])
+        return np.stack([clean.occluded(patched, (y, x), patch, fill, region) for y, x in zip(rows, columns)])
+
+    @property
+    def windowed(self) -> bool:
+        """Whether an occluded patch is computed only where it changes anything."""
+        return self.device == "cpu" and all(f"{part}.onnx" in self.manifest.files for part in PARTS)
+
+    def clean(self, image: np.ndarray) -> Clean:
+        """The layers of a slice (c, h, w) that occluded patches start from; those of the last slice are kept."""
+        if self._clean is None or not self._clean.is_of(image):
+            self.forget()  # before there are the next layers
+            self._clean = Clean(image, self._session("occlusion-clean"))
+        return self._clean
+
+    def forget(self) -> None:
+        """Frees the layers of the slice that was occluded last."""
+        self._clean = None
 
     def open_all(self) -> None:
         """Opens every model now. Raises Integrity if onnxruntime cannot."""
@@ -201,12 +221,15 @@ class Bundle:
             self._sessions[model] = self._open(model)
         return self._sessions[model]
 
-    def _open(self, model: str) -> onnxruntime.InferenceSession:
+    def _open(
+        self, model: str, adjust: Callable[[onnxruntime.SessionOptions], None] = lambda options: None
+    ) -> onnxruntime.InferenceSession:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3  # errors only: warnings about the machine would mix with our own lines
+        adjust(options)
         path = self.folder / f"{model}.onnx"
         content = self._content(model)
         if model in PARTS:
@@ -218,7 +241,7 @@ class Bundle:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             if self.device == "cuda":
                 self._leave_gpu(reason)
-                return self._open(model)
+                return self._open(model, adjust)
             raise Integrity(f"{path} - onnxruntime cannot open it ({reason}) - get the bundle again") from error
         if self.device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
             self._leave_gpu("its driver or libraries are missing")
@@ -243,7 +266,10 @@ class Bundle:
             step = max(1, PIXELS_A_CALL // (h * w) // self._fewer)
             some = {name: values[start : start + step] for name, values in feeds.items()} | (fixed or {})
             try:
-                parts.append(self._session(model).run(wanted, some))
+                session = self._session(model)
+                began = time.perf_counter()
+                parts.append(session.run(wanted, some))
+                self.seconds += time.perf_counter() - began
                 start += step
             except Exception as error:
                 if not out_of_memory(error):

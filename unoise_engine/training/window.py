@@ -38,6 +38,11 @@ class Span:
         start = graph.node("Max", graph.node("Sub", self.start, graph.whole(by)), graph.whole(0))
         return Span(start, graph.node("Min", graph.node("Add", self.stop, graph.whole(by)), self.length), self.length)
 
+    def beyond(self, graph: Graph, by: int) -> Span:
+        """On both sides, the axis's ends or not."""
+        by_name = graph.whole(by)
+        return Span(graph.node("Sub", self.start, by_name), graph.node("Add", self.stop, by_name), self.length)
+
     def within(self, graph: Graph, other: Span, least: int) -> Span:
         """What lies in the other, at least so many of its pixels (0 or 1)."""
         last = graph.node("Sub", other.stop, graph.whole(least))
@@ -69,6 +74,9 @@ class Window:
     def wider(self, graph: Graph, by: int) -> Window:
         return self._each(lambda span: span.wider(graph, by))
 
+    def beyond(self, graph: Graph, by: int) -> Window:
+        return self._each(lambda span: span.beyond(graph, by))
+
     def within(self, graph: Graph, other: Window, least: int = 1) -> Window:
         return Window(self.rows.within(graph, other.rows, least), self.columns.within(graph, other.columns, least))
 
@@ -96,9 +104,9 @@ class Window:
         """What a `framed` image (zeros one pixel wide around it) holds in the wider window and `ring` pixels (0 or 1)
         beyond it, with this window's part replaced as far as it reaches in there."""
         inner = self.within(graph, wide.wider(graph, ring) if ring else wide, 0)
-        return inner._pasted(graph, inner._of(graph, part, self), framed, wide, ring)
+        return inner._pasted(graph, inner.of(graph, part, self), framed, wide, ring)
 
-    def _of(self, graph: Graph, part: str, window: Window) -> str:
+    def of(self, graph: Graph, part: str, window: Window) -> str:
         """This window's pixels of a part that holds those of a wider one."""
         spans = ((self.rows, window.rows), (self.columns, window.columns))
         starts = tuple(graph.node("Sub", narrow.start, wide.start) for narrow, wide in spans)

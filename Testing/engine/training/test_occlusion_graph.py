@@ -25,11 +25,14 @@ def opened(content):
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-@pytest.mark.parametrize("shape", [{"depth": 2, "first_channels": 3}, {"depth": 3}, {"first_channels": 16, "depth": 4}])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_windows_equal_a_full_pass(shape, channels):
-    """In the middle, at every border and in corners; the whole slice and regions of it, near and far."""
-    net = rounded(lively_net(1, in_channels=channels, **shape))
+SHAPES = [(1, 2, 3), (3, 2, 3), (1, 3, 4), (3, 3, 4), (1, 4, 16), (3, 4, 16), (1, 5, 16)]
+
+
+@pytest.mark.parametrize(("channels", "depth", "width"), [*SHAPES, pytest.param(3, 5, 64, marks=pytest.mark.slow)])
+def test_windows_equal_a_full_pass(channels, depth, width):
+    """In the middle, at every border, in corners and anywhere; the whole slice and regions of it, near and far. The
+    last two shapes are those of the model that ships and of the paper."""
+    net = rounded(lively_net(1, in_channels=channels, depth=depth, first_channels=width))
     lender = explained_model(net).SerializeToString()
     full = opened(lender)
     clean, patched = (
@@ -40,7 +43,9 @@ def test_windows_equal_a_full_pass(shape, channels):
     layers = dict(zip(names, clean.run(names, {"slices": x})))
     base = layers.pop("logits")
     told = 0
-    for place in PLACES:
+    chance = np.random.default_rng(depth)
+    anywhere = [tuple(int(chance.integers(n - 14)) for n in SIZE) for _ in range(2)]
+    for place in (*PLACES, *anywhere):
         row, column = place
         hidden = x.copy()
         hidden[:, :, row : row + 15, column : column + 15] = 0.3

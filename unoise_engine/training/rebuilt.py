@@ -1,0 +1,64 @@
+"""The nets of a bundle as torch modules again, from the weights its ONNX files hold.
+
+Batch norms went into the convolutions when the bundle was made. They come back as identities, so that the nets have the
+layers they were trained with and give the bundle's own numbers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from unoise_engine.bundle.manifest import Manifest
+from unoise_engine.errors import Usage
+from unoise_engine.training.budgets import CoarseUNet
+from unoise_engine.training.near import NearNet
+from unoise_engine.training.unet import UNet
+
+
+def rebuilt(folder: Path, manifest: Manifest) -> tuple[UNet, UNet | NearNet]:
+    """Utility and noise model of a verified bundle, in eval mode. Raises Usage for nets of another build."""
+    try:
+        shape, channels = manifest.architecture, manifest.recipe.channels
+        depth, width = shape["utility"]["depth"], shape["utility"]["first_channels"]
+        utility = UNet(channels, 1, depth, width)
+        _fill(utility, onnx.load(folder / "utility.onnx").graph)
+        graph = onnx.load(folder / "unoise.onnx").graph
+        depth, width, cell = (shape["unoise"].get(key, 1) for key in ("depth", "first_channels", "cell"))
+        noise: UNet | NearNet
+        if any(port.name == "logits" for port in graph.input):
+            noise = NearNet(channels, depth, width, cell)
+        else:
+            noise = CoarseUNet(cell, channels, 1, depth, width) if cell > 1 else UNet(channels, 1, depth, width)
+        _fill(noise, graph)
+    except (KeyError, AttributeError, RuntimeError, StopIteration) as error:
+        raise Usage(f"{folder} - its nets cannot be built again ({error}) - measure it without torch") from None
+    return utility, noise
+
+
+def _fill(net: nn.Module, graph: onnx.GraphProto) -> None:
+    """Takes the stored weights by their names. Raises KeyError where one is missing."""
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    with torch.no_grad():
+        for name, part in net.named_modules():
+            if isinstance(part, nn.Conv2d):
+                for kind, values in part.named_parameters():
+                    values.copy_(torch.from_numpy(stored[f"{name}.{kind}"].astype(np.float32)))
+            elif isinstance(part, nn.BatchNorm2d):
+                assert part.running_var is not None  # noqa: S101 - for the type checker
+                part.running_var.fill_(1 - part.eps)
+        if isinstance(net, NearNet):
+            net.weight.fill_(_pull(graph, stored) / 4)
+    net.eval()
+
+
+def _pull(graph: onnx.GraphProto, stored: dict[str, np.ndarray]) -> float:
+    """What the graph of a near net multiplies nearness by: it ends in `correction - pull * nearness`."""
+    made = {node.output[0]: node for node in graph.node}
+    product = made[made[graph.output[0].name].input[1]]
+    return next(stored[name] for name in product.input if name in stored).item()
