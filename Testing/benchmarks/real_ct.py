@@ -3,8 +3,8 @@
 python Testing/benchmarks/real_ct.py SHARED_DATA DATA RUN [--bundle B] [--json FILE] [--pictures FOLDER] [--volumes N]
 
 SHARED_DATA holds ``pancreas-ct-slices/hu.npz``, ``ct-upper-abdomen-dicom`` and ``ct-upper-abdomen-labels.nii.gz``.
-DATA holds the folders a run was trained on (``nih``, ``painted``, ``phantoms``), RUN/split.json says who judges. A run that
-learnt from the DICOM series has it as ``abdomen`` among its folders; its figures on it are no evidence then, and say so.
+DATA holds the folders a run was trained on (``nih``, ``painted``, ``phantoms``), RUN/split.json says who judges. A run
+that learnt from the DICOM series has it as ``abdomen`` among its folders; its figures there say so: no evidence.
 Dice is on the CT's own pixels. Single slices have no neighbours, so they are judged without the bundle's clean-up;
 whole CTs with it. Intervals are 95 % bootstrap over patients (1000 draws, seed 0).
 """
