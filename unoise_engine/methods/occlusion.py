@@ -13,7 +13,7 @@ from unoise_engine.methods.protocol import Advance, Model
 PLACES_A_CALL = 8
 FINE, COARSE = 2, 16  # pixels between the places of an adaptive map: the finest, as in the paper, and the first
 MARGIN = 16  # pixels around the organ within which an adaptive map looks for changes of the prediction
-TOLERANCE = 0.15  # of the range: cells whose corners differ by less are not looked into
+TOLERANCE = 0.05  # of the range: cells whose corners differ by less are not looked into
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Occlusion:
     interpolated linearly. Patches beside the body (beyond the box around all that is above the slice's lowest value)
     and patches that are `fill` already are not tried and get 0, and so do slices without organ.
 
-    `stride` = 0 is adaptive: every 16 pixels, and on to every 2 where values vary by more than 15 % of their range;
+    `stride` = 0 is adaptive: every 16 pixels, and on to every 2 where values vary by more than 5 % of their range;
     farther than 16 pixels from the box around the organ it takes the prediction for unchanged. docs/speed.md tells how
     far that is from the exact map.
     """

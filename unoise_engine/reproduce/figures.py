@@ -62,11 +62,10 @@ def draw_panels(study: Study, figure_of: Any, count: int = 3) -> Any:
     }
     figure = figure_of((2.2 * (1 + len(methods)), 2.35 * len(chosen)))
     axes = figure.subplots(len(chosen), 1 + len(methods), squeeze=False)
-    for row, (x, truth, found, name) in zip(axes, chosen):
+    for row, (x, truth, logits, name) in zip(axes, chosen):
         box = _box(x[0])
-        _show(row[0], x[0][box], truth[box], found[box])
+        _show(row[0], x[0][box], truth[box], logits[0, 0][box] > 0)
         row[0].set_title(name, fontsize=8)
-        logits = np.where(found, 1.0, -1.0)[None, None]
         for one, (title, method) in zip(row[1:], methods.items()):
             importance = np.maximum(method(bundle, x[None], logits, silent)[0], 0)
             _show(one, x[0][box], truth[box])
@@ -115,8 +114,7 @@ def draw_curves(study: Study, figure_of: Any) -> Any:
 def draw_deciles(study: Study, figure_of: Any) -> Any:
     """Fig. 3b: one image, a tenth of its pixels at a time, the most important tenth first."""
     bundle = load_bundle(study.folders["bundle"], "cpu")
-    x, truth, _, name = samples(study, 1)[0]
-    logits = bundle.predict(x[None])
+    x, truth, logits, name = samples(study, 1)[0]
     rows: list[tuple[str, np.ndarray]] = [(TITLES["unoise"], -bundle.noise_logits(x[None], logits)[0, 0])]
     large = title_of("large", True)
     method = RunMethod(UNoiseRun.open(study.folders[large]), bundle.recipe.channels)

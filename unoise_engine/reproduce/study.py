@@ -114,10 +114,10 @@ class Study:
 
         def measure(folder: Path, begun: bool) -> dict[str, Any]:
             folder.mkdir(parents=True, exist_ok=True)
-            x, _, found, _ = samples(self, 1)[0]
+            x, _, logits, _ = samples(self, 1)[0]
             runs = {t: UNoiseRun.open(self.folders[t]) for t in self.titles if "Pretrained" not in t}
             utility = UtilityRun.open(self.folders["utility"])
-            return {"seconds": time_methods(utility, runs, x, found, self.device)}
+            return {"seconds": time_methods(utility, runs, x, logits[0, 0] > 0, self.device)}
 
         depends = [keys[t] for t in ("utility", *self.titles)]
         return stages.run(f"{self.name}-timing", [depends, self.device, os.cpu_count()], measure)[1]["seconds"]
@@ -205,7 +205,10 @@ Sample = tuple[np.ndarray, np.ndarray, np.ndarray, str]
 
 
 def samples(study: Study, count: int) -> list[Sample]:
-    """Slices of test patients with the most organ: normalised image (c, h, w), truth and found (h, w), a name."""
+    """Slices of test patients with the most organ: normalised image (c, h, w), truth (h, w), logits, a name.
+
+    Logits are the utility's (1, 1, h, w), as methods take them.
+    """
     bundle = load_bundle(study.folders["bundle"], "cpu")
     keep = read_part(study.folders["utility"] / "split.json", "test")
     organ = bundle.manifest.organ
@@ -214,5 +217,5 @@ def samples(study: Study, count: int) -> list[Sample]:
         scan = read_scan(entry, bundle.recipe)
         k = int(scan.organ.sum(axis=(1, 2)).argmax())
         x = bundle.recipe.normalise(scan.windowed[k : k + 1])
-        found.append((x[0], scan.organ[k], bundle.predict(x)[0, 0] > 0, f"{entry.name} slice {k + 1}"))
+        found.append((x[0], scan.organ[k], bundle.predict(x), f"{entry.name} slice {k + 1}"))
     return found

@@ -10,7 +10,15 @@ from unoise_engine.methods.occlusion import Occlusion
 from unoise_engine.methods.protocol import silent
 from unoise_engine.phantom import synthesise
 
-SIDE, PLACES = 96, 240
+SIDE = 96
+
+
+def drop(bundle, image, organ, y, x):
+    """1 - dice of a whole pass with the patch greyed out."""
+    hidden = image.copy()
+    hidden[:, y : y + 15, x : x + 15] = 0
+    seen = bundle.predict(hidden[None])[0, 0] > 0
+    return 1 - 2 * (seen & organ).sum() / (seen.sum() + organ.sum())
 
 
 @pytest.mark.parametrize("seed", [3, 2026])
@@ -18,15 +26,8 @@ def test_within_two_percent_of_the_range(seed):
     subject = fullest_slice("phantom", load_bundle(device="cpu"), synthesise(seed, size=256, slices=10).ct, None, SIDE)
     image, organ, bundle = subject.image, subject.organ, subject.bundle
     assert organ.sum() > 100
-    lattice, chance = Lattice.every(2, organ.shape, 15), np.random.default_rng(seed)
-    rows, columns = (chance.choice(line, PLACES) for line in (lattice.rows, lattice.columns))
-    exact = []
-    for y, x in zip(rows, columns):
-        hidden = image.copy()
-        hidden[:, y : y + 15, x : x + 15] = 0
-        seen = bundle.predict(hidden[None])[0, 0] > 0
-        exact.append(1 - 2 * (seen & organ).sum() / (seen.sum() + organ.sum()))
-    exact = np.array(exact)
+    lattice = Lattice.every(2, organ.shape, 15)
+    exact = np.array([[drop(bundle, image, organ, y, x) for x in lattice.columns] for y in lattice.rows])
     asked = 0
     measure = bundle.occluded
 
@@ -38,7 +39,7 @@ def test_within_two_percent_of_the_range(seed):
     bundle.occluded = counting
     adaptive = Occlusion().one_slice(bundle, image, organ, silent)
     assert np.ptp(exact) > 0.2, "the exact map says too little"
-    error = (adaptive[rows + 7, columns + 7] - exact) / max(np.ptp(exact), np.ptp(adaptive))
+    error = (adaptive[np.ix_(lattice.rows + 7, lattice.columns + 7)] - exact) / np.ptp(exact)
     assert 0 < np.sqrt((error**2).mean()) < 0.02
     assert np.abs(error).max() < 0.2
-    assert asked < 0.6 * lattice.shape[0] * lattice.shape[1]
+    assert asked < 0.7 * lattice.shape[0] * lattice.shape[1]
