@@ -37,7 +37,6 @@ class Planes:
         self, result: Voxels, labels: bool = False, low: int = 0, high: int | None = None
     ) -> Iterator[np.ndarray]:
         """A result on the upright grid -> (rows, columns) on each of these slices; nearest for labels, else linear."""
-        how = sitk.sitkNearestNeighbor if labels else sitk.sitkLinear
         normal = np.cross(self.across_mm, self.down_mm)
         axes = np.column_stack([self.across_mm, self.down_mm, normal / np.linalg.norm(normal)])
         grid = result.grid
@@ -51,13 +50,38 @@ class Planes:
             if first == last:
                 yield from np.zeros((len(some), self.size[1], self.size[0]), result.dtype)
                 continue
-            image = _image(np.stack([*result.planes(first, last)]))
+            voxels = np.stack([*result.planes(first, last)])
+            if labels:
+                yield from (self._nearest(voxels, first, corner, steps, grid) for corner in some)
+                continue
+            image = _image(voxels)
             image.SetSpacing(grid.spacing_mm)
             image.SetOrigin((grid.origin_mm + first * steps[:, 2]).tolist())
             image.SetDirection(grid.direction)
             for corner in some:
                 place = sitk.AffineTransform(axes.ravel().tolist(), corner.tolist())
-                yield sitk.GetArrayFromImage(_resample(image, (*self.size, 1), place, how, 0))[0]
+                yield sitk.GetArrayFromImage(_resample(image, (*self.size, 1), place, sitk.sitkLinear, 0))[0]
+
+    def _nearest(
+        self, voxels: np.ndarray, first: int, corner_mm: np.ndarray, steps_mm: np.ndarray, grid: Grid
+    ) -> np.ndarray:
+        """(rows, columns) at a corner, from the planes `first` and on of a grid with these steps; 0 outside.
+
+        Half-way between voxels ITK takes what the last bit says, which another number of planes or processor changes.
+        """
+        to_index = np.linalg.inv(steps_mm)
+        place = to_index @ (corner_mm - grid.origin_mm)
+        down, across = (to_index @ step for step in (self.down_mm, self.across_mm))
+        rows, columns = (np.arange(n) for n in self.size[::-1])
+        at = []
+        for axis in range(3):
+            exact = place[axis] + rows[:, None] * down[axis] + columns[None] * across[axis]
+            at.append(np.floor(np.round(exact, 6) + 0.5).astype(int) - (first if axis == 2 else 0))
+        x, y, z = at
+        inside = np.logical_and.reduce([(k >= 0) & (k < n) for k, n in zip(at, voxels.shape[::-1])])
+        out = np.zeros(inside.shape, voxels.dtype)
+        out[inside] = voxels[z[inside], y[inside], x[inside]]
+        return out
 
 
 def rigid_grid(size: tuple[int, int, int], steps_mm: np.ndarray, origin_mm: np.ndarray) -> Grid | None:
