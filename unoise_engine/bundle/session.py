@@ -229,6 +229,8 @@ class Bundle:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3  # errors only: warnings about the machine would mix with our own lines
+        # A model's idle threads would go on spinning, on cores that the next model or another job needs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         adjust(options)
         path = self.folder / f"{model}.onnx"
         content = self._content(model)

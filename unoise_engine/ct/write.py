@@ -11,12 +11,14 @@ import shutil
 import struct
 import zlib
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import SimpleITK as sitk
 
+from unoise_engine.ct.packed import packed
 from unoise_engine.ct.volume import Volume, Voxels
 from unoise_engine.errors import Environment
 
@@ -38,7 +40,6 @@ def write_volume(volume: Voxels, path: Path) -> None:
     of that name intact, if it cannot be written whole; MemoryError if memory ran out.
     """
     partial = path.with_name(f".{os.getpid()}-{path.name}")  # same folder: a rename never crosses file systems
-    voxels = math.prod(volume.grid.size) * volume.dtype.itemsize
     try:
         header = _header(volume, path)
         with partial.open("wb") as f:
@@ -46,13 +47,14 @@ def write_volume(volume: Voxels, path: Path) -> None:
             f.flush()
             os.fsync(f.fileno())
         # A full disk is not always told: read the file back and compare before it gets its name.
-        if _read_back(partial, len(header)) != (voxels, written):
-            raise OSError(errno.EIO, "the file does not read back as written")
+        with partial.open("rb") as f:
+            if hashlib.file_digest(f, "sha256").digest() != written:
+                raise OSError(errno.EIO, "the file does not read back as written")
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "alloc" in str(error):
             raise MemoryError(str(error)) from None
-        raise cannot_write(path, error, voxels) from None
+        raise cannot_write(path, error, math.prod(volume.grid.size) * volume.dtype.itemsize) from None
     finally:
         partial.unlink(missing_ok=True)
 
@@ -78,36 +80,14 @@ def _header(volume: Voxels, path: Path) -> bytes:
 
 
 def _write(f: BinaryIO, header: bytes, volume: Voxels, header_is_packed: bool) -> bytes:
-    """Returns the voxels' sha256."""
+    """Returns the sha256 of all that was written."""
+    little = (np.ascontiguousarray(plane, volume.dtype.newbyteorder("<")) for plane in volume.planes())
+    inside = [np.frombuffer(header, np.uint8)] if header_is_packed else []
     digest = hashlib.sha256()
-    if not header_is_packed:
-        f.write(header)
-    with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=f, mtime=0) as stream:
-        if header_is_packed:
-            stream.write(header)
-        for plane in volume.planes():
-            content = np.ascontiguousarray(plane, volume.dtype.newbyteorder("<")).data.cast("B")
-            digest.update(content)
-            stream.write(content)
+    for part in chain([] if header_is_packed else [header], packed(chain(inside, little))):
+        digest.update(part)
+        f.write(part)
     return digest.digest()
-
-
-def _read_back(path: Path, header: int) -> tuple[int, bytes]:
-    """How many bytes of voxels the file holds, and their sha256."""
-    count, digest = 0, hashlib.sha256()
-    try:
-        with path.open("rb") as raw:
-            if path.name.endswith(".nrrd"):
-                raw.seek(header)
-                header = 0
-            with gzip.open(raw) as stream:
-                stream.read(header)
-                while piece := stream.read(1 << 20):
-                    digest.update(piece)
-                    count += len(piece)
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        return 0, b""
-    return count, digest.digest()
 
 
 def cannot_write(path: Path, error: Exception, needed: int = 0) -> Environment:
