@@ -19,6 +19,9 @@ def clock(monkeypatch):
         def perf_counter(self):
             return self.now
 
+        def sleep(self, seconds):
+            self.now += seconds
+
         def takes(self, *seconds):
             left = list(seconds)
 
