@@ -20,7 +20,7 @@ def clock(monkeypatch):
             return self.now
 
         def sleep(self, seconds):
-            self.now += seconds
+            pass
 
         def takes(self, *seconds):
             left = list(seconds)
