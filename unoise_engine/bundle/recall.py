@@ -21,6 +21,10 @@ class Recall:
         self.bundle = bundle
         self._coarse: dict[bytes, np.ndarray] = {}
 
+    @property
+    def looks_at_logits(self) -> bool:
+        return self.bundle.looks_at_logits
+
     def predict(self, slices: np.ndarray) -> np.ndarray:
         logits, coarse = self.bundle.predict_and_explain(slices)
         self._coarse.update(zip(_names(slices, logits > 0), coarse))

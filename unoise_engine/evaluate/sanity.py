@@ -122,6 +122,10 @@ class SameArea:
         self.model, self.pixels = model, pixels
         self.shift: float | None = None
 
+    @property
+    def looks_at_logits(self) -> bool:
+        return self.model.looks_at_logits
+
     def predict(self, slices: np.ndarray) -> np.ndarray:
         logits = self.model.predict(slices)
         if self.shift is None:

@@ -14,6 +14,11 @@ class Model(Protocol):
     Slices are (n, c, h, w) float32, normalised by the model's recipe; answers are (n, 1, h, w) float32.
     """
 
+    @property
+    def looks_at_logits(self) -> bool:
+        """Whether the noise model is told what the utility found."""
+        ...
+
     def predict(self, slices: np.ndarray) -> np.ndarray:
         """Logits of the organ; > 0 means organ."""
         ...

@@ -22,5 +22,7 @@ class RunMethod:
             x = torch.from_numpy(slices)
             z = self.net(x, torch.from_numpy(logits)) if isinstance(self.net, NearNet) else self.net(x)
         maps = -z[:, 0].numpy()
+        if isinstance(self.net, NearNet):  # as `methods.unoise`
+            maps[~(logits > 0).any(axis=(1, 2, 3))] = 0
         advance(len(slices))
         return maps

@@ -12,6 +12,8 @@ from unoise_engine.methods.protocol import silent
 class Threshold:
     """Organ is what is brighter than 1; noise logits are the negative of the image; Grad-CAM echoes its target."""
 
+    looks_at_logits = False
+
     def predict(self, slices):
         return slices[:, :1] - 1
 
@@ -46,6 +48,13 @@ def run(method, slices):
 def test_unoise_is_minus_z():
     slices = np.random.default_rng(0).normal(size=(2, 1, 8, 8)).astype(np.float32)
     assert np.allclose(run(METHODS["unoise"], slices), 3 * slices[:, 0])
+
+
+def test_unoise_that_is_told_the_prediction_keeps_quiet_without_an_organ(monkeypatch):
+    monkeypatch.setattr(Threshold, "looks_at_logits", True)
+    slices = np.stack([square(), square() / 4, square()])
+    maps = run(METHODS["unoise"], slices)
+    assert np.allclose(maps[[0, 2]], 3 * slices[[0, 2], 0]) and (maps[1] == 0).all()
 
 
 def test_gradcam_targets_the_predicted_organ_and_keeps_quiet_without_one():
