@@ -149,6 +149,20 @@ def test_the_less_important_share_is_black(seen):
     assert seen.at(seen.show(share=100.0), OUTSIDE).max() > 100
 
 
+def test_slices_of_which_the_map_says_nothing_stay_open_and_do_not_count(seen):
+    node = seen.nodes["importance-unoise"]
+    values = slicer.util.arrayFromVolume(node)
+    values[:3], values[8:] = 0, 0
+    slicer.util.arrayFromVolumeModified(node)
+    chance = np.random.default_rng(0)
+    values[3:8] = chance.permutation(values[3:8].size).reshape(values[3:8].shape) - 10_000  # no ties; 0 in the middle
+    for share in (50.0, 20.0, 5.0):
+        seen.show(share=share)
+        hidden = slicer.util.arrayFromVolume(scenes.results_of(seen.scene, seen.ct)["curtain-unoise"])
+        assert not hidden[:3].any() and not hidden[8:].any()
+        assert abs(100 * (1 - hidden[3:8].mean()) - share) < 0.1
+
+
 def test_side_by_side_shows_the_ct_and_each_method_alike(seen, world):
     layout = world.scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     before = layout.GetViewArrangement()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -161,7 +162,8 @@ def outline(segmentation: Any, only: bool) -> None:
 def curtain(scene: Any, ct: Any, method: str, node: Any, share: float) -> Any:
     """A black label map over all but the most important `share` percent of the explained voxels; None at 100 %.
 
-    Ties are hidden together, so never more than the share is visible. Slices that were not explained stay open.
+    Ties are hidden together, so never more than the share is visible. Slices that were not explained, or of which the
+    map says nothing (the model found no organ there), stay open and do not count.
     """
     role = f"curtain-{method}"
     old = scenes.results_of(scene, ct).get(role)
@@ -179,7 +181,14 @@ def curtain(scene: Any, ct: Any, method: str, node: Any, share: float) -> Any:
         scenes.follow(ct, {role: old})
     explained = _explained(scene, ct, values.shape)
     hidden = slicer.util.arrayFromVolume(old)
-    np.less_equal(values[explained], hiding_level(values[explained], share), out=hidden[explained], casting="unsafe")
+    axis = 2 - axial.axial_axis(volumes.matrix_of(ct))[0]
+    part, over = (np.moveaxis(array[explained], axis, 0) for array in (values, hidden))  # axial slices first; views
+    speaking = part.any(axis=(1, 2))
+    if speaking.any():
+        step = max(1, math.isqrt(int(speaking.sum()) * part[0].size // QUANTILE_SAMPLE))
+        level = hiding_level(part[:, ::step, ::step][speaking], share)
+        np.less_equal(part, level, out=over, casting="unsafe")
+    over[~speaking] = 0
     slicer.util.arrayFromVolumeModified(old)
     return old
 
