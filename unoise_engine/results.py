@@ -232,7 +232,7 @@ def _explain_into(
         "settings": {
             "methods": list(settings.methods),
             "axial_slices": [start, stop],
-            "occlusion": asdict(settings.occlusion),
+            "occlusion": {**asdict(settings.occlusion), "kind": settings.occlusion.kind},
             "device": bundle.device,
             **writer.settings,
         },

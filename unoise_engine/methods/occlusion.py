@@ -14,6 +14,7 @@ PLACES_A_CALL = 8
 FINE, COARSE = 2, 16  # pixels between the places of an adaptive map: the finest, as in the paper, and the first
 MARGIN = 16  # pixels around the organ within which an adaptive map looks for changes of the prediction
 TOLERANCE = 0.05  # of the range: cells whose corners differ by less are not looked into
+ADAPTIVE_ERROR = 0.02  # RMS, of the range; Testing/engine/methods/test_adaptive.py holds the adaptive map to it
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,12 @@ class Occlusion:
             raise Usage(
                 f"--stride {self.stride} - is no step - give at least 1 pixel (the paper uses 2), or 0: adaptive"
             )
+
+    @property
+    def kind(self) -> str:
+        """What a report says of the map."""
+        exact = f"exact, every {self.stride} pixels"
+        return exact if self.stride else f"adaptive: RMS error up to {ADAPTIVE_ERROR:.0%} of the range"
 
     def places(self, h: int, w: int) -> int:
         """About how many patches a slice takes; where it is adaptive, four times those it begins with."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unoise_engine.reproduce.recipes import Recipes
+from unoise_engine.training.recipes import Fit
 
 # (what, published, recipe paper, recipe default)
 COMMON = (
@@ -59,12 +60,13 @@ def rows(recipes: Recipes) -> list[list[str]]:
         ["augmentation of the utility", "none told", "turns, scale, shifts, intensity" if augmented else "none"],
         ["utility's loss", "not told", utility.fit.loss],
         ["sigma, lambda", "1 to 5, 1e-3", f"{noise.sigma_min:g} to {noise.sigma_max:g}, {noise.noise_reward:g}"],
-        ["length", "100 epochs", length(published.fit.epochs, published.fit.max_steps)],
+        ["length", "100 epochs", length(published.fit)],
     ]
     for row in COMMON:
         table.append([row[0], row[1], row[column].format(spacing=ct.spacing_mm)])
     return table
 
 
-def length(epochs: int, steps: int) -> str:
-    return f"{epochs} epochs" if epochs else f"{steps} steps"
+def length(fit: Fit) -> str:
+    """Trainings end with a whole round."""
+    return f"{fit.epochs} epochs" if fit.epochs else f"{-(-fit.max_steps // fit.round_steps) * fit.round_steps} steps"
