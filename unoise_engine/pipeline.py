@@ -14,7 +14,7 @@ from unoise_engine.bundle.recall import Recall
 from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.ct.find import find_cases
 from unoise_engine.ct.prepare import Frame, Restored
-from unoise_engine.ct.scratch import room
+from unoise_engine.ct.scratch import IN_MEMORY_BYTES, room
 from unoise_engine.ct.volume import AxialView, Volume
 from unoise_engine.errors import Usage
 from unoise_engine.methods import METHODS, choose
@@ -24,7 +24,6 @@ from unoise_engine.progress import Progress, Quiet
 from unoise_engine.trust import about_pieces, about_scan
 
 SLICES_A_STEP = 8
-KEPT_SHARE = 0.5  # of the CT's own bytes: prepared slices that take no more are kept from stage to stage
 
 
 @dataclass(frozen=True)
@@ -75,11 +74,11 @@ def explain_volume(
     frame, n = Frame.of(ct, recipe), stop - start
     shape = (n, *frame.size)
 
-    keep = 4 * n * frame.size[0] * frame.size[1] <= ct.voxels.nbytes * KEPT_SHARE
+    keep = 4 * n * frame.size[0] * frame.size[1] <= IN_MEMORY_BYTES
     kept: dict[int, np.ndarray] = {}
 
     def model_slices(some: slice) -> np.ndarray:
-        """Kept for the next stage where they are small beside the CT, else made anew."""
+        """Kept for the next stage where they are few, else made anew, which is quick beside the model."""
         with clock(seconds, "prepare"):
             windowed = kept.get(some.start)
             if windowed is None:

@@ -8,7 +8,7 @@ from Testing.benchmarks.peak_memory import peak_mib, write, write_series
 from Testing.engine.dicomout.series import write_enhanced
 
 SIZE, FEW, MANY = 256, 40, 340
-MORE = 1.3  # than the CT as stored, int16: the mask of the organ
+MORE = 1.25  # than the CT as stored, int16: what the allocator keeps differs from run to run
 HEADERS_MIB = 0.06  # of a slice that comes from a DICOM file or frame and goes into one: pydicom's data sets
 KINDS = {
     "flipped": ("nii.gz", "RAI", "nifti"),
