@@ -602,6 +602,22 @@ def bundle_install(
     print(f"{manifest.name}: installed in {folder}, {_signature(folder, key)}\n{manifest.warning}")
 
 
+@bundle_app.command("unpack")
+def bundle_unpack(
+    bundle: Annotated[str, typer.Argument(help="Name or folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="RUN", help="Folder of the run, new or empty.")],
+    split: Annotated[Path, typer.Option(help="split.json of the cases that taught, steered and judge the model.")],
+) -> None:
+    """Make a bundle's utility a run again, so that `train unoise` can explain it anew. Needs torch."""
+    from unoise_engine.bundle.manifest import verify
+    from unoise_engine.bundle.session import find_bundle
+    from unoise_engine.training.rebuilt import unpack
+    from unoise_engine.training.split import Split
+
+    folder = find_bundle(bundle)
+    print(unpack(folder, verify(folder), Split.read(split), out))
+
+
 @bundle_app.command("list")
 def bundle_list() -> None:
     """Show the models at hand: name, hash, title and folder."""

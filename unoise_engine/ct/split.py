@@ -38,12 +38,16 @@ class Split:
         os.replace(draft, folder / FILE)
 
     @staticmethod
-    def read(folder: Path) -> Split:
+    def read(place: Path) -> Split:
+        """From a run's folder, or from a file. Raises Environment."""
+        path = place / FILE if place.is_dir() else place
         try:
-            parts = json.loads((folder / FILE).read_text("utf-8"))
+            parts = json.loads(path.read_text("utf-8"))
             return Split(*(tuple(str(case) for case in parts[name]) for name in ("train", "val", "test")))
         except (OSError, ValueError, KeyError, TypeError) as e:
-            raise Environment(f"{folder / FILE} - cannot be read ({e}) - make the folder again") from None
+            raise Environment(
+                f"{path} - cannot be read as a split ({e}) - give a run's {FILE}, or train again"
+            ) from None
 
 
 def draw_split(cases: Sequence[str], pattern: str, val_share: float, test_share: float, seed: int) -> Split:

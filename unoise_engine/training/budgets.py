@@ -5,11 +5,14 @@ which few pixels suffice when the rest is gone. So a share is drawn for each ima
 the others are hidden, half of the images by grey and half by noise, and the utility must still say the same:
 
     s      ~ log-uniform(low, high)                       share visible, one an image
-    keep   = the s most important pixels                  a step; its gradient is that of a sigmoid around the threshold
+    m      = importance + wander * smooth chance          in standard deviations of the image's importance
+    keep   = the s largest of m                           a step; its gradient is that of a sigmoid around the threshold
     x'     = keep x + (1 - keep) 0   or   x + (1 - keep) sigma_max eps
     loss   = BCE(U(x'), y) + 1 - dice(U(x'), y)
 
-Straight-through gradients: Bengio et al. 2013. Fong et al. 2019 ask the same of one image at a time.
+Chance shows the utility places that the map does not ask for: without it, what lies far below the threshold is never
+seen, and a map that misses a cause never learns of it. Straight-through gradients: Bengio et al. 2013; of perturbed
+rankings: Berthet et al. 2020. Fong et al. 2019 ask the same of one image at a time.
 """
 
 from __future__ import annotations
@@ -26,11 +29,14 @@ from unoise_engine.training.unet import UNet
 
 @dataclass(frozen=True)
 class Budgets:
-    """`softness` is the width of the step's gradient, in standard deviations of an image's importance."""
+    """Shares visible. `softness` is the width of the step's gradient, `wander` the greatest reach of chance, both in
+    standard deviations of an image's importance; chance changes from `knot` to `knot` pixels."""
 
     low: float = 0.02
     high: float = 0.7
-    softness: float = 0.3
+    softness: float = 0.5
+    wander: float = 1.5
+    knot: int = 4
 
     def __post_init__(self) -> None:
         if not 0 < self.low < self.high < 1:
@@ -72,6 +78,15 @@ def keep_best(importance: Tensor, shares: Tensor, softness: float) -> Tensor:
     return (hard + soft - soft.detach()).reshape(importance.shape)
 
 
+def wandered(importance: Tensor, budgets: Budgets) -> Tensor:
+    """Importance (n, 1, h, w) and smooth chance, for each image of another reach, 0 to `wander`."""
+    n, _, h, w = importance.shape
+    knots = torch.randn(n, 1, max(2, h // budgets.knot), max(2, w // budgets.knot), device=importance.device)
+    reach = budgets.wander * torch.rand(n, 1, 1, 1, device=importance.device)
+    field = interpolate(knots, size=(h, w), mode="bicubic", align_corners=False)
+    return importance + reach * field * importance.detach().std(dim=(1, 2, 3), keepdim=True)
+
+
 def hide(x: Tensor, keep: Tensor, sigma: float) -> Tensor:
     """Normalised images (n, c, h, w): every second one is hidden by grey (0), the others by noise."""
     grey = (torch.arange(len(x), device=x.device) % 2 == 0)[:, None, None, None]
@@ -81,7 +96,7 @@ def hide(x: Tensor, keep: Tensor, sigma: float) -> Tensor:
 
 def budget_loss(utility: nn.Module, z: Tensor, x: Tensor, y: Tensor, sigma: float, budgets: Budgets) -> Tensor:
     """Noise logits z (n, 1, h, w) of images x (n, c, h, w), targets y (n, 1, h, w) in {0, 1} -> scalar."""
-    keep = keep_best(-z, draw_shares(len(x), budgets, x.device), budgets.softness)
+    keep = keep_best(wandered(-z, budgets), draw_shares(len(x), budgets, x.device), budgets.softness)
     logits = utility(hide(x, keep, sigma)).float()
     p = logits.sigmoid()
     overlap, total = (p * y).sum((1, 2, 3)), (p + y).sum((1, 2, 3))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import nn
 
 from unoise_engine.errors import Usage
 from unoise_engine.training import runs
@@ -163,7 +164,10 @@ def earlier(init: Path, recipe: UtilityRecipe, split: Split) -> UNet:
         raise Usage(f"{init} - has learnt {known} - give the recipe the run's own [data], or other folders")
     if start.recipe.data.others != recipe.data.others:
         raise Usage(f"{init} - has other structures as outputs - give the recipe the run's own [data] others")
-    return start.whole_net().train()
+    net = start.whole_net()
+    if all(not part.num_batches_tracked for part in net.modules() if isinstance(part, nn.BatchNorm2d)):
+        raise Usage(f"{init} - comes from a bundle, which keeps no batch norms - start from the run, or without --init")
+    return net.train()
 
 
 def pretrained(init: Path, utility: runs.UtilityRun, recipe: UNoiseRecipe) -> UNet:

@@ -19,6 +19,7 @@ from unoise_engine.training.augment import augment
 from unoise_engine.training.budgets import budget_loss, own_prediction
 from unoise_engine.training.cases import Case
 from unoise_engine.training.draw import Batch, process
+from unoise_engine.training.hidden import partly_hidden
 from unoise_engine.training.recipes import Augment, Draw, Fit, Noise, UtilityFit
 from unoise_engine.training.unoise import loss_of, unoise_loss
 
@@ -87,7 +88,10 @@ class Learner(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         image, organ = augment(batch["image"].float() / 255, batch["organ"], self.draw.crop, self.how)
-        loss = self.loss(self.normalise(image), organ.float(), batch["known"])
+        x = self.normalise(image)
+        if self.how.hide:
+            x, organ = partly_hidden(x, organ, self.how.hide)
+        loss = self.loss(x, organ.float(), batch["known"])
         if not torch.isfinite(loss):
             raise EngineError(
                 f"step {self.global_step} - the loss became {loss.item()} on {', '.join(batch['names'])} - "

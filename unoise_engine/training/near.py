@@ -19,13 +19,14 @@ FLOOR = 1e-4  # of the summed blurs: farther away all pixels are equally far
 class NearNet(nn.Module):
     """Slices (n, c, h, w) and the utility's logits for them (n, 1, h, w) -> z (n, 1, h, w).
 
-    z = correction - weight * nearness. The correction is a U-Net's, smoothed to `cell` pixels since a segmenter needs
-    connected context; it is 0 at first. h and w are multiples of `cell` and of 2^(depth - 1).
+    z = correction - weight * nearness. The correction is a U-Net's and 0 at first: a part smoothed to `cell` pixels,
+    since a segmenter needs connected context, and a part pixel by pixel, since a cause may be small. h and w are
+    multiples of `cell` and of 2^(depth - 1).
     """
 
     def __init__(self, channels: int = 1, depth: int = 4, first_channels: int = 16, cell: int = 8):
         super().__init__()
-        self.unet = UNet(channels + 2, 1, depth, first_channels)
+        self.unet = UNet(channels + 2, 2, depth, first_channels)
         nn.init.zeros_(self.unet.head.weight)
         nn.init.zeros_(self.unet.head.bias)  # type: ignore[arg-type]
         self.weight = nn.Parameter(torch.tensor(1.0))
@@ -34,10 +35,11 @@ class NearNet(nn.Module):
     def forward(self, slices: Tensor, logits: Tensor) -> Tensor:
         found = logits.sigmoid()
         near = nearness(found)
-        z = self.unet(torch.cat([slices, found, near], dim=1))
+        coarse, fine = self.unet(torch.cat([slices, found, near], dim=1)).split(1, dim=1)
         if self.cell > 1:
-            z = interpolate(avg_pool2d(z, self.cell), size=slices.shape[2:], mode="bilinear", align_corners=False)
-        return z - self.weight * 4 * near
+            coarse = avg_pool2d(coarse, self.cell)
+            coarse = interpolate(coarse, size=slices.shape[2:], mode="bilinear", align_corners=False)
+        return coarse + fine - self.weight * 4 * near
 
     @property
     def depth(self) -> int:

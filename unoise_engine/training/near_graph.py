@@ -16,10 +16,11 @@ def near_model(net: NearNet, output: str) -> onnx.ModelProto:
     size = graph.node("Shape", found)
     near = add_nearness(graph, found, size)
     graph.node("Concat", "slices", found, near, axis=1, out="seen")
-    add_unet(graph, net.unet, "fine", slices="seen")
-    smooth = smoothed(graph, "fine", net.cell, size) if net.cell > 1 else "fine"
+    add_unet(graph, net.unet, "parts", slices="seen")
+    coarse, fine = (graph.node("Gather", "parts", graph.whole(k), axis=1) for k in (0, 1))
+    smooth = smoothed(graph, coarse, net.cell, size) if net.cell > 1 else coarse
     pull = graph.node("Mul", near, graph.constant(4 * net.weight.item()))
-    graph.node("Sub", smooth, pull, out=output)
+    graph.node("Sub", graph.node("Add", smooth, fine), pull, out=output)
     ports = {"slices": ["n", net.in_channels, "h", "w"], "logits": ["n", 1, "h", "w"]}
     return graph.model(ports, {output: ["n", 1, "h", "w"]})
 

@@ -6,6 +6,8 @@ layers they were trained with and give the bundle's own numbers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,29 +18,60 @@ from torch import nn
 
 from unoise_engine.bundle.manifest import Manifest
 from unoise_engine.errors import Usage
+from unoise_engine.training import runs
 from unoise_engine.training.budgets import CoarseUNet
+from unoise_engine.training.checkpoints import BEST
 from unoise_engine.training.near import NearNet
+from unoise_engine.training.recipes import Data, Net, UtilityFit, UtilityRecipe
+from unoise_engine.training.split import Split
 from unoise_engine.training.unet import UNet
+
+
+def unpack(folder: Path, manifest: Manifest, split: Split, out: Path) -> Path:
+    """A verified bundle's utility as a finished run `out`, for noise models to be trained on. Raises Usage.
+
+    `split` names the cases that taught it, steered it and judge it. What the bundle does not say - how it was trained,
+    the outputs for other structures - is lost.
+    """
+    utility = rebuilt_utility(folder, manifest)
+    shape = Net(utility.depth, utility.first_channels)
+    recipe = UtilityRecipe(UtilityFit(max_steps=1), manifest.recipe, shape, Data(manifest.organ))
+    runs.check_free(out)
+    runs.begin(out, recipe, split)
+    torch.save({"state_dict": {f"net.{name}": values for name, values in utility.state_dict().items()}}, out / BEST)
+    return out
 
 
 def rebuilt(folder: Path, manifest: Manifest) -> tuple[UNet, UNet | NearNet]:
     """Utility and noise model of a verified bundle, in eval mode. Raises Usage for nets of another build."""
-    try:
-        shape, channels = manifest.architecture, manifest.recipe.channels
-        depth, width = shape["utility"]["depth"], shape["utility"]["first_channels"]
-        utility = UNet(channels, 1, depth, width)
-        _fill(utility, onnx.load(folder / "utility.onnx").graph)
+    with _told(folder):
         graph = onnx.load(folder / "unoise.onnx").graph
-        depth, width, cell = (shape["unoise"].get(key, 1) for key in ("depth", "first_channels", "cell"))
+        told, channels = manifest.architecture["unoise"], manifest.recipe.channels
+        depth, width, cell = (told.get(key, 1) for key in ("depth", "first_channels", "cell"))
         noise: UNet | NearNet
         if any(port.name == "logits" for port in graph.input):
             noise = NearNet(channels, depth, width, cell)
         else:
             noise = CoarseUNet(cell, channels, 1, depth, width) if cell > 1 else UNet(channels, 1, depth, width)
         _fill(noise, graph)
+    return rebuilt_utility(folder, manifest), noise
+
+
+def rebuilt_utility(folder: Path, manifest: Manifest) -> UNet:
+    """The first of the two. Raises Usage."""
+    with _told(folder):
+        told = manifest.architecture["utility"]
+        utility = UNet(manifest.recipe.channels, 1, told["depth"], told["first_channels"])
+        _fill(utility, onnx.load(folder / "utility.onnx").graph)
+    return utility
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except (KeyError, AttributeError, RuntimeError, StopIteration) as error:
         raise Usage(f"{folder} - its nets cannot be built again ({error}) - measure it without torch") from None
-    return utility, noise
 
 
 def _fill(net: nn.Module, graph: onnx.GraphProto) -> None:

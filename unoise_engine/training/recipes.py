@@ -97,6 +97,7 @@ class Augment:
     gamma: float = 0.15  # exponent 1 - gamma .. 1 + gamma
     noise: float = 0.05  # standard deviation
     erase: float = 0.0  # share of slices whose organ is replaced by the window's lower end: an abdomen without it
+    hide: float = 0.0  # share of slices of which all but a random part is hidden, as explanations hide it (hidden.py)
     blur: float = 0.7  # mixing share of a 3 x 3 binomial blur
     flip: bool = False  # left and right: a mirrored patient is rare, and the organ is on one side
 
@@ -107,6 +108,7 @@ class Augment:
         for name in ("scale", "gamma"):
             require(getattr(self, name) < 0.9, f"{name} must be below 0.9: {getattr(self, name)}")
         require(self.erase <= 1, f"erase must be at most 1: {self.erase}")
+        require(self.hide <= 1, f"hide must be at most 1: {self.hide}")
         require(self.blur <= 1, f"blur must be at most 1: {self.blur}")
 
 

@@ -14,6 +14,7 @@ from unoise_engine.training.budgets import (
     hide,
     keep_best,
     own_prediction,
+    wandered,
 )
 
 
@@ -52,6 +53,20 @@ class Ball(nn.Module):
 
     def forward(self, x):
         return 10 * (nn.functional.avg_pool2d(x.mean(1, keepdim=True), 5, 1, 2) - 0.5)
+
+
+def test_chance_shows_places_that_the_map_does_not_ask_for():
+    torch.manual_seed(0)
+    ramp = torch.arange(32.0)[None, None, :, None].expand(400, 1, 32, 32)
+    low = (..., slice(8, 16), slice(None))  # one to two standard deviations below the best eighth
+    share = torch.full((400,), 1 / 8)
+    assert keep_best(wandered(ramp, Budgets(wander=0.0)), share, 0.3)[low].sum() == 0
+    seen = keep_best(wandered(ramp, Budgets(wander=1.5)), share, 0.3)
+    assert 0.005 < seen[low].mean() < 0.12
+    assert seen[:, :, 28:].mean() > 0.4
+    larger = wandered(100 * ramp, Budgets(wander=1.5)) - 100 * ramp  # in proportion to the map, not to its unit
+    smaller = wandered(ramp, Budgets(wander=1.5)) - ramp
+    assert larger.std() / smaller.std() == pytest.approx(100, rel=0.2)
 
 
 def test_the_map_learns_to_keep_the_organ():

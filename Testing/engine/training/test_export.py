@@ -1,17 +1,24 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from Testing.engine.training.world import unoise_recipe, utility_recipe
 from unoise_engine.bundle.session import load_bundle
+from unoise_engine.cli import app
+from unoise_engine.ct.split import Split
 from unoise_engine.errors import Environment, Integrity, Usage
 from unoise_engine.training import export
 from unoise_engine.training.card import Card
 from unoise_engine.training.export import export_bundle
+from unoise_engine.training.fit import train_unoise, train_utility
 from unoise_engine.training.fold import rounded
 from unoise_engine.training.gradcam_graph import gradcam_by_autograd
+from unoise_engine.training.rebuilt import unpack
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 
 CARD = Card(title="A ball", training_data="five balls", synthetic=True)
@@ -142,3 +149,27 @@ def test_wrong_calls(utility_run, unoise_run, bundle_folder, tmp_path):
     (tmp_path / "m.json").write_text(json.dumps([1]))
     with pytest.raises(Usage, match=r"m\.json"):
         export_bundle(utility_run, unoise_run, tmp_path / "b", card=CARD, metrics=tmp_path / "m.json")
+
+
+def test_an_unpacked_bundle_is_a_run_that_noise_models_learn_on(bundle_folder, world, utility_run, tmp_path):
+    manifest = load_bundle(bundle_folder).manifest
+    run = tmp_path / "unpacked"
+    answer = CliRunner().invoke(
+        app, ["bundle", "unpack", str(bundle_folder), "-o", str(run), "--split", str(utility_run / "split.json")]
+    )
+    assert answer.exit_code == 0, answer.output
+    before, after = UtilityRun.open(utility_run), UtilityRun.open(run)
+    assert (after.split, after.recipe.net, after.recipe.ct) == (before.split, before.recipe.net, manifest.recipe)
+    x = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(after.net()(x), rounded(before.net())(x), rtol=1e-4, atol=1e-4)
+    noise = train_unoise(world, run, tmp_path / "noise", unoise_recipe(), device="cpu", progress="off")
+    again = export_bundle(run, noise, tmp_path / "again", card=CARD)
+    assert (again / "utility.onnx").read_bytes() == (bundle_folder / "utility.onnx").read_bytes()
+    with pytest.raises(Usage, match="comes from a bundle"):
+        same = replace(utility_recipe(), data=after.recipe.data)
+        train_utility(world, tmp_path / "u", same, init=run, device="cpu", progress="off")
+    with pytest.raises(Environment, match="cannot be read as a split"):
+        unpack(bundle_folder, manifest, Split.read(tmp_path / "none.json"), tmp_path / "other")
+    with pytest.raises(Usage, match="not an empty folder"):
+        unpack(bundle_folder, manifest, after.split, run)

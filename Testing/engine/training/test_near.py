@@ -17,6 +17,7 @@ from unoise_engine.training.card import Card
 from unoise_engine.training.export import export_bundle
 from unoise_engine.training.fit import train_unoise
 from unoise_engine.training.near import NearNet
+from unoise_engine.training.rebuilt import rebuilt
 from unoise_engine.training.runs import UNoiseRun
 
 CARD = Card(title="A ball", training_data="five balls", synthetic=True)
@@ -83,5 +84,10 @@ def test_it_trains_exports_and_explains(world, utility_run, tmp_path):
     assert wanted.std() > 0.1
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
     assert not np.allclose(got, bundle.noise_logits(x, -logits))  # it looks at what the utility found
+    again, noise = rebuilt(tmp_path / "bundle", bundle.manifest)
+    with torch.no_grad():
+        np.testing.assert_allclose(again(torch.from_numpy(x)).numpy(), logits, rtol=0, atol=1e-4)
+        z = noise(torch.from_numpy(x), torch.from_numpy(logits)).numpy()
+    np.testing.assert_allclose(z, got, rtol=0, atol=1e-4 * np.abs(wanted).max())
     with pytest.raises(Usage, match="near"):
         train_unoise(world, utility_run, tmp_path / "init", recipe, init=utility_run, device="cpu", progress="off")
