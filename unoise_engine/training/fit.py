@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
+import torch
 from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import nn
@@ -18,8 +20,11 @@ from torch import nn
 from unoise_engine.errors import Usage
 from unoise_engine.training import runs
 from unoise_engine.training.cases import load_cases
+from unoise_engine.training.checkpoints import BEST
+from unoise_engine.training.draw import Stream
 from unoise_engine.training.fold import folded
-from unoise_engine.training.learners import NoiseLearner, Scans, UtilityLearner, evenly
+from unoise_engine.training.learners import NoiseLearner, Scans, UtilityLearner, evenly, network_weights
+from unoise_engine.training.level import best_level, relevel
 from unoise_engine.training.loop import Rounds, run_loop
 from unoise_engine.training.progress import choose_progress, teller
 from unoise_engine.training.recipes import Data, UNoiseRecipe, UtilityRecipe
@@ -28,6 +33,8 @@ from unoise_engine.training.split import Split
 from unoise_engine.training.unet import UNet
 from unoise_engine.training.unlabelled import find_cts, load_unlabelled, split_cts
 from unoise_engine.training.unoise import freeze
+
+SETTLED_ON = 16  # batches
 
 
 def train_utility(
@@ -127,7 +134,22 @@ def train_unoise(
     learner = NoiseLearner(noise, frozen, recipe.noise, *common)
     scans = Scans(val, lambda case: case.with_organ)
     run_loop(learner, rounds, scans, out, checkpoint, device, devices, show, nodes)
+    if recipe.noise.budget_weight and leads():
+        settle(out, learner, rounds)
     return out
+
+
+def settle(run: Path, learner: NoiseLearner, rounds: Rounds) -> None:
+    """Gives the best checkpoint's map the level that the published loss likes best, on training slices."""
+    learner.to("cpu")
+    learner.frozen[0].to("cpu")
+    learner.net.load_state_dict(network_weights(run / BEST))
+    learner.eval()
+    stream = Stream(rounds.cases, rounds.draw, rounds.seed + 1, lambda: 0, rounds.shares)
+    torch.manual_seed(rounds.seed)
+    samples = [learner.sample(batch) for batch in islice(stream, SETTLED_ON)]
+    relevel(learner.net, *best_level(learner.frozen[0], samples, learner.cfg))
+    runs.replace_weights(run, learner.net)
 
 
 def leads() -> bool:

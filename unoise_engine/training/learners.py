@@ -20,6 +20,7 @@ from unoise_engine.training.budgets import budget_loss, own_prediction
 from unoise_engine.training.cases import Case
 from unoise_engine.training.draw import Batch, process
 from unoise_engine.training.hidden import partly_hidden
+from unoise_engine.training.level import Sample
 from unoise_engine.training.recipes import Augment, Draw, Fit, Noise, UtilityFit
 from unoise_engine.training.unoise import loss_of, unoise_loss
 
@@ -170,20 +171,31 @@ class NoiseLearner(Learner):
         self.frozen[0].to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss(self, x: Tensor, y: Tensor, known: Tensor) -> Tensor:
-        utility, y = self.frozen[0], y[:, :1]
-        if self.noise.targets == "predictions":
-            y = own_prediction(utility, x)
+        utility = self.frozen[0]
         if not (self.noise.budget_weight or self.noise.near):
-            return unoise_loss(utility, self.net, x, y, self.cfg)
+            return unoise_loss(utility, self.net, x, self.target(x, y), self.cfg)
         with torch.no_grad():
             logits = utility(x)[:, :1].float()
-        z = (self.net(x, logits) if self.noise.near else self.net(x)).float()
-        loss = loss_of(utility, z, x, y, self.cfg)
+        z = self.noise_of(x, logits)
+        loss = loss_of(utility, z, x, self.target(x, y), self.cfg)
         if self.noise.budget_weight:  # asks what the utility itself needs, right or wrong
             own = (logits > 0).to(x.dtype)
             asked = budget_loss(utility, z, x, own, self.cfg.sigma_max, self.noise.budgets)
             loss = loss + self.noise.budget_weight * asked
         return loss
+
+    def target(self, x: Tensor, y: Tensor) -> Tensor:
+        return own_prediction(self.frozen[0], x) if self.noise.targets == "predictions" else y[:, :1]
+
+    def noise_of(self, x: Tensor, logits: Tensor) -> Tensor:
+        return (self.net(x, logits) if self.noise.near else self.net(x)).float()
+
+    @torch.no_grad()
+    def sample(self, batch: Batch) -> Sample:
+        """What the net says of a training batch, for its level to be set."""
+        image, organ = augment(batch["image"].float() / 255, batch["organ"], self.draw.crop, self.how)
+        x = self.normalise(image)
+        return self.noise_of(x, self.frozen[0](x)[:, :1].float()), x, self.target(x, organ.float())
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         image = self.normalise(batch["image"].float() / 255)

@@ -20,7 +20,6 @@ from unoise_engine.bundle.manifest import Manifest
 from unoise_engine.errors import Usage
 from unoise_engine.training import runs
 from unoise_engine.training.budgets import CoarseUNet
-from unoise_engine.training.checkpoints import BEST
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.recipes import Data, Net, UtilityFit, UtilityRecipe
 from unoise_engine.training.split import Split
@@ -38,7 +37,7 @@ def unpack(folder: Path, manifest: Manifest, split: Split, out: Path) -> Path:
     recipe = UtilityRecipe(UtilityFit(max_steps=1), manifest.recipe, shape, Data(manifest.organ))
     runs.check_free(out)
     runs.begin(out, recipe, split)
-    torch.save({"state_dict": {f"net.{name}": values for name, values in utility.state_dict().items()}}, out / BEST)
+    runs.replace_weights(out, utility)
     return out
 
 

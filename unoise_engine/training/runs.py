@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from torch import nn
 
 from unoise_engine.errors import Environment, Integrity, Usage
@@ -103,6 +105,17 @@ def filled(net: AnyNet, run: Path) -> AnyNet:
     except Exception as e:  # torch raises a dozen kinds for a damaged or foreign file
         raise Environment(f"{path} - is damaged or belongs to another recipe - train the run again") from e
     return net.eval()
+
+
+def replace_weights(run: Path, net: nn.Module) -> None:
+    """Puts these weights into the best checkpoint. Raises Environment if it cannot be written."""
+    draft = run / f".{BEST}"
+    try:
+        torch.save({"state_dict": {f"net.{name}": values for name, values in net.state_dict().items()}}, draft)
+        os.replace(draft, run / BEST)
+    except (OSError, RuntimeError) as e:  # torch tells a full disk by the latter
+        draft.unlink(missing_ok=True)
+        raise Environment(f"{run / BEST} - cannot be written ({e}) - make room, then go on with --resume") from None
 
 
 def present(run: Path, name: str) -> Path:
