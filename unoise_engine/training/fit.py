@@ -21,6 +21,7 @@ from unoise_engine.errors import Usage
 from unoise_engine.training import runs
 from unoise_engine.training.cases import load_cases
 from unoise_engine.training.checkpoints import BEST
+from unoise_engine.training.device import choose_device
 from unoise_engine.training.draw import Stream
 from unoise_engine.training.fold import folded
 from unoise_engine.training.learners import NoiseLearner, Scans, UtilityLearner, evenly, network_weights
@@ -135,14 +136,14 @@ def train_unoise(
     scans = Scans(val, lambda case: case.with_organ)
     run_loop(learner, rounds, scans, out, checkpoint, device, devices, show, nodes)
     if recipe.noise.budget_weight and leads():
-        settle(out, learner, rounds)
+        settle(out, learner, rounds, device)
     return out
 
 
-def settle(run: Path, learner: NoiseLearner, rounds: Rounds) -> None:
+def settle(run: Path, learner: NoiseLearner, rounds: Rounds, device: str) -> None:
     """Gives the best checkpoint's map the level that the published loss likes best, on training slices."""
-    learner.to("cpu")
-    learner.frozen[0].to("cpu")
+    learner.to(choose_device(device))
+    learner.frozen[0].to(learner.device)
     learner.net.load_state_dict(network_weights(run / BEST))
     learner.eval()
     stream = Stream(rounds.cases, rounds.draw, rounds.seed + 1, lambda: 0, rounds.shares)

@@ -25,7 +25,7 @@ Sample = tuple[Tensor, Tensor, Tensor]  # noise logits (n, 1, h, w), images (n, 
 def best_level(utility: nn.Module, samples: Sequence[Sample], cfg: NoiseConfig) -> tuple[float, float]:
     """(a, b) for which the published loss of a z + b is least over the samples. Draws noise from torch's generator."""
     every = torch.cat([z.flatten() for z, _, _ in samples])
-    mean, spread = every.mean(), every.std().clamp_min(1e-6)
+    mean, spread = every.mean().item(), max(every.std().item(), 1e-6)
     log_a, b = torch.tensor(SPREAD).log().requires_grad_(), torch.zeros((), requires_grad=True)
     optimiser = torch.optim.Adam([log_a, b], LR)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
@@ -36,8 +36,8 @@ def best_level(utility: nn.Module, samples: Sequence[Sample], cfg: NoiseConfig) 
         loss.backward()
         optimiser.step()
         schedule.step()
-    a = (log_a.exp() / spread).item()
-    return a, b.item() - a * mean.item()
+    a = log_a.exp().item() / spread
+    return a, b.item() - a * mean
 
 
 @torch.no_grad()
