@@ -193,7 +193,7 @@ class NoiseLearner(Learner):
     @torch.no_grad()
     def sample(self, batch: Batch) -> Sample:
         """What the net says of a training batch, for its level to be set."""
-        image, organ = (batch[key].to(self.device) for key in ("image", "organ"))  # type: ignore[literal-required]
+        image, organ = (batch[key].to(self.device) for key in ("image", "organ"))
         image, organ = augment(image.float() / 255, organ, self.draw.crop, self.how)
         x = self.normalise(image)
         return self.noise_of(x, self.frozen[0](x)[:, :1].float()), x, self.target(x, organ.float())
