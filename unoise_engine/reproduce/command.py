@@ -129,16 +129,11 @@ def _ends(data: Path, key: str, stages: Stages) -> tuple[float, float]:
     return facts["low"], facts["high"]
 
 
-PLANTED_SHARES = (0.002, 0.9)  # organ and landmark are 0.4 % of a crop here, a tenth of what a pancreas is
-
-
 def _planted(request: Request, scale: Scale, stages: Stages, show: Progress) -> Study:
     """The same noise models, Large alone, where the cause is known. Always by recipe `default`."""
     shorter = replace(scale, slices=16, phantoms=min(scale.phantoms, 120), utility_steps=2 * scale.utility_steps)
     key, _ = _phantoms(request, shorter, stages, "planted-phantoms", planted=True)
     recipes = choose_recipes("default", shorter, "target", None, request.seed)
-    noise = replace(recipes.ours.noise, budget_shares=PLANTED_SHARES)
-    recipes = replace(recipes, ours=replace(recipes.ours, noise=noise))
     study = Study(PLANTED, stages.out / "planted-phantoms", key, recipes, shorter, request.seed, request.device,
                   request.progress, sizes=("large",), landmark="landmark",
                   decoys=("decoy", "decoy_landmark"))  # fmt: skip
