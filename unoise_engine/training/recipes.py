@@ -215,6 +215,7 @@ class UNoiseRecipe:
 
     def __post_init__(self) -> None:
         fits(self.draw, self.noise.net)
+        require(self.augment.hide == 0, f"hide is for the utility alone: {self.augment.hide}")
         require(
             self.draw.crop % self.noise.cell == 0,
             f"a map of cells of {self.noise.cell} needs [draw] crop divisible by it: {self.draw.crop}",
