@@ -4,9 +4,11 @@ The published loss says how much noise a pixel can bear while all others are nea
 which few pixels suffice when the rest is gone. So a share is drawn for each image, the most important pixels keep it,
 the others are hidden, half of the images by grey and half by noise, and the utility must still say the same:
 
-    s      ~ log-uniform(low, high)                       share visible, one an image
+    s      ~ log-uniform(low, high)                       share visible, one an image (uniform where noise hides: the
+                                                          utility sees little through noise until much is visible)
     m      = importance + wander * smooth chance          in standard deviations of the image's importance
     keep   = the s largest of m                           a step; its gradient is that of a sigmoid around the threshold
+             (of a net that puts the organ first: all of the organ, and the s largest of the others)
     x'     = keep x + (1 - keep) 0   or   x + (1 - keep) sigma_max eps
     loss   = BCE(U(x'), y) + 1 - dice(U(x'), y)
 
@@ -17,7 +19,6 @@ rankings: Berthet et al. 2020. Fong et al. 2019 ask the same of one image at a t
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -58,24 +59,33 @@ class CoarseUNet(UNet):
         return interpolate(z, scale_factor=float(self.cell), mode="bilinear", align_corners=False)
 
 
+def by_grey(n: int, device: torch.device) -> Tensor:
+    """(n,) bool: every second image is hidden by grey, the others by noise."""
+    return torch.arange(n, device=device) % 2 == 0
+
+
 def draw_shares(n: int, budgets: Budgets, device: torch.device) -> Tensor:
-    """(n,) log-uniform between low and high."""
-    low, high = math.log(budgets.low), math.log(budgets.high)
-    return (low + (high - low) * torch.rand(n, device=device)).exp()
+    """(n,) between low and high, log-uniform for images hidden by grey, uniform for the others."""
+    drawn = torch.rand(n, device=device)
+    low, high = budgets.low, budgets.high
+    return torch.where(by_grey(n, drawn.device), low * (high / low) ** drawn, low + (high - low) * drawn)
 
 
-def keep_best(importance: Tensor, shares: Tensor, softness: float) -> Tensor:
+def keep_best(importance: Tensor, shares: Tensor, softness: float, shown: Tensor | None = None) -> Tensor:
     """Importance (n, 1, h, w) and shares (n,) -> 1 where a pixel is among the best of its image, 0 elsewhere.
 
-    Forward it is that step; backward it is a sigmoid around the threshold, of importance in standard deviations.
+    Forward it is that step; backward it is a sigmoid around the threshold, of importance in standard deviations. Pixels
+    `shown` anyway, (n, 1, h, w) bool, are 1 and learn nothing; the share is then one of the others.
     """
     flat = importance.flatten(1)
+    anyway = torch.zeros_like(flat, dtype=torch.bool) if shown is None else shown.flatten(1)
     scaled = flat / flat.detach().std(dim=1, keepdim=True).clamp_min(1e-6)
-    ordered = scaled.detach().sort(dim=1, descending=True).values
-    last = (shares * flat.shape[1]).round().long().clamp(1, flat.shape[1]) - 1
+    ordered = scaled.detach().masked_fill(anyway, -torch.inf).sort(dim=1, descending=True).values
+    last = (shares * (~anyway).sum(1)).round().long().clamp(1, flat.shape[1]) - 1
     soft = ((scaled - ordered.gather(1, last[:, None])) / softness).sigmoid()
     hard = (soft.detach() >= 0.5).to(soft.dtype)
-    return (hard + soft - soft.detach()).reshape(importance.shape)
+    kept = torch.where(anyway, torch.ones_like(soft), hard + soft - soft.detach())
+    return kept.reshape(importance.shape)
 
 
 def wandered(importance: Tensor, budgets: Budgets) -> Tensor:
@@ -89,14 +99,20 @@ def wandered(importance: Tensor, budgets: Budgets) -> Tensor:
 
 def hide(x: Tensor, keep: Tensor, sigma: float) -> Tensor:
     """Normalised images (n, c, h, w): every second one is hidden by grey (0), the others by noise."""
-    grey = (torch.arange(len(x), device=x.device) % 2 == 0)[:, None, None, None]
+    grey = by_grey(len(x), x.device)[:, None, None, None]
     noise = sigma * torch.randn_like(keep)
     return torch.where(grey, keep * x, x + (1 - keep) * noise)
 
 
-def budget_loss(utility: nn.Module, z: Tensor, x: Tensor, y: Tensor, sigma: float, budgets: Budgets) -> Tensor:
-    """Noise logits z (n, 1, h, w) of images x (n, c, h, w), targets y (n, 1, h, w) in {0, 1} -> scalar."""
-    keep = keep_best(wandered(-z, budgets), draw_shares(len(x), budgets, x.device), budgets.softness)
+def budget_loss(
+    utility: nn.Module, z: Tensor, x: Tensor, y: Tensor, sigma: float, budgets: Budgets, organ_first: bool = False
+) -> Tensor:
+    """Noise logits z (n, 1, h, w) of images x (n, c, h, w), targets y (n, 1, h, w) in {0, 1} -> scalar.
+
+    `organ_first`: the net puts the organ first itself, so it is always shown and what else counts is asked.
+    """
+    shares = draw_shares(len(x), budgets, x.device)
+    keep = keep_best(wandered(-z, budgets), shares, budgets.softness, y > 0.5 if organ_first else None)
     logits = utility(hide(x, keep, sigma)).float()
     p = logits.sigmoid()
     overlap, total = (p * y).sum((1, 2, 3)), (p + y).sum((1, 2, 3))

@@ -15,18 +15,18 @@ from pathlib import Path
 import torch
 from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from torch import nn
 
 from unoise_engine.errors import Usage
-from unoise_engine.training import runs
+from unoise_engine.training import norms, runs
 from unoise_engine.training.cases import load_cases
 from unoise_engine.training.checkpoints import BEST
 from unoise_engine.training.device import choose_device
 from unoise_engine.training.draw import Stream
 from unoise_engine.training.fold import folded
 from unoise_engine.training.learners import NoiseLearner, Scans, UtilityLearner, evenly, network_weights
-from unoise_engine.training.level import best_level, relevel
+from unoise_engine.training.level import Sample, best_level, raise_top, relevel
 from unoise_engine.training.loop import Rounds, run_loop
+from unoise_engine.training.near import NearNet
 from unoise_engine.training.progress import choose_progress, teller
 from unoise_engine.training.recipes import Data, UNoiseRecipe, UtilityRecipe
 from unoise_engine.training.sources import Source, open_sources, split_sources
@@ -36,6 +36,7 @@ from unoise_engine.training.unlabelled import find_cts, load_unlabelled, split_c
 from unoise_engine.training.unoise import freeze
 
 SETTLED_ON = 16  # batches
+MEASURED_ON = 32
 
 
 def train_utility(
@@ -52,9 +53,10 @@ def train_utility(
 ) -> Path:
     """Trains the model that segments; returns its run folder `out`. `data` is a folder of pairs, or several.
 
-    `init` is an earlier run of the same shape, preparation and split whose weights are the start. Raises Usage or
-    CaseRefused for what is wrong with the call or the data, Interrupted after Ctrl-C, EngineError for a loss that is
-    not finite. In the last two cases the run's folder can be resumed.
+    `init` is an earlier run of the same shape and preparation, or an unpacked bundle, whose weights are the start; it
+    must not have learnt what steers or judges here. Raises Usage or CaseRefused for what is wrong with the call or the
+    data, Interrupted after Ctrl-C, EngineError for a loss that is not finite. In the last two cases the run's folder
+    can be resumed.
     """
     sources = open_sources([data] if isinstance(data, Path) else data, recipe.data)
     if len(sources) == 1:
@@ -75,6 +77,8 @@ def train_utility(
         runs.make_net(recipe.net, recipe.ct.channels, outputs(recipe)) if init is None else earlier(init, recipe, split)
     )
     learner = UtilityLearner(net, recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
+    if init is not None and norms.lost(net):
+        restore_norms(learner, rounds)
     scans = Scans(val, evenly(recipe.data.val_slices))
     run_loop(learner, rounds, scans, out, checkpoint, device, devices, show, nodes)
     return out
@@ -141,15 +145,21 @@ def train_unoise(
 
 
 def settle(run: Path, learner: NoiseLearner, rounds: Rounds, device: str) -> None:
-    """Gives the best checkpoint's map the level that the published loss likes best, on training slices."""
+    """Gives the best checkpoint's map its top and the level that the published loss likes best, on training slices."""
     learner.to(choose_device(device))
     learner.frozen[0].to(learner.device)
     learner.net.load_state_dict(network_weights(run / BEST))
     learner.eval()
     stream = Stream(rounds.cases, rounds.draw, rounds.seed + 1, lambda: 0, rounds.shares)
-    torch.manual_seed(rounds.seed)
-    samples = [learner.sample(batch) for batch in islice(stream, SETTLED_ON)]
-    relevel(learner.net, *best_level(learner.frozen[0], samples, learner.cfg))
+    batches = list(islice(stream, SETTLED_ON))
+
+    def samples() -> list[Sample]:
+        torch.manual_seed(rounds.seed)
+        return [learner.sample(batch) for batch in batches]
+
+    if isinstance(learner.net, NearNet):
+        raise_top(learner.net, samples())
+    relevel(learner.net, *best_level(learner.frozen[0], samples(), learner.cfg))
     runs.replace_weights(run, learner.net)
 
 
@@ -185,12 +195,23 @@ def earlier(init: Path, recipe: UtilityRecipe, split: Split) -> UNet:
     if learnt := set(start.split.train) & {*split.val, *split.test}:
         known = f"{len(learnt)} of the cases that validate or test here, {min(learnt)} first"
         raise Usage(f"{init} - has learnt {known} - give the recipe the run's own [data], or other folders")
-    if start.recipe.data.others != recipe.data.others:
+    others = start.recipe.data.others
+    if others and others != recipe.data.others:
         raise Usage(f"{init} - has other structures as outputs - give the recipe the run's own [data] others")
-    net = start.whole_net()
-    if all(not part.num_batches_tracked for part in net.modules() if isinstance(part, nn.BatchNorm2d)):
-        raise Usage(f"{init} - comes from a bundle, which keeps no batch norms - start from the run, or without --init")
+    net = runs.make_net(recipe.net, recipe.ct.channels, outputs(recipe))
+    learnt_so_far, fresh = start.whole_net().state_dict(), net.state_dict()
+    # A run without other structures gives the organ's output; the others begin.
+    both = {name: torch.cat([v, fresh[name][len(v) :]]) if v.ndim else v for name, v in learnt_so_far.items()}
+    net.load_state_dict(both)
     return net.train()
+
+
+def restore_norms(learner: UtilityLearner, rounds: Rounds) -> None:
+    """A net that comes from a bundle gets batch norms by training slices."""
+    stream = Stream(rounds.cases, rounds.draw, rounds.seed + 1, lambda: 0, rounds.shares)
+    torch.manual_seed(rounds.seed)
+    norms.restore(learner.net, (learner.drawn(batch)[0] for batch in islice(stream, MEASURED_ON)))
+    learner.net.train()
 
 
 def pretrained(init: Path, utility: runs.UtilityRun, recipe: UNoiseRecipe) -> UNet:

@@ -88,8 +88,7 @@ class Learner(LightningModule):
         torch.manual_seed((self.fit_recipe.seed << 32) + self.global_step * world + rank)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        image, organ = augment(batch["image"].float() / 255, batch["organ"], self.draw.crop, self.how)
-        x = self.normalise(image)
+        x, organ = self.drawn(batch)
         if self.how.hide:
             x, organ = partly_hidden(x, organ, self.how.hide)
         loss = self.loss(x, organ.float(), batch["known"])
@@ -98,8 +97,14 @@ class Learner(LightningModule):
                 f"step {self.global_step} - the loss became {loss.item()} on {', '.join(batch['names'])} - "
                 "look at these slices, or lower [fit] lr; the last good checkpoint is kept"
             )
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(image), sync_dist=True)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True)
         return loss
+
+    def drawn(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What a training batch shows, augmented: normalised slices (n, channels, h, w), masks (n, c, h, w)."""
+        image, organ = (batch[key].to(self.device) for key in ("image", "organ"))
+        image, organ = augment(image.float() / 255, organ, self.draw.crop, self.how)
+        return self.normalise(image), organ
 
     def loss(self, x: Tensor, y: Tensor, known: Tensor) -> Tensor:
         """Normalised slices (n, channels, h, w), masks (n, c, h, w) of the organ and the others -> scalar."""
@@ -180,7 +185,7 @@ class NoiseLearner(Learner):
         loss = loss_of(utility, z, x, self.target(x, y), self.cfg)
         if self.noise.budget_weight:  # asks what the utility itself needs, right or wrong
             own = (logits > 0).to(x.dtype)
-            asked = budget_loss(utility, z, x, own, self.cfg.sigma_max, self.noise.budgets)
+            asked = budget_loss(utility, z, x, own, self.cfg.sigma_max, self.noise.budgets, self.noise.near)
             loss = loss + self.noise.budget_weight * asked
         return loss
 
@@ -193,9 +198,7 @@ class NoiseLearner(Learner):
     @torch.no_grad()
     def sample(self, batch: Batch) -> Sample:
         """What the net says of a training batch, for its level to be set."""
-        image, organ = (batch[key].to(self.device) for key in ("image", "organ"))
-        image, organ = augment(image.float() / 255, organ, self.draw.crop, self.how)
-        x = self.normalise(image)
+        x, organ = self.drawn(batch)
         return self.noise_of(x, self.frozen[0](x)[:, :1].float()), x, self.target(x, organ.float())
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:

@@ -2,7 +2,8 @@
 
 The loss over shares visible (budgets.py) asks for an order of the pixels and leaves their unit and zero open, so a long
 training inflates them. The published loss knows both: it is the one that says what noise costs and what it is worth. So
-after training z becomes a z + b, with the a > 0 and b that this loss likes best; no pixel changes its rank.
+after training z becomes a z + b, with the a > 0 and b that this loss likes best; no pixel changes its rank. Before
+that a near net's organ, whose place in the order is not trained, comes to its top.
 """
 
 from __future__ import annotations
@@ -41,6 +42,12 @@ def best_level(utility: nn.Module, samples: Sequence[Sample], cfg: NoiseConfig) 
 
 
 @torch.no_grad()
+def raise_top(net: NearNet, samples: Sequence[Sample]) -> None:
+    """Puts the organ (the samples' targets) as high as the most important pixel beside it, of any sample."""
+    net.top.fill_(max(-z[y < 0.5].min().item() for z, _, y in samples))
+
+
+@torch.no_grad()
 def relevel(net: UNet | NearNet, a: float, b: float) -> None:
     """Makes z into a z + b by the last layer's weights."""
     head = net.unet.head if isinstance(net, NearNet) else net.head
@@ -50,3 +57,4 @@ def relevel(net: UNet | NearNet, a: float, b: float) -> None:
     head.bias[-1] += b  # the fine part of a near net, which no smoothing touches; the only output of another
     if isinstance(net, NearNet):
         net.weight.mul_(a)
+        net.top.copy_(a * net.top - b)

@@ -1,7 +1,8 @@
 """A noise model that is told what the utility found, and starts from nearness to it.
 
 A ruler that ranks pixels by their distance to the predicted organ beats the published recipe on the published measure:
-so the ruler is where this net starts, and all it has to learn is where the ruler is wrong.
+so the ruler is where this net starts, and all it has to learn is where the ruler is wrong. That the organ itself
+matters needs no learning: it comes first, and the question is what else the utility needs.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ FLOOR = 1e-4  # of the summed blurs: farther away all pixels are equally far
 class NearNet(nn.Module):
     """Slices (n, c, h, w) and the utility's logits for them (n, 1, h, w) -> z (n, 1, h, w).
 
-    z = correction - weight * nearness. The correction is a U-Net's and 0 at first: a part smoothed to `cell` pixels,
-    since a segmenter needs connected context, and a part pixel by pixel, since a cause may be small. h and w are
-    multiples of `cell` and of 2^(depth - 1).
+    z = (1 - found) * (correction - weight * nearness) - found * top, where found is the utility's probability. The
+    correction is a U-Net's and 0 at first: a part smoothed to `cell` pixels, since a segmenter needs connected context,
+    and a part pixel by pixel, since a cause may be small. `top` is the importance of the organ; training ends with a
+    top above all else (level.py). h and w are multiples of `cell` and of 2^(depth - 1).
     """
 
     def __init__(self, channels: int = 1, depth: int = 4, first_channels: int = 16, cell: int = 8):
@@ -30,6 +32,7 @@ class NearNet(nn.Module):
         nn.init.zeros_(self.unet.head.weight)
         nn.init.zeros_(self.unet.head.bias)  # type: ignore[arg-type]
         self.weight = nn.Parameter(torch.tensor(1.0))
+        self.top = nn.Parameter(torch.tensor(2.0))  # as nearness has it inside
         self.channels, self.cell = channels, cell
 
     def forward(self, slices: Tensor, logits: Tensor) -> Tensor:
@@ -39,7 +42,8 @@ class NearNet(nn.Module):
         if self.cell > 1:
             coarse = avg_pool2d(coarse, self.cell)
             coarse = interpolate(coarse, size=slices.shape[2:], mode="bilinear", align_corners=False)
-        return coarse + fine - self.weight * 4 * near
+        around = coarse + fine - self.weight * 4 * near
+        return around - found * (around + self.top)
 
     @property
     def depth(self) -> int:

@@ -19,8 +19,10 @@ def near_model(net: NearNet, output: str) -> onnx.ModelProto:
     add_unet(graph, net.unet, "parts", slices="seen")
     coarse, fine = (graph.node("Gather", "parts", graph.whole(k), axis=1) for k in (0, 1))
     smooth = smoothed(graph, coarse, net.cell, size) if net.cell > 1 else coarse
-    pull = graph.node("Mul", near, graph.constant(4 * net.weight.item()))
-    graph.node("Sub", graph.node("Add", smooth, fine), pull, out=output)
+    pull = graph.node("Mul", graph.node("Mul", near, graph.constant(4)), graph.bias(net.weight))
+    around = graph.node("Sub", graph.node("Add", smooth, fine), pull)
+    inside = graph.node("Mul", found, graph.node("Add", around, graph.bias(net.top)))
+    graph.node("Sub", around, inside, out=output)
     ports = {"slices": ["n", net.in_channels, "h", "w"], "logits": ["n", 1, "h", "w"]}
     return graph.model(ports, {output: ["n", 1, "h", "w"]})
 

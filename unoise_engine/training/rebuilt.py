@@ -85,12 +85,6 @@ def _fill(net: nn.Module, graph: onnx.GraphProto) -> None:
                 assert part.running_var is not None  # noqa: S101 - for the type checker
                 part.running_var.fill_(1 - part.eps)
         if isinstance(net, NearNet):
-            net.weight.fill_(_pull(graph, stored) / 4)
+            net.weight.fill_(stored["weight"].item())
+            net.top.fill_(stored["top"].item())
     net.eval()
-
-
-def _pull(graph: onnx.GraphProto, stored: dict[str, np.ndarray]) -> float:
-    """What the graph of a near net multiplies nearness by: it ends in `correction - pull * nearness`."""
-    made = {node.output[0]: node for node in graph.node}
-    product = made[made[graph.output[0].name].input[1]]
-    return next(stored[name] for name in product.input if name in stored).item()

@@ -34,7 +34,22 @@ def test_every_image_has_its_own_share():
     torch.manual_seed(0)
     shares = draw_shares(2000, Budgets(0.02, 0.5), torch.device("cpu"))
     assert shares.min() >= 0.02 and shares.max() <= 0.5
-    assert shares.log().mean().item() == pytest.approx(np.log(0.1), abs=0.05)  # log-uniform: the geometric middle
+    by_grey, by_noise = shares[::2], shares[1::2]
+    assert by_grey.log().mean().item() == pytest.approx(np.log(0.1), abs=0.06)  # log-uniform: the geometric middle
+    assert by_noise.mean().item() == pytest.approx(0.26, abs=0.01)
+
+
+def test_what_is_shown_anyway_neither_counts_nor_learns():
+    importance = torch.arange(16.0).reshape(1, 1, 4, 4).requires_grad_()
+    shown = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+    shown[..., 0, 0] = shown[..., 3, 3] = shown[..., 3, 2] = True  # the least and the two most important pixels
+    share = torch.tensor([3 / 13])
+    keep = keep_best(importance, share, 0.3, shown)
+    assert keep.detach().flatten().nonzero().flatten().tolist() == [0, 11, 12, 13, 14, 15]
+    keep.sum().backward()
+    steep = importance.grad.flatten()
+    assert steep[[0, 14, 15]].tolist() == [0, 0, 0] and steep[11] == steep.max() > 0
+    assert keep_best(importance, share, 0.3, ~shown).mean() == 14 / 16  # of three, a share of 3/13 is one
 
 
 def test_hidden_by_grey_and_by_noise_in_turn():

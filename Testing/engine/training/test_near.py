@@ -16,6 +16,7 @@ from unoise_engine.training.budgets import Budgets, budget_loss
 from unoise_engine.training.card import Card
 from unoise_engine.training.export import export_bundle
 from unoise_engine.training.fit import train_unoise
+from unoise_engine.training.level import raise_top
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.rebuilt import rebuilt
 from unoise_engine.training.runs import UNoiseRun
@@ -36,7 +37,7 @@ def test_before_any_training_importance_is_nearness_to_what_was_found():
         importance = -net(torch.randn(1, 1, 64, 64), logits)[0, 0].numpy()
     ruler = signed_distance(organ)
     assert spearman(importance, ruler) > 0.97
-    assert importance[organ].min() > importance[~organ].max() - 0.2
+    assert importance[organ].min() > importance[~organ].max() - 0.1
 
 
 class TwoMarks(nn.Module):
@@ -58,14 +59,16 @@ def test_training_on_budgets_finds_a_cause_that_nearness_cannot():
     optimiser = torch.optim.Adam(net.parameters(), 1e-2)
     ruler = NearNet(depth=2, first_channels=8, cell=4).eval()
     for _ in range(120):
-        loss = budget_loss(utility, net(x, utility(x)), x, found, 0.0, Budgets(0.02, 0.4))
+        loss = budget_loss(utility, net(x, utility(x)), x, found, 0.0, Budgets(0.02, 0.4), organ_first=True)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     net.eval()
     with torch.no_grad():
+        raise_top(net, [(net(x, utility(x)), x, found)])
         before, after = (-one(x, utility(x))[0, 0] for one in (ruler, net))
     corner = (slice(2, 6), slice(2, 6))
+    assert after[found[0, 0] > 0].min() > torch.quantile(after[found[0, 0] == 0], 0.99)  # the organ comes first
     assert (before > before[corner].mean()).float().mean() > 0.8  # far from the organ: last in the ruler's order
     assert (after > after[corner].mean()).float().mean() < 0.3
 
