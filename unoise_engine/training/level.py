@@ -43,8 +43,12 @@ def best_level(utility: nn.Module, samples: Sequence[Sample], cfg: NoiseConfig) 
 
 @torch.no_grad()
 def raise_top(net: NearNet, samples: Sequence[Sample]) -> None:
-    """Puts the organ (the samples' targets) as high as the most important pixel beside it, of any sample."""
-    net.top.fill_(max(-z[y < 0.5].min().item() for z, _, y in samples))
+    """Puts the organ (the samples' targets) as high as the most important pixel beside it, in the median slice.
+
+    Not higher: the organ's rim, half found, comes part of the way up with it and would cover what else matters.
+    """
+    beside = [(-z).masked_fill(y > 0.5, -torch.inf).amax((1, 2, 3)) for z, _, y in samples]
+    net.top.fill_(torch.cat(beside).median().item())
 
 
 @torch.no_grad()
