@@ -68,7 +68,7 @@ def draw_shares(n: int, budgets: Budgets, device: torch.device) -> Tensor:
     """(n,) between low and high, log-uniform for images hidden by grey, uniform for the others."""
     drawn = torch.rand(n, device=device)
     low, high = budgets.low, budgets.high
-    return torch.where(by_grey(n, drawn.device), low * (high / low) ** drawn, low + (high - low) * drawn)
+    return torch.where(by_grey(n, device), low * (high / low) ** drawn, low + (high - low) * drawn)
 
 
 def keep_best(importance: Tensor, shares: Tensor, softness: float, shown: Tensor | None = None) -> Tensor:

@@ -22,8 +22,8 @@ class NearNet(nn.Module):
 
     z = (1 - found) * (correction - weight * nearness) - found * top, where found is the utility's probability. The
     correction is a U-Net's and 0 at first: a part smoothed to `cell` pixels, since a segmenter needs connected context,
-    and a part pixel by pixel, since a cause may be small. `top` is the importance of the organ; training ends with a
-    top above all else (level.py). h and w are multiples of `cell` and of 2^(depth - 1).
+    and a part pixel by pixel, since a cause may be small. `top` is the importance of the organ; after training
+    it is as high as what comes next (level.py). h and w are multiples of `cell` and of 2^(depth - 1).
     """
 
     def __init__(self, channels: int = 1, depth: int = 4, first_channels: int = 16, cell: int = 8):
