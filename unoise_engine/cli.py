@@ -519,7 +519,8 @@ def train_unoise_command(
     recipe: RecipeFile = "pancreas-unoise",
     size: Annotated[str, typer.Option(help="small, medium or large, instead of the recipe's.")] = "",
     init: Annotated[
-        Path | None, typer.Option(help="Start from this segmenter's run (the paper's 'pretrained').")
+        Path | None,
+        typer.Option(help="Start from an earlier U-Noise run, or a segmenter's run (the paper's 'pretrained')."),
     ] = None,
     device: TrainDevice = "auto",
     targets: Annotated[

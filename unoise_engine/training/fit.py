@@ -99,8 +99,9 @@ def train_unoise(
 ) -> Path:
     """Trains the noise model against a finished utility, on the utility's cases, preparation and split.
 
-    `init` is a utility run with the noise model's own shape: the paper's "pretrained". With the recipe's targets =
-    "predictions" `data` needs no labels, and may be other CTs than the utility's. Raises as `train_utility`.
+    `init` is an earlier noise model of the same shape, of whatever utility, or a utility run with the noise model's own
+    shape: the paper's "pretrained". With the recipe's targets = "predictions" `data` needs no labels, and may be other
+    CTs than the utility's. Raises as `train_utility`.
     """
     utility = runs.UtilityRun.open(utility_run)
     step = 2 ** (recipe.noise.net.depth - 1)
@@ -112,7 +113,8 @@ def train_unoise(
     seed_everything(recipe.fit.seed, verbose=False)
     noise = runs.make_noise(recipe.noise, utility.recipe.ct.channels)
     if init is not None:
-        noise.load_state_dict(pretrained(init, utility, recipe).state_dict())
+        start = taught(init, utility, recipe) if (init / runs.UTILITY).is_file() else pretrained(init, utility, recipe)
+        noise.load_state_dict(start.state_dict())
     if resume:
         checkpoint = runs.check_same(out, recipe)
         runs.UNoiseRun.open(out).check_explains(utility)
@@ -130,6 +132,8 @@ def train_unoise(
         sources, split = open_sources(folders, replace(told, others=())), utility.split
         train = load_cases(sources, split.train, utility.recipe.ct, teller(show))
         val = load_cases(sources, steering(sources, split, told), utility.recipe.ct, teller(show))
+    if init is not None and (learnt := set(Split.read(init).train) & {*split.val, *split.test}):
+        raise Usage(f"{init} - has learnt {min(learnt)}, which validates or tests here - give a run of the same split")
     if not resume and leads():
         runs.begin(out, recipe, split)
         (out / runs.UTILITY).write_text(json.dumps({"sha256": utility.fingerprint()}) + "\n", "utf-8")
@@ -212,6 +216,16 @@ def restore_norms(learner: UtilityLearner, rounds: Rounds) -> None:
     torch.manual_seed(rounds.seed)
     norms.restore(learner.net, (learner.drawn(batch)[0] for batch in islice(stream, MEASURED_ON)))
     learner.net.train()
+
+
+def taught(init: Path, utility: runs.UtilityRun, recipe: UNoiseRecipe) -> UNet | NearNet:
+    """An earlier noise model, to be taught further."""
+    start, told = runs.UNoiseRun.open(init), recipe.noise
+    if any(getattr(start.recipe.noise, name) != getattr(told, name) for name in ("net", "cell", "near")):
+        raise Usage(
+            f"{init} - has another shape than the noise model - give the recipe its [noise] size, cell and near"
+        )
+    return start.net(utility.recipe.ct.channels)
 
 
 def pretrained(init: Path, utility: runs.UtilityRun, recipe: UNoiseRecipe) -> UNet:

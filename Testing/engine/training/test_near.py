@@ -1,5 +1,6 @@
 """The noise model that is told what the utility found, and starts from nearness to it."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from unoise_engine.training.budgets import Budgets, budget_loss
 from unoise_engine.training.card import Card
 from unoise_engine.training.export import export_bundle
 from unoise_engine.training.fit import train_unoise
+from unoise_engine.training.learners import network_weights
 from unoise_engine.training.level import raise_top
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.rebuilt import rebuilt
@@ -94,3 +96,26 @@ def test_it_trains_exports_and_explains(world, utility_run, tmp_path):
     np.testing.assert_allclose(z, got, rtol=0, atol=1e-4 * np.abs(wanted).max())
     with pytest.raises(Usage, match="near"):
         train_unoise(world, utility_run, tmp_path / "init", recipe, init=utility_run, device="cpu", progress="off")
+
+
+def test_an_earlier_noise_model_is_taught_further(world, utility_run, tmp_path):
+    def recipe(cell=2, **fit):
+        plain = unoise_recipe(max_steps=1, round_steps=1, **fit)
+        return replace(plain, noise=replace(plain.noise, near=True, cell=cell))
+
+    def learn(out, told, init=None):
+        return train_unoise(world, utility_run, tmp_path / out, told, init=init, device="cpu", progress="off")
+
+    run = learn("run", recipe())
+    again = learn("again", recipe(lr=1e-30), run)
+    started, ended = (network_weights(one / "best.ckpt") for one in (run, again))
+    other = network_weights(learn("afresh", recipe(lr=1e-30)) / "best.ckpt")
+    weights = [name for name in started if name.endswith("weight") and started[name].ndim == 4]
+    assert weights and all(torch.equal(started[name], ended[name]) for name in weights)
+    assert not all(torch.equal(started[name], other[name]) for name in weights)
+    with pytest.raises(Usage, match="another shape"):
+        learn("no", recipe(cell=4), run)
+    split = json.loads((run / "split.json").read_text("utf-8"))
+    (run / "split.json").write_text(json.dumps({"train": split["val"], "val": split["train"], "test": []}), "utf-8")
+    with pytest.raises(Usage, match="has learnt"):
+        learn("no", recipe(), run)
