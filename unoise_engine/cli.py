@@ -362,6 +362,9 @@ def paint(
     ] = [],  # noqa: B006 - typer makes a new list a call
     per_map: Annotated[int, typer.Option(help="CTs a label map.")] = 6,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    even_phases: Annotated[
+        bool, typer.Option("--even-phases", help="All contrast phases equally often; else portal venous prevails.")
+    ] = False,
     jobs: Annotated[int, typer.Option(help="Processes; 0 is one a core.")] = 0,
     progress: Show = ProgressMode.auto,
 ) -> None:
@@ -373,7 +376,9 @@ def paint(
     maps = find_maps(labels, names)
     prepare_output(out)
     with tell(progress.value).stage("paint", "painting", len(maps) * per_map) as advance:
-        done = write_painted(out, maps, per_map, seed, jobs or os.cpu_count() or 1, lambda k, total: advance(1))
+        done = write_painted(
+            out, maps, per_map, seed, jobs or os.cpu_count() or 1, lambda k, total: advance(1), even_phases
+        )
     print(f"{len(done)} painted CTs in {out}")
 
 

@@ -39,6 +39,7 @@ class Task:
     source: LabelMap
     cases: tuple[tuple[int, int], ...]
     folder: Path
+    even_phases: bool
 
 
 def quiet(done: int, total: int) -> None:
@@ -77,8 +78,12 @@ def write_painted(
     seed: int = 0,
     jobs: int = 1,
     progress: Progress = quiet,
+    even_phases: bool = False,
 ) -> list[Path]:
-    """Paint `per_map` cases of every map and return their CT files in order; the files do not depend on `jobs`."""
+    """Paint `per_map` cases of every map and return their CT files in order; the files do not depend on `jobs`.
+
+    `even_phases` makes every contrast phase equally likely; else more than half is portal venous.
+    """
     if per_map < 1:
         raise Usage(f"{per_map} cases a map were asked for - ask for at least 1")
     if jobs < 1:
@@ -91,7 +96,7 @@ def write_painted(
         _write_json(folder / FILE, NUMBERS)
     except OSError as error:
         raise Environment(f"{folder} - cannot be written: {error.strerror} - choose another folder") from error
-    tasks = [Task(one, tuple((k, case_seed(seed, one.name, k)) for k in range(per_map)), folder) for one in maps]
+    tasks = [Task(one, tuple((k, case_seed(seed, one.name, k)) for k in range(per_map)), folder, even_phases) for one in maps]
     total, done = len(maps) * per_map, 0
     records: dict[str, dict[str, object]] = {}
 
@@ -136,7 +141,7 @@ def _write_cases(task: Task) -> dict[str, dict[str, object]]:
     for k, seed in task.cases:
         rng = np.random.Generator(np.random.PCG64(seed))
         scene = build(source, rng)
-        palette = draw_palette(rng)
+        palette = draw_palette(rng, task.even_phases)
         ct, labels = squared(paint(scene, palette), -1000), squared(labels_of(scene.tissue), 0)
         z, y, x = ct.shape
         grid = Grid((x, y, z), STEP_MM[::-1], (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))

@@ -152,6 +152,11 @@ def test_palettes_keep_to_reason():
         assert p.phase != "non-contrast" or p.mean[T.AORTA] == p.mean[T.PORTAL]
 
 
+def test_phases_are_even_when_asked_for():
+    drawn = [draw_palette(np.random.default_rng(k), even=True).phase for k in range(150)]
+    assert all(drawn.count(phase) / 150 == pytest.approx(1 / 3, abs=0.1) for phase in PHASES)
+
+
 def test_tubes_are_round_and_clipped_to_the_volume():
     path = line((-2, 10, 10), (12, 10, 10))
     found = tube(path, np.full(len(path), 6.0), (10, 20, 20))
