@@ -96,7 +96,9 @@ def write_painted(
         _write_json(folder / FILE, NUMBERS)
     except OSError as error:
         raise Environment(f"{folder} - cannot be written: {error.strerror} - choose another folder") from error
-    tasks = [Task(one, tuple((k, case_seed(seed, one.name, k)) for k in range(per_map)), folder, even_phases) for one in maps]
+    tasks = [
+        Task(one, tuple((k, case_seed(seed, one.name, k)) for k in range(per_map)), folder, even_phases) for one in maps
+    ]
     total, done = len(maps) * per_map, 0
     records: dict[str, dict[str, object]] = {}
 
