@@ -21,8 +21,8 @@ def drop(bundle, image, organ, y, x):
     return 1 - 2 * (seen & organ).sum() / (seen.sum() + organ.sum())
 
 
-@pytest.mark.parametrize("seed", [3, 2026])
-def test_within_two_percent_of_the_range(seed):
+@pytest.mark.parametrize("seed", [3, 11, 2026])
+def test_within_three_percent_of_the_range(seed):
     subject = fullest_slice("phantom", load_bundle(device="cpu"), synthesise(seed, size=256, slices=10).ct, None, SIDE)
     image, organ, bundle = subject.image, subject.organ, subject.bundle
     assert organ.sum() > 100
