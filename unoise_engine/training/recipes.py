@@ -97,6 +97,7 @@ class Augment:
     gamma: float = 0.15  # exponent 1 - gamma .. 1 + gamma
     noise: float = 0.05  # standard deviation
     erase: float = 0.0  # share of slices whose organ is replaced by the window's lower end: an abdomen without it
+    washout: float = 0.0  # share of slices that lose their contrast agent; for windows from about 0 to 255 HU
     hide: float = 0.0  # share of slices of which all but a random part is hidden, as explanations hide it (hidden.py)
     blur: float = 0.7  # mixing share of a 3 x 3 binomial blur
     flip: bool = False  # left and right: a mirrored patient is rare, and the organ is on one side
@@ -108,6 +109,7 @@ class Augment:
         for name in ("scale", "gamma"):
             require(getattr(self, name) < 0.9, f"{name} must be below 0.9: {getattr(self, name)}")
         require(self.erase <= 1, f"erase must be at most 1: {self.erase}")
+        require(self.washout <= 1, f"washout must be at most 1: {self.washout}")
         require(self.hide <= 1, f"hide must be at most 1: {self.hide}")
         require(self.blur <= 1, f"blur must be at most 1: {self.blur}")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from unoise_engine.errors import Usage
-from unoise_engine.training.augment import erase
+from unoise_engine.training.augment import erase, wash_out
 from unoise_engine.training.cases import Case
 from unoise_engine.training.draw import Mixture, Stream
 from unoise_engine.training.learners import evenly, others_loss
@@ -70,6 +70,31 @@ def test_erasing_takes_the_organ_out_of_image_and_mask():
     assert got[0, 0, 7, 7] == 0 and not mask[0, 0].any() and torch.equal(mask[:, 1], organ[:, 1])
     assert torch.equal(got[1], image[1]) and torch.equal(mask[1], organ[1])
     assert torch.allclose(got[0, 0, 16:, 16:], image[0, 0, 16:, 16:])
+
+
+def test_washing_out_leaves_fat_and_bone_and_takes_the_contrast():
+    torch.manual_seed(0)
+    fat, muscle, organ, vessel, bone = bands = (
+        slice(0, 20),
+        slice(20, 40),
+        slice(40, 60),
+        slice(60, 80),
+        slice(80, 100),
+    )
+    image = torch.zeros(40, 1, 100, 30)
+    for band, hu in zip(bands, (0, 55, 90, 160, 255)):
+        image[:, :, band] = hu / 255
+    before = image.clone()
+    got = wash_out(image, torch.arange(40) < 30)
+    assert torch.equal(image, before) and torch.equal(got[30:], before[30:])  # the batch itself stays
+    washed = got[:30, 0] * 255
+    assert (washed[:, fat] == 0).all() and washed[:, bone].mean() > 245 and washed.max() <= 255
+    means = torch.stack([washed[:, band].mean((1, 2)) for band in (muscle, organ, vessel)])
+    assert means.min() > 15 and means.max() < 100  # HU: unenhanced soft tissue, not fat
+    contrast = means[2] - means[1]
+    assert (contrast.abs() < 40).all() and (contrast < 0).any() and (contrast > 0).any()  # 70 HU before
+    grain = washed[:, organ].std((1, 2))
+    assert 1.5 < grain.min() and grain.max() < 12 and grain.std() > 1
 
 
 def test_evenly():
