@@ -43,21 +43,31 @@ def printable(text: str) -> str:
 
 
 class Usage(EngineError):
+    """An option or a file of the call is wrong; nothing was read or written yet."""
+
     exit_code = 2
 
 
 class Environment(EngineError):
+    """The machine lacks something: a model, space, the right to write."""
+
     exit_code = 3
 
 
 class MissingExtra(Environment):
+    """An optional package is not installed; the sentence names the extra that brings it."""
+
     def __init__(self, package: str, extra: str):
         super().__init__(f"{package} is needed here but not installed - run: pip install 'unoise-engine[{extra}]'")
 
 
 class Integrity(EngineError):
+    """A bundle or a run is not what its hashes say, incomplete, or of another version."""
+
     exit_code = 4
 
 
 class Interrupted(EngineError):
+    """Ctrl-C or a signal ended the work; 130 as shells have it."""
+
     exit_code = 130

@@ -44,6 +44,8 @@ LARGEST_FILE = 1 << 30  # bytes; a manifest that asks for more is refused unread
 
 @dataclass(frozen=True)
 class FileEntry:
+    """What a file of the bundle has to be: checked before it is opened."""
+
     sha256: str
     bytes: int
 
@@ -81,6 +83,7 @@ class Manifest:
         return origin + "Not for clinical use."
 
     def to_json(self) -> str:
+        """The text of bundle.json, UTF-8 words unescaped."""
         body = {"schema_version": SCHEMA_VERSION, **asdict(self), "recipe": self.recipe.to_dict()}
         return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
 
@@ -159,6 +162,7 @@ def _refuse_unlisted(folder: Path, manifest: Manifest) -> None:
 
 
 def sha256(path: Path) -> str:
+    """Of a file, in hex, read piece by piece."""
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 

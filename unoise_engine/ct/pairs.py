@@ -16,6 +16,8 @@ LAYOUTS = "<name>-ct.nii.gz and <name>-labels.nii.gz in one folder, or images*/ 
 
 @dataclass(frozen=True)
 class Pair:
+    """The two files of a case that teaches: a CT and the labels on its grid."""
+
     case: str
     ct: Path
     labels: Path

@@ -72,6 +72,7 @@ class Volume:
         return self.voxels.dtype
 
     def planes(self, low: int = 0, high: int | None = None) -> Iterator[np.ndarray]:
+        """(y, x), along z; from `low` to `high`, that one excluded. Views, no copies."""
         return iter(self.voxels[low:high])
 
     def with_voxels(self, voxels: np.ndarray) -> Volume:

@@ -26,6 +26,7 @@ SUFFIXES = {"nifti": ".nii.gz", "nrrd": ".nrrd"}
 
 
 def to_image(volume: Volume) -> sitk.Image:
+    """A copy as SimpleITK has it: spacing and origin in mm, LPS."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.voxels))
     image.SetSpacing(volume.grid.spacing_mm)
     image.SetOrigin(volume.grid.origin_mm)

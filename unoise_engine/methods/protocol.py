@@ -55,6 +55,8 @@ def silent(_: float) -> None:
 
 
 class Method(Protocol):
+    """A way to explain: what `METHODS` holds by name."""
+
     def __call__(self, model: Model, slices: np.ndarray, logits: np.ndarray, advance: Advance) -> np.ndarray:
         """Slices (n, c, h, w) and the model's own logits for them (n, 1, h, w) -> maps (n, h, w) float32.
 

@@ -55,6 +55,7 @@ class CoarseUNet(UNet):
         self.cell = cell
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalised slices (n, c, h, w) -> z, logits of noise (n, 1, h, w), smooth."""
         z = avg_pool2d(super().forward(x), self.cell)
         return interpolate(z, scale_factor=float(self.cell), mode="bilinear", align_corners=False)
 

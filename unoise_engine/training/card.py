@@ -12,6 +12,8 @@ from unoise_engine.trust import Scope
 
 @dataclass(frozen=True)
 class Card:
+    """What of a bundle no file of a run tells; `export --card` reads it."""
+
     title: str
     training_data: str  # what the model saw: source, number of CTs, licence
     synthetic: bool = False  # no real CT was used

@@ -17,6 +17,8 @@ MARGIN = 1.25  # a crop is cut this much larger, so that turning and shrinking i
 
 
 class Batch(TypedDict):
+    """Cuts of slices, wider than the crop, so that turning and shifting them needs nothing from outside."""
+
     image: Tensor  # (n, 1, m, m) uint8, 0 .. 255 = the window; m = cut_size(crop)
     organ: Tensor  # (n, c, m, m) bool: the organ, then the other structures the net learns
     known: Tensor  # (n, c) bool: which of them the labels of that slice tell
@@ -24,6 +26,7 @@ class Batch(TypedDict):
 
 
 def cut_size(crop: int) -> int:
+    """Pixels a side of the cut that a crop of `crop` pixels is taken from; even."""
     return 2 * round(crop * MARGIN / 2)
 
 

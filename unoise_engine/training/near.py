@@ -36,6 +36,7 @@ class NearNet(nn.Module):
         self.channels, self.cell = channels, cell
 
     def forward(self, slices: Tensor, logits: Tensor) -> Tensor:
+        """Normalised slices (n, c, h, w) and the utility's logits (n, 1, h, w) -> z, logits of noise (n, 1, h, w)."""
         found = logits.sigmoid()
         near = nearness(found)
         coarse, fine = self.unet(torch.cat([slices, found, near], dim=1)).split(1, dim=1)

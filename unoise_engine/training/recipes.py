@@ -192,6 +192,8 @@ class Noise:
 
 @dataclass(frozen=True)
 class UtilityRecipe:
+    """All that `train utility` is told, as a TOML file has it."""
+
     fit: UtilityFit
     ct: Recipe = field(default_factory=Recipe)
     net: Net = field(default_factory=Net)
@@ -210,6 +212,8 @@ class UtilityRecipe:
 
 @dataclass(frozen=True)
 class UNoiseRecipe:
+    """All that `train unoise` is told; CT, channels and split are the utility's."""
+
     fit: Fit
     noise: Noise = field(default_factory=Noise)
     draw: Draw = field(default_factory=Draw)

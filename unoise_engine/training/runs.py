@@ -32,6 +32,8 @@ AnyNet = TypeVar("AnyNet", bound=nn.Module)
 
 @dataclass(frozen=True)
 class UtilityRun:
+    """The folder `train utility` leaves: recipe, split, checkpoints."""
+
     folder: Path
     recipe: UtilityRecipe
     split: Split
@@ -61,6 +63,8 @@ class UtilityRun:
 
 @dataclass(frozen=True)
 class UNoiseRun:
+    """The folder `train unoise` leaves: recipe, split, checkpoints, and which utility it explains."""
+
     folder: Path
     recipe: UNoiseRecipe
     split: Split
@@ -70,6 +74,7 @@ class UNoiseRun:
         return UNoiseRun(folder, read_recipe(present(folder, FILE), UNoiseRecipe), Split.read(folder))
 
     def net(self, channels: int) -> UNet | NearNet:
+        """The best checkpoint's net for slices of that many channels, in eval mode on the CPU."""
         return filled(make_noise(self.recipe.noise, channels), self.folder)
 
     def check_explains(self, utility: UtilityRun) -> None:
@@ -86,6 +91,7 @@ class UNoiseRun:
 
 
 def make_net(shape: Net, channels: int, outputs: int = 1) -> UNet:
+    """The utility of a recipe, its weights random."""
     return UNet(channels, outputs, shape.depth, shape.first_channels)
 
 

@@ -62,6 +62,7 @@ class UNet(nn.Module):
         return self.head(deep)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, in_channels, h, w) -> logits (n, out_channels, h, w)."""
         return self.decode(*self.encode(x))
 
     @property
