@@ -18,6 +18,7 @@ Range = tuple[float, float]
 SAMPLES = 24  # slices looked at, evenly spread
 EVERY = 4  # rows and columns looked at
 BODY_HU, LUNG_HU, FAT_HU, SOFT_HU, DENSE_HU = -300, (-960, -600), -30, 200, 200
+ORGAN_HU, ENHANCED_HU, GRAIN_MM = (10, 200), 75, 3.0  # unenhanced organs and blood stay below 75 HU, seen without grain
 LUNG_OF_BODY = 0.3  # a slice with more lung than this share of its other tissue shows the chest
 
 
@@ -31,6 +32,7 @@ class Scope:
     body_cm2: Range = (250.0, 1700.0)  # cross-section of the trunk, the median slice
     soft_share: Range = (0.2, 1.0)  # of the body's voxels, those between fat and contrast
     dense_share: Range = (0.0, 0.35)  # those of bone and contrast
+    enhanced_share: float = 0.0  # of organs, muscle and blood, at least: what contrast agent must have brightened
     lung_share: float = 0.6  # of the slices, those that show much lung
     organ_ml: Range = (15.0, 250.0)
     dropped_share: float = 0.35  # of the organ found, what lay apart from the rest
@@ -63,6 +65,11 @@ def about_scan(ct: Volume, scope: Scope) -> Iterator[str]:
             f"The HU are unlike an abdomen's: {soft:.0%} of the body is soft tissue and {dense:.0%} is bone, metal or "
             "contrast; the values may not be HU, or this is another part of the body."
         )
+    if (enhanced := _enhanced([axial[k] for k in chosen], column_mm)) < scope.enhanced_share:
+        yield (
+            f"Little or no contrast agent: {enhanced:.0%} of the soft tissue is brighter than {ENHANCED_HU} HU "
+            f"(the model knows CTs of {scope.enhanced_share:.0%} and more): much of the organ may be missed."
+        )
     if outside(area, scope.body_cm2):
         size = "small" if area < scope.body_cm2[0] else "large"
         yield f"The body's cross-section is {area:.0f} cm2, too {size} for an adult's abdomen."
@@ -74,6 +81,22 @@ def about_scan(ct: Volume, scope: Scope) -> Iterator[str]:
         yield f"Slices {slice_mm:.1f} mm apart lie outside {span(scope.slice_mm)}, which the model knows."
     if outside(columns * column_mm, scope.field_mm):
         yield f"A field of view {columns * column_mm:.0f} mm wide lies outside {span(scope.field_mm)}."
+
+
+def _enhanced(slices: Sequence[np.ndarray], pixel_mm: float) -> float:
+    """Share of soft tissue that a contrast agent must have brightened, of slices (y, x) in HU. 1 if there is none.
+
+    Means over blocks of `GRAIN_MM`, or the grain of a thin slice would look like contrast.
+    """
+    side = max(1, round(GRAIN_MM / pixel_mm))
+    soft, bright = 0, 0
+    for plane in slices:
+        rows, columns = (length // side for length in plane.shape)
+        blocks = plane[: rows * side, : columns * side].reshape(rows, side, columns, side)
+        hu = blocks.mean(axis=(1, 3), dtype=np.float32)
+        soft += np.count_nonzero((hu > ORGAN_HU[0]) & (hu < ORGAN_HU[1]))
+        bright += np.count_nonzero((hu > ENHANCED_HU) & (hu < ORGAN_HU[1]))
+    return bright / soft if soft else 1.0
 
 
 def enclosed(body: np.ndarray) -> np.ndarray:
