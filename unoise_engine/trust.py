@@ -94,8 +94,8 @@ def _enhanced(slices: Sequence[np.ndarray], pixel_mm: float) -> float:
         rows, columns = (length // side for length in plane.shape)
         blocks = plane[: rows * side, : columns * side].reshape(rows, side, columns, side)
         hu = blocks.mean(axis=(1, 3), dtype=np.float32)
-        soft += np.count_nonzero((hu > ORGAN_HU[0]) & (hu < ORGAN_HU[1]))
-        bright += np.count_nonzero((hu > ENHANCED_HU) & (hu < ORGAN_HU[1]))
+        soft += int(np.count_nonzero((hu > ORGAN_HU[0]) & (hu < ORGAN_HU[1])))
+        bright += int(np.count_nonzero((hu > ENHANCED_HU) & (hu < ORGAN_HU[1])))
     return bright / soft if soft else 1.0
 
 
