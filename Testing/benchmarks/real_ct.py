@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.ct.find import find_cases
@@ -26,8 +27,10 @@ from unoise_engine.ct.read import read_image
 from unoise_engine.ct.volume import AxialView, Grid, Volume
 from unoise_engine.evaluate.overlap import dice
 from unoise_engine.pipeline import Settings, explain_volume
+from unoise_engine.training.augment import wash_out
 
 ORGAN = 7
+Change = Callable[[np.ndarray], np.ndarray]  # of windowed slices (n, h, w)
 Slice = tuple[str, np.ndarray, np.ndarray, np.ndarray]  # patient, HU, truth, found; (rows, columns) each
 
 
@@ -51,6 +54,9 @@ def main() -> None:
         tell(f"NIH Pancreas-CT, {part} patients, slice dice", figures[f"nih_{part}"])
         if part == "test" and asked.pictures:
             draw(slices, asked.pictures)
+        slices = list(real_slices(bundle, asked.data / "nih", names(split, part, "nih"), washed_out))
+        figures[f"nih_{part}_washed_out"] = by_patient(slices)
+        tell(f"the same without their contrast agent (`wash_out`), {part} patients", figures[f"nih_{part}_washed_out"])
     figures["hu_slices"] = hu_slices(bundle, asked.shared / "pancreas-ct-slices" / "hu.npz")
     tell("full HU against the archive's clip and 8 bits", figures["hu_slices"])
     figures["dicom_series"] = dicom_series(bundle, asked.shared)
@@ -84,19 +90,28 @@ def tell(what: str, figures: dict[str, Any]) -> None:
     print(what + ": " + ", ".join(f"{k} {v}" for k, v in figures.items() if k != "each"), flush=True)
 
 
-def found_in(bundle: Bundle, ct: Volume) -> np.ndarray:
+def washed_out(windowed: np.ndarray) -> np.ndarray:
+    """Windowed slices (n, h, w) as they might look without contrast agent: a stand-in, for no such real CT is at hand."""
+    torch.manual_seed(0)
+    return wash_out(torch.from_numpy(windowed[:, None]), torch.ones(len(windowed), dtype=torch.bool))[:, 0].numpy()
+
+
+def found_in(bundle: Bundle, ct: Volume, change: Change = lambda windowed: windowed) -> np.ndarray:
     """Axial slices (n, rows, columns) bool, each looked at alone: no clean-up."""
     windowed, frame = prepare(ct, bundle.recipe)
+    windowed = change(windowed)
     logits = [bundle.predict(bundle.recipe.normalise(windowed[k : k + 8])) for k in range(0, len(windowed), 8)]
     return AxialView.of(ct.grid).apply(frame.restore(np.concatenate(logits)[:, 0], ct, label=1).voxels) > 0
 
 
-def real_slices(bundle: Bundle, folder: Path, cases: list[str]) -> Iterator[Slice]:
+def real_slices(
+    bundle: Bundle, folder: Path, cases: list[str], change: Change = lambda windowed: windowed
+) -> Iterator[Slice]:
     for case in cases:
         ct, labels = (read_image(folder / f"{case}-{what}.nii.gz") for what in ("ct", "labels"))
         view = AxialView.of(ct.grid)
         truth = view.apply(labels.voxels) == ORGAN
-        for hu, true, found in zip(view.apply(ct.voxels), truth, found_in(bundle, ct)):
+        for hu, true, found in zip(view.apply(ct.voxels), truth, found_in(bundle, ct, change)):
             if true.any():
                 yield case, hu, true, found
 
