@@ -91,7 +91,7 @@ def tell(what: str, figures: dict[str, Any]) -> None:
 
 
 def washed_out(windowed: np.ndarray) -> np.ndarray:
-    """Windowed slices (n, h, w) as they might look without contrast agent: a stand-in, for no such real CT is at hand."""
+    """Windowed slices (n, h, w) as they might look without contrast agent: a stand-in, no such real CT is at hand."""
     torch.manual_seed(0)
     return wash_out(torch.from_numpy(windowed[:, None]), torch.ones(len(windowed), dtype=torch.bool))[:, 0].numpy()
 
