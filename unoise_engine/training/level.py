@@ -2,8 +2,10 @@
 
 The loss over shares visible (budgets.py) asks for an order of the pixels and leaves their unit and zero open, so a long
 training inflates them. The published loss knows both: it is the one that says what noise costs and what it is worth. So
-after training z becomes a z + b, with the a > 0 and b that this loss likes best; no pixel changes its rank. Before
-that a near net's organ, whose place in the order is not trained, comes to its top.
+after training z becomes a z + b, with the a > 0 and b that this loss likes best; no pixel changes its rank. It is flat
+around its best b, so b becomes the largest that is not worse by more than a standard error: of levels that cannot be
+told apart the one by which the fewest pixels count as important. Before that a near net's organ, whose place in the
+order is not trained, comes to its top.
 """
 
 from __future__ import annotations
@@ -19,12 +21,16 @@ from unoise_engine.training.unoise import NoiseConfig, loss_of
 
 SPREAD = 3.0  # standard deviations of logits to begin with: the sigmoid's whole range, hardly saturated
 STEPS, LR = 100, 0.1
+RISE, MOST_RISES = 0.25, 80  # of b, logits
 
 Sample = tuple[Tensor, Tensor, Tensor]  # noise logits (n, 1, h, w), images (n, c, h, w), targets (n, 1, h, w)
 
 
 def best_level(utility: nn.Module, samples: Sequence[Sample], cfg: NoiseConfig) -> tuple[float, float]:
-    """(a, b) for which the published loss of a z + b is least over the samples. Draws noise from torch's generator."""
+    """(a, b) for which the published loss of a z + b is least over the samples, b as high as standard errors let it.
+
+    At least two samples. Draws noise from torch's generator and seeds it.
+    """
     every = torch.cat([z.flatten() for z, _, _ in samples])
     mean, spread = every.mean().item(), max(every.std().item(), 1e-6)
     log_a, b = torch.tensor(SPREAD).log().requires_grad_(), torch.zeros((), requires_grad=True)
@@ -38,7 +44,27 @@ def best_level(utility: nn.Module, samples: Sequence[Sample], cfg: NoiseConfig) 
         optimiser.step()
         schedule.step()
     a = log_a.exp().item() / spread
-    return a, b.item() - a * mean
+    return a, highest(utility, samples, cfg, a, b.item() - a * mean)
+
+
+@torch.no_grad()
+def highest(utility: nn.Module, samples: Sequence[Sample], cfg: NoiseConfig, a: float, best: float) -> float:
+    """The largest b of those in a row up from the best whose loss, paired over samples, is not clearly above its."""
+
+    def losses(b: float) -> Tensor:
+        found = []
+        for k, (z, x, y) in enumerate(samples):
+            torch.manual_seed(k)  # the same noise for every b
+            found.append(loss_of(utility, a * z + b, x, y, cfg))
+        return torch.stack(found)
+
+    least, b = losses(best), best
+    for _ in range(MOST_RISES):
+        worse = losses(b + RISE) - least
+        if worse.mean() > worse.std() / len(worse) ** 0.5:
+            break
+        b += RISE
+    return b
 
 
 @torch.no_grad()

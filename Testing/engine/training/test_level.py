@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from Testing.engine.training.world import lively_net
-from unoise_engine.training.level import best_level, relevel
+from unoise_engine.training.level import RISE, best_level, highest, relevel
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.unoise import NoiseConfig, loss_of
 
@@ -44,6 +44,26 @@ def test_the_level_does_not_depend_on_how_far_the_training_inflated_the_map():
         assert losses[1] < losses[0]
     torch.testing.assert_close(levels[0], levels[1], rtol=1e-3, atol=1e-3)
     assert levels[0][0, 0, 12, 12] < 0 < levels[0][0, 0, 0, 0]  # quiet where the utility looks, noise in the corner
+
+
+def test_of_levels_that_cannot_be_told_apart_the_one_with_most_noise():
+    some = samples(1.0, -10.0)
+    b = highest(Square(), some, CFG, 1.0, 0.0)
+
+    def losses(offset):
+        found = []
+        for k, (z, x, y) in enumerate(some):
+            torch.manual_seed(k)
+            found.append(loss_of(Square(), z + offset, x, y, CFG))
+        return torch.stack(found)
+
+    def worse(offset):
+        """In standard errors."""
+        rise = losses(offset) - losses(0.0)
+        return rise.mean() / (rise.std() / len(rise) ** 0.5)
+
+    assert b > 0 and worse(b) <= 1 < worse(b + RISE)
+    assert worse(b + 3) > 5  # there is a price
 
 
 @pytest.mark.parametrize("near", [False, True])
