@@ -59,7 +59,8 @@ def test_a_file_is_explained_on_its_own_grid(ct_file, tiny_bundle, tmp_path):
 
     report = json.loads((folder / "report.json").read_text())
     assert report["organ"]["volume_ml"] == pytest.approx((organ > 0).sum() * 1.5 * 2.5 * 4.0 / 1000, abs=1e-3)
-    assert report["settings"]["occlusion"]["kind"] == Occlusion().kind == "adaptive: RMS error up to 2% of the range"
+    kind = "adaptive: within 16 pixels of the organ, RMS error up to 2% of the range"
+    assert report["settings"]["occlusion"]["kind"] == Occlusion().kind == kind
     assert set(report["seconds"]) >= {"read", "prepare", "segmentation", "unoise", "gradcam", "occlusion", "write"}
     assert report["model"]["synthetic"] and "Not for clinical use" in report["warning"]
     assert (folder / "overview.png").read_bytes()[:4] == b"\x89PNG"

@@ -14,7 +14,9 @@ PLACES_A_CALL = 8
 FINE, COARSE = 2, 16  # pixels between the places of an adaptive map: the finest, as in the paper, and the first
 MARGIN = 16  # pixels around the organ within which an adaptive map looks for changes of the prediction
 TOLERANCE = 0.05  # of the range: cells whose corners differ by less are not looked into
-ADAPTIVE_ERROR = 0.02  # RMS, of the range, from the exact map; Testing/engine/methods/test_adaptive.py holds it to that
+ADAPTIVE_ERROR = (
+    0.02  # RMS, of the range, from the exact map there; Testing/engine/methods/test_adaptive.py holds it to that
+)
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,10 @@ class Occlusion:
     interpolated linearly. Patches beside the body (beyond the box around all that is above the slice's lowest value)
     and patches that are `fill` already are not tried and get 0, and so do slices without organ.
 
-    `stride` = 0 is adaptive: every 16 pixels, and on to every 2 where values vary by more than 5 % of their range;
-    farther than 16 pixels from the box around the organ it takes the prediction for unchanged. docs/speed.md tells how
-    far that is from the exact map.
+    `stride` = 0 is adaptive: every 16 pixels, and on to every 2 where values vary by more than 5 % of their range.
+    Farther than 16 pixels from the box around the organ it takes the prediction for unchanged: it tells what is lost
+    of the organ, not where the grey patch itself is mistaken for one, which the exact map counts too. docs/speed.md
+    tells how far it is from the exact map.
     """
 
     patch: int = 15
@@ -46,8 +49,9 @@ class Occlusion:
     @property
     def kind(self) -> str:
         """What a report says of the map."""
-        exact = f"exact, every {self.stride} pixels"
-        return exact if self.stride else f"adaptive: RMS error up to {ADAPTIVE_ERROR:.0%} of the range"
+        if self.stride:
+            return f"exact, every {self.stride} pixels"
+        return f"adaptive: within {MARGIN} pixels of the organ, RMS error up to {ADAPTIVE_ERROR:.0%} of the range"
 
     def places(self, h: int, w: int) -> int:
         """About how many patches a slice takes; where it is adaptive, four times those it begins with."""

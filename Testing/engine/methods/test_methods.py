@@ -128,6 +128,26 @@ def test_adaptive_on_slices_of_any_size(shape):
     assert wanted.max() > 0.01 and abs(got - wanted).max() < 0.6 * np.ptp(wanted)
 
 
+def test_a_patch_taken_for_organ_far_off_counts_in_the_exact_map_alone():
+    class Fooled(Threshold):
+        def occluded(self, image, rows, columns, patch, fill, region=None):
+            seen = super().occluded(image, rows, columns, patch, fill)
+            for one, y, x in zip(seen, rows, columns):
+                one[:, y : y + patch, x : x + patch] = 9
+            if region:
+                outside = np.ones(image.shape[1:], bool)
+                outside[region[0] : region[2], region[1] : region[3]] = False
+                seen[:, :, outside] = self.predict(image[None])[0, :, outside].T
+            return seen
+
+    image = np.maximum(square(128), 0.5)[None]
+    image[0, 0, 0, 0] = 0.2  # air, so that all else is body
+    model = Fooled()
+    exact, adaptive = (how(model, image, model.predict(image), silent)[0] for how in (Occlusion(stride=2), Occlusion()))
+    assert exact[107, 107] == pytest.approx(1 - 2 * 256 / (256 + 256 + 225)) and adaptive[107, 107] == 0
+    assert exact[40, 28] > 0.2 and adaptive[40, 28] == pytest.approx(exact[40, 28], abs=0.05)  # beside the organ
+
+
 def test_a_patch_that_is_grey_already_is_not_tried():
     class Never(Threshold):
         def occluded(self, image, rows, columns, patch, fill, region=None):
