@@ -35,6 +35,7 @@ Slice = tuple[str, np.ndarray, np.ndarray, np.ndarray]  # patient, HU, truth, fo
 
 
 def main() -> None:
+    """Real slices first, then whole CTs; a line for each set as soon as it is judged."""
     words = argparse.ArgumentParser()
     words.add_argument("shared", type=Path)
     words.add_argument("data", type=Path)
@@ -90,13 +91,17 @@ def tell(what: str, figures: dict[str, Any]) -> None:
     print(what + ": " + ", ".join(f"{k} {v}" for k, v in figures.items() if k != "each"), flush=True)
 
 
+def as_they_are(windowed: np.ndarray) -> np.ndarray:
+    return windowed
+
+
 def washed_out(windowed: np.ndarray) -> np.ndarray:
     """Windowed slices (n, h, w) as they might look without contrast agent: a stand-in, no such real CT is at hand."""
     torch.manual_seed(0)
     return wash_out(torch.from_numpy(windowed[:, None]), torch.ones(len(windowed), dtype=torch.bool))[:, 0].numpy()
 
 
-def found_in(bundle: Bundle, ct: Volume, change: Change = lambda windowed: windowed) -> np.ndarray:
+def found_in(bundle: Bundle, ct: Volume, change: Change = as_they_are) -> np.ndarray:
     """Axial slices (n, rows, columns) bool, each looked at alone: no clean-up."""
     windowed, frame = prepare(ct, bundle.recipe)
     windowed = change(windowed)
@@ -104,9 +109,7 @@ def found_in(bundle: Bundle, ct: Volume, change: Change = lambda windowed: windo
     return AxialView.of(ct.grid).apply(frame.restore(np.concatenate(logits)[:, 0], ct, label=1).voxels) > 0
 
 
-def real_slices(
-    bundle: Bundle, folder: Path, cases: list[str], change: Change = lambda windowed: windowed
-) -> Iterator[Slice]:
+def real_slices(bundle: Bundle, folder: Path, cases: list[str], change: Change = as_they_are) -> Iterator[Slice]:
     for case in cases:
         ct, labels = (read_image(folder / f"{case}-{what}.nii.gz") for what in ("ct", "labels"))
         view = AxialView.of(ct.grid)
@@ -153,6 +156,7 @@ def hu_slices(bundle: Bundle, path: Path) -> dict[str, Any]:
 
 
 def dicom_series(bundle: Bundle, shared: Path) -> dict[str, Any]:
+    """The real series as `explain` segments it, against its automatic reference; ml."""
     (case,) = find_cases([shared / "ct-upper-abdomen-dicom"])
     ct, labels = case.read().ct, read_image(shared / "ct-upper-abdomen-labels.nii.gz")
     true = AxialView.of(labels.grid).apply(labels.voxels) == ORGAN

@@ -14,9 +14,7 @@ PLACES_A_CALL = 8
 FINE, COARSE = 2, 16  # pixels between the places of an adaptive map: the finest, as in the paper, and the first
 MARGIN = 16  # pixels around the organ within which an adaptive map looks for changes of the prediction
 TOLERANCE = 0.05  # of the range: cells whose corners differ by less are not looked into
-ADAPTIVE_ERROR = (
-    0.02  # RMS, of the range, from the exact map there; Testing/engine/methods/test_adaptive.py holds it to that
-)
+ADAPTIVE_ERROR = 0.02  # RMS, of the range, from the exact map there; tests hold it to that (test_adaptive.py)
 
 
 @dataclass(frozen=True)
