@@ -30,7 +30,7 @@ from unoise_engine.pipeline import Settings, explain_volume
 from unoise_engine.training.augment import wash_out
 
 ORGAN = 7
-Change = Callable[[np.ndarray], np.ndarray]  # of windowed slices (n, h, w)
+Change = Callable[[np.ndarray, tuple[float, float]], np.ndarray]  # of windowed slices (n, h, w), their window in HU
 Slice = tuple[str, np.ndarray, np.ndarray, np.ndarray]  # patient, HU, truth, found; (rows, columns) each
 
 
@@ -91,20 +91,21 @@ def tell(what: str, figures: dict[str, Any]) -> None:
     print(what + ": " + ", ".join(f"{k} {v}" for k, v in figures.items() if k != "each"), flush=True)
 
 
-def as_they_are(windowed: np.ndarray) -> np.ndarray:
+def as_they_are(windowed: np.ndarray, window_hu: tuple[float, float]) -> np.ndarray:
     return windowed
 
 
-def washed_out(windowed: np.ndarray) -> np.ndarray:
+def washed_out(windowed: np.ndarray, window_hu: tuple[float, float]) -> np.ndarray:
     """Windowed slices (n, h, w) as they might look without contrast agent: a stand-in, no such real CT is at hand."""
     torch.manual_seed(0)
-    return wash_out(torch.from_numpy(windowed[:, None]), torch.ones(len(windowed), dtype=torch.bool))[:, 0].numpy()
+    every = torch.ones(len(windowed), dtype=torch.bool)
+    return wash_out(torch.from_numpy(windowed[:, None]), every, window_hu)[:, 0].numpy()
 
 
 def found_in(bundle: Bundle, ct: Volume, change: Change = as_they_are) -> np.ndarray:
     """Axial slices (n, rows, columns) bool, each looked at alone: no clean-up."""
     windowed, frame = prepare(ct, bundle.recipe)
-    windowed = change(windowed)
+    windowed = change(windowed, bundle.recipe.window_hu)
     logits = [bundle.predict(bundle.recipe.normalise(windowed[k : k + 8])) for k in range(0, len(windowed), 8)]
     return AxialView.of(ct.grid).apply(frame.restore(np.concatenate(logits)[:, 0], ct, label=1).voxels) > 0
 

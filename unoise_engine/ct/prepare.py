@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from unoise_engine.ct.cutoff import refill
 from unoise_engine.ct.scratch import Stack
 from unoise_engine.ct.volume import AxialView, Grid, Volume
 
@@ -22,7 +23,7 @@ BLOCK_BYTES = 1 << 27  # of voxels at a time, where a plane of the file is no ax
 class Recipe:
     """What a model expects of a CT slice. Lives in the model's bundle.
 
-    HU are clipped to ``window_hu`` and scaled to [0, 1]; the slice is resampled in plane to ``spacing_mm``; each
+    A slice cut off at 0 HU gets its fat back (cutoff.py); HU are clipped to ``window_hu`` and scaled to [0, 1]; the slice is resampled in plane to ``spacing_mm``; each
     side is padded with air, evenly on both ends, to a multiple of ``multiple_of`` pixels; the values are normalised
     by ``mean`` and ``std`` and the slice is repeated to ``channels``.
     """
@@ -116,7 +117,7 @@ class Frame:
         """Axial slices (rows, columns) in [0, 1] at the model's spacing, one at a time, feet first."""
         rows, columns = self.forth
         for hu in self.view.apply(ct.voxels)[start:stop]:
-            yield rows @ self.recipe.window(hu) @ columns.T
+            yield rows @ self.recipe.window(refill(hu)) @ columns.T
 
     def restore(self, maps: Stack, ct: Volume, start: int = 0, label: int | None = None) -> Restored:
         """Maps (n, h, w) of slices start .. start + n, on the CT's grid; 0 where no slice was run.

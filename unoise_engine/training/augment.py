@@ -10,17 +10,19 @@ from torch.nn.functional import affine_grid, avg_pool2d, conv2d, grid_sample, in
 
 from unoise_engine.training.recipes import Augment
 
-BONE = 0.8  # of the window: brighter than contrast-filled veins, where the window ends at 255 HU
+BONE = 0.8  # of 0 HU to the window's end: brighter than contrast-filled veins, where it ends at 255 HU
 ELASTIC_KNOTS = 5  # a side: a coarse, smooth deformation
 
 
-def augment(image: Tensor, organ: Tensor, size: int, how: Augment) -> tuple[Tensor, Tensor]:
+def augment(
+    image: Tensor, organ: Tensor, size: int, how: Augment, window_hu: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
     """Windowed cuts (n, 1, m, m) in [0, 1] and masks (n, c, m, m) -> both changed and cropped to (n, ., size, size)."""
     image, organ = warp(image, organ, draw_grid(len(image), image.shape[-1], size, how, image.device))
     if how.erase:
         image, organ = erase(image, organ, torch.rand(len(image), device=image.device) < how.erase)
     if how.washout:
-        image = wash_out(image, torch.rand(len(image), device=image.device) < how.washout)
+        image = wash_out(image, torch.rand(len(image), device=image.device) < how.washout, window_hu)
     return retouch(image, how), organ
 
 
@@ -37,16 +39,18 @@ def erase(image: Tensor, organ: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
     return image * (1 - soft), organ & ~gone
 
 
-def wash_out(image: Tensor, where: Tensor) -> Tensor:
-    """Images (n, 1, h, w) of 0 to about 255 HU without their contrast agent where `where` (n,) says so, roughly.
+def wash_out(image: Tensor, where: Tensor, window_hu: tuple[float, float]) -> Tensor:
+    """Images (n, 1, h, w) in [0, 1] of a window without their contrast agent where `where` (n,) says so, roughly.
 
-    Above the value of unenhanced soft tissue (drawn: 25 to 45 HU) little of what organs and vessels differ by is left,
-    or it is turned round (the unenhanced liver is brighter than its vessels); bone stays, fat stays 0. As the grain is
-    pressed together too, new grain comes on, but not on fat, which lies below the window. Real anatomy as a
-    non-contrast CT shows it, from CTs that all have contrast.
+    The window ends at about 255 HU and begins at 0 HU or below. Above the value of unenhanced soft tissue (drawn: 25 to
+    45 HU) little of what organs and vessels differ by is left, or it is turned round (the unenhanced liver is brighter
+    than its vessels); bone and what lies below 0 HU, fat, stay. As the grain is pressed together too, new grain comes
+    on, but not on fat. Real anatomy as a non-contrast CT shows it, from CTs that all have contrast.
     """
-    chosen = torch.nonzero(where)[:, 0]
-    x, out = image[chosen], image.clone()
+    chosen, out = torch.nonzero(where)[:, 0], image.clone()
+    zero = -window_hu[0] / (window_hu[1] - window_hu[0])  # the image's value at 0 HU
+    seen = image[chosen]
+    x = (seen - zero).clamp_min(0) / (1 - zero)  # 0 HU .. the upper end
     knee, slope, grain = (
         low + (high - low) * torch.rand(len(x), 1, 1, 1, device=x.device)
         for low, high in ((0.1, 0.18), (-0.1, 0.35), (0.008, 0.035))
@@ -54,7 +58,8 @@ def wash_out(image: Tensor, where: Tensor) -> Tensor:
     soft = torch.where(x < knee, x, knee + slope * (x.clamp_max(BONE) - knee))
     bone = ((x - BONE) / (1 - BONE)).clamp_min(0)
     noise = avg_pool2d(torch.randn_like(x), 3, 1, 1, count_include_pad=False) * 3  # spread over pixels, deviation 1
-    out[chosen] = (soft + bone * (1 - soft) + grain * noise * (x / knee).clamp(0, 1)).clamp(0, 1)
+    washed = soft + bone * (1 - soft) + grain * noise * (x / knee).clamp(0, 1)
+    out[chosen] = torch.where(seen > zero, zero + (1 - zero) * washed, seen).clamp(0, 1)
     return out
 
 

@@ -53,7 +53,7 @@ def train_utility(
 ) -> Path:
     """Trains the model that segments; returns its run folder `out`. `data` is a folder of pairs, or several.
 
-    `init` is an earlier run of the same shape and preparation, or an unpacked bundle, whose weights are the start; it
+    `init` is an earlier run of the same shape and pixel size, or an unpacked bundle, whose weights are the start; it
     must not have learnt what steers or judges here. Raises Usage or CaseRefused for what is wrong with the call or the
     data, Interrupted after Ctrl-C, EngineError for a loss that is not finite. In the last two cases the run's folder
     can be resumed.
@@ -192,10 +192,16 @@ def outputs(recipe: UtilityRecipe) -> int:
     return 1 + len(recipe.data.others)
 
 
+def shape(recipe: UtilityRecipe) -> tuple:
+    """What weights cannot be carried across. Another window is learnt from where they stand."""
+    return recipe.net, recipe.ct.spacing_mm, recipe.ct.channels
+
+
 def earlier(init: Path, recipe: UtilityRecipe, split: Split) -> UNet:
     start = runs.UtilityRun.open(init)
-    if (start.recipe.net, start.recipe.ct) != (recipe.net, recipe.ct):
-        raise Usage(f"{init} - has another shape or preparation - give the recipe the run's own [net] and [ct]")
+    if shape(start.recipe) != shape(recipe):
+        what = "[net] and [ct] spacing_mm and channels"
+        raise Usage(f"{init} - has another shape or pixel size - give the recipe the run's own {what}")
     if learnt := set(start.split.train) & {*split.val, *split.test}:
         known = f"{len(learnt)} of the cases that validate or test here, {min(learnt)} first"
         raise Usage(f"{init} - has learnt {known} - give the recipe the run's own [data], or other folders")

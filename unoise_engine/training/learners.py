@@ -103,7 +103,7 @@ class Learner(LightningModule):
     def drawn(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What a training batch shows, augmented: normalised slices (n, channels, h, w), masks (n, c, h, w)."""
         image, organ = (batch[key].to(self.device) for key in ("image", "organ"))
-        image, organ = augment(image.float() / 255, organ, self.draw.crop, self.how)
+        image, organ = augment(image.float() / 255, organ, self.draw.crop, self.how, self.ct.window_hu)
         return self.normalise(image), organ
 
     def loss(self, x: Tensor, y: Tensor, known: Tensor) -> Tensor:

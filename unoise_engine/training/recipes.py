@@ -97,7 +97,7 @@ class Augment:
     gamma: float = 0.15  # exponent 1 - gamma .. 1 + gamma
     noise: float = 0.05  # standard deviation
     erase: float = 0.0  # share of slices whose organ is replaced by the window's lower end: an abdomen without it
-    washout: float = 0.0  # share of slices that lose their contrast agent; for windows from about 0 to 255 HU
+    washout: float = 0.0  # share of slices that lose their contrast agent; for windows up to about 255 HU
     hide: float = 0.0  # share of slices of which all but a random part is hidden, as explanations hide it (hidden.py)
     blur: float = 0.7  # mixing share of a 3 x 3 binomial blur
     flip: bool = False  # left and right: a mirrored patient is rare, and the organ is on one side

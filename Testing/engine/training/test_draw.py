@@ -11,6 +11,7 @@ from unoise_engine.training.cases import Case
 from unoise_engine.training.draw import Epoch, Stream, cut_size
 from unoise_engine.training.recipes import Augment, Draw
 
+WINDOW = (-160.0, 240.0)
 STILL = Augment(**dict.fromkeys(("rotate_deg", "scale", "shift_px", "elastic_px", "gain", "offset", "gamma"), 0.0),
                 noise=0.0, blur=0.0)  # fmt: skip
 
@@ -68,7 +69,7 @@ def test_a_slice_smaller_than_the_crop_is_padded():
 
 def test_no_change_is_the_centre_crop():
     image, organ = torch.rand(3, 1, 40, 40), torch.rand(3, 1, 40, 40) > 0.5
-    got, mask = augment(image, organ, 32, STILL)
+    got, mask = augment(image, organ, 32, STILL, WINDOW)
     torch.testing.assert_close(got, centre_crop(image, 32), rtol=0, atol=1e-5)
     assert torch.equal(mask, centre_crop(organ, 32))
 
@@ -79,7 +80,7 @@ def test_the_mask_moves_with_the_image(flip):
     organ[..., 30:46, 44:56] = True
     still = {**vars(STILL), "rotate_deg": 20.0, "scale": 0.2, "shift_px": 5.0, "elastic_px": 0.5, "flip": flip}
     torch.manual_seed(0)
-    image, mask = augment(organ.float(), organ, 64, Augment(**still))
+    image, mask = augment(organ.float(), organ, 64, Augment(**still), WINDOW)
     assert torch.equal(image > 0.5, mask)
     assert not torch.equal(mask[0], mask[1])
     areas = mask.flatten(1).sum(1) / organ[0].sum()
@@ -90,11 +91,11 @@ def test_no_flip_unless_asked():
     """A mark on the right stays on the right."""
     organ = torch.zeros(64, 1, 80, 80, dtype=torch.bool)
     organ[..., 36:44, 60:66] = True
-    _, mask = augment(organ.float(), organ, 64, Augment(rotate_deg=5, shift_px=2))
+    _, mask = augment(organ.float(), organ, 64, Augment(rotate_deg=5, shift_px=2), WINDOW)
     assert mask[..., :32].sum() == 0 and mask[..., 32:].flatten(1).any(1).all()
 
 
 def test_intensities_stay_in_the_window():
     torch.manual_seed(0)
-    image, _ = augment(torch.rand(8, 1, 40, 40), torch.zeros(8, 1, 40, 40), 32, Augment())
+    image, _ = augment(torch.rand(8, 1, 40, 40), torch.zeros(8, 1, 40, 40), 32, Augment(), WINDOW)
     assert image.min() >= 0 and image.max() <= 1 and image.isfinite().all()

@@ -72,7 +72,9 @@ def test_erasing_takes_the_organ_out_of_image_and_mask():
     assert torch.allclose(got[0, 0, 16:, 16:], image[0, 0, 16:, 16:])
 
 
-def test_washing_out_leaves_fat_and_bone_and_takes_the_contrast():
+@pytest.mark.parametrize("low", [0.0, -100.0])
+def test_washing_out_leaves_fat_and_bone_and_takes_the_contrast(low):
+    """In a window that ends at 0 HU and in one that shows fat."""
     torch.manual_seed(0)
     fat, muscle, organ, vessel, bone = bands = (
         slice(0, 20),
@@ -82,13 +84,15 @@ def test_washing_out_leaves_fat_and_bone_and_takes_the_contrast():
         slice(80, 100),
     )
     image = torch.zeros(40, 1, 100, 30)
-    for band, hu in zip(bands, (0, 55, 90, 160, 255)):
-        image[:, :, band] = hu / 255
+    for band, hu in zip(bands, (low, 55, 90, 160, 255)):
+        image[:, :, band] = (hu - low) / (255 - low)
+    image[:, :, fat, :15] = (low * 0.4 - low) / (255 - low)  # fat that is part tissue
     before = image.clone()
-    got = wash_out(image, torch.arange(40) < 30)
+    got = wash_out(image, torch.arange(40) < 30, (low, 255.0))
     assert torch.equal(image, before) and torch.equal(got[30:], before[30:])  # the batch itself stays
-    washed = got[:30, 0] * 255
-    assert (washed[:, fat] == 0).all() and washed[:, bone].mean() > 245 and washed.max() <= 255
+    assert torch.equal(got[:, :, fat], before[:, :, fat])
+    washed = got[:30, 0] * (255 - low) + low
+    assert washed[:, bone].mean() > 245 and washed.max() <= 255.001
     means = torch.stack([washed[:, band].mean((1, 2)) for band in (muscle, organ, vessel)])
     assert means.min() > 15 and means.max() < 100  # HU: unenhanced soft tissue, not fat
     contrast = means[2] - means[1]
