@@ -365,6 +365,7 @@ def paint(
     even_phases: Annotated[
         bool, typer.Option("--even-phases", help="All contrast phases equally often; else portal venous prevails.")
     ] = False,
+    first: Annotated[int, typer.Option(help="Number of a map's first CT: so more join a folder that has some.")] = 0,
     jobs: Annotated[int, typer.Option(help="Processes; 0 is one a core.")] = 0,
     progress: Show = ProgressMode.auto,
 ) -> None:
@@ -376,9 +377,8 @@ def paint(
     maps = find_maps(labels, names)
     prepare_output(out)
     with tell(progress.value).stage("paint", "painting", len(maps) * per_map) as advance:
-        done = write_painted(
-            out, maps, per_map, seed, jobs or os.cpu_count() or 1, lambda k, total: advance(1), even_phases
-        )
+        cores = jobs or os.cpu_count() or 1
+        done = write_painted(out, maps, per_map, seed, cores, lambda k, total: advance(1), even_phases, first)
     print(f"{len(done)} painted CTs in {out}")
 
 

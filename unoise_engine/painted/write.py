@@ -34,7 +34,7 @@ class LabelMap:
 
 @dataclass(frozen=True)
 class Task:
-    """Some cases of one map, which is read once for them; ``cases`` holds (k, seed)."""
+    """Some cases of one map, which is read once for them; ``cases`` holds (number, seed)."""
 
     source: LabelMap
     cases: tuple[tuple[int, int], ...]
@@ -79,17 +79,20 @@ def write_painted(
     jobs: int = 1,
     progress: Progress = quiet,
     even_phases: bool = False,
+    first: int = 0,
 ) -> list[Path]:
     """Paint `per_map` cases of every map and return their CT files in order; the files do not depend on `jobs`.
 
-    `even_phases` makes every contrast phase equally likely; else more than half is portal venous.
+    `even_phases` makes every contrast phase equally likely; else more than half is portal venous. The cases of a map
+    are numbered from `first`, so that more of them, by another seed, can join a folder that has some.
     """
     if per_map < 1:
         raise Usage(f"{per_map} cases a map were asked for - ask for at least 1")
     if jobs < 1:
         raise Usage(f"{jobs} jobs were asked for - use at least 1")
-    if seed < 0:
-        raise Usage(f"--seed {seed} - is negative - use 0 or more")
+    for option, value in (("--seed", seed), ("--first", first)):
+        if value < 0:
+            raise Usage(f"{option} {value} - is negative - use 0 or more")
     _need_scipy()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,10 +100,11 @@ def write_painted(
     except OSError as error:
         raise Environment(f"{folder} - cannot be written: {error.strerror} - choose another folder") from error
     tasks = [
-        Task(one, tuple((k, case_seed(seed, one.name, k)) for k in range(per_map)), folder, even_phases) for one in maps
+        Task(one, tuple((first + k, case_seed(seed, one.name, k)) for k in range(per_map)), folder, even_phases)
+        for one in maps
     ]
     total, done = len(maps) * per_map, 0
-    records: dict[str, dict[str, object]] = {}
+    records = _records(folder)
 
     def note(some: dict[str, dict[str, object]]) -> None:
         nonlocal done
@@ -120,12 +124,23 @@ def write_painted(
         finally:
             pool.shutdown(cancel_futures=True)
     _write_json(folder / RECORD, {name: records[name] for name in sorted(records)})
-    return [folder / f"{one.name}_{k}-ct.nii.gz" for one in maps for k in range(per_map)]
+    return [folder / f"{one.name}_{k}-ct.nii.gz" for one in maps for k in range(first, first + per_map)]
 
 
 def case_seed(seed: int, name: str, k: int) -> int:
-    """The seed of a case, the same whichever other maps and however many cases are painted."""
+    """The seed of a map's k-th case of a call, the same whichever other maps and however many cases are painted."""
     return int(np.random.SeedSequence([seed, zlib.crc32(name.encode()), k]).generate_state(1, np.uint64)[0])
+
+
+def _records(folder: Path) -> dict[str, dict[str, object]]:
+    """What is known of the cases that an earlier call painted here and that are still there."""
+    try:
+        before = json.loads((folder / RECORD).read_text("utf-8"))
+        return {name: record for name, record in before.items() if (folder / f"{name}-ct.nii.gz").is_file()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError):
+        raise Usage(f"{folder / RECORD} - is no record of painted CTs - remove it or choose another folder") from None
 
 
 def _write_cases(task: Task) -> dict[str, dict[str, object]]:

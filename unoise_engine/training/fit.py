@@ -27,7 +27,7 @@ from unoise_engine.training.learners import NoiseLearner, Scans, UtilityLearner,
 from unoise_engine.training.level import Sample, best_level, raise_top, relevel
 from unoise_engine.training.loop import Rounds, run_loop
 from unoise_engine.training.near import NearNet
-from unoise_engine.training.progress import choose_progress, teller
+from unoise_engine.training.progress import choose_progress, say, teller
 from unoise_engine.training.recipes import Data, UNoiseRecipe, UtilityRecipe
 from unoise_engine.training.sources import Source, open_sources, split_sources
 from unoise_engine.training.split import Split
@@ -202,6 +202,8 @@ def earlier(init: Path, recipe: UtilityRecipe, split: Split) -> UNet:
     if shape(start.recipe) != shape(recipe):
         what = "[net] and [ct] spacing_mm and channels"
         raise Usage(f"{init} - has another shape or pixel size - give the recipe the run's own {what}")
+    if (before := start.recipe.ct.window_hu) != recipe.ct.window_hu:
+        say(f"{init} - knew CTs in a window of {before[0]:g} to {before[1]:g} HU - learns them in the recipe's anew")
     if learnt := set(start.split.train) & {*split.val, *split.test}:
         known = f"{len(learnt)} of the cases that validate or test here, {min(learnt)} first"
         raise Usage(f"{init} - has learnt {known} - give the recipe the run's own [data], or other folders")

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -136,7 +137,24 @@ def test_a_map_of_little_but_pancreas(maps):
     assert (tissue == T.PANCREAS).sum() > 1000 and (tissue == T.VERTEBRA).any()
 
 
-@pytest.mark.parametrize("wrong", [{"per_map": 0}, {"jobs": 0}, {"seed": -1}])
+def test_more_join_a_folder(maps, painted, tmp_path):
+    folder = tmp_path / "painted"
+    shutil.copytree(painted[0].parent, folder)
+    more = write_painted(folder, maps[:1], per_map=1, seed=4, first=7)
+    assert more == [folder / f"{maps[0].name}_7-ct.nii.gz"]
+    record = json.loads((folder / "painted.json").read_text())
+    assert list(record) == sorted([f"{m.name}_0" for m in maps] + [f"{maps[0].name}_7"])
+    assert record[f"{maps[0].name}_7"]["seed"] == case_seed(4, maps[0].name, 0)
+    assert painted[0].read_bytes() == (folder / painted[0].name).read_bytes() != more[0].read_bytes()
+    (folder / painted[1].name).unlink()
+    write_painted(folder, maps[:1], per_map=1, seed=4, first=7)
+    assert f"{maps[1].name}_0" not in json.loads((folder / "painted.json").read_text())  # no longer there
+    (folder / "painted.json").write_text("[]")
+    with pytest.raises(Usage, match="no record of painted CTs"):
+        write_painted(folder, maps[:1], per_map=1, first=8)
+
+
+@pytest.mark.parametrize("wrong", [{"per_map": 0}, {"jobs": 0}, {"seed": -1}, {"first": -1}])
 def test_wrong_numbers(maps, tmp_path, wrong):
     with pytest.raises(Usage):
         write_painted(tmp_path, maps, **wrong)

@@ -152,7 +152,7 @@ def test_wrong_calls(utility_run, unoise_run, bundle_folder, tmp_path):
         export_bundle(utility_run, unoise_run, tmp_path / "b", card=CARD, metrics=tmp_path / "m.json")
 
 
-def test_an_unpacked_bundle_is_a_run_that_noise_models_learn_on(bundle_folder, world, utility_run, tmp_path):
+def test_an_unpacked_bundle_is_a_run_that_noise_models_learn_on(bundle_folder, world, utility_run, tmp_path, capsys):
     manifest = load_bundle(bundle_folder).manifest
     run = tmp_path / "unpacked"
     answer = CliRunner().invoke(
@@ -175,6 +175,12 @@ def test_an_unpacked_bundle_is_a_run_that_noise_models_learn_on(bundle_folder, w
         for one in (utility_run, tmp_path / "u")
     )
     assert min(reached) > 0.5, "it goes on from where the bundle is"
+    wider = replace(further, ct=replace(further.ct, window_hu=(-200.0, 300.0)))
+    train_utility(world, tmp_path / "wider", wider, init=run, device="cpu", progress="off")
+    assert "window of -160 to 240 HU - learns them in the recipe's anew" in capsys.readouterr().err
+    finer = replace(further, ct=replace(further.ct, spacing_mm=1.5))
+    with pytest.raises(Usage, match="another shape or pixel size"):
+        train_utility(world, tmp_path / "finer", finer, init=run, device="cpu", progress="off")
     with pytest.raises(Environment, match="cannot be read as a split"):
         unpack(bundle_folder, manifest, Split.read(tmp_path / "none.json"), tmp_path / "other")
     with pytest.raises(Usage, match="not an empty folder"):
