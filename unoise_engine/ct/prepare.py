@@ -23,9 +23,9 @@ BLOCK_BYTES = 1 << 27  # of voxels at a time, where a plane of the file is no ax
 class Recipe:
     """What a model expects of a CT slice. Lives in the model's bundle.
 
-    A slice cut off at 0 HU gets its fat back (cutoff.py); HU are clipped to ``window_hu`` and scaled to [0, 1]; the slice is resampled in plane to ``spacing_mm``; each
-    side is padded with air, evenly on both ends, to a multiple of ``multiple_of`` pixels; the values are normalised
-    by ``mean`` and ``std`` and the slice is repeated to ``channels``.
+    A slice cut off at 0 HU gets its fat back (cutoff.py). HU are clipped to ``window_hu`` and scaled to [0, 1]; the
+    slice is resampled in plane to ``spacing_mm``; each side is padded with air, evenly on both ends, to a multiple of
+    ``multiple_of`` pixels; the values are normalised by ``mean`` and ``std`` and the slice is repeated to ``channels``.
     """
 
     window_hu: tuple[float, float] = (-160.0, 240.0)  # the usual soft-tissue window: width 400, level 40

@@ -43,6 +43,11 @@ def test_what_is_out_of_range_is_named(ct, words):
     assert any(words in sentence for sentence in said(ct)), said(ct)
 
 
+def test_a_ct_cut_off_at_0_hu_is_named():
+    whole = a_trunk()
+    assert any("the CT was cut off there" in one for one in said(whole.with_voxels(np.maximum(whole.voxels, 0))))
+
+
 def test_a_ct_without_contrast_is_named():
     """Also a thin slice's: with 25 HU of grain one pixel in nine of 45 HU is brighter than 75."""
     scope = Scope(pixel_mm=(0.4, 3.5), enhanced_share=0.15)
