@@ -55,7 +55,7 @@ def about_scan(ct: Volume, scope: Scope) -> Iterator[str]:
         yield "No body is in view: everything is air."
         return
     if hu.min() == 0:  # as `refill` asks it of every slice
-        yield "Nothing lies below 0 HU: the CT was cut off there. The model was shown fat of about -100 HU in its place."
+        yield "Nothing lies below 0 HU: the CT was cut off there. The model was shown fat of -100 HU in its place."
     area = float(np.median(body.sum(axis=(1, 2)))) * EVERY**2 * row_mm * column_mm / 100
     lung = (enclosed(body) & (hu > LUNG_HU[0]) & (hu < LUNG_HU[1])).sum(axis=(1, 2))
     chest = float(np.mean(lung > LUNG_OF_BODY * body.sum(axis=(1, 2)).clip(1)))
