@@ -365,6 +365,7 @@ def paint(
     even_phases: Annotated[
         bool, typer.Option("--even-phases", help="All contrast phases equally often; else portal venous prevails.")
     ] = False,
+    phase: Annotated[str, typer.Option(help="Only this one: non-contrast, arterial or portal venous.")] = "",
     first: Annotated[int, typer.Option(help="Number of a map's first CT: so more join a folder that has some.")] = 0,
     jobs: Annotated[int, typer.Option(help="Processes; 0 is one a core.")] = 0,
     progress: Show = ProgressMode.auto,
@@ -378,7 +379,7 @@ def paint(
     prepare_output(out)
     with tell(progress.value).stage("paint", "painting", len(maps) * per_map) as advance:
         cores = jobs or os.cpu_count() or 1
-        done = write_painted(out, maps, per_map, seed, cores, lambda k, total: advance(1), even_phases, first)
+        done = write_painted(out, maps, per_map, seed, cores, lambda k, total: advance(1), even_phases, first, phase)
     print(f"{len(done)} painted CTs in {out}")
 
 

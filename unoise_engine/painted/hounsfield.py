@@ -69,10 +69,11 @@ SAME_AS = {
 }
 
 
-def draw_palette(rng: np.random.Generator, even: bool = False) -> Palette:
-    """`even`: the three phases are equally likely, instead of as common as on abdominal CTs."""
+def draw_palette(rng: np.random.Generator, even: bool = False, phase: str = "") -> Palette:
+    """`even`: the three phases are equally likely, not as common as on abdominal CTs; `phase`: this one alone."""
     u, n = rng.uniform, rng.normal
-    column = int(rng.choice(3, p=None if even else PHASE_SHARE))
+    shares = [float(one == phase) for one in PHASES] if phase else None if even else PHASE_SHARE
+    column = int(rng.choice(3, p=shares))
     mean, texture = np.zeros(64, np.float32), np.full(64, 4.0, np.float32)
 
     def around(tissue: Tissue) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 
 from unoise_engine.ct.read import IMAGE_SUFFIXES, is_image
 from unoise_engine.errors import Environment, Usage
+from unoise_engine.painted.hounsfield import PHASES
 from unoise_engine.painted.names import FILE, Names, names_file, names_of
 from unoise_engine.painted.tissues import NUMBERS
 
@@ -40,6 +41,7 @@ class Task:
     cases: tuple[tuple[int, int], ...]
     folder: Path
     even_phases: bool
+    phase: str
 
 
 def quiet(done: int, total: int) -> None:
@@ -80,11 +82,13 @@ def write_painted(
     progress: Progress = quiet,
     even_phases: bool = False,
     first: int = 0,
+    phase: str = "",
 ) -> list[Path]:
     """Paint `per_map` cases of every map and return their CT files in order; the files do not depend on `jobs`.
 
-    `even_phases` makes every contrast phase equally likely; else more than half is portal venous. The cases of a map
-    are numbered from `first`, so that more of them, by another seed, can join a folder that has some.
+    `even_phases` makes every contrast phase equally likely; else more than half is portal venous; `phase` paints one
+    alone. The cases of a map are numbered from `first`, so that more of them, by another seed, can join a folder that
+    has some.
     """
     if per_map < 1:
         raise Usage(f"{per_map} cases a map were asked for - ask for at least 1")
@@ -93,6 +97,10 @@ def write_painted(
     for option, value in (("--seed", seed), ("--first", first)):
         if value < 0:
             raise Usage(f"{option} {value} - is negative - use 0 or more")
+    if phase and phase not in PHASES:
+        raise Usage(f"--phase {phase} - is unknown - use one of {', '.join(PHASES)}")
+    if phase and even_phases:
+        raise Usage(f"--phase {phase} - does not go with --even-phases - give one of them")
     _need_scipy()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +108,7 @@ def write_painted(
     except OSError as error:
         raise Environment(f"{folder} - cannot be written: {error.strerror} - choose another folder") from error
     tasks = [
-        Task(one, tuple((first + k, case_seed(seed, one.name, k)) for k in range(per_map)), folder, even_phases)
+        Task(one, tuple((first + k, case_seed(seed, one.name, k)) for k in range(per_map)), folder, even_phases, phase)
         for one in maps
     ]
     total, done = len(maps) * per_map, 0
@@ -158,7 +166,7 @@ def _write_cases(task: Task) -> dict[str, dict[str, object]]:
     for k, seed in task.cases:
         rng = np.random.Generator(np.random.PCG64(seed))
         scene = build(source, rng)
-        palette = draw_palette(rng, task.even_phases)
+        palette = draw_palette(rng, task.even_phases, task.phase)
         ct, labels = squared(paint(scene, palette), -1000), squared(labels_of(scene.tissue), 0)
         z, y, x = ct.shape
         grid = Grid((x, y, z), STEP_MM[::-1], (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))

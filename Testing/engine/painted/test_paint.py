@@ -154,10 +154,25 @@ def test_more_join_a_folder(maps, painted, tmp_path):
         write_painted(folder, maps[:1], per_map=1, first=8)
 
 
-@pytest.mark.parametrize("wrong", [{"per_map": 0}, {"jobs": 0}, {"seed": -1}, {"first": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"per_map": 0},
+        {"jobs": 0},
+        {"seed": -1},
+        {"first": -1},
+        {"phase": "late"},
+        {"phase": "arterial", "even_phases": True},
+    ],
+)
 def test_wrong_numbers(maps, tmp_path, wrong):
     with pytest.raises(Usage):
         write_painted(tmp_path, maps, **wrong)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_one_phase_alone(phase):
+    assert {draw_palette(np.random.default_rng(k), phase=phase).phase for k in range(20)} == {phase}
 
 
 def test_palettes_keep_to_reason():
