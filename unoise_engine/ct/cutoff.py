@@ -20,5 +20,5 @@ def refill(hu: np.ndarray) -> np.ndarray:
     if hu.size == 0 or hu.min() != 0:
         return hu
     lost = hu == 0
-    depth = sitk.DiscreteGaussian(sitk.GetImageFromArray(lost.astype(np.float32)), EDGE_PX2)
+    depth = sitk.DiscreteGaussian(sitk.GetImageFromArray(lost.astype(np.float32)), [EDGE_PX2] * 2)
     return np.where(lost, FAT_HU * sitk.GetArrayViewFromImage(depth), hu).astype(np.float32)

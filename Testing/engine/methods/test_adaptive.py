@@ -51,4 +51,4 @@ def test_within_two_percent_of_the_range(seed):
     error = ((got - exact) / np.ptp(exact))[~beside]
     assert 0 < np.sqrt((error**2).mean()) < ADAPTIVE_ERROR
     assert np.mean(np.abs(error) > 0.2) < 0.005  # single places whose neighbours agree may be missed
-    assert asked < 0.7 * lattice.shape[0] * lattice.shape[1]
+    assert asked < 0.75 * lattice.shape[0] * lattice.shape[1]  # of a crop that the organ fills; of a slice far less
