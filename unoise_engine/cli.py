@@ -366,6 +366,9 @@ def paint(
         bool, typer.Option("--even-phases", help="All contrast phases equally often; else portal venous prevails.")
     ] = False,
     phase: Annotated[str, typer.Option(help="Only this one: non-contrast, arterial or portal venous.")] = "",
+    bent: Annotated[
+        bool, typer.Option("--bent", help="Organs bent across slices too: sections that the map does not hold.")
+    ] = False,
     first: Annotated[int, typer.Option(help="Number of a map's first CT: so more join a folder that has some.")] = 0,
     jobs: Annotated[int, typer.Option(help="Processes; 0 is one a core.")] = 0,
     progress: Show = ProgressMode.auto,
@@ -379,7 +382,9 @@ def paint(
     prepare_output(out)
     with tell(progress.value).stage("paint", "painting", len(maps) * per_map) as advance:
         cores = jobs or os.cpu_count() or 1
-        done = write_painted(out, maps, per_map, seed, cores, lambda k, total: advance(1), even_phases, first, phase)
+        done = write_painted(
+            out, maps, per_map, seed, cores, lambda k, total: advance(1), even_phases, first, phase, bent
+        )
     print(f"{len(done)} painted CTs in {out}")
 
 
@@ -614,15 +619,18 @@ def bundle_unpack(
     bundle: Annotated[str, typer.Argument(help="Name or folder.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="RUN", help="Folder of the run, new or empty.")],
     split: Annotated[Path, typer.Option(help="split.json of the cases that taught, steered and judge the model.")],
+    unoise: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Its U-Noise as a run, too, for `train unoise --init`.")
+    ] = None,
 ) -> None:
-    """Make a bundle's utility a run again, so that `train unoise` can explain it anew. Needs torch."""
+    """Make a bundle's utility a run again, so that `train` can go on from it. Needs torch."""
     from unoise_engine.bundle.manifest import verify
     from unoise_engine.bundle.session import find_bundle
     from unoise_engine.training.rebuilt import unpack
     from unoise_engine.training.split import Split
 
     folder = find_bundle(bundle)
-    print(unpack(folder, verify(folder), Split.read(split), out))
+    print(unpack(folder, verify(folder), Split.read(split), out, unoise))
 
 
 @bundle_app.command("list")

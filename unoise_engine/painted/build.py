@@ -20,10 +20,10 @@ from unoise_engine.painted.vessels import build_vessels, scatter_small
 T = Tissue
 
 
-def build(source: np.ndarray, rng: np.random.Generator) -> Scene:
-    """(z, y, x) tissues of a map, as `read_map` gives them -> a finished scene."""
+def build(source: np.ndarray, rng: np.random.Generator, bent: bool = False) -> Scene:
+    """(z, y, x) tissues of a map, as `read_map` gives them -> a finished scene; `bent` as in `place`."""
     u = rng.uniform
-    organs = place(source, rng)
+    organs = place(source, rng, bent)
     marks = landmarks(organs)
     heights = np.arange(organs.shape[0], dtype=np.float32)
     above = (heights - marks.kidney_z) * DZ

@@ -74,8 +74,12 @@ def landmarks(tissue: np.ndarray) -> Landmarks:
     )
 
 
-def place(source: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(z, y, x) tissues of a map -> the same, moved and bent, in a square field of 416 to 480 mm."""
+def place(source: np.ndarray, rng: np.random.Generator, bent: bool = False) -> np.ndarray:
+    """(z, y, x) tissues of a map -> the same, moved and bent, in a square field of 416 to 480 mm.
+
+    `bent` bends across slices too, by 5 to 12 mm (standard deviation), and more within them: sections through the
+    organs that the map itself does not hold, which no change of its slices could give.
+    """
     u = rng.uniform
     marks = landmarks(source)
     bottom, top = _extent(source, marks, rng)
@@ -87,7 +91,7 @@ def place(source: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     z = bottom + np.arange(depth) / stretch_z
     stretch = grow * u(0.96, 1.04), grow * u(0.96, 1.04)
     turn, shear = np.deg2rad(np.clip(rng.normal(0, 3), -8, 8)), np.clip(rng.normal(0, 0.03), -0.07, 0.07)
-    bend_mm = u(1.5, 5.0)
+    bend_mm = u(3.0, 8.0) if bent else u(1.5, 5.0)
     # rows of air above and below are added to the finished image
     before, behind = 52 / DX, 112 / DX
     height = min(side, int((marks.spine_y - marks.front_y) * stretch[0] + before + behind))
@@ -104,8 +108,11 @@ def place(source: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         np.rint(field, out=field)
         field += 1
         places.append(np.clip(field, 0, n + 1, out=field).astype(np.int32))
-    layers = np.clip(np.rint(z).astype(np.int32) + 1, 0, source.shape[0] + 1)
-    return framed[layers[:, None, None], places[0], places[1]]
+    height_of = z[:, None, None]
+    if bent:
+        height_of = height_of + smooth(rng, (depth, height, side), STEP_MM, u(70, 120)) * np.float32(u(5, 12) / DZ)
+    layers = np.clip(np.rint(height_of).astype(np.int32) + 1, 0, source.shape[0] + 1)
+    return framed[layers, places[0], places[1]]
 
 
 WALL_GIVEN = members(*WALL)

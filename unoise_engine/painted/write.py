@@ -42,6 +42,7 @@ class Task:
     folder: Path
     even_phases: bool
     phase: str
+    bent: bool
 
 
 def quiet(done: int, total: int) -> None:
@@ -83,12 +84,13 @@ def write_painted(
     even_phases: bool = False,
     first: int = 0,
     phase: str = "",
+    bent: bool = False,
 ) -> list[Path]:
     """Paint `per_map` cases of every map and return their CT files in order; the files do not depend on `jobs`.
 
     `even_phases` makes every contrast phase equally likely; else more than half is portal venous; `phase` paints one
     alone. The cases of a map are numbered from `first`, so that more of them, by another seed, can join a folder that
-    has some.
+    has some. `bent` bends the organs across slices too, for more variety to learn from.
     """
     if per_map < 1:
         raise Usage(f"{per_map} cases a map were asked for - ask for at least 1")
@@ -108,7 +110,14 @@ def write_painted(
     except OSError as error:
         raise Environment(f"{folder} - cannot be written: {error.strerror} - choose another folder") from error
     tasks = [
-        Task(one, tuple((first + k, case_seed(seed, one.name, k)) for k in range(per_map)), folder, even_phases, phase)
+        Task(
+            one,
+            tuple((first + k, case_seed(seed, one.name, k)) for k in range(per_map)),
+            folder,
+            even_phases,
+            phase,
+            bent,
+        )
         for one in maps
     ]
     total, done = len(maps) * per_map, 0
@@ -165,7 +174,7 @@ def _write_cases(task: Task) -> dict[str, dict[str, object]]:
     records: dict[str, dict[str, object]] = {}
     for k, seed in task.cases:
         rng = np.random.Generator(np.random.PCG64(seed))
-        scene = build(source, rng)
+        scene = build(source, rng, task.bent)
         palette = draw_palette(rng, task.even_phases, task.phase)
         ct, labels = squared(paint(scene, palette), -1000), squared(labels_of(scene.tissue), 0)
         z, y, x = ct.shape
@@ -173,7 +182,7 @@ def _write_cases(task: Task) -> dict[str, dict[str, object]]:
         name = f"{task.source.name}_{k}"
         write_volume(Volume(labels, grid), task.folder / f"{name}-labels.nii.gz")
         write_volume(Volume(ct, grid), task.folder / f"{name}-ct.nii.gz")  # last: a CT on disk has its labels
-        records[name] = {"map": task.source.path.name, "seed": seed, "phase": palette.phase}
+        records[name] = {"map": task.source.path.name, "seed": seed, "phase": palette.phase, "bent": task.bent}
     return records
 
 

@@ -6,7 +6,6 @@ train_unoise(Path("data"), run, Path("runs/unoise"), read_recipe(path, UNoiseRec
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -136,11 +135,13 @@ def train_unoise(
         raise Usage(f"{init} - has learnt {min(learnt)}, which validates or tests here - give a run of the same split")
     if not resume and leads():
         runs.begin(out, recipe, split)
-        (out / runs.UTILITY).write_text(json.dumps({"sha256": utility.fingerprint()}) + "\n", "utf-8")
+        runs.bind(out, utility)
     shares = told.shares if recipe.noise.targets == "labels" else ()
     rounds = Rounds(recipe.fit, recipe.draw, train, devices * nodes, shares)
     common = (utility.recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
     learner = NoiseLearner(noise, frozen, recipe.noise, *common)
+    if init is not None and norms.lost(noise):
+        restore_norms(learner, rounds)
     scans = Scans(val, lambda case: case.with_organ)
     run_loop(learner, rounds, scans, out, checkpoint, device, devices, show, nodes)
     if recipe.noise.budget_weight and leads():
@@ -218,11 +219,11 @@ def earlier(init: Path, recipe: UtilityRecipe, split: Split) -> UNet:
     return net.train()
 
 
-def restore_norms(learner: UtilityLearner, rounds: Rounds) -> None:
+def restore_norms(learner: UtilityLearner | NoiseLearner, rounds: Rounds) -> None:
     """A net that comes from a bundle gets batch norms by training slices."""
     stream = Stream(rounds.cases, rounds.draw, rounds.seed + 1, lambda: 0, rounds.shares)
     torch.manual_seed(rounds.seed)
-    norms.restore(learner.net, (learner.drawn(batch)[0] for batch in islice(stream, MEASURED_ON)))
+    norms.restore(learner.net, (learner.seen(learner.drawn(batch)[0]) for batch in islice(stream, MEASURED_ON)))
     learner.net.train()
 
 

@@ -110,6 +110,10 @@ class Learner(LightningModule):
         """Normalised slices (n, channels, h, w), masks (n, c, h, w) of the organ and the others -> scalar."""
         raise NotImplementedError
 
+    def seen(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What the net is given for normalised slices (n, channels, h, w)."""
+        return (x,)
+
     def configure_optimizers(self) -> Any:
         fit = self.fit_recipe
         if fit.weight_decay:
@@ -191,6 +195,9 @@ class NoiseLearner(Learner):
 
     def target(self, x: Tensor, y: Tensor) -> Tensor:
         return own_prediction(self.frozen[0], x) if self.noise.targets == "predictions" else y[:, :1]
+
+    def seen(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (x, self.frozen[0](x)[:, :1].float()) if self.noise.near else (x,)
 
     def noise_of(self, x: Tensor, logits: Tensor) -> Tensor:
         return (self.net(x, logits) if self.noise.near else self.net(x)).float()

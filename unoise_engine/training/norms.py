@@ -25,8 +25,8 @@ def norms_of(net: nn.Module) -> list[nn.BatchNorm2d]:
 
 
 @torch.no_grad()
-def restore(net: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Measures on normalised slices (n, c, h, w); the norms must be identities, as `rebuilt` leaves them."""
+def restore(net: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
+    """Measures on what the net is given, batch by batch; the norms must be identities, as `rebuilt` leaves them."""
     net.eval()
     sums = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms_of(net)}
 
@@ -37,7 +37,7 @@ def restore(net: nn.Module, batches: Iterable[Tensor]) -> None:
 
     hooks = [norm.register_forward_pre_hook(measure) for norm in sums]
     for batch in batches:
-        net(batch)
+        net(*batch)
     for hook in hooks:
         hook.remove()
     for norm, (count, total, squares) in sums.items():

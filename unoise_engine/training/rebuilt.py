@@ -21,28 +21,50 @@ from unoise_engine.errors import Usage
 from unoise_engine.training import runs
 from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.near import NearNet
-from unoise_engine.training.recipes import Data, Net, UtilityFit, UtilityRecipe
+from unoise_engine.training.recipes import DEPTHS, Data, Fit, Net, Noise, UNoiseRecipe, UtilityFit, UtilityRecipe
 from unoise_engine.training.split import Split
 from unoise_engine.training.unet import UNet
 
 
-def unpack(folder: Path, manifest: Manifest, split: Split, out: Path) -> Path:
-    """A verified bundle's utility as a finished run `out`, for noise models to be trained on. Raises Usage.
+def unpack(folder: Path, manifest: Manifest, split: Split, out: Path, unoise: Path | None = None) -> Path:
+    """A verified bundle's utility as a finished run `out`, and its noise model as one, `unoise`. Raises Usage.
 
-    `split` names the cases that taught it, steered it and judge it. What the bundle does not say - how it was trained,
-    the outputs for other structures - is lost.
+    Both can be trained further and exported again. `split` names the cases that taught, steered and judge them. What
+    the bundle does not say - how they were trained, the outputs for other structures - is lost.
     """
+    if unoise is not None:
+        runs.check_free(unoise)
+        if unoise.absolute() == out.absolute():
+            raise Usage(f"{out} - is to hold the utility and U-Noise - give U-Noise a folder of its own")
     utility = rebuilt_utility(folder, manifest)
     shape = Net(utility.depth, utility.first_channels)
     recipe = UtilityRecipe(UtilityFit(max_steps=1), manifest.recipe, shape, Data(manifest.organ))
     runs.check_free(out)
     runs.begin(out, recipe, split)
     runs.replace_weights(out, utility)
+    if unoise is not None:
+        noise = rebuilt_unoise(folder, manifest)
+        runs.begin(unoise, UNoiseRecipe(Fit(max_steps=1), told_of(folder, manifest, noise)), split)
+        runs.replace_weights(unoise, noise)
+        runs.bind(unoise, runs.UtilityRun.open(out))
     return out
+
+
+def told_of(folder: Path, manifest: Manifest, noise: UNet | NearNet) -> Noise:
+    """The recipe's [noise] of a bundle's noise model, as far as the bundle tells it."""
+    with _told(folder):
+        size = next(size for size, depth in DEPTHS.items() if depth == noise.depth)
+        cell = manifest.architecture["unoise"].get("cell", 1)
+        return Noise(size, cell=cell, near=isinstance(noise, NearNet), **manifest.architecture.get("noise", {}))
 
 
 def rebuilt(folder: Path, manifest: Manifest) -> tuple[UNet, UNet | NearNet]:
     """Utility and noise model of a verified bundle, in eval mode. Raises Usage for nets of another build."""
+    return rebuilt_utility(folder, manifest), rebuilt_unoise(folder, manifest)
+
+
+def rebuilt_unoise(folder: Path, manifest: Manifest) -> UNet | NearNet:
+    """The second of the two. Raises Usage."""
     with _told(folder):
         graph = onnx.load(folder / "unoise.onnx").graph
         told, channels = manifest.architecture["unoise"], manifest.recipe.channels
@@ -53,7 +75,7 @@ def rebuilt(folder: Path, manifest: Manifest) -> tuple[UNet, UNet | NearNet]:
         else:
             noise = CoarseUNet(cell, channels, 1, depth, width) if cell > 1 else UNet(channels, 1, depth, width)
         _fill(noise, graph)
-    return rebuilt_utility(folder, manifest), noise
+    return noise
 
 
 def rebuilt_utility(folder: Path, manifest: Manifest) -> UNet:

@@ -90,6 +90,11 @@ class UNoiseRun:
             )
 
 
+def bind(run: Path, utility: UtilityRun) -> None:
+    """Writes down which utility a noise model explains."""
+    (run / UTILITY).write_text(json.dumps({"sha256": utility.fingerprint()}) + "\n", "utf-8")
+
+
 def make_net(shape: Net, channels: int, outputs: int = 1) -> UNet:
     """The utility of a recipe, its weights random."""
     return UNet(channels, outputs, shape.depth, shape.first_channels)

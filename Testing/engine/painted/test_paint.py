@@ -7,11 +7,13 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.ndimage import binary_erosion
 
 from unoise_engine.errors import CaseRefused, Usage
 from unoise_engine.painted.build import build
 from unoise_engine.painted.hounsfield import PHASES, draw_palette
 from unoise_engine.painted.labelmap import STEP_MM, read_map
+from unoise_engine.painted.placement import place
 from unoise_engine.painted.tissues import NUMBERS, Tissue
 from unoise_engine.painted.tube import line, tube
 from unoise_engine.painted.write import case_seed, find_maps, write_painted
@@ -152,6 +154,25 @@ def test_more_join_a_folder(maps, painted, tmp_path):
     (folder / "painted.json").write_text("[]")
     with pytest.raises(Usage, match="no record of painted CTs"):
         write_painted(folder, maps[:1], per_map=1, first=8)
+
+
+def test_bent_organs_have_sections_of_their_own(maps, tmp_path):
+    """A slab whose floor is flat: placed, the floor stays flat; bent, it is a landscape, without holes."""
+    box = np.zeros((75, 105, 135), np.uint8)
+    box[45:60, 15:95, 10:125], box[30:40, 45:60, 65:100] = T.LIVER, T.PANCREAS
+    box[20:45, 70:85, 95:110] = T.CORTEX_LEFT
+
+    def floor_mm(bent):
+        liver = place(box, np.random.default_rng(2), bent) == T.LIVER
+        inside = binary_erosion(liver.any(axis=0), iterations=15)  # columns whose floor is no wall
+        assert inside.sum() > 300 and (np.abs(np.diff(liver[:, inside].astype(int), axis=0)).sum(axis=0) <= 2).all()
+        return liver[:, inside].argmax(axis=0) * STEP_MM[0]
+
+    assert floor_mm(False).std() == 0 and 2 < floor_mm(True).std() < 15
+    write_painted(tmp_path, maps[:1], per_map=1, seed=3, bent=True)
+    assert json.loads((tmp_path / "painted.json").read_text())[f"{maps[0].name}_0"]["bent"] is True
+    labels = labels_beside(tmp_path / f"{maps[0].name}_0-ct.nii.gz")
+    assert {NUMBERS[name] for name in ("liver", "pancreas", "spleen", "colon", "aorta")} <= set(np.unique(labels))
 
 
 @pytest.mark.parametrize(

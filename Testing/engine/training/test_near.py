@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 from Testing.engine.training.world import unoise_recipe
 from unoise_engine.bundle.session import load_bundle
+from unoise_engine.cli import app
 from unoise_engine.ct.distance import signed_distance
 from unoise_engine.errors import Usage
 from unoise_engine.evaluate.sanity import spearman
@@ -21,7 +23,7 @@ from unoise_engine.training.learners import network_weights
 from unoise_engine.training.level import raise_top
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.rebuilt import rebuilt
-from unoise_engine.training.runs import UNoiseRun
+from unoise_engine.training.runs import UNoiseRun, UtilityRun
 
 CARD = Card(title="A ball", training_data="five balls", synthetic=True)
 
@@ -96,6 +98,37 @@ def test_it_trains_exports_and_explains(world, utility_run, tmp_path):
     np.testing.assert_allclose(z, got, rtol=0, atol=1e-4 * np.abs(wanted).max())
     with pytest.raises(Usage, match="near"):
         train_unoise(world, utility_run, tmp_path / "init", recipe, init=utility_run, device="cpu", progress="off")
+
+
+def test_a_noise_model_goes_on_from_its_bundle(world, utility_run, tmp_path):
+    """Unpacked, exported again, and taught further with nothing changed but the norms that the bundle lost."""
+    recipe = unoise_recipe()
+    recipe = replace(recipe, noise=replace(recipe.noise, near=True, cell=2, budget_weight=1.0, noise_reward=2e-3))
+    first = train_unoise(world, utility_run, tmp_path / "first", recipe, device="cpu", progress="off")
+    folder = export_bundle(utility_run, first, tmp_path / "bundle", card=CARD)
+    utility, noise = tmp_path / "utility", tmp_path / "noise"
+    told = ["bundle", "unpack", str(folder), "--split", str(utility_run / "split.json"), "-o", str(utility)]
+    answer = CliRunner().invoke(app, [*told, "--unoise", str(utility)])
+    assert isinstance(answer.exception, Usage) and "a folder of its own" in str(answer.exception)
+    answer = CliRunner().invoke(app, [*told, "--unoise", str(noise)])
+    assert answer.exit_code == 0, answer.output
+    run = UNoiseRun.open(noise)
+    run.check_explains(UtilityRun.open(utility))
+    assert run.recipe.noise == replace(recipe.noise, budget_weight=0.0)
+    again = export_bundle(utility, noise, tmp_path / "again", card=CARD)
+    assert (again / "unoise.onnx").read_bytes() == (folder / "unoise.onnx").read_bytes()
+
+    still = replace(recipe, noise=replace(recipe.noise, budget_weight=0.0), fit=replace(recipe.fit, lr=1e-30))
+    further = train_unoise(world, utility, tmp_path / "further", still, init=noise, device="cpu", progress="off")
+    torch.manual_seed(0)
+    x, logits = torch.randn(2, 1, 32, 32), torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        before, after = (UNoiseRun.open(one).net(1)(x, logits) for one in (noise, further))
+    assert before.std() > 0.1 and (after - before).std() < 0.05 * before.std()
+    afresh = train_unoise(world, utility, tmp_path / "afresh", still, device="cpu", progress="off")
+    with torch.no_grad():
+        other = UNoiseRun.open(afresh).net(1)(x, logits)
+    assert (other - before).std() > 0.1 * before.std()
 
 
 def test_an_earlier_noise_model_is_taught_further(world, utility_run, tmp_path):

@@ -33,7 +33,7 @@ def test_the_function_stays_and_training_mode_gives_nearly_the_same():
         assert lost(bare) and not lost(folded(net))
         torn = bare.train()(x)  # what a first training step would see
         bare.load_state_dict(stripped(net).state_dict())
-        restore(bare, x.split(4))
+        restore(bare, ((part,) for part in x.split(4)))
         assert not lost(bare)
         torch.testing.assert_close(bare(x), wanted, rtol=1e-3, atol=1e-3)
         means = norms_of(bare)[0].running_mean
