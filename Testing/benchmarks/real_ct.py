@@ -1,12 +1,14 @@
 """Judges a bundle on real CT, and on whole synthetic ones, with one command:
 
-python Testing/benchmarks/real_ct.py SHARED_DATA DATA RUN [--bundle B] [--json FILE] [--pictures FOLDER] [--volumes N]
+python Testing/benchmarks/real_ct.py SHARED_DATA DATA RUN [--bundle B] [--json FILE] [--table FILE] [--pictures FOLDER]
+                                     [--volumes N]
 
 SHARED_DATA holds ``pancreas-ct-slices/hu.npz``, ``ct-upper-abdomen-dicom`` and ``ct-upper-abdomen-labels.nii.gz``.
 DATA holds the folders a run was trained on (``nih``, ``painted``, ``phantoms``), RUN/split.json says who judges. A run
 that learnt from the DICOM series has it as ``abdomen`` among its folders; its figures there say so: no evidence.
 Dice is on the CT's own pixels. Single slices have no neighbours, so they are judged without the bundle's clean-up;
-whole CTs with it. Intervals are 95 % bootstrap over patients (1000 draws, seed 0).
+whole CTs with it. FILE of --table gets the table of README and model card. Intervals are 95 % bootstrap over patients
+(1000 draws, seed 0).
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from unoise_engine.pipeline import Settings, explain_volume
 from unoise_engine.training.augment import wash_out
 
 ORGAN = 7
+FATTY = 10.0  # HU: a gland whose mean lies below holds much fat
 Change = Callable[[np.ndarray, tuple[float, float]], np.ndarray]  # of windowed slices (n, h, w), their window in HU
 Slice = tuple[str, np.ndarray, np.ndarray, np.ndarray]  # patient, HU, truth, found; (rows, columns) each
 
@@ -42,6 +45,7 @@ def main() -> None:
     words.add_argument("run", type=Path)
     words.add_argument("--bundle", default=DEFAULT_BUNDLE)
     words.add_argument("--json", type=Path)
+    words.add_argument("--table", type=Path)
     words.add_argument("--pictures", type=Path)
     words.add_argument("--volumes", type=int, default=0, help="at most so many whole CTs of a set; 0: all")
     asked = words.parse_args()
@@ -75,6 +79,8 @@ def main() -> None:
     tell("phantoms, volume dice", figures["phantoms"])
     if asked.json:
         asked.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    if asked.table:
+        asked.table.write_text(table(figures), "utf-8")
 
 
 def names(split: dict[str, list[str]], part: str, folder: str) -> list[str]:
@@ -186,7 +192,7 @@ def whole(bundle: Bundle, folder: Path, cases: list[str]) -> dict[str, dict[str,
         found, true = segment(bundle, ct), labels.voxels == ORGAN
         empty = ~AxialView.of(ct.grid).apply(true).any(axis=(1, 2))
         false = AxialView.of(ct.grid).apply(found)[empty].sum() * ct.grid.voxel_ml
-        out[case] = {"dice": dice(found, true), "false_ml": float(false)}
+        out[case] = {"dice": dice(found, true), "false_ml": float(false), "gland_hu": float(ct.voxels[true].mean())}
     return out
 
 
@@ -198,7 +204,60 @@ def spread(volumes: dict[str, dict[str, float]]) -> dict[str, Any]:
         "range": [round(float(min(values)), 3), round(float(max(values)), 3)],
         "false_ml_in_slices_without": round(float(np.mean([v["false_ml"] for v in volumes.values()])), 2),
         "each": {case: round(v["dice"], 3) for case, v in volumes.items()},
+        "gland_hu": {case: round(v["gland_hu"], 1) for case, v in volumes.items()},
     }
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Markdown, one row a set."""
+    rows = ["| set | dice | |", "|---|---|---|"]
+    for key, what in (
+        (
+            "nih_test",
+            "NIH Pancreas-CT, {patients} test patients, {slices} slices: mean over patients of the slice dice",
+        ),
+        ("nih_val", "the same, {patients} validation patients, {slices} slices"),
+        (
+            "nih_test_washed_out",
+            "the same test slices as they might look without contrast agent (a stand-in, `wash_out`)",
+        ),
+        ("nih_val_washed_out", "the same validation slices as they might look without contrast agent (a stand-in)"),
+    ):
+        told = figures[key]
+        low, high = told["interval"]
+        mean = f"{told['dice']:.3f} [{low:.2f}, {high:.2f}]"
+        rows.append(f"| {what.format(**told)} | {mean} | pooled {told['pooled']:.3f} |")
+    for key, told in figures.items():
+        if not (key.startswith("painted_") or key == "phantoms"):
+            continue
+        phase = key.removeprefix("painted_")
+        what = "phantoms held out" if key == "phantoms" else f"whole painted CTs of held-out label maps, {phase}"
+        low, high = told["range"]
+        false = f"{told['false_ml_in_slices_without']:.1f} ml false in slices without pancreas"
+        if phase == "non-contrast":
+            false += "; " + ", ".join(
+                f"glands {words} {FATTY:g} HU {np.mean(some):.2f} ({len(some)})"
+                for words, some in (("of at least", glands(told, True)), ("below", glands(told, False)))
+                if some
+            )
+        rows.append(f"| {what}, {told['volumes']} volumes | {told['dice']:.3f} ({low:.2f} to {high:.2f}) | {false} |")
+    told = figures["dicom_series"]
+    rows.append(
+        f"| real DICOM series of the upper abdomen (automatic reference, {told['reference_ml']:.1f} ml in view)"
+        f"{', **learnt from, so no evidence**' if told['learnt_from'] else ''} | {told['dice']:.3f} "
+        f"| {told['false_ml_there']:.1f} ml false in {told['slices_without']} slices without pancreas |"
+    )
+    told = figures["hu_slices"]
+    rows.append(
+        f"| {told['slices']} slices of two test patients in full HU | {told['dice_full_hu']:.3f} "
+        f"| cut off at 0 HU as the archive is, fat put back: {told['dice_clipped']:.3f} |"
+    )
+    return "\n".join(rows) + "\n"
+
+
+def glands(told: dict[str, Any], lean: bool) -> list[float]:
+    """Dice of the volumes whose gland has `FATTY` HU or more on average, or less."""
+    return [told["each"][case] for case, hu in told["gland_hu"].items() if (hu >= FATTY) == lean]
 
 
 def draw(slices: list[Slice], folder: Path, most: int = 32) -> None:
