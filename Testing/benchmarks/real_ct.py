@@ -94,7 +94,7 @@ def few(cases: list[str], most: int) -> list[str]:
 
 
 def tell(what: str, figures: dict[str, Any]) -> None:
-    print(what + ": " + ", ".join(f"{k} {v}" for k, v in figures.items() if k != "each"), flush=True)
+    print(what + ": " + ", ".join(f"{k} {v}" for k, v in figures.items() if k not in ("each", "gland_hu")), flush=True)
 
 
 def as_they_are(windowed: np.ndarray, window_hu: tuple[float, float]) -> np.ndarray:

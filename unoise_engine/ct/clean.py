@@ -20,11 +20,13 @@ class CleanUp:
     """What to do with the utility's logits; the defaults do nothing.
 
     ``smooth_z_mm`` is the standard deviation of a Gaussian across slices: a 2-D model sees no neighbours, so its
-    slices vote with their probabilities. ``one_piece`` keeps the piece with the most probability; pieces nearer than
+    slices vote with their probabilities. ``probability`` is what a pixel then needs to be organ: below one half, the
+    vote closes gaps of single slices. ``one_piece`` keeps the piece with the most probability; pieces nearer than
     ``gap_mm`` are one.
     """
 
     smooth_z_mm: float = 0.0
+    probability: float = 0.5
     one_piece: bool = False
     gap_mm: float = 0.0
 
@@ -32,14 +34,19 @@ class CleanUp:
         for name in ("smooth_z_mm", "gap_mm"):
             if not 0 <= getattr(self, name) <= 100:
                 raise ValueError(f"clean_up {name} must lie in 0 .. 100 mm: {getattr(self, name)}")
+        if not 0 < self.probability < 1:
+            raise ValueError(f"clean_up probability must lie between 0 and 1: {self.probability}")
 
     def apply(self, logits: Stack, slice_mm: float, pixel_mm: float, folder: Path | None = None) -> tuple[Stack, float]:
         """Logits (n, h, w) of neighbouring axial slices -> cleaned logits and the share of organ that was dropped.
 
-        What is dropped gets the opposite sign, so that results still interpolate smoothly. `logits` stay as they are;
-        where they are many, the cleaned ones lie in a file in `folder`.
+        Cleaned logits are above 0 where organ is, whatever `probability` that asks for. What is dropped gets the
+        opposite sign, so that results still interpolate smoothly. `logits` stay as they are; where they are many, the
+        cleaned ones lie in a file in `folder`.
         """
         logits = smooth_slices(logits, self.smooth_z_mm / slice_mm, folder)
+        if self.probability != 0.5:
+            logits = lowered(logits, float(np.log(self.probability / (1 - self.probability))), folder)
         if not self.one_piece:
             return logits, 0.0
         kept = one_piece(logits, slice_mm, pixel_mm, self.gap_mm)
@@ -74,6 +81,14 @@ def smooth_slices(logits: Stack, sigma: float, folder: Path | None = None) -> St
         voted = sum(weight * sure(min(max(j, 0), n - 1)) for weight, j in zip(weights, near))
         voted = np.clip(voted, 1e-7, 1 - 1e-7)
         out[k] = np.log(voted / (1 - voted))
+    return out
+
+
+def lowered(logits: Stack, by: float, folder: Path | None = None) -> Stack:
+    """Logits (n, h, w) less `by`, slice by slice."""
+    out = room(logits.shape, folder)
+    for k, one in enumerate(logits):
+        out[k] = one - np.float32(by)
     return out
 
 

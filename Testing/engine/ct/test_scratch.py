@@ -54,6 +54,7 @@ def clean_at_once(how, logits, slice_mm, pixel_mm):
         shifted = (w * padded[k : k + len(logits)] for k, w in enumerate(weights / weights.sum()))
         voted = np.clip(sum(shifted), 1e-7, 1 - 1e-7)
         logits = np.log(voted / (1 - voted)).astype(np.float32)
+    logits = logits - np.float32(np.log(how.probability / (1 - how.probability)))
     found = logits > 0
     grow = [round(how.gap_mm / 2 / mm) for mm in (pixel_mm, pixel_mm, slice_mm)]
     image = sitk.BinaryDilate(sitk.GetImageFromArray(found.astype(np.uint8)), grow, sitk.sitkBox)
@@ -65,16 +66,16 @@ def clean_at_once(how, logits, slice_mm, pixel_mm):
 
 
 @pytest.mark.parametrize("folder", ["memory", "file"])
-@pytest.mark.parametrize("smooth", [0.0, 2.0])
+@pytest.mark.parametrize(("smooth", "probability"), [(0.0, 0.5), (2.0, 0.5), (4.0, 0.4)])
 @pytest.mark.parametrize("seed", range(6))
-def test_clean_up_is_that_of_whole_arrays_bit_for_bit(tmp_path, monkeypatch, seed, smooth, folder):
+def test_clean_up_is_that_of_whole_arrays_bit_for_bit(tmp_path, monkeypatch, seed, smooth, probability, folder):
     monkeypatch.setattr(scratch, "IN_MEMORY_BYTES", 0)
     random = np.random.default_rng(seed)
     logits = random.normal(-6, 1.5, (24, 32, 40)).astype(np.float32)
     for _ in range(7):  # pieces anywhere, some at the edge
         z, y, x = (int(random.integers(0, n)) for n in logits.shape)
         logits[z : z + 5, y : y + 6, x : x + 7] += random.uniform(7, 12)
-    how = CleanUp(smooth_z_mm=smooth, one_piece=True, gap_mm=8)
+    how = CleanUp(smooth_z_mm=smooth, probability=probability, one_piece=True, gap_mm=8)
     wanted, share = clean_at_once(how, logits, 2.5, 2.0)
     asked = room(logits.shape, tmp_path) if folder == "file" else logits.copy()
     asked[0 : len(logits)] = logits

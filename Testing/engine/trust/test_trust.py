@@ -110,6 +110,22 @@ def test_smoothing_lets_slices_vote_and_keeps_constants():
     assert smooth_slices(logits, 0.1) is logits
 
 
+def test_a_lower_probability_closes_the_gaps_that_a_vote_leaves():
+    logits = np.full((12, 3, 3), -6, np.float32)
+    logits[3:9, 1, 1] = 6
+    logits[5:7, 1, 1] = -6  # missed in two slices of six
+    logits[5, 0, 0] = 6  # alone
+    for probability, wanted in ((0.5, [3, 4, 7, 8]), (0.4, [3, 4, 5, 6, 7, 8])):
+        cleaned, _ = CleanUp(smooth_z_mm=4, probability=probability).apply(logits, 3, 2)
+        assert np.flatnonzero(cleaned[:, 1, 1] > 0).tolist() == wanted
+        assert not (cleaned[:, 0, 0] > 0).any()
+    unsure, _ = CleanUp(probability=0.4).apply(np.full((1, 2, 2), -0.3, np.float32), 3, 2)
+    assert np.allclose(unsure, np.log(0.6 / 0.4) - 0.3)
+    for wrong in (0, 1, -0.1):
+        with pytest.raises(ValueError, match="probability must lie"):
+            CleanUp(probability=wrong)
+
+
 def test_no_clean_up_changes_nothing():
     logits = np.random.default_rng(0).normal(size=(4, 8, 8)).astype(np.float32)
     cleaned, dropped = CleanUp().apply(logits, 3, 2)
