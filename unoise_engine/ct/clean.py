@@ -86,7 +86,8 @@ def smooth_slices(logits: Stack, sigma: float, folder: Path | None = None) -> St
 
 def lowered(logits: Stack, by: float, folder: Path | None = None) -> Stack:
     """Logits (n, h, w) less `by`, slice by slice."""
-    out = room(logits.shape, folder)
+    n, h, w = logits.shape
+    out = room((n, h, w), folder)
     for k, one in enumerate(logits):
         out[k] = one - np.float32(by)
     return out
