@@ -13,6 +13,7 @@ import numpy as np
 from unoise_engine.bundle.recall import Recall
 from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.ct.find import find_cases
+from unoise_engine.ct.jumps import coarse, jumps
 from unoise_engine.ct.prepare import Frame, Restored
 from unoise_engine.ct.scratch import IN_MEMORY_BYTES, room
 from unoise_engine.ct.volume import AxialView, Volume
@@ -21,7 +22,7 @@ from unoise_engine.methods import METHODS, choose
 from unoise_engine.methods.occlusion import Occlusion
 from unoise_engine.methods.protocol import Model
 from unoise_engine.progress import Progress, Quiet
-from unoise_engine.trust import about_pieces, about_scan
+from unoise_engine.trust import about_jumps, about_pieces, about_scan
 
 SLICES_A_STEP = 8
 
@@ -89,19 +90,22 @@ def explain_volume(
 
     # Which slices keep organ is known only after all of them; in the same pass Grad-CAM costs little.
     model: Model = Recall(bundle) if "gradcam" in settings.methods and bundle.one_pass else bundle
-    logits = room(shape, folder)
+    logits, blocks = room(shape, folder), []
     with progress.stage(case, "segmentation", n) as advance:
         for some in _steps(n):
             slices = model_slices(some)
             with clock(seconds, "segmentation"):
                 logits[some] = model.predict(slices)[:, 0]
+                blocks += [*coarse(slices, recipe)]
             advance(len(slices))
     with clock(seconds, "segmentation"):
         slice_mm, clean_up = frame.view.spacing_mm[0], bundle.manifest.clean_up
-        cleaned, dropped = clean_up.apply(logits, slice_mm, recipe.spacing_mm, folder)
+        apart = jumps(blocks, slice_mm, recipe)
+        cleaned, dropped = clean_up.apply(logits, slice_mm, recipe.spacing_mm, folder, apart)
     if warnings is not None:
         scope = bundle.manifest.scope
-        warnings += [*about_scan(ct, scope), *about_pieces(dropped, bundle.manifest.organ, scope)]
+        warnings += [*about_scan(ct, scope), *about_jumps(apart, slice_mm)]
+        warnings += about_pieces(dropped, bundle.manifest.organ, scope)
     yield "segmentation", frame.restore(cleaned, ct, start, bundle.manifest.labels[bundle.manifest.organ])
 
     # A method explains the utility's own answer on a slice, wherever clean-up left some of it.

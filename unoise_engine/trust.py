@@ -111,6 +111,13 @@ def enclosed(body: np.ndarray) -> np.ndarray:
     return inside
 
 
+def about_jumps(jumps: np.ndarray, slice_mm: float) -> Iterator[str]:
+    """`jumps` (n,) says of each slice explained whether the CT jumps before it (ct/jumps.py)."""
+    if 5 * (many := int(jumps.sum())) > len(jumps):
+        what = f"{many} of {len(jumps)} slices differ from the one before more than slices {slice_mm:g} mm apart do"
+        yield f"{what}: are slices missing, or is their distance wrong? They had no vote on each other."
+
+
 def about_pieces(dropped: float, organ: str, scope: Scope) -> Iterator[str]:
     """`dropped` is the share of the organ found that clean-up took away."""
     if dropped > scope.dropped_share:

@@ -20,6 +20,7 @@ import numpy as np
 from Testing.benchmarks.real_ct import ORGAN, names
 from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.ct.clean import CleanUp
+from unoise_engine.ct.jumps import coarse, jumps
 from unoise_engine.ct.prepare import Frame, prepare
 from unoise_engine.ct.read import read_image
 from unoise_engine.ct.volume import AxialView, Volume
@@ -37,6 +38,7 @@ class Steering:
     frame: Frame
     truth: np.ndarray  # (n, rows, columns) bool, axial
     logits: np.ndarray  # (n, h, w) float32, the model's pixels
+    jumps: np.ndarray  # (n,) bool
 
 
 def main() -> None:
@@ -70,15 +72,17 @@ def steering(bundle: Bundle, folder: Path, cases: list[str], phases: dict[str, d
     for case in cases:
         ct, labels = (read_image(folder / f"{case}-{what}.nii.gz") for what in ("ct", "labels"))
         windowed, frame = prepare(ct, bundle.recipe)
-        steps = range(0, len(windowed), SLICES_A_STEP)
-        logits = [bundle.predict(bundle.recipe.normalise(windowed[k : k + SLICES_A_STEP])) for k in steps]
+        slices = bundle.recipe.normalise(windowed)
+        steps = range(0, len(slices), SLICES_A_STEP)
+        logits = np.concatenate([bundle.predict(slices[k : k + SLICES_A_STEP]) for k in steps])[:, 0]
+        apart = jumps(coarse(slices, bundle.recipe), frame.view.spacing_mm[0], bundle.recipe)
         truth = AxialView.of(labels.grid).apply(labels.voxels) == ORGAN
-        yield Steering(phases.get(case, {}).get("phase", "phantoms"), ct, frame, truth, np.concatenate(logits)[:, 0])
+        yield Steering(phases.get(case, {}).get("phase", "phantoms"), ct, frame, truth, logits, apart)
 
 
 def judge(one: Steering, how: CleanUp, pixel_mm: float) -> tuple[float, float, float]:
     """Dice, recall, and ml of organ in slices without any."""
-    cleaned, _ = how.apply(one.logits, one.frame.view.spacing_mm[0], pixel_mm)
+    cleaned, _ = how.apply(one.logits, one.frame.view.spacing_mm[0], pixel_mm, jumps=one.jumps)
     restored = one.frame.restore(np.stack([*cleaned]), one.ct, label=1)
     found = AxialView.of(one.ct.grid).apply(restored.voxels) > 0
     without = ~one.truth.any(axis=(1, 2))

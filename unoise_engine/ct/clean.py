@@ -37,14 +37,21 @@ class CleanUp:
         if not 0 < self.probability < 1:
             raise ValueError(f"clean_up probability must lie between 0 and 1: {self.probability}")
 
-    def apply(self, logits: Stack, slice_mm: float, pixel_mm: float, folder: Path | None = None) -> tuple[Stack, float]:
+    def apply(
+        self,
+        logits: Stack,
+        slice_mm: float,
+        pixel_mm: float,
+        folder: Path | None = None,
+        jumps: np.ndarray | None = None,
+    ) -> tuple[Stack, float]:
         """Logits (n, h, w) of neighbouring axial slices -> cleaned logits and the share of organ that was dropped.
 
         Cleaned logits are above 0 where organ is, whatever `probability` that asks for. What is dropped gets the
         opposite sign, so that results still interpolate smoothly. `logits` stay as they are; where they are many, the
-        cleaned ones lie in a file in `folder`.
+        cleaned ones lie in a file in `folder`. No vote crosses the `jumps` of the CT (jumps.py).
         """
-        logits = smooth_slices(logits, self.smooth_z_mm / slice_mm, folder)
+        logits = smooth_slices(logits, self.smooth_z_mm / slice_mm, folder, jumps)
         if self.probability != 0.5:
             logits = lowered(logits, float(np.log(self.probability / (1 - self.probability))), folder)
         if not self.one_piece:
@@ -59,10 +66,11 @@ class CleanUp:
         return cleaned, dropped / max(found, 1)
 
 
-def smooth_slices(logits: Stack, sigma: float, folder: Path | None = None) -> Stack:
+def smooth_slices(logits: Stack, sigma: float, folder: Path | None = None, jumps: np.ndarray | None = None) -> Stack:
     """Gaussian of `sigma` slices along the first axis, of probabilities: a slice that is very sure has one vote.
 
-    The ends repeat. Narrower than a fifth of a slice: unchanged.
+    The ends repeat, and so does what lies at either side of a jump (n,) bool, which is one before its slice. Narrower
+    than a fifth of a slice: unchanged.
     """
     if sigma < 0.2 or len(logits) < 2:
         return logits
@@ -76,9 +84,12 @@ def smooth_slices(logits: Stack, sigma: float, folder: Path | None = None) -> St
     def sure(k: int) -> np.ndarray:
         return 1 / (1 + np.exp(-np.clip(logits[k], -LARGEST_LOGIT, LARGEST_LOGIT)))
 
+    starts = np.flatnonzero(jumps) if jumps is not None else np.zeros(0, int)
     for k in range(n):
+        first = int(starts[starts <= k].max(initial=0))
+        last = int(starts[starts > k].min(initial=n)) - 1
         near = range(k - reach, k + reach + 1)
-        voted = sum(weight * sure(min(max(j, 0), n - 1)) for weight, j in zip(weights, near))
+        voted = sum(weight * sure(min(max(j, first), last)) for weight, j in zip(weights, near))
         voted = np.clip(voted, 1e-7, 1 - 1e-7)
         out[k] = np.log(voted / (1 - voted))
     return out
