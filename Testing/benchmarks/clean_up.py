@@ -42,6 +42,7 @@ class Steering:
 
 
 def main() -> None:
+    """The bundle's own clean-up first, then each that is tried; a line for each set of CTs."""
     words = argparse.ArgumentParser()
     words.add_argument("data", type=Path)
     words.add_argument("run", type=Path)
