@@ -99,6 +99,12 @@ def test_imports_point_one_way():
     assert not wrong, wrong
 
 
+def test_onnxruntime_is_imported_in_one_place():
+    """The one that turns its telemetry off."""
+    found = [p.name for p in ENGINE.rglob("*.py") if "onnxruntime" in {name.partition(".")[0] for name in imports(p)}]
+    assert found == ["runtime.py"]
+
+
 @pytest.mark.parametrize("module", ["unoise_engine.cli", "unoise_engine"])
 def test_nothing_heavy_at_start(module):
     heavy = sorted({*HEAVY, "numpy"} - {"typer", "rich"})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import onnxruntime
+    from unoise_engine.bundle.runtime import onnxruntime
 
 
 class Clean:
