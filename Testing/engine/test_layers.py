@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "worker": {"run", "convert", "progress"},
     "phantom": {"ct"},
     "painted": {"ct", "phantom", "shipped"},
-    "training": {"ct", "bundle", "evaluate", "methods", "phantom", "trust"},
+    "training": {"ct", "bundle", "drawing", "evaluate", "methods", "phantom", "trust"},
     "benchmark": {
         "ct",
         "bundle",
