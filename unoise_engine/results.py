@@ -203,7 +203,7 @@ def _explain_into(
             try:
                 if settings.picture:
                     picture = Overview(view.apply(ct.voxels)[shown], volume.slice(shown) > 0, view.spacing_mm[1:])
-            except MissingExtra as error:
+            except Environment as error:  # no matplotlib, or no temporary folder for it
                 notes.append(f"no overview.png: {error}")
         elif picture is not None:
             picture.add(name.removeprefix("importance-"), volume.slice(shown))

@@ -80,9 +80,9 @@ class Watched:
         """It worked, wrote `out` (a folder or file) and nothing else, and opened no connection."""
         assert run.returncode == 0, run.stderr
         assert any(p.is_relative_to(out) for p in self.written), "the watch saw nothing of the run"
-        assert not self.network
-        assert not self.outside(out)
-        assert not self.left()
+        assert not self.network, self.network
+        assert not self.outside(out), self.outside(out)
+        assert not self.left(), self.left()
 
     def left(self):
         """What lies now in the home, the temporary and the working folder."""
