@@ -36,7 +36,8 @@ def test_no_program_that_lists_fonts_is_run(tmp_path):
     for name in ("fc-list", "system_profiler"):
         (tmp_path / name).write_text(f"#!/bin/sh\necho > {tmp_path}/was-run\n")
         (tmp_path / name).chmod(0o755)
-    loaded(then="load_matplotlib()", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    home = {name: tmp_path for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")}  # without a list made before
+    loaded(then="load_matplotlib()", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}", **home)
     assert not (tmp_path / "was-run").exists()
 
 
