@@ -14,7 +14,7 @@ pytest.importorskip(
 
 from UNoiseSlicerLib import exchange, models
 
-from unoise_engine.bundle import manifest, session
+from unoise_engine.models import manifest, session
 
 CARD = {"title": "Spleen", "synthetic": False, "licence": "CC BY 4.0", "training_data": "Real CTs of\nan archive"}
 
@@ -75,9 +75,9 @@ def test_the_estimate_counts_the_passes_of_the_engine(matrix, patch, stride, spa
     """The engine's own places on the slices that it makes of the file that it is sent."""
     from UNoiseSlicerLib import scene_tests
 
-    from unoise_engine.ct import prepare
-    from unoise_engine.ct.read import read_image
-    from unoise_engine.methods import lattice
+    from unoise_engine.explanation import lattice
+    from unoise_engine.models import frame as prepare
+    from unoise_engine.volume.read import read_image
 
     ct = scene_tests.add_ct(world.scene, getattr(scene_tests, matrix))
     exchange.write_ct(ct, tmp_path / "ct.nrrd")

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from Testing.engine.conftest import ellipsoid_ct, image_of
-from unoise_engine.run import Request, explain_all
+from unoise_engine.batch.run import Request, explain_all
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -59,7 +59,7 @@ def no_pictures(request, monkeypatch):
     def none(*_):
         raise MissingExtra("matplotlib", "plot")
 
-    monkeypatch.setattr("unoise_engine.results.Overview", none)
+    monkeypatch.setattr("unoise_engine.results.case_folder.Overview", none)
 
 
 @pytest.fixture
