@@ -1,4 +1,4 @@
-"""Where the models and recipes lie that came with the engine: `resources/` in the wheel, Resources/ in a source tree."""
+"""Where what came with the engine lies: `resources/` inside the wheel, Resources/ in a source tree."""
 
 from __future__ import annotations
 

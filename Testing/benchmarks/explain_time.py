@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from unoise_engine.explanation.pipeline import Settings
-from unoise_engine.lab.phantom import synthesise
+from unoise_engine.lab.phantom.abdomen import synthesise
 from unoise_engine.models.session import load_bundle
 from unoise_engine.progress import Quiet
 from unoise_engine.results.case_folder import explain_case

@@ -37,7 +37,7 @@ def phantom(
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Make synthetic abdominal CTs with labels, as NIfTI."""
-    from unoise_engine.lab.phantom import write_phantoms
+    from unoise_engine.lab.phantom.write import write_phantoms
     from unoise_engine.progress import progress as tell
     from unoise_engine.results.case_folder import prepare_output
 

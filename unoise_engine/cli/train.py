@@ -94,7 +94,7 @@ def export(
     weights: Annotated[bool, typer.Option(help="Also the weights for training on (safetensors).")] = True,
 ) -> None:
     """Turn two runs into a model bundle (ONNX), refused unless onnxruntime agrees with torch."""
-    from unoise_engine.lab.phantom import PROBE, synthesise
+    from unoise_engine.lab.phantom.abdomen import PROBE, synthesise
     from unoise_engine.training.export import export_bundle
 
     probe = synthesise(**PROBE).ct

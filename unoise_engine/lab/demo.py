@@ -11,7 +11,8 @@ from unoise_engine.evaluate.overlap import dice
 from unoise_engine.explanation.methods import TITLES
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.pipeline import Settings
-from unoise_engine.lab.phantom import LABELS, write_phantoms
+from unoise_engine.lab.phantom.labels import LABELS
+from unoise_engine.lab.phantom.write import write_phantoms
 from unoise_engine.models.session import load_bundle
 from unoise_engine.progress import progress
 from unoise_engine.results.case_folder import explain_case, prepare_output

@@ -237,7 +237,7 @@ def test_command_line(data, tiny_bundle, tmp_path):
 
 def test_a_planted_cause_is_measured(tiny_bundle, tmp_path):
     """The tiny model takes all that is bright for its organ: it solves nothing, and that is said."""
-    from unoise_engine.lab.phantom import write_phantoms
+    from unoise_engine.lab.phantom.write import write_phantoms
 
     data = tmp_path / "planted"
     write_phantoms(data, 1, seed=1, size=64, slices=8, planted=True)

@@ -7,7 +7,7 @@ from unoise_engine.explanation.lattice import Lattice
 from unoise_engine.explanation.occlusion import ADAPTIVE_ERROR, Occlusion
 from unoise_engine.explanation.protocol import silent
 from unoise_engine.lab.benchmark.subject import fullest_slice
-from unoise_engine.lab.phantom import synthesise
+from unoise_engine.lab.phantom.abdomen import synthesise
 from unoise_engine.models.session import load_bundle
 
 SIDE = 96

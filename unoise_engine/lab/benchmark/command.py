@@ -25,7 +25,8 @@ from unoise_engine.lab.benchmark.report import report
 from unoise_engine.lab.benchmark.rivals import can_train, left_out, need_training, open_rivals
 from unoise_engine.lab.benchmark.subject import SIDE, Subject, fullest_slice, slices_of
 from unoise_engine.lab.benchmark.whole import WholeCT, explain_whole
-from unoise_engine.lab.phantom import LABELS, synthesise
+from unoise_engine.lab.phantom.abdomen import synthesise
+from unoise_engine.lab.phantom.labels import LABELS
 from unoise_engine.models.profile import profiled
 from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.progress import Progress, Quiet

@@ -6,7 +6,7 @@ from enum import IntEnum, auto
 
 import numpy as np
 
-from unoise_engine.lab.phantom import LABELS
+from unoise_engine.lab.phantom.labels import LABELS
 
 
 class Tissue(IntEnum):

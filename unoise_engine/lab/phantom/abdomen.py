@@ -15,6 +15,7 @@ SMALLEST_SIZE, FEWEST_SLICES = 64, 8
 THICKNESS_MM = (3.0, 5.0)
 FREE_SLICES = 1.5  # below and above the gland, at least, beyond the deformation
 CANVAS_FLOOR_MM, DOME_ROOM_MM = -260.0, 240.0
+PROBE = {"seed": 161, "size": 256, "slices": 16}  # of the CT that tells what half precision changes in a bundle
 
 
 @dataclass(frozen=True)

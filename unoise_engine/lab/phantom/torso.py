@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from unoise_engine.lab.phantom import LABELS
 from unoise_engine.lab.phantom.anatomy import Anatomy
 from unoise_engine.lab.phantom.canvas import EDGE_MM, REACH_MM, Box, Canvas
 from unoise_engine.lab.phantom.habitus import Trunk
+from unoise_engine.lab.phantom.labels import LABELS
 from unoise_engine.lab.phantom.shapes import Ellipsoid
 
 SKIN_MM = 1.8

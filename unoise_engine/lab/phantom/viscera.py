@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from unoise_engine.lab.phantom import LABELS
 from unoise_engine.lab.phantom.anatomy import Anatomy
 from unoise_engine.lab.phantom.canvas import REACH_MM, Box, Canvas
 from unoise_engine.lab.phantom.gut import Loop
+from unoise_engine.lab.phantom.labels import LABELS
 
 TIGHT_MM = 0.3  # gap between a vessel and the gland that lies on it
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.errors import Environment, Usage
-from unoise_engine.lab.phantom import LABELS
 from unoise_engine.lab.phantom.abdomen import check_size, synthesise
+from unoise_engine.lab.phantom.labels import LABELS
 from unoise_engine.lab.phantom.planted import LABELS as PLANTED_LABELS
 from unoise_engine.lab.phantom.planted import plant
 

@@ -15,7 +15,7 @@ import numpy as np
 from unoise_engine.evaluate.command import Request, run
 from unoise_engine.evaluate.data import find_entries, read_part, read_scan
 from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.lab.phantom import PROBE, synthesise
+from unoise_engine.lab.phantom.abdomen import PROBE, synthesise
 from unoise_engine.lab.reproduce.recipes import SIZES, Recipes
 from unoise_engine.lab.reproduce.scale import Scale
 from unoise_engine.lab.reproduce.stages import Stages

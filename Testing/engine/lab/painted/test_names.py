@@ -10,7 +10,7 @@ from unoise_engine.errors import CaseRefused, Usage
 from unoise_engine.lab.painted.names import names_file, read_names
 from unoise_engine.lab.painted.tissues import COUNTS_AS, GIVEN, NUMBERS, Tissue, tissue_of
 from unoise_engine.lab.painted.write import find_maps
-from unoise_engine.lab.phantom import LABELS
+from unoise_engine.lab.phantom.labels import LABELS
 
 
 def write_table(path, table):

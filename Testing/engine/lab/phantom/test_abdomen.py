@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from unoise_engine.errors import Usage
-from unoise_engine.lab.phantom import LABELS, synthesise
+from unoise_engine.lab.phantom.abdomen import synthesise
+from unoise_engine.lab.phantom.labels import LABELS
 
 SEEDS = range(6)
 SIZE, SLICES = 112, 36

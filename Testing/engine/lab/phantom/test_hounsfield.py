@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from unoise_engine.lab.phantom import LABELS, synthesise
+from unoise_engine.lab.phantom.abdomen import synthesise
 from unoise_engine.lab.phantom.hounsfield import PHASES
+from unoise_engine.lab.phantom.labels import LABELS
 
 # Lowest and highest median of one organ in one patient, per phase.
 EXPECTED = {

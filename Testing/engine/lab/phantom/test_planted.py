@@ -3,8 +3,8 @@
 import numpy as np
 import SimpleITK as sitk
 
-from unoise_engine.lab.phantom import write_phantoms
 from unoise_engine.lab.phantom.planted import FAR_MM, FIELD_MM, LABELS, NEAR_MM, SPOT_MM, lay_out, plant
+from unoise_engine.lab.phantom.write import write_phantoms
 
 SIZE, SLICES = 144, 12
 STEP = FIELD_MM / SIZE

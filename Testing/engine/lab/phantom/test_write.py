@@ -7,8 +7,9 @@ import pytest
 import SimpleITK as sitk
 
 from unoise_engine.errors import Environment, Usage
-from unoise_engine.lab.phantom import LABELS, synthesise, write_phantoms
-from unoise_engine.lab.phantom.write import case_seed
+from unoise_engine.lab.phantom.abdomen import synthesise
+from unoise_engine.lab.phantom.labels import LABELS
+from unoise_engine.lab.phantom.write import case_seed, write_phantoms
 
 
 def test_the_files_hold_the_phantoms_whatever_the_number_of_jobs(tmp_path):
