@@ -30,9 +30,10 @@ MEASURE = (
 )
 EXPLAIN = """
 import sys; from pathlib import Path
-from unoise_engine.ct import prepare, scratch
-prepare.BLOCK_BYTES, scratch.IN_MEMORY_BYTES = map(int, sys.argv[1].split(","))
-from unoise_engine.run import Request, explain_all
+from unoise_engine.models import frame
+from unoise_engine.volume import scratch
+frame.BLOCK_BYTES, scratch.IN_MEMORY_BYTES = map(int, sys.argv[1].split(","))
+from unoise_engine.batch.run import Request, explain_all
 source, out, bundle, file_format, methods = sys.argv[2:]
 assert explain_all(Request((Path(source),), Path(out), methods.split(","), bundle, "cpu", file_format), "off") == 0
 """

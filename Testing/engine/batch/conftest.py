@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 MISHAPS = """
 import os, sys, time
 if "unoise" in " ".join(sys.orig_argv):
-    import unoise_engine.ct.case as finding
+    import unoise_engine.volume.case as finding
     real = finding.find_again
     def find_again(source, *rest):
         if "abort" in source.name: os.abort()

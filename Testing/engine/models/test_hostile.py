@@ -73,7 +73,7 @@ def test_what_file_managers_leave_behind_is_no_harm(copy, tmp_path, home, monkey
 
 
 def test_a_damaged_bundle_does_not_hide_the_others(tiny_bundle, home, capsys):
-    from unoise_engine.cli import bundle_list
+    from unoise_engine.cli.bundle import bundle_list
 
     install(tiny_bundle)
     shutil.copytree(home / "tiny", home / "broken")

@@ -247,7 +247,7 @@ BOMBS = [
 ]  # fmt: skip
 MEASURED = """
 import resource, sys, time; from pathlib import Path
-from unoise_engine.ct.find import find_cases
+from unoise_engine.volume.find import find_cases
 from unoise_engine.errors import EngineError
 import pydicom.pixels.decoders, SimpleITK
 before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
@@ -331,7 +331,7 @@ def test_G15_too_little_memory_costs_one_case(tmp_path):
     nifti(tmp_path / "b-small.nii")
     code = """
 import resource, sys; from pathlib import Path
-from unoise_engine.ct.find import find_cases
+from unoise_engine.volume.find import find_cases
 from unoise_engine.errors import CaseRefused
 import SimpleITK
 now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -195,7 +195,7 @@ def test_G11_folders_and_files_without_permission(tmp_path):
             parent.chmod(0o755)
     code = """
 import sys; from pathlib import Path
-from unoise_engine.ct.find import find_cases
+from unoise_engine.volume.find import find_cases
 from unoise_engine.errors import CaseRefused
 for c in find_cases([Path(sys.argv[1])], tell=print):
     try: print(c.id, c.read().ct.grid.size)

@@ -261,7 +261,7 @@ def test_whole_collections_of_odd_files_end_in_lines(package):
     folder = Path(module.__file__).parent
     code = """
 import sys; from pathlib import Path
-from unoise_engine.ct.find import find_cases
+from unoise_engine.volume.find import find_cases
 from unoise_engine.errors import CaseRefused
 for case in find_cases([Path(sys.argv[1])], tell=print):
     try: case.read(); print("OK", case.id)
