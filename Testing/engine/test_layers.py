@@ -12,7 +12,7 @@ ENGINE = ROOT / "unoise_engine"
 
 # Rooms from the ground up. A module may import from its own room and from those below, never from above.
 ROOMS = ("volume", "models", "explanation", "results", "batch", "send", "evaluate", "training", "lab", "cli")
-GROUND = {"errors", "progress", "shipped"}  # open to all
+GROUND = {"drawing", "errors", "progress", "shipped"}  # open to all
 ENTRIES = {"__init__", "__main__", "worker"}  # may import everything
 NOT_IN_SLICER = ("training", "lab")
 # Rooms that look down only so far.
@@ -24,13 +24,13 @@ HEAVY = {
     "safetensors": {"training"},
     "captum": {"training"},
     "monai": {"training"},
-    "onnxruntime": {"models"},
+    "onnxruntime": {"models.runtime"},
     "SimpleITK": {"volume", "models", "lab.archive"},
     "pydicom": {"volume", "results.dicom", "results.convert", "send"},
     "highdicom": {"results.dicom"},
     "pynetdicom": {"send"},
     "dicomweb_client": {"send"},
-    "matplotlib": {"results.overview", "evaluate.figures", "evaluate.panels"},
+    "matplotlib": {"drawing", "results.overview", "evaluate.figures", "evaluate.panels"},
     "PIL": {"results.overview"},
     "typer": {"cli"},
     "distributed": {"batch.cluster"},

@@ -12,7 +12,7 @@ from unoise_engine.models.session import providers
 
 def open_bare(path: Path, device: str = "auto", threads: int = 0) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
     """Returns a function from the inputs, by name, to the first output. Raises Environment or Usage for the device."""
-    import onnxruntime
+    from unoise_engine.models.runtime import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import onnxruntime
+    from unoise_engine.models.runtime import onnxruntime
 
 
 class Clean:

@@ -15,7 +15,7 @@ import numpy as np
 from unoise_engine.models.session import Bundle
 
 if TYPE_CHECKING:
-    import onnxruntime
+    from unoise_engine.models.runtime import onnxruntime
 
 ENDING = "_kernel_time"  # of an event that is a node's computation
 
@@ -52,12 +52,12 @@ def _events(
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
 
         def adjust(options: onnxruntime.SessionOptions) -> None:
-            from onnxruntime import GraphOptimizationLevel
+            from unoise_engine.models.runtime import onnxruntime
 
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "pass")
             if plain:
-                options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+                options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 
         session = bundle._open(model, adjust)
         for some in feeds:

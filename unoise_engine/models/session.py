@@ -21,7 +21,7 @@ from unoise_engine.models.shuffle import shuffle_kernels
 from unoise_engine.shipped import shipped
 
 if TYPE_CHECKING:
-    import onnxruntime
+    from unoise_engine.models.runtime import onnxruntime
 
 DEFAULT_BUNDLE = "pancreas-ct"
 # Slices of 256 x 256 a call: memory stays bounded, and on a CPU larger batches gain nothing.
@@ -80,7 +80,7 @@ def load_bundle(name: str | Path = DEFAULT_BUNDLE, device: str = "auto", threads
 
 def providers(device: str) -> list[str]:
     """onnxruntime's execution providers for a device's name."""
-    import onnxruntime
+    from unoise_engine.models.runtime import onnxruntime
 
     available = onnxruntime.get_available_providers()
     if device not in ("auto", "cpu", "cuda"):
@@ -224,7 +224,7 @@ class Bundle:
     def _open(
         self, model: str, adjust: Callable[[onnxruntime.SessionOptions], None] = lambda options: None
     ) -> onnxruntime.InferenceSession:
-        import onnxruntime
+        from unoise_engine.models.runtime import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads

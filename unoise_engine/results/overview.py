@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unoise_engine.errors import MissingExtra
+from unoise_engine.drawing import load_matplotlib
 from unoise_engine.explanation.methods import TITLES
 
 PANEL_INCHES = 3.4
@@ -18,14 +18,11 @@ OUTLINE = "#39d0ff"
 class Overview:
     """Collects one axial slice (rows, columns; LPS, as seen from the feet) of every result, then draws them.
 
-    `spacing_mm` is (rows, columns). Raises MissingExtra if matplotlib is not installed.
+    `spacing_mm` is (rows, columns). Raises MissingExtra or Environment without matplotlib.
     """
 
     def __init__(self, hu: np.ndarray, organ: np.ndarray, spacing_mm: tuple[float, float]):
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError:
-            raise MissingExtra("matplotlib", "plot") from None
+        load_matplotlib()
         self.box = _body(hu)
         self.hu = hu[self.box]
         self.organ = organ[self.box]

@@ -40,7 +40,8 @@ def explained(source, out, bundle, file_format="dicom", **options):
     options = {"methods": ("unoise", "gradcam"), **options}
     request = Request((source,), out, bundle=str(bundle), file_format=file_format, threads=1, **options)
     with mock.patch(
-        "unoise_engine.results.case_folder.Overview", side_effect=MissingExtra("matplotlib", "plot")
+        "unoise_engine.results.case_folder.case_folder.case_folder.Overview",
+        side_effect=MissingExtra("matplotlib", "plot"),
     ):  # slow
         assert explain_all(request, "off") == 0
     return next(p for p in out.iterdir() if p.is_dir())
