@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from unoise_engine.ct.write import cannot_write
+from unoise_engine.errors import Environment
 
 
 class Stages:
@@ -38,6 +39,9 @@ class Stages:
         else:
             begun = record.get("key") == key and folder.is_dir()
             if folder.exists() and not begun:
+                if record.get("key") is None:
+                    what = "is there already, and no record says that it was made here"
+                    raise Environment(f"{folder} - {what} - move it away, or choose another output folder")
                 shutil.rmtree(folder)
             folder.parent.mkdir(parents=True, exist_ok=True)
             self._write(path, {"key": key})
