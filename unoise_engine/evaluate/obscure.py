@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from unoise_engine.errors import Usage
+from unoise_engine.errors import Environment, Usage
 from unoise_engine.evaluate.hiding import SIGMA
 from unoise_engine.evaluate.overlap import dice
 from unoise_engine.evaluate.ranking import count, ranks
@@ -81,8 +81,12 @@ def obscure_case(
 
     Raises CaseRefused, Usage, Environment.
     """
+    image, path = (out / f"{name}-{NAME}{suffix}" for suffix in (".nii.gz", ".json"))
+    for there in (image, path):
+        if there.exists():
+            raise Environment(f"{there} - exists already - choose another output folder")
     found = obscure(case.read().ct, bundle, visible, seed, advance)
-    write_volume(found.ct, out / f"{name}-{NAME}.nii.gz")
+    write_volume(found.ct, image)
     told = {
         "visible": round(found.visible, 6),
         "dice_kept": round(found.kept, 6),
@@ -91,7 +95,6 @@ def obscure_case(
         "model_sha256": bundle.hash,
         "warning": bundle.manifest.warning,
     }
-    path = out / f"{name}-{NAME}.json"
     draft = path.with_name(f".{os.getpid()}-{path.name}")
     draft.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
     os.replace(draft, path)

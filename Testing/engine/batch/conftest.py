@@ -59,7 +59,9 @@ def no_pictures(request, monkeypatch):
     def none(*_):
         raise MissingExtra("matplotlib", "plot")
 
-    monkeypatch.setattr("unoise_engine.results.case_folder.case_folder.case_folder.Overview", none)
+    monkeypatch.setattr(
+        "unoise_engine.results.case_folder.case_folder.case_folder.case_folder.case_folder.Overview", none
+    )
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unoise_engine.errors import CaseRefused, Environment
+from unoise_engine.files import refuse_overlap
 from unoise_engine.lab.prepare.item import Collection, Item, Labelled
 from unoise_engine.volume.pairs import patient_of
 from unoise_engine.volume.split import FILE as SPLIT
@@ -54,6 +55,7 @@ def prepare(
     patient only, Environment for a folder that cannot be written or was made from another source or with other choices.
     """
     told = tell or _say
+    refuse_overlap(out, [file.parent for item in collection.items for file in item.files])
     split = draw_split([i.case for i in collection.items], collection.patient, shares.val, shares.test, shares.seed)
     settings = {
         "source": collection.kind,
@@ -70,7 +72,8 @@ def prepare(
             count.kept += 1
             good.append(item.case)
         else:
-            record["cases"][item.case] = entry = _do(item, collection, out, told)
+            made = _is_there(item.case, record["cases"].get(item.case), out)
+            record["cases"][item.case] = entry = _do(item, collection, out, told, made)
             entry["sha256"] = digest
             if entry["status"] == "ok":
                 count.ok += 1
@@ -108,14 +111,17 @@ def _begin(out: Path, settings: dict[str, Any], cases: list[str]) -> dict[str, A
     return record
 
 
-def _do(item: Item, collection: Collection, out: Path, told: Callable[[str, CaseRefused], None]) -> dict[str, Any]:
+def _do(
+    item: Item, collection: Collection, out: Path, told: Callable[[str, CaseRefused], None], made: bool
+) -> dict[str, Any]:
     ct_file, label_file = _names(item.case, out)
     try:
         found = _guarded(item)
     except CaseRefused as error:
         told(item.case, error)
-        for path in (ct_file, label_file):  # of an earlier run, from a source that was good then
-            path.unlink(missing_ok=True)
+        if made:  # by an earlier run, from a source that was good then
+            for path in (ct_file, label_file):
+                path.unlink(missing_ok=True)
         return {"status": "refused", "code": error.code, "message": str(error)}
     write_volume(found.labels, label_file)
     write_volume(found.ct, ct_file)  # last: a CT on disk has its labels
@@ -143,7 +149,12 @@ def _guarded(item: Item) -> Labelled:
 
 def _is_done(case: str, entry: dict[str, Any] | None, digest: str, out: Path) -> bool:
     """By its record: the same source, and files of the size they had."""
-    if not entry or entry.get("status") != "ok" or entry.get("sha256") != digest:
+    return entry is not None and entry.get("sha256") == digest and _is_there(case, entry, out)
+
+
+def _is_there(case: str, entry: dict[str, Any] | None, out: Path) -> bool:
+    """Both files, of the size they had."""
+    if not entry or entry.get("status") != "ok":
         return False
     return [p.stat().st_size if p.is_file() else -1 for p in _names(case, out)] == entry.get("bytes")
 

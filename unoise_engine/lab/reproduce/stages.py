@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from unoise_engine.errors import Environment
 from unoise_engine.volume.write import cannot_write
 
 
@@ -38,6 +39,9 @@ class Stages:
         else:
             begun = record.get("key") == key and folder.is_dir()
             if folder.exists() and not begun:
+                if record.get("key") is None:
+                    what = "is there already, and no record says that it was made here"
+                    raise Environment(f"{folder} - {what} - move it away, or choose another output folder")
                 shutil.rmtree(folder)
             folder.parent.mkdir(parents=True, exist_ok=True)
             self._write(path, {"key": key})
