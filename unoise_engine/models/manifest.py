@@ -146,9 +146,10 @@ def verify(folder: Path) -> Manifest:
         size = path.stat().st_size
         if size != entry.bytes or size > LARGEST_FILE:
             raise Integrity(f"{path} - {size} bytes instead of {entry.bytes} - get the bundle again")
-        if sha256(path) != entry.sha256:
+        content = path.read_bytes()  # once: what is hashed is what is looked through
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise Integrity(f"{path} - was altered (its sha256 is not the manifest's) - get the bundle again")
-        check_content(path)
+        check_content(path, content)
     _refuse_unlisted(folder, manifest)
     return manifest
 

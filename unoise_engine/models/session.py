@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.models.content import check_content
 from unoise_engine.models.enlarge import enlarged
 from unoise_engine.models.manifest import GRADCAM, MODELS, PARTS, Manifest, model_hash, verify
 from unoise_engine.models.occluded import Clean
@@ -237,7 +238,6 @@ class Bundle:
         if model in PARTS:
             content = with_weights(content, self._content("utility"))
         try:
-            # From memory: the very bytes that were hashed, and a model in memory cannot refer to other files.
             session = onnxruntime.InferenceSession(content, options, providers=self._providers)
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -250,11 +250,12 @@ class Bundle:
         return session
 
     def _content(self, model: str) -> bytes:
-        """The very bytes that the manifest names, or these with their weights shuffled."""
+        """The very bytes that the manifest names, looked through, or these with their weights shuffled."""
         path = self.folder / f"{model}.onnx"
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != self.manifest.files[path.name].sha256:
             raise Integrity(f"{path} - was altered since it was checked - get the bundle again")
+        check_content(path, content)
         return shuffle_kernels(content, self._shuffle[model]) if model in self._shuffle else content
 
     def _run(

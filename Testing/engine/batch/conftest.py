@@ -60,7 +60,8 @@ def no_pictures(request, monkeypatch):
         raise MissingExtra("matplotlib", "plot")
 
     monkeypatch.setattr(
-        "unoise_engine.results.case_folder.case_folder.case_folder.case_folder.case_folder.Overview", none
+        "unoise_engine.results.case_folder.case_folder.case_folder.case_folder.case_folder.case_folder.case_folder.Overview",
+        none,
     )
 
 

@@ -12,8 +12,8 @@ import pytest
 from unoise_engine.errors import EngineError, Environment, Integrity, Usage
 from unoise_engine.models.content import check_content
 from unoise_engine.models.install import install
-from unoise_engine.models.manifest import Manifest, sha256, verify, write_bundle
-from unoise_engine.models.session import find_bundle, known_bundles, load_bundle
+from unoise_engine.models.manifest import Manifest, read_manifest, sha256, verify, write_bundle
+from unoise_engine.models.session import Bundle, find_bundle, known_bundles, load_bundle
 
 
 @pytest.fixture(autouse=True)
@@ -204,8 +204,115 @@ def test_external_data_is_refused_even_when_listed(copy, tmp_path, where):
     model = helper.make_model(graph, functions=functions, opset_imports=[helper.make_opsetid("", 18)])
     (copy / "utility.onnx").write_bytes(model.SerializeToString())
     list_again(copy, "utility.onnx", "secret.txt")
-    with pytest.raises(Integrity, match=r"utility\.onnx.*external data"):
+    with pytest.raises(Integrity, match=r"utility\.onnx - holds (external data|a graph within a node|functions)"):
         verify(copy)
+
+
+def varint(value):
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(out) + bytes([value])
+
+
+def stored(number, content, long=False):
+    """A protobuf field; `long`: its tag has bit 32 set, which some readers cut off and others do not."""
+    return varint((number << 3 | 2) + (long << 32)) + varint(len(content)) + content
+
+
+@pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize("place", ["/etc/hostname", "secret.bin", "../secret.bin", "*/_ORT_MEM_ADDR_/*"])
+def test_external_data_in_a_second_graph_behind_odd_tags(copy, place, long):
+    """Protobuf joins messages that follow one another: the second graph becomes part of the first."""
+    from onnx import StringStringEntryProto, TensorProto
+
+    tensor = TensorProto(name="leak", data_type=TensorProto.FLOAT, dims=[1]).SerializeToString()
+    for key, value in (("location", place), ("offset", "0"), ("length", "4")):
+        tensor += stored(13, StringStringEntryProto(key=key, value=value).SerializeToString(), long)
+    tensor += varint((14 << 3) + (long << 32)) + b"\x01"
+    with (copy / "unoise.onnx").open("ab") as f:
+        f.write(stored(7, stored(5, tensor)))
+    list_again(copy, "unoise.onnx")
+    for check in (verify, install, load_bundle):
+        with pytest.raises(Integrity, match=r"unoise\.onnx - "):
+            check(copy)
+
+
+@pytest.mark.parametrize(
+    ("tail", "said"),
+    [
+        (stored(7, b""), "as protobuf writes it"),  # an empty second graph
+        (b"\x08\x8a\x00", "as protobuf writes it"),  # the version again, in one byte too many
+        (b"\x08\x0a", "as protobuf writes it"),
+        (stored(99, b"x"), r"unknown field \(Model 99\)"),
+        (stored(20, b""), "training"),
+        (stored(7, stored(1, stored(4, b"Add") + stored(5, stored(1, b"x") + stored(77, b"")))), r"\(Attribute 77\)"),
+        (stored(7, stored(15, b"")), "sparse"),
+        (b"\x0b" * 100_000 + b"\x0c" * 100_000, "no ONNX file"),  # groups within groups
+    ],
+)
+def test_what_is_not_understood_is_refused(copy, tail, said):
+    with (copy / "utility.onnx").open("ab") as f:
+        f.write(tail)
+    list_again(copy, "utility.onnx")
+    with pytest.raises(Integrity, match=rf"utility\.onnx - .*{said}"):
+        verify(copy)
+
+
+def odd(kind, model):
+    from onnx import TensorProto, helper
+
+    first, weights = model.graph.node[0], model.graph.initializer
+    if kind == "loop":
+        first.op_type = "Loop"
+    elif kind == "domain":
+        first.domain = "evil.ops"
+    elif kind == "file of a cache":
+        first.op_type, first.domain = "EPContext", "com.microsoft"
+    elif kind == "chance":
+        first.op_type = "RandomNormalLike"
+    elif kind == "huge":
+        weights.add(name="h", data_type=TensorProto.FLOAT, dims=[2**40])
+    elif kind == "negative":
+        weights.add(name="h", data_type=TensorProto.FLOAT, dims=[-1, -1], raw_data=bytes(4))
+    elif kind == "text":
+        weights.append(helper.make_tensor("h", TensorProto.STRING, [1], [b"x"]))
+    elif kind == "twice":
+        weights.add(name="h", data_type=TensorProto.FLOAT, dims=[1], raw_data=bytes(4), float_data=[1])
+    elif kind == "elsewhere":
+        weights.add(name="h", data_type=TensorProto.FLOAT, dims=[1], raw_data=bytes(4), data_location=1)
+    elif kind == "attribute":
+        first.attribute[0].type = 5
+
+
+KINDS_OF_GRAPH = ["loop", "domain", "file of a cache", "chance", "huge", "negative", "text", "twice", "elsewhere"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS_OF_GRAPH, "attribute"])
+def test_odd_graphs(copy, kind):
+    import onnx
+
+    model = onnx.load(copy / "utility.onnx")
+    odd(kind, model)
+    (copy / "utility.onnx").write_bytes(model.SerializeToString())
+    list_again(copy, "utility.onnx")
+    with pytest.raises(
+        Integrity, match=r"utility\.onnx - (holds a tensor|holds ext|holds text|uses the operator|a Conv has)"
+    ):
+        verify(copy)
+
+
+def test_what_is_opened_is_what_was_looked_through(copy):
+    """A file that is another one after its check is refused when it is opened, be its hash right or not."""
+    bundle = load_bundle(copy)
+    with (copy / "unoise.onnx").open("ab") as f:
+        f.write(stored(99, b"x"))
+    list_again(copy, "unoise.onnx")
+    with pytest.raises(Integrity, match="altered"):
+        bundle.looks_at_logits  # noqa: B018 - opens the noise model
+    with pytest.raises(Integrity, match="unknown field"):
+        Bundle(copy, read_manifest(copy), ["CPUExecutionProvider"]).looks_at_logits  # noqa: B018
 
 
 def safetensors(header, size=16):
@@ -230,21 +337,21 @@ def test_safetensors_that_lie(tmp_path, content):
     path = tmp_path / "lie.safetensors"
     path.write_bytes(content)
     with pytest.raises(Integrity, match=r"lie\.safetensors"):
-        check_content(path)
+        check_content(path, path.read_bytes())
 
 
 def test_honest_files_pass(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(
         safetensors({"__metadata__": {"a": "b"}, "a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}})
     )
-    check_content(tmp_path / "a.safetensors")
+    check_content(tmp_path / "a.safetensors", (tmp_path / "a.safetensors").read_bytes())
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, no model", b"\x3a\xff\xff\xff\x7f", b"\x3a\x04\x0a\x02\x0a"])
 def test_damaged_onnx(tmp_path, content):
     (tmp_path / "a.onnx").write_bytes(content)
     with pytest.raises(Integrity, match=r"a\.onnx"):
-        check_content(tmp_path / "a.onnx")
+        check_content(tmp_path / "a.onnx", (tmp_path / "a.onnx").read_bytes())
 
 
 def test_any_broken_manifest_is_one_sentence(copy):
