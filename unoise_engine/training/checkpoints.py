@@ -63,8 +63,8 @@ class Keep(Callback):
                 os.replace(partial, self.run / name)
         except OSError as e:
             partial.unlink(missing_ok=True)
-            what = f"{name} cannot be written ({e.strerror})"
-            raise Environment(f"{what} - make room, then go on with --resume; the last one is kept") from None
+            cure = "make room, then go on with --resume; the last one is kept"
+            raise Environment(self.run / name, f"cannot be written ({e.strerror})", cure) from None
 
     def note(self, trainer: Trainer) -> None:
         path = self.run / METRICS
