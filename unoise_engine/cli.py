@@ -61,6 +61,7 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 TrainDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Show = Annotated[ProgressMode, typer.Option("--progress", help="A bar, one JSON object a line, or nothing.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier report in that folder.")]
 Key = Annotated[str, typer.Option("--key", help="Minisign public key that the signature must fit.")]
 Devices = Annotated[int, typer.Option(help="GPUs (or CPU processes) that train together on each node.")]
 Nodes = Annotated[int, typer.Option(help="Machines that train together, under torchrun or Slurm.")]
@@ -164,6 +165,7 @@ def evaluate(
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples of the patients.")] = 2000,
     device: Device = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
+    overwrite: Overwrite = False,
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Judge a model's segmentation and importance maps by numbers, on labelled CTs: tables, curves, a report."""
@@ -197,6 +199,7 @@ def evaluate(
         device=device,
         threads=threads,
         command=shlex.join(["unoise_engine", *sys.argv[1:]]),
+        overwrite=overwrite,
     )
     prepare_output(out)
     refused = run(request, tell(progress.value))
@@ -220,6 +223,7 @@ def benchmark(
     ] = None,
     device: Device = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
+    overwrite: Overwrite = False,
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Time every method on this machine, beside other programs on the same nets and input, agreement checked first."""
@@ -230,7 +234,7 @@ def benchmark(
     from unoise_engine.results import prepare_output
 
     command = shlex.join(["unoise_engine", *sys.argv[1:]])
-    request = Request(out, bundle, peers, paper, quick, repeats, ct, device, threads, command)
+    request = Request(out, bundle, peers, paper, quick, repeats, ct, device, threads, command, overwrite)
     prepare_output(out)
     agreed = run(request, tell(progress.value))
     print(f"report: {out / 'benchmark.md'}")
@@ -253,10 +257,12 @@ def obscure(
     from unoise_engine.bundle.session import DEFAULT_BUNDLE, load_bundle
     from unoise_engine.ct.find import find_cases
     from unoise_engine.errors import CaseRefused
+    from unoise_engine.files import refuse_overlap
     from unoise_engine.obscure import obscure_case
     from unoise_engine.progress import progress as tell
     from unoise_engine.results import prepare_output
 
+    refuse_overlap(out, inputs, inside_too=False)
     cases = find_cases(inputs)
     opened = load_bundle(bundle or DEFAULT_BUNDLE, device)
     prepare_output(out)
@@ -295,11 +301,13 @@ def reproduce(
     """Reproduce the paper's figures and tables, with ours beside. The same command goes on after an interruption."""
     import shlex
 
+    from unoise_engine.files import refuse_overlap
     from unoise_engine.progress import progress as tell
     from unoise_engine.reproduce.command import Request
     from unoise_engine.reproduce.command import reproduce as run
     from unoise_engine.results import prepare_output
 
+    refuse_overlap(out, [data] if data else [])
     prepare_output(out)
     command = shlex.join(["unoise_engine", *sys.argv[1:]])
     request = Request(out, scale, data, recipe, organ, seed, device, jobs, progress.value, planted, command)
@@ -374,10 +382,12 @@ def paint(
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Paint synthetic abdominal CTs around the organs of real label maps, as NIfTI."""
+    from unoise_engine.files import refuse_overlap
     from unoise_engine.painted.write import find_maps, write_painted
     from unoise_engine.progress import progress as tell
     from unoise_engine.results import prepare_output
 
+    refuse_overlap(out, labels)
     maps = find_maps(labels, names)
     prepare_output(out)
     with tell(progress.value).stage("paint", "painting", len(maps) * per_map) as advance:
@@ -434,8 +444,10 @@ def prepare_msd(
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Medical Segmentation Decathlon, Task07: CTs, pancreas and tumour. Goes on where it was interrupted."""
+    from unoise_engine.files import refuse_overlap
     from unoise_engine.prepare.msd import find_msd
 
+    refuse_overlap(out, [source])
     _prepare(find_msd(source, tumour == Tumour.merged, trust_hu), out, val_share, test_share, seed, progress)
 
 
@@ -450,8 +462,10 @@ def prepare_pancreas_ct(
     progress: Show = ProgressMode.auto,
 ) -> None:
     """NIH Pancreas-CT: DICOM and labels, whose axes are found by looking at both. Goes on where it was interrupted."""
+    from unoise_engine.files import refuse_overlap
     from unoise_engine.prepare.pancreas_ct import find_pancreas_ct
 
+    refuse_overlap(out, [source])
     _prepare(find_pancreas_ct(source, trust_hu), out, val_share, test_share, seed, progress)
 
 
@@ -471,12 +485,14 @@ def prepare_pairs(
     """Your own CT / label pairs: checked, in HU, with a split. Goes on where it was interrupted."""
     import re
 
+    from unoise_engine.files import refuse_overlap
     from unoise_engine.prepare.pairs import find_plain
 
     try:
         re.compile(patient)
     except re.error as error:
         raise Usage(f"--patient {patient} - is no regular expression ({error}) - correct it") from None
+    refuse_overlap(out, [source])
     found = find_plain(source, organ, _numbers(labels), patient, trust_hu)
     _prepare(found, out, val_share, test_share, seed, progress)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ import numpy as np
 from unoise_engine.benchmark.adaptive import adaptive_apart
 from unoise_engine.benchmark.contest import Contest, Row, hold
 from unoise_engine.benchmark.figure import draw
-from unoise_engine.benchmark.findings import Findings, write_csv_files, write_text
+from unoise_engine.benchmark.findings import Findings, write_csv_files
 from unoise_engine.benchmark.floor import floors, peak_gflops
 from unoise_engine.benchmark.goals import PAPER_MODEL, goals
 from unoise_engine.benchmark.growth import growth
@@ -29,10 +28,12 @@ from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.ct.find import find_cases
 from unoise_engine.ct.write import cannot_write, write_volume
 from unoise_engine.errors import MissingExtra, Usage
+from unoise_engine.files import refuse_earlier, refuse_overlap, write, write_json
 from unoise_engine.phantom import LABELS, synthesise
 from unoise_engine.progress import Progress, Quiet
 
 SEED = 2026  # of the phantom whose slice is explained: that of the demo
+NAMES = ("benchmark.*", "machine.json", "growth.csv", "nodes.csv")
 PAPER_SLICES = 4  # that the paper's models take their statistics from
 SMALL_SIDE = 96  # pixels of a slice in a quick run, around the organ
 SMALL = {"depth": 3, "first_channels": 8}  # what stands for the paper's utility in a quick run
@@ -52,6 +53,7 @@ class Request:
     device: str = "auto"
     threads: int = 0
     command: str = ""
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
@@ -77,9 +79,12 @@ QUICK = Size(batches=2, places=16, counted=3, ct=(256, 20))
 def run(request: Request, show: Progress | None = None) -> bool:
     """Writes all files into `request.out`, which must exist, and returns whether all that ran agrees.
 
-    Raises Usage, Environment, Integrity, CaseRefused; MissingExtra for --paper without the extra `train`.
+    Raises Usage, Environment (also for an earlier report, without `overwrite`), Integrity, CaseRefused; MissingExtra
+    for --paper without the extra `train`.
     """
     began, show = time.perf_counter(), show or Quiet()
+    refuse_overlap(request.out, [request.ct] if request.ct else [], inside_too=False)
+    refuse_earlier(request.out, NAMES, request.overwrite)
     if request.paper:
         need_training()
     size = QUICK if request.quick else FULL
@@ -199,8 +204,8 @@ def _write(out: Path, found: Findings) -> None:
             draw(out, found.rows, f"{found.machine['processor']}, {found.machine['threads']} threads")
         except MissingExtra as error:
             found.left_out.append(f"benchmark.png: {error}")
-        write_text(out / "machine.json", json.dumps(found.machine, indent=1) + "\n")
+        write_json(out / "machine.json", found.machine, replace=True)
         write_csv_files(out, found)
-        write_text(out / "benchmark.md", report(found))
+        write(out / "benchmark.md", report(found), replace=True)
     except OSError as error:
         raise cannot_write(out, error) from None

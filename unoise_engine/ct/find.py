@@ -15,6 +15,7 @@ from unoise_engine.ct.layout import unreadable_file
 from unoise_engine.ct.names import distinct, safe_id
 from unoise_engine.ct.read import DETACHED_SUFFIXES, is_header, is_image
 from unoise_engine.errors import CaseRefused, Usage, printable
+from unoise_engine.files import INVENTORY
 
 __all__ = ["Case", "ReadSettings", "Reading", "find_again", "find_cases"]
 KINDS = ".nii, .nii.gz, .nrrd, .mha, .mhd or a DICOM folder"
@@ -153,6 +154,8 @@ def _look_at(path: Path, found: _Found) -> None:
     name = path.name.lower()
     try:
         status = path.lstat()
+        if name == INVENTORY:
+            return
         if name.startswith("."):
             found.skip(path, "hidden file")
         elif stat.S_ISLNK(status.st_mode):

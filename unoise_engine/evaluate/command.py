@@ -26,6 +26,7 @@ from unoise_engine.evaluate.segmentation import CaseResult, judge, summarise
 from unoise_engine.evaluate.slices import LabelledSlice, evenly
 from unoise_engine.evaluate.tables import check_rows, write_csv, write_tables
 from unoise_engine.evaluate.visibility import How, evaluate_maps
+from unoise_engine.files import refuse_earlier, refuse_overlap
 from unoise_engine.methods import METHODS, choose
 from unoise_engine.methods import TITLES as METHOD_TITLES
 from unoise_engine.methods.occlusion import Occlusion
@@ -33,6 +34,8 @@ from unoise_engine.methods.protocol import Method
 from unoise_engine.progress import Progress, Quiet
 
 SLICES_A_STEP = 8
+TABLES = ("curves.csv", "summary.csv", "per-patient.csv", "segmentation.csv", "checks.csv")
+NAMES = (*TABLES, "report.md", "curves.png", "curves.svg", "panels-*.png")  # all that is written
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Request:
     device: str = "auto"
     threads: int = 0
     command: str = ""
+    overwrite: bool = False  # an earlier report of ours in `out`
 
 
 @dataclass
@@ -81,6 +85,8 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
     `more` are methods of the caller's own, judged after the request's; stability and shuffled weights leave them out.
     """
     show, more = show or Quiet(), more or {}
+    refuse_overlap(request.out, [*request.data, *request.maps])
+    refuse_earlier(request.out, NAMES, request.overwrite)
     for name in request.methods:
         if name not in (*METHODS, *BASELINES):
             raise Usage(f"--methods {name} - unknown method - choose from {', '.join((*METHODS, *BASELINES))}")

@@ -12,6 +12,7 @@ from unoise_engine.bundle.session import load_bundle
 from unoise_engine.evaluate.figures import colour, new_figure
 from unoise_engine.evaluate.published import published
 from unoise_engine.evaluate.ranking import ranks
+from unoise_engine.files import new_file
 from unoise_engine.methods import choose
 from unoise_engine.methods.occlusion import Occlusion
 from unoise_engine.methods.protocol import silent
@@ -46,7 +47,8 @@ def draw_all(study: Study, out: Path) -> dict[str, Path]:
     paths = {}
     for name, figure in figures.items():
         paths[name] = out / f"{name}.png"
-        figure.savefig(paths[name], dpi=110, metadata={"Software": None})
+        with new_file(paths[name], replace=True) as draft:
+            figure.savefig(draft.path, dpi=110, metadata={"Software": None})
     return paths
 
 

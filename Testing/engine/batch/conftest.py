@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from Testing.engine.conftest import ellipsoid_ct, image_of
+from unoise_engine.files import INVENTORY
 from unoise_engine.run import Request, explain_all
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -105,5 +106,5 @@ def volumes(out):
 
 
 def leftovers(out):
-    """Hidden files: locks, probes, halves."""
-    return [p for p in out.rglob(".*")]
+    """Hidden files: locks, drafts, halves."""
+    return [p for p in out.rglob(".*") if p.name != INVENTORY]
