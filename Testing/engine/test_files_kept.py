@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from Testing.engine.prepare.world import save, torso
+from Testing.engine.lab.prepare.world import save, torso
 
 
 def engine(*words):
@@ -65,7 +65,7 @@ def test_reproduce_keeps_folders_of_its_stages_names(tmp_path):
             assert done.returncode == 3 and "move it away" in done.stderr, done
         else:
             from unoise_engine.errors import Environment
-            from unoise_engine.reproduce.stages import Stages
+            from unoise_engine.lab.reproduce.stages import Stages
 
             with pytest.raises(Environment, match="move it away"):
                 Stages(out).run(name, 1, lambda folder, begun: {})

@@ -27,15 +27,15 @@ from unoise_engine.batch.records import (
     write_record,
 )
 from unoise_engine.batch.summary import FILES
-from unoise_engine.bundle.session import Bundle
-from unoise_engine.ct.find import ReadSettings, find_again
 from unoise_engine.errors import CaseRefused, Environment, Integrity, Usage
+from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.pipeline import Settings
 from unoise_engine.files import PARTIAL, hash_all, recover, refuse_strangers, remove_drafts, write
-from unoise_engine.methods.occlusion import Occlusion
-from unoise_engine.overview import thumbnail
-from unoise_engine.pipeline import Settings
+from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
-from unoise_engine.results import explain_case
+from unoise_engine.results.case_folder import explain_case
+from unoise_engine.results.overview import thumbnail
+from unoise_engine.volume.find import ReadSettings, find_again
 
 
 @dataclass(frozen=True)
