@@ -94,18 +94,19 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise Environment(f"{folder} - is not a model bundle (no {MANIFEST} in it) - give a bundle folder or its name")
+        raise Environment(folder, f"is not a model bundle (no {MANIFEST} in it)", "give a bundle folder or its name")
     try:
         if path.is_symlink() or path.stat().st_size > LARGEST_MANIFEST:
             raise ValueError("a link, or too large")
         body = json.loads(path.read_text(encoding="utf-8"))
         version = body.pop("schema_version")
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise Integrity(f"{path} - cannot be read as a bundle manifest ({error}) - get the bundle again") from None
+        raise Integrity(path, f"cannot be read as a bundle manifest ({error})", "get the bundle again") from None
     if version not in READABLE:
         raise Integrity(
-            f"{path} - schema version {version}, this engine reads {' and '.join(map(str, READABLE))} - "
-            "install the engine that belongs to the bundle, or export the bundle again"
+            path,
+            f"schema version {version}, this engine reads {' and '.join(map(str, READABLE))}",
+            "install the engine that belongs to the bundle, or export the bundle again",
         )
     try:
         files = {str(k): FileEntry(str(v["sha256"]), int(v["bytes"])) for k, v in body.pop("files").items()}
@@ -120,7 +121,7 @@ def read_manifest(folder: Path) -> Manifest:
         if not all(isinstance(v, int) for v in manifest.labels.values()) or not manifest.labels:
             raise ValueError("labels must name at least one organ")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Integrity(f"{path} - is not a valid bundle manifest ({error}) - get the bundle again") from None
+        raise Integrity(path, f"is not a valid bundle manifest ({error})", "get the bundle again") from None
     return manifest
 
 
@@ -133,21 +134,21 @@ def verify(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     for needed in (f"{m}.onnx" for m in MODELS):
         if needed not in manifest.files:
-            raise Integrity(f"{folder / MANIFEST} - lists no {needed} - get the bundle again")
+            raise Integrity(folder / MANIFEST, f"lists no {needed}", "get the bundle again")
     if len({f"{part}.onnx" in manifest.files for part in PARTS}) > 1:
-        raise Integrity(f"{folder / MANIFEST} - lists one of {' and '.join(PARTS)} alone - get the bundle again")
+        raise Integrity(folder / MANIFEST, f"lists one of {' and '.join(PARTS)} alone", "get the bundle again")
     for name, entry in manifest.files.items():
         path = folder / name
         if Path(name).name != name or path.is_symlink():
-            raise Integrity(f"{path} - points outside the bundle - do not use this bundle")
+            raise Integrity(path, "points outside the bundle", "do not use this bundle")
         if not path.is_file():
-            raise Integrity(f"{path} - is missing - get the bundle again")
+            raise Integrity(path, "is missing", "get the bundle again")
         size = path.stat().st_size
         if size != entry.bytes or size > LARGEST_FILE:
-            raise Integrity(f"{path} - {size} bytes instead of {entry.bytes} - get the bundle again")
+            raise Integrity(path, f"{size} bytes instead of {entry.bytes}", "get the bundle again")
         content = path.read_bytes()  # once: what is hashed is what is looked through
         if hashlib.sha256(content).hexdigest() != entry.sha256:
-            raise Integrity(f"{path} - was altered (its sha256 is not the manifest's) - get the bundle again")
+            raise Integrity(path, "was altered (its sha256 is not the manifest's)", "get the bundle again")
         check_content(path, content)
     _refuse_unlisted(folder, manifest)
     return manifest
@@ -158,7 +159,7 @@ def _refuse_unlisted(folder: Path, manifest: Manifest) -> None:
     for path in sorted(folder.iterdir()):
         known = path.name in manifest.files or path.name in (MANIFEST, SIGNATURE, INVENTORY, *LITTER)
         if not known and not (path.suffix.lower() in (".txt", ".md") and path.is_file()):
-            raise Integrity(f"{path} - is in the bundle but not in its manifest - do not use this bundle")
+            raise Integrity(path, "is in the bundle but not in its manifest", "do not use this bundle")
 
 
 def model_hash(manifest: Manifest) -> str:
@@ -179,7 +180,7 @@ def write_bundle(out: Path, manifest: Manifest, files: dict[str, Path]) -> Manif
                 copy(source, partial / name)
             complete = write_manifest(partial, manifest, files)
     except OSError as error:
-        raise Environment(f"{out} - cannot be written ({error.strerror}) - choose another place") from None
+        raise Environment(out, f"cannot be written ({error.strerror})", "choose another place") from None
     return complete
 
 
