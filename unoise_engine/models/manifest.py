@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from unoise_engine.errors import Environment, Integrity
+from unoise_engine.files import INVENTORY, copy, new_folder, sha256, write
 from unoise_engine.models.clean_up import CleanUp
 from unoise_engine.models.content import check_content
 from unoise_engine.models.recipe import Recipe
@@ -158,15 +157,9 @@ def verify(folder: Path) -> Manifest:
 def _refuse_unlisted(folder: Path, manifest: Manifest) -> None:
     """What nobody vouches for must not lie beside what is trusted; texts may."""
     for path in sorted(folder.iterdir()):
-        known = path.name in manifest.files or path.name in (MANIFEST, SIGNATURE, *LITTER)
+        known = path.name in manifest.files or path.name in (MANIFEST, SIGNATURE, INVENTORY, *LITTER)
         if not known and not (path.suffix.lower() in (".txt", ".md") and path.is_file()):
             raise Integrity(path, "is in the bundle but not in its manifest", "do not use this bundle")
-
-
-def sha256(path: Path) -> str:
-    """Of a file, in hex, read piece by piece."""
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def model_hash(manifest: Manifest) -> str:
@@ -181,23 +174,19 @@ def write_bundle(out: Path, manifest: Manifest, files: dict[str, Path]) -> Manif
 
     Returns the manifest with sizes and hashes filled in. Raises Environment if `out` exists or cannot be written.
     """
-    if out.exists():
-        raise Environment(out, "exists already", "choose another name or remove it")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        with new_folder(out, inventory=False) as partial:
+            for name, source in files.items():
+                copy(source, partial / name)
+            complete = write_manifest(partial, manifest, files)
     except OSError as error:
         raise Environment(out, f"cannot be written ({error.strerror})", "choose another place") from None
-    try:
-        for name, source in files.items():
-            shutil.copyfile(source, partial / name)
-        entries = {name: FileEntry(sha256(partial / name), (partial / name).stat().st_size) for name in files}
-        complete = Manifest(**{**manifest.__dict__, "files": entries})
-        (partial / MANIFEST).write_text(complete.to_json(), encoding="utf-8")
-        partial.chmod(0o755)  # mkdtemp makes private folders; a bundle is to be shared
-        os.replace(partial, out)
-    except OSError as error:
-        raise Environment(out, f"cannot be written ({error.strerror})", "choose another place") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    return complete
+
+
+def write_manifest(folder: Path, manifest: Manifest, names: Iterable[str]) -> Manifest:
+    """Adds bundle.json to a bundle's other files; returns the manifest with their sizes and hashes. Raises OSError."""
+    entries = {name: FileEntry(sha256(folder / name), (folder / name).stat().st_size) for name in names}
+    complete = Manifest(**{**manifest.__dict__, "files": entries})
+    write(folder / MANIFEST, complete.to_json())
     return complete
