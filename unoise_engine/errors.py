@@ -6,6 +6,7 @@ EngineError                 exit 1
 ├── Environment             3  the machine lacks something: no model, output not writable, disk full
 │   └── MissingExtra        3  an optional package is needed: names the pip extra
 ├── Integrity               4  a model bundle is altered, incomplete or of another version
+├── ModelFault              1  a model answered what no map can be made of: the case has failed
 └── Interrupted           130  Ctrl-C or a signal; nothing half-written is left
 
 The command line prints the one sentence and exits with the code; Slicer shows the same sentence.
@@ -65,6 +66,12 @@ class Integrity(EngineError):
     """A bundle or a run is not what its hashes say, incomplete, or of another version."""
 
     exit_code = 4
+
+
+class ModelFault(EngineError):
+    """A model's answer is not finite, or of the wrong shape. In a batch the case has FAILED, the others go on."""
+
+    code = "MODEL"
 
 
 class Interrupted(EngineError):

@@ -31,7 +31,7 @@ from unoise_engine.batch.records import (
 )
 from unoise_engine.bundle.session import Bundle
 from unoise_engine.ct.find import ReadSettings, find_again
-from unoise_engine.errors import CaseRefused, Environment, Integrity, Usage
+from unoise_engine.errors import CaseRefused, Environment, Integrity, ModelFault, Usage
 from unoise_engine.methods.occlusion import Occlusion
 from unoise_engine.overview import thumbnail
 from unoise_engine.pipeline import Settings
@@ -196,6 +196,8 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         return not_done(job, record, "REFUSED", "SETTINGS", str(error))
     except (Environment, Integrity):
         raise
+    except ModelFault as error:
+        return not_done(job, record, "FAILED", error.code, f"{job.source}: {error}")
     except MemoryError:
         said = f"{job.source} - memory was exhausted - run it alone (--jobs 1), or fewer slices (--slices)"
         return not_done(job, record, "FAILED", "OUT_OF_MEMORY", said)

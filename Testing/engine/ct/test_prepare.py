@@ -10,6 +10,7 @@ from Testing.engine.conftest import ellipsoid_ct, image_of
 from unoise_engine.ct.prepare import Recipe, prepare, resize_weights
 from unoise_engine.ct.read import from_image
 from unoise_engine.ct.volume import AxialView
+from unoise_engine.typed import build
 
 ORIENTATIONS = [
     "".join(letters[axis][side] for axis, side in zip(order, sides))
@@ -43,7 +44,7 @@ def test_recipe_checks_itself(wrong):
 
 def test_recipe_survives_json():
     recipe = Recipe(window_hu=(-1.5, 2.5), spacing_mm=1.25)
-    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    assert build(Recipe, recipe.to_dict()) == recipe
 
 
 def test_weights_keep_a_constant_and_a_slope():
