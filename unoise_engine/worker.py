@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from unoise_engine.convert import Conversion, convert
+from unoise_engine.batch.run import Request, explain_all
+from unoise_engine.cli.guard import guarded
 from unoise_engine.errors import Usage
 from unoise_engine.progress import progress
-from unoise_engine.run import Request, explain_all, guarded
+from unoise_engine.results.convert import Conversion, convert
 
 
 def request_from(text: str) -> Request | Conversion:

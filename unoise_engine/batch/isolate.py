@@ -176,7 +176,7 @@ def main() -> None:
     threading.Thread(target=_end_with_caller, daemon=True).start()
     speak = JsonLines(channel)
     try:
-        from unoise_engine.bundle.session import load_bundle
+        from unoise_engine.models.session import load_bundle
 
         if not Path(job.out).is_dir():
             raise Environment(f"{job.out} - is not there on this machine - use a folder that every worker sees")

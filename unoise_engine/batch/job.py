@@ -29,14 +29,14 @@ from unoise_engine.batch.records import (
     why_not_done,
     write_record,
 )
-from unoise_engine.bundle.session import Bundle
-from unoise_engine.ct.find import ReadSettings, find_again
 from unoise_engine.errors import CaseRefused, Environment, Integrity, ModelFault, Usage
-from unoise_engine.methods.occlusion import Occlusion
-from unoise_engine.overview import thumbnail
-from unoise_engine.pipeline import Settings
+from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.pipeline import Settings
+from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
-from unoise_engine.results import explain_case
+from unoise_engine.results.case_folder import explain_case
+from unoise_engine.results.overview import thumbnail
+from unoise_engine.volume.find import ReadSettings, find_again
 
 # The hidden folder of a case in hand, and of an earlier result while the new one takes its place (see results.py).
 PARTIAL = re.compile(r"\.(?P<case>.+)-\d+-partial(?P<old>-old)?")

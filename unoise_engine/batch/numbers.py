@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unoise_engine.batch.lock import held
-from unoise_engine.ct.find import Case
 from unoise_engine.errors import Environment
+from unoise_engine.volume.find import Case
 
 TABLE = Path("private", "inputs.csv")
 COLUMNS = ["case", "part", "source"]

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
-from unoise_engine.ct.write import cannot_write
 from unoise_engine.errors import CaseRefused, MissingExtra, Usage
 from unoise_engine.evaluate.baselines import BASELINES
 from unoise_engine.evaluate.baselines import TITLES as BASELINE_TITLES
@@ -26,11 +24,13 @@ from unoise_engine.evaluate.segmentation import CaseResult, judge, summarise
 from unoise_engine.evaluate.slices import LabelledSlice, evenly
 from unoise_engine.evaluate.tables import check_rows, write_csv, write_tables
 from unoise_engine.evaluate.visibility import How, evaluate_maps
-from unoise_engine.methods import METHODS, choose
-from unoise_engine.methods import TITLES as METHOD_TITLES
-from unoise_engine.methods.occlusion import Occlusion
-from unoise_engine.methods.protocol import Method
+from unoise_engine.explanation.methods import METHODS, choose
+from unoise_engine.explanation.methods import TITLES as METHOD_TITLES
+from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.protocol import Method
+from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.progress import Progress, Quiet
+from unoise_engine.volume.write import cannot_write
 
 SLICES_A_STEP = 8
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from unoise_engine.errors import MissingExtra
+from unoise_engine.drawing import load_matplotlib
 from unoise_engine.evaluate.curves import Curves
 from unoise_engine.evaluate.published import Published, published
 
@@ -59,12 +59,10 @@ def draw_curves(out: Path, curves: Curves, titles: Mapping[str, str], title: str
 
 def new_figure() -> Any:
     """(inches) -> an empty figure that needs no display, and whose SVG is the same every time."""
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtra("matplotlib", "plot") from None
+    matplotlib = load_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     matplotlib.rcParams["svg.hashsalt"] = "unoise"
 
     def make(size: tuple[float, float], **how: Any) -> Any:

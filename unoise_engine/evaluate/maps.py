@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from unoise_engine.ct.labelled import SAME_MM, apart_mm, describe
-from unoise_engine.ct.pairs import images_in, stem
-from unoise_engine.ct.read import read_image
 from unoise_engine.errors import CaseRefused, Usage
 from unoise_engine.evaluate.data import Entry, Scan, to_model
+from unoise_engine.volume.labelled import SAME_MM, apart_mm, describe
+from unoise_engine.volume.pairs import images_in, stem
+from unoise_engine.volume.read import read_image
 
 PREFIX = "importance-"
 

@@ -21,11 +21,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from unoise_engine import __version__
-from unoise_engine.bundle.manifest import Manifest, write_bundle
-from unoise_engine.bundle.session import Bundle, load_bundle
-from unoise_engine.ct.prepare import Frame, Recipe
 from unoise_engine.errors import Environment, Integrity, Usage
-from unoise_engine.phantom import synthesise
+from unoise_engine.models.frame import Frame
+from unoise_engine.models.manifest import Manifest, write_bundle
+from unoise_engine.models.recipe import Recipe
+from unoise_engine.models.session import Bundle, load_bundle
 from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.card import Card, read_card
 from unoise_engine.training.checkpoints import METRICS
@@ -37,11 +37,11 @@ from unoise_engine.training.occlusion_graph import clean_model, patched_model
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 from unoise_engine.training.unet import UNet
 from unoise_engine.training.unet_graph import unet_model
+from unoise_engine.volume.volume import Volume
 
 LOGITS_TOLERANCE = 1e-4  # of the largest logit; float32 sums in another order give about 1e-6
 MAP_TOLERANCE = 1e-3  # of the map's peak; a ReLU's gate that rounds the other way shifts a mean a little
 TRIES = 20  # inputs tried until the reference map is not zero: two wrong maps agree on zeros
-PHANTOM_SEED = 161
 SHAPES = ((1, 4, 6), (3, 9, 8))  # checked: slices, and height and width in units of the deepest pixel
 
 
@@ -53,10 +53,12 @@ def export_bundle(
     card: Card | Path,
     metrics: dict[str, Any] | Path | None = None,
     weights: bool = True,
+    probe: Volume | None = None,
 ) -> Path:
     """Writes the bundle `out` and returns it. `card` and `metrics` may be files, TOML and JSON.
 
-    Without `weights` the bundle has no safetensors: half the size, and nothing to train on from.
+    Without `weights` the bundle has no safetensors: half the size, and nothing to train on from. `probe` is a CT in HU
+    on which the manifest says what half precision changes; without one it does not say.
 
     Raises Usage for a card that is not one, Environment if `out` exists or a run is unfinished; Integrity, leaving
     nothing behind, if the noise model explains another utility or onnxruntime disagrees with torch.
@@ -74,7 +76,7 @@ def export_bundle(
         raise Integrity(
             f"{utility_run}, {unoise_run} - cannot be stored in half precision ({e}) - train again"
         ) from None
-    rounding = {"float16": cost_of_rounding(net, stored, utility.recipe.ct)}
+    rounding = {"float16": cost_of_rounding(net, stored, utility.recipe.ct, probe)} if probe else {}
     noise = unoise.recipe.noise
     constants = {"sigma_min": noise.sigma_min, "sigma_max": noise.sigma_max, "noise_reward": noise.noise_reward}
     manifest = Manifest(
@@ -173,14 +175,13 @@ def check_occlusion(bundle: Bundle, utility: UNet, slices: Tensor) -> None:
     compare("occlusion.onnx", got, wanted, LOGITS_TOLERANCE)
 
 
-def cost_of_rounding(trained: UNet, stored: UNet, recipe: Recipe) -> dict[str, float]:
-    """What half precision changes on a synthetic CT that no net was trained on.
+def cost_of_rounding(trained: UNet, stored: UNet, recipe: Recipe, ct: Volume) -> dict[str, float]:
+    """What half precision changes on a CT that no net was trained on.
 
     `dice`: between both predictions, left out where the trained net finds nothing; `logits`: the largest change of a
     logit, as a share of the largest logit.
     """
-    ct = synthesise(PHANTOM_SEED, size=256, slices=16).ct
-    slices = torch.from_numpy(recipe.normalise(np.stack([*Frame.of(ct, recipe).windowed(ct, 0, 16)])))
+    slices = torch.from_numpy(recipe.normalise(np.stack([*Frame.of(ct, recipe).windowed(ct)])))
     with torch.no_grad():
         before, after = (torch.cat([net(some) for some in slices.split(4)]) for net in (trained, stored))
     both, size = ((before > 0) & (after > 0)).sum(), (before > 0).sum() + (after > 0).sum()

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import IterableDataset
 
-from unoise_engine.ct.prepare import Recipe
 from unoise_engine.errors import EngineError
+from unoise_engine.models.recipe import Recipe
 from unoise_engine.training.augment import augment
 from unoise_engine.training.budgets import budget_loss, own_prediction
 from unoise_engine.training.cases import Case

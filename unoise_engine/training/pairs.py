@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unoise_engine.ct.pairs import Pair, find_pairs, label_names
 from unoise_engine.errors import Usage
 from unoise_engine.training.recipes import Data
+from unoise_engine.volume.pairs import Pair, find_pairs, label_names
 
 __all__ = ["Pair", "find_pairs", "organ_numbers"]
 

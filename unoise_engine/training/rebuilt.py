@@ -16,8 +16,8 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from unoise_engine.bundle.manifest import Manifest
 from unoise_engine.errors import Usage
+from unoise_engine.models.manifest import Manifest
 from unoise_engine.training import runs
 from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.near import NearNet

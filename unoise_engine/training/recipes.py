@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar
 
-from unoise_engine.ct.prepare import Recipe
+from unoise_engine.models.recipe import Recipe
 from unoise_engine.training.budgets import Budgets
 from unoise_engine.training.tables import build, read_toml, require, to_toml
 from unoise_engine.training.unoise import NoiseConfig

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unoise_engine.ct.pairs import patient_of
-from unoise_engine.ct.split import FILE
 from unoise_engine.errors import Usage
 from unoise_engine.training.pairs import Pair, find_pairs, organ_numbers, other_numbers
 from unoise_engine.training.recipes import Data
 from unoise_engine.training.split import Split, split_cases
+from unoise_engine.volume.pairs import patient_of
+from unoise_engine.volume.split import FILE
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from unoise_engine.ct.find import Case as FoundCase
-from unoise_engine.ct.find import find_cases
-from unoise_engine.ct.pairs import images_in, stem
-from unoise_engine.ct.prepare import prepare
-from unoise_engine.ct.read import check_ct, read_image
-from unoise_engine.ct.volume import Volume
 from unoise_engine.errors import Usage
+from unoise_engine.models.frame import prepare
 from unoise_engine.training.cases import Case
 from unoise_engine.training.device import choose_device
 from unoise_engine.training.recipes import Data
 from unoise_engine.training.runs import UtilityRun
 from unoise_engine.training.split import Split, split_cases
+from unoise_engine.volume.find import Case as FoundCase
+from unoise_engine.volume.find import find_cases
+from unoise_engine.volume.pairs import images_in, stem
+from unoise_engine.volume.read import check_ct, read_image
+from unoise_engine.volume.volume import Volume
 
 SLICES_AT_ONCE = 8
 

@@ -130,7 +130,7 @@ def test_a_full_disk_stops_the_run_and_names_the_bytes(explain, cohort, tmp_path
 
     file_format, _, in_files = file_format.partition(", ")
     if in_files:
-        monkeypatch.setattr("unoise_engine.ct.scratch.IN_MEMORY_BYTES", 0)
+        monkeypatch.setattr("unoise_engine.volume.scratch.IN_MEMORY_BYTES", 0)
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=130k", "tmpfs", str(disk)], check=False).returncode:

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from unoise_engine.bundle.session import DEFAULT_BUNDLE, find_bundle, load_bundle
-from unoise_engine.bundle.shuffle import shuffle_kernels
 from unoise_engine.evaluate.sanity import SameArea, spearman
+from unoise_engine.models.session import DEFAULT_BUNDLE, find_bundle, load_bundle
+from unoise_engine.models.shuffle import shuffle_kernels
 
 
 def test_spearman_is_that_of_pairs_in_order():
