@@ -168,3 +168,36 @@ def test_a_case_fails_and_the_others_go_on(bundle_with, tmp_path, ct):
     records = {p.parent.name: json.loads(p.read_text()) for p in (tmp_path / "out").glob("*/record.json")}
     assert {k: (v["status"], v["code"]) for k, v in records.items()} == {"a": ("FAILED", "MODEL"), "b": ("OK", "")}
     assert "NaN or infinity: noise_logits" in records["a"]["message"]
+
+
+def test_a_constant_answer_is_doubted(bundle_with, ct):
+    from unoise_engine.explanation.pipeline import Settings, explain_volume
+
+    warnings = []
+    flat = bundle_with([helper.make_node("Mul", ["old", "k"], ["new"])], factor(0.0), "utility.onnx")
+    [*explain_volume(ct, load_bundle(flat, "cpu"), Settings(("unoise",)), warnings=warnings)]
+    assert any("What the model answers is the same number everywhere" in one for one in warnings)
+
+
+def test_a_constant_map_is_doubted(bundle_with, ct):
+    from unoise_engine.explanation.pipeline import Settings, explain_volume
+
+    warnings = []
+    flat = bundle_with([helper.make_node("Mul", ["old", "k"], ["new"])], factor(0.0))
+    [*explain_volume(ct, load_bundle(flat, "cpu"), Settings(("unoise", "gradcam")), warnings=warnings)]
+    doubts = [one for one in warnings if "same number everywhere" in one]
+    assert len(doubts) == 1 and doubts[0].startswith("The map of U-Noise")
+
+
+@pytest.mark.pictures
+@pytest.mark.parametrize("title", [r"Pancreas $\frac{1$ (costs 5)", r"$\sum_{i}^{n}$", "a_b^c % # & {"])
+def test_a_title_is_drawn_as_it_stands(title, tmp_path):
+    pytest.importorskip("matplotlib")
+    from unoise_engine.results.overview import Overview
+
+    hu = np.random.default_rng(0).normal(0, 100, (40, 50)).astype(np.float32)
+    picture = Overview(hu, hu > 50, (1.0, 1.0))
+    picture.draw(tmp_path / "plain.png", "A", "slice 1", "W")
+    picture.draw(tmp_path / "odd.png", title, "slice 1", f"{title}\nNot for clinical use")
+    assert (tmp_path / "odd.png").read_bytes()[1:4] == b"PNG"
+    assert (tmp_path / "odd.png").read_bytes() != (tmp_path / "plain.png").read_bytes()
