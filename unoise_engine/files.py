@@ -15,4 +15,4 @@ def refuse_overlap(out: Path, inputs: Iterable[Path]) -> None:
     for source in dict.fromkeys(inputs):
         if any(home.exists() and source.exists() and home.samefile(source) for home in homes):
             what = f"is the input {source} or lies in it, and what is read is never written to"
-            raise Usage(f"{out} - {what} - choose another output folder")
+            raise Usage(out, what, "choose another output folder")

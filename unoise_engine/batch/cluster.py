@@ -67,13 +67,13 @@ def _connect(distributed: Any, address: str) -> Any:
         client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         what = f"no Dask scheduler answers there ({type(error).__name__})"
-        raise Environment(f"--cluster {address} - {what} - start one with `dask scheduler`") from None
+        raise Environment(f"--cluster {address}", what, "start one with `dask scheduler`") from None
     try:
         client.wait_for_workers(1, timeout=CONNECT_SECONDS)
     except TimeoutError:
         client.close(timeout=5)
         what = "the scheduler has no workers"
-        raise Environment(f"--cluster {address} - {what} - start some with `dask worker {address}`") from None
+        raise Environment(f"--cluster {address}", what, f"start some with `dask worker {address}`") from None
     return client
 
 

@@ -179,7 +179,7 @@ def main() -> None:
         from unoise_engine.models.session import load_bundle
 
         if not Path(job.out).is_dir():
-            raise Environment(f"{job.out} - is not there on this machine - use a folder that every worker sees")
+            raise Environment(job.out, "is not there on this machine", "use a folder that every worker sees")
         outcome = do_case(job, load_bundle(job.bundle, job.device, job.threads, tried=True), speak)
         speak.event("outcome", outcome=outcome.to_dict())
     except Busy:

@@ -144,7 +144,7 @@ def do_case(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
     """
     out = Path(job.out)
     if bundle.hash != job.model:
-        raise Integrity(f"{bundle.folder} - is not the model this run began with - use one model for one run")
+        raise Integrity(bundle.folder, "is not the model this run began with", "use one model for one run")
     with held(out, job.case):
         clean(out, job.case)
         done, _ = find_done(job)

@@ -114,9 +114,9 @@ def _check(request: Request) -> None:
     Settings(request.methods or tuple(METHODS), request.slices, Occlusion(request.patch, request.stride))
     check_format(request.file_format, request.de_identify, request.compress)
     if request.resume and request.overwrite:
-        raise Usage("--resume --overwrite - contradict each other - give one of them")
+        raise Usage("--resume --overwrite", "contradict each other", "give one of them")
     if request.jobs < 0:
-        raise Usage(f"--jobs {request.jobs} - is no number of processes - give 1 or more, or 0 for one a core")
+        raise Usage(f"--jobs {request.jobs}", "is no number of processes", "give 1 or more, or 0 for one a core")
 
 
 def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> list[Job]:

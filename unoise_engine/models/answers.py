@@ -31,9 +31,9 @@ def check_ports(path: Path, session: onnxruntime.InferenceSession, one_pass: boo
     takes = needs | {port.name for port in session.get_overridable_initializers()}
     answers = {port.name for port in session.get_outputs()}
     if given is not None and not (needs <= given - optional and "slices" in needs and optional <= takes):
-        raise Integrity(f"{path} - takes {_names(needs)}, not {_names(given)} - export the model again")
+        raise Integrity(path, f"takes {_names(needs)}, not {_names(given)}", "export the model again")
     if missing := wanted - answers:
-        raise Integrity(f"{path} - has no output {_names(missing)} - export the model again")
+        raise Integrity(path, f"has no output {_names(missing)}", "export the model again")
 
 
 def ask(

@@ -48,21 +48,21 @@ def install(source: Path, key: PublicKey | None = None, overwrite: bool = False)
         home.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".install-", dir=home))
     except OSError as error:
-        raise Environment(f"{home} - cannot be written ({error.strerror}) - set UNOISE_MODELS to a folder") from None
+        raise Environment(home, f"cannot be written ({error.strerror})", "set UNOISE_MODELS to a folder") from None
     try:
         if source.is_dir():
             _copy(source, partial)
         elif source.is_file() and zipfile.is_zipfile(source):
             _unpack(source, partial)
         else:
-            raise Usage(f"{source} - is neither a bundle folder nor a zip - give one of them")
+            raise Usage(source, "is neither a bundle folder nor a zip", "give one of them")
         manifest = verify(partial)
         if key:
             verify_signature(partial, key)
         try_out(partial)
         final = home / _name(manifest, source)
         if final.exists() and not overwrite:
-            raise Environment(f"{final} - is installed already - add --overwrite to replace it")
+            raise Environment(final, "is installed already", "add --overwrite to replace it")
         partial.chmod(0o755)  # mkdtemp makes private folders
         old = final.with_name(partial.name + "-old")
         if final.exists():
@@ -70,7 +70,7 @@ def install(source: Path, key: PublicKey | None = None, overwrite: bool = False)
         os.replace(partial, final)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise Environment(f"{home} - cannot be written ({error.strerror}) - check permissions and free space") from None
+        raise Environment(home, f"cannot be written ({error.strerror})", "check permissions and free space") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return manifest, final
@@ -78,10 +78,10 @@ def install(source: Path, key: PublicKey | None = None, overwrite: bool = False)
 
 def _name(manifest: Manifest, source: Path) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", manifest.name):
-        raise Integrity(f"{source} - its manifest's name {manifest.name!r} is no folder name - get the bundle again")
+        raise Integrity(source, f"its manifest's name {manifest.name!r} is no folder name", "get the bundle again")
     shipped = shipped_bundles().get(manifest.name)
     if shipped and model_hash(read_manifest(shipped)) != model_hash(manifest):
-        raise Integrity(f"{source} - calls itself {manifest.name}, as a model that ships does - it must be renamed")
+        raise Integrity(source, f"calls itself {manifest.name}, as a model that ships does", "it must be renamed")
     return manifest.name
 
 
@@ -101,21 +101,21 @@ def _unpack(archive: Path, partial: Path) -> None:
         with zipfile.ZipFile(archive) as z:
             entries = _entries(z, archive)
             if MANIFEST not in entries:
-                raise Integrity(f"{archive} - holds no {MANIFEST} - give a zip of a bundle folder")
+                raise Integrity(archive, f"holds no {MANIFEST}", "give a zip of a bundle folder")
             _extract(z, entries[MANIFEST], partial / MANIFEST, 1 << 20, archive)
             for name in _wanted(read_manifest(partial))[1:]:
                 if name in entries:
                     _extract(z, entries[name], partial / name, LARGEST_FILE, archive)
     except DAMAGED as error:
         reason = printable(str(error))[:200]
-        raise Integrity(f"{archive} - is a damaged or unusual zip ({reason}) - get the bundle again") from None
+        raise Integrity(archive, f"is a damaged or unusual zip ({reason})", "get the bundle again") from None
 
 
 def _entries(z: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInfo]:
     """File name -> entry, the one folder around them all taken off. Raises Integrity for anything hostile."""
 
     def refuse(what: str) -> Integrity:
-        return Integrity(f"{archive} - {what} - do not use this archive")
+        return Integrity(archive, what, "do not use this archive")
 
     infos = z.infolist()
     if len(infos) > MOST_ENTRIES:
@@ -156,7 +156,7 @@ def _extract(z: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, most: int,
         while piece := _piece(packed):
             left -= len(piece)
             if left < 0:
-                raise Integrity(f"{archive} - {target.name} is larger than announced - do not use this archive")
+                raise Integrity(archive, f"{target.name} is larger than announced", "do not use this archive")
             f.write(piece)
 
 

@@ -81,13 +81,13 @@ class RawVolumes(Volumes):
 def check_format(file_format: str, de_identify: bool, compress: bool = True) -> None:
     """Raises Usage or MissingExtra if results cannot be written so."""
     if file_format not in (*SUFFIXES, "dicom"):
-        raise Usage(f"--format {file_format} - unknown - choose from {', '.join((*SUFFIXES, 'dicom'))}")
+        raise Usage(f"--format {file_format}", "unknown", f"choose from {', '.join((*SUFFIXES, 'dicom'))}")
     if file_format == "dicom" and find_spec("highdicom") is None:
         raise MissingExtra("highdicom", "dicom")
     if de_identify and file_format != "dicom":
-        raise Usage("--de-identify - is for --format dicom: NIfTI and NRRD never carry patient data - leave it out")
+        raise Usage("--de-identify", "is for --format dicom: NIfTI and NRRD never carry patient data", "leave it out")
     if not compress and file_format != "nrrd":
-        raise Usage(f"compress - is always so for {file_format} - choose nrrd to write without")
+        raise Usage("compress", f"is always so for {file_format}", "choose nrrd to write without")
 
 
 def _writer(
@@ -136,7 +136,7 @@ def explain_case(
     check_format(file_format, de_identify)
     final = out / case.id
     if final.exists() and not overwrite:
-        raise Environment(f"{final} - exists already - add --overwrite, or choose another output folder")
+        raise Environment(final, "exists already", "add --overwrite, or choose another output folder")
     partial = out / f".{case.id}-{os.getpid()}-partial"
     seconds: dict[str, float] = {}
     needed = 0

@@ -50,11 +50,11 @@ def convert(request: Conversion, progress: Progress) -> None:
     from unoise_engine.volume.write import cannot_write
 
     if request.out.exists():
-        raise Environment(f"{request.out} - exists already - choose another name")
+        raise Environment(request.out, "exists already", "choose another name")
     origin = _origin(request.report)
     names = sorted(request.results, key=lambda name: name != "segmentation")  # maps are drawn with its outline
     if names[:1] != ["segmentation"]:
-        raise Usage("results - hold no segmentation - give it with the maps")
+        raise Usage("results", "hold no segmentation", "give it with the maps")
     ct = _volume(request.ct)
     files: dict[str, str] = {}
     partial = request.out.with_name(f".{request.out.name}-{os.getpid()}-partial")
@@ -96,7 +96,7 @@ def _origin(report: dict[str, Any]) -> Origin:
             parameters={"importance-occlusion": " ".join(f"{k}={v}" for k, v in settings["occlusion"].items())},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Usage(f"report - is not one of this engine ({error}) - explain the CT again") from None
+        raise Usage("report", f"is not one of this engine ({error})", "explain the CT again") from None
 
 
 def _volume(path: Path) -> Volume:

@@ -64,7 +64,7 @@ def export_bundle(
     nothing behind, if the noise model explains another utility or onnxruntime disagrees with torch.
     """
     if out.exists():
-        raise Environment(f"{out} - exists already - choose another name or remove it")
+        raise Environment(out, "exists already", "choose another name or remove it")
     card = read_card(card) if isinstance(card, Path) else card
     measured = read_metrics(metrics) if isinstance(metrics, Path) else metrics or {}
     utility, unoise = UtilityRun.open(utility_run), UNoiseRun.open(unoise_run)
@@ -74,7 +74,7 @@ def export_bundle(
         stored, stored_noise = rounded(net), rounded(noise_net)
     except ValueError as e:
         raise Integrity(
-            f"{utility_run}, {unoise_run} - cannot be stored in half precision ({e}) - train again"
+            f"{utility_run}, {unoise_run}", f"cannot be stored in half precision ({e})", "train again"
         ) from None
     rounding = {"float16": cost_of_rounding(net, stored, utility.recipe.ct, probe)} if probe else {}
     noise = unoise.recipe.noise
@@ -109,7 +109,7 @@ def export_bundle(
             check_agreement(load_bundle(Path(scratch) / "bundle", device="cpu"), stored, stored_noise)
             os.replace(Path(scratch) / "bundle", out)
     except OSError as e:
-        raise Environment(f"{out} - cannot be written ({e.strerror}) - choose another place") from None
+        raise Environment(out, f"cannot be written ({e.strerror})", "choose another place") from None
     return out
 
 
@@ -218,8 +218,9 @@ def compare(name: str, got: np.ndarray, wanted: Tensor, tolerance: float) -> Non
     apart = float(np.abs(got - wanted.numpy()).max()) / max(scale, 1e-12) if got.shape == wanted.shape else np.inf
     if not apart <= tolerance:
         raise Integrity(
-            f"{name} - differs from the trained model by {apart:.1e} of its largest value (at most {tolerance:.0e} is "
-            "allowed) - nothing was exported; report this with your versions of torch, onnx and onnxruntime"
+            name,
+            f"differs from the trained model by {apart:.1e} of its largest value (at most {tolerance:.0e} is allowed)",
+            "nothing was exported; report this with your versions of torch, onnx and onnxruntime",
         )
 
 
@@ -244,4 +245,4 @@ def read_metrics(path: Path) -> dict[str, Any]:
             raise ValueError("not an object")
         return measured
     except (OSError, ValueError) as e:
-        raise Usage(f"{path} - cannot be read as metrics ({e}) - give a JSON object of names and figures") from None
+        raise Usage(path, f"cannot be read as metrics ({e})", "give a JSON object of names and figures") from None

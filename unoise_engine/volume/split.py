@@ -46,7 +46,7 @@ class Split:
             return Split(*(tuple(str(case) for case in parts[name]) for name in ("train", "val", "test")))
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise Environment(
-                f"{path} - cannot be read as a split ({e}) - give a run's {FILE}, or train again"
+                path, f"cannot be read as a split ({e})", f"give a run's {FILE}, or train again"
             ) from None
 
 

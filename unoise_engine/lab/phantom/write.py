@@ -53,7 +53,7 @@ def write_phantoms(
         folder.mkdir(parents=True, exist_ok=True)
         _write_names(folder / "labels.json", PLANTED_LABELS if planted else LABELS)
     except OSError as error:
-        raise Environment(f"{folder} - cannot be written: {error.strerror} - choose another folder") from error
+        raise Environment(folder, f"cannot be written: {error.strerror}", "choose another folder") from error
     tasks = [(folder, k, seed, size, slices, planted) for k in range(count)]
     if jobs == 1 or count == 1:
         for done, task in enumerate(tasks, 1):

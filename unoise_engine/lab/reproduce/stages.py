@@ -41,7 +41,7 @@ class Stages:
             if folder.exists() and not begun:
                 if record.get("key") is None:
                     what = "is there already, and no record says that it was made here"
-                    raise Environment(f"{folder} - {what} - move it away, or choose another output folder")
+                    raise Environment(folder, what, "move it away, or choose another output folder")
                 shutil.rmtree(folder)
             folder.parent.mkdir(parents=True, exist_ok=True)
             self._write(path, {"key": key})
