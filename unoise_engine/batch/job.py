@@ -27,7 +27,16 @@ from unoise_engine.batch.records import (
     write_record,
 )
 from unoise_engine.batch.summary import FILES
-from unoise_engine.errors import CaseError, CaseFailed, CaseRefused, Environment, Integrity, Usage, error_from
+from unoise_engine.errors import (
+    CaseError,
+    CaseFailed,
+    CaseRefused,
+    Environment,
+    Integrity,
+    ModelFault,
+    Usage,
+    error_from,
+)
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.pipeline import Settings
 from unoise_engine.files import PARTIAL, hash_all, recover, refuse_strangers, remove_drafts, write
@@ -190,6 +199,9 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         )
         sync_folder(Path(job.out))
         return Outcome(finished[0])
+    except ModelFault as error:
+        what = f"{error.source}: {error.what}"
+        return not_done(job, record, CaseFailed(error.code, job.source, what, error.cure))
     except CaseError as error:
         return not_done(job, record, error)
     except Usage as error:  # --slices beyond this CT

@@ -12,8 +12,9 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import IO
 
-from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.errors import Environment, Integrity, Usage, printable
 from unoise_engine.files import copy, new_file, new_folder, refuse_overlap
 from unoise_engine.models.manifest import (
     LARGEST_FILE,
@@ -27,11 +28,13 @@ from unoise_engine.models.manifest import (
 )
 from unoise_engine.models.session import models_home, shipped_bundles
 from unoise_engine.models.signature import PublicKey, verify_signature
+from unoise_engine.models.trial import try_out
 
 MOST_ENTRIES = 64
 LARGEST_BUNDLE = 4 << 30  # bytes unpacked
 HIGHEST_RATIO = 100  # weights hardly shrink; a bomb shrinks a thousandfold
 PIECE = 1 << 20
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
 def install(source: Path, key: PublicKey | None = None, overwrite: bool = False) -> tuple[Manifest, Path]:
@@ -57,6 +60,7 @@ def install(source: Path, key: PublicKey | None = None, overwrite: bool = False)
             manifest = verify(opened)
             if key:
                 verify_signature(opened, key)
+            try_out(opened)
             final = home / _name(manifest, source)
             if final.exists() and not overwrite:
                 raise Environment(final, "is installed already", "add --overwrite to replace it")
@@ -100,8 +104,9 @@ def _unpack(archive: Path, partial: Path) -> None:
             for name in _wanted(read_manifest(partial))[1:]:
                 if name in entries:
                     _extract(z, entries[name], partial / name, LARGEST_FILE, archive)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise Integrity(archive, f"is a damaged or unusual zip ({error})", "get the bundle again") from None
+    except DAMAGED as error:
+        reason = printable(str(error))[:200]
+        raise Integrity(archive, f"is a damaged or unusual zip ({reason})", "get the bundle again") from None
 
 
 def _entries(z: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInfo]:
@@ -146,8 +151,15 @@ def _extract(z: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, most: int,
     """Writes at most what was announced; zipfile itself checks the CRC."""
     left = min(info.file_size, most)
     with z.open(info) as packed, new_file(target) as draft, draft.path.open("wb") as f:
-        while piece := packed.read(PIECE):
+        while piece := _piece(packed):
             left -= len(piece)
             if left < 0:
                 raise Integrity(archive, f"{target.name} is larger than announced", "do not use this archive")
             f.write(piece)
+
+
+def _piece(packed: IO[bytes]) -> bytes:
+    try:
+        return packed.read(PIECE)
+    except Exception as error:  # each way of packing has errors of its own; bzip2's is OSError, as if of the disk
+        raise ValueError(error) from None
