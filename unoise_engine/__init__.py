@@ -21,11 +21,11 @@ __all__ = ["__version__", "explain", "load_bundle"]
 
 def __getattr__(name: str) -> Any:
     if name == "explain":
-        from unoise_engine.pipeline import explain
+        from unoise_engine.explanation.pipeline import explain
 
         return explain
     if name == "load_bundle":
-        from unoise_engine.bundle.session import load_bundle
+        from unoise_engine.models.session import load_bundle
 
         return load_bundle
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

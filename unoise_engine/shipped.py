@@ -1,4 +1,4 @@
-"""Where the models and recipes lie that came with the engine: inside the wheel, or in Resources/ of a source tree."""
+"""Where what came with the engine lies: `resources/` inside the wheel, Resources/ in a source tree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parent
 def shipped(kind: str, pattern: str) -> dict[str, Path]:
     """Name -> path of what ships of a kind (models, recipes, label_names) and has a file matching `pattern`."""
     found: dict[str, Path] = {}
-    for home in (PACKAGE.parent / "Resources" / kind.title().replace("_", ""), PACKAGE / kind):
+    for home in (PACKAGE.parent / "Resources" / kind.title().replace("_", ""), PACKAGE / "resources" / kind):
         for path in sorted(home.glob(pattern)):
             entry = path if path.parent == home else path.parent
             found[entry.stem if entry.is_file() else entry.name] = entry

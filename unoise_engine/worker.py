@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from unoise_engine.convert import Conversion, convert
+from unoise_engine.batch.run import Request, explain_all
+from unoise_engine.cli.guard import guarded
 from unoise_engine.errors import Usage
 from unoise_engine.progress import progress
-from unoise_engine.run import Request, explain_all, guarded
+from unoise_engine.results.convert import Conversion, convert
 
 
 def request_from(text: str) -> Request | Conversion:
@@ -33,7 +34,7 @@ def request_from(text: str) -> Request | Conversion:
         return Request(**body)
     except (ValueError, KeyError, TypeError) as error:
         raise Usage(
-            f"standard input - is no request ({error}) - send one JSON object as run.Request describes"
+            "standard input", f"is no request ({error})", "send one JSON object as run.Request describes"
         ) from None
 
 

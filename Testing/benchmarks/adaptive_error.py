@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
-from unoise_engine.ct.prepare import prepare
-from unoise_engine.ct.read import read_image
-from unoise_engine.methods.occlusion import FINE, Occlusion, around
-from unoise_engine.methods.protocol import silent
+from unoise_engine.explanation.occlusion import FINE, Occlusion, around
+from unoise_engine.explanation.protocol import silent
+from unoise_engine.models.frame import prepare
+from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
+from unoise_engine.volume.read import read_image
 
 
 class Near:

@@ -19,12 +19,12 @@ from pathlib import Path
 
 from small_cohort import make, start
 
-from unoise_engine.bundle.session import DEFAULT_BUNDLE, load_bundle, shipped_bundles
-from unoise_engine.ct.find import find_cases
-from unoise_engine.pipeline import Settings
+from unoise_engine.batch.run import Request, explain_all
+from unoise_engine.explanation.pipeline import Settings
+from unoise_engine.models.session import DEFAULT_BUNDLE, load_bundle, shipped_bundles
 from unoise_engine.progress import Quiet
-from unoise_engine.results import explain_case
-from unoise_engine.run import Request, explain_all
+from unoise_engine.results.case_folder import explain_case
+from unoise_engine.volume.find import find_cases
 
 
 def spent(who: int) -> float:

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from Testing.benchmarks.real_ct import ORGAN, names
-from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
-from unoise_engine.ct.clean import CleanUp
-from unoise_engine.ct.jumps import coarse, jumps
-from unoise_engine.ct.prepare import Frame, prepare
-from unoise_engine.ct.read import read_image
-from unoise_engine.ct.volume import AxialView, Volume
 from unoise_engine.evaluate.overlap import dice
+from unoise_engine.explanation.jumps import coarse, jumps
+from unoise_engine.models.clean_up import CleanUp
+from unoise_engine.models.frame import Frame, prepare
+from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
+from unoise_engine.volume.read import read_image
+from unoise_engine.volume.volume import AxialView, Volume
 
 SLICES_A_STEP = 8
 

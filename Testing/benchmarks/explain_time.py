@@ -12,13 +12,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from unoise_engine.bundle.session import load_bundle
-from unoise_engine.ct.find import find_cases
-from unoise_engine.ct.write import write_volume
-from unoise_engine.phantom import synthesise
-from unoise_engine.pipeline import Settings
+from unoise_engine.explanation.pipeline import Settings
+from unoise_engine.lab.phantom.abdomen import synthesise
+from unoise_engine.models.session import load_bundle
 from unoise_engine.progress import Quiet
-from unoise_engine.results import explain_case
+from unoise_engine.results.case_folder import explain_case
+from unoise_engine.volume.find import find_cases
+from unoise_engine.volume.write import write_volume
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
     python -m Testing.benchmarks.fault_table > docs/faults.md       (extra: peers)
 
-The planted body's HU are known at every point (Testing/engine/ct/planted.py), so each volume a reader delivers is
+The planted body's HU are known at every point (Testing/engine/volume/planted.py), so each volume a reader delivers is
 judged at its own voxels: right, or wrong by so many HU. Readers that are not installed get no column.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from Testing.benchmarks.faults import FAULTS, Fault
-from Testing.engine.ct.planted import hu_at, world
+from Testing.engine.volume.planted import hu_at, world
 
 ROOT = Path(__file__).parents[2]
 RIGHT_HU = 12  # mean difference; interpolation of soft edges makes 1 to 6
@@ -76,9 +76,9 @@ def read_with_dcm2niix(source: Path, out: Path) -> None:
 
 
 def read_here(source: Path, out: Path) -> None:
-    from unoise_engine.ct.find import find_cases
-    from unoise_engine.ct.write import write_volume
     from unoise_engine.errors import CaseRefused
+    from unoise_engine.volume.find import find_cases
+    from unoise_engine.volume.write import write_volume
 
     failed = 0
     for case in find_cases([source], tell=lambda sentence: print("SAID", sentence, file=sys.stderr)):
@@ -221,7 +221,7 @@ def table(only: str = "") -> str:
         "*wrong*: a volume came out that is none of this body (place, HU or slices), or that no reader can make right,",
         "without a word; *wrong + warned*: the same, with a complaint on the console that a good CT does not cause;",
         "*right + said*: corrected or left out, and said so; *refused*: no volume; *-*: not a format of this reader.",
-        "Rows are those of the catalogue that the tests in Testing/engine/ct are named after.",
+        "Rows are those of the catalogue that the tests in Testing/engine/volume are named after.",
         "",
         f"| row | fault | {head} |",
         "|" + "---|" * (len(names) + 2),

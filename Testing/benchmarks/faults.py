@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from Testing.engine.ct.planted import (
+from Testing.engine.volume.planted import (
     COLUMNS,
     ORIGIN,
     ROWS,

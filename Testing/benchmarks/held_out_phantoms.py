@@ -11,11 +11,12 @@ import json
 
 import numpy as np
 
-from unoise_engine.bundle.session import DEFAULT_BUNDLE, load_bundle
 from unoise_engine.evaluate.overlap import dice
-from unoise_engine.phantom import LABELS, synthesise
-from unoise_engine.phantom.write import case_seed
-from unoise_engine.pipeline import Settings, explain_volume
+from unoise_engine.explanation.pipeline import Settings, explain_volume
+from unoise_engine.lab.phantom.abdomen import synthesise
+from unoise_engine.lab.phantom.labels import LABELS
+from unoise_engine.lab.phantom.write import case_seed
+from unoise_engine.models.session import DEFAULT_BUNDLE, load_bundle
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 
-from unoise_engine.ct.prepare import BLOCK_BYTES
-from unoise_engine.ct.scratch import IN_MEMORY_BYTES
+from unoise_engine.models.frame import BLOCK_BYTES
+from unoise_engine.volume.scratch import IN_MEMORY_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = ("unoise", "gradcam")
@@ -30,9 +30,10 @@ MEASURE = (
 )
 EXPLAIN = """
 import sys; from pathlib import Path
-from unoise_engine.ct import prepare, scratch
-prepare.BLOCK_BYTES, scratch.IN_MEMORY_BYTES = map(int, sys.argv[1].split(","))
-from unoise_engine.run import Request, explain_all
+from unoise_engine.models import frame
+from unoise_engine.volume import scratch
+frame.BLOCK_BYTES, scratch.IN_MEMORY_BYTES = map(int, sys.argv[1].split(","))
+from unoise_engine.batch.run import Request, explain_all
 source, out, bundle, file_format, methods = sys.argv[2:]
 assert explain_all(Request((Path(source),), Path(out), methods.split(","), bundle, "cpu", file_format), "off") == 0
 """
@@ -58,7 +59,7 @@ def write(path: Path, slices: int, size: int = 512, orientation: str = "LPS") ->
 
 def write_series(folder: Path, slices: int, size: int = 512, lean: float = 0.0) -> Path:
     """The same as a DICOM series; with `lean` in mm a slice, as of a tilted gantry."""
-    from Testing.engine.dicomout.series import write_series
+    from Testing.engine.dicom.series import write_series
 
     write_series(folder, slices=2, size=64, spacing=0.8, step=1.0)
     one = pydicom.dcmread(next(folder.iterdir()))

@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from unoise_engine.bundle.session import DEFAULT_BUNDLE, Bundle, load_bundle
-from unoise_engine.ct.find import find_cases
-from unoise_engine.ct.prepare import prepare
-from unoise_engine.ct.read import read_image
-from unoise_engine.ct.volume import AxialView, Grid, Volume
 from unoise_engine.evaluate.overlap import dice
-from unoise_engine.pipeline import Settings, explain_volume
+from unoise_engine.explanation.pipeline import Settings, explain_volume
+from unoise_engine.models.frame import prepare
+from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.training.augment import wash_out
+from unoise_engine.volume.find import find_cases
+from unoise_engine.volume.read import read_image
+from unoise_engine.volume.volume import AxialView, Grid, Volume
 
 ORGAN = 7
 FATTY = 10.0  # HU: a gland whose mean lies below holds much fat

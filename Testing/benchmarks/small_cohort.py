@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from Testing.engine.conftest import RECIPE, blur_net, ellipsoid_ct, image_of  # noqa: E402
-from unoise_engine.bundle.manifest import Manifest, write_bundle  # noqa: E402
+from unoise_engine.models.manifest import Manifest, write_bundle  # noqa: E402
 
 
 def make(home: Path, count: int, shape: tuple[int, int, int] = (10, 40, 48)) -> tuple[Path, Path]:

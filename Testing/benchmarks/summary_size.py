@@ -20,7 +20,7 @@ from PIL import Image
 from unoise_engine.batch.ledger import LEDGER, line_of
 from unoise_engine.batch.records import Inputs, Record, now
 from unoise_engine.batch.summary import write_summary
-from unoise_engine.overview import thumbnail
+from unoise_engine.results.overview import thumbnail
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "Resources/Screenshots/overview-demo.png"

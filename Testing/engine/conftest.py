@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from unoise_engine.bundle.manifest import Manifest, write_bundle
-from unoise_engine.ct.prepare import Recipe
-from unoise_engine.ct.volume import Grid, Volume
+from unoise_engine.models.manifest import Manifest, write_bundle
+from unoise_engine.models.recipe import Recipe
+from unoise_engine.volume.volume import Grid, Volume
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 REAL_CT = SHARED / "data" / "ct-upper-abdomen-dicom"

@@ -14,10 +14,10 @@ import SimpleITK as sitk
 
 import unoise_engine
 from Testing.engine.conftest import ORGAN_ABOVE, REAL_CT, RECIPE, ellipsoid_ct, image_of, needs_real_ct
-from unoise_engine.bundle.session import load_bundle
-from unoise_engine.ct.volume import AxialView
-from unoise_engine.methods.occlusion import Occlusion
-from unoise_engine.pipeline import Settings, explain_volume
+from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.pipeline import Settings, explain_volume
+from unoise_engine.models.session import load_bundle
+from unoise_engine.volume.volume import AxialView
 
 MAPS = ("importance-unoise", "importance-gradcam", "importance-occlusion")
 
@@ -109,10 +109,10 @@ def test_a_range_of_slices(ct, tiny_bundle):
 
 def test_maps_in_files_are_those_in_memory_byte_for_byte(ct_file, tmp_path, monkeypatch):
     """With the model that ships: it cleans its segmentation up."""
-    from unoise_engine.run import Request, explain_all
+    from unoise_engine.batch.run import Request, explain_all
 
     for name, limit in (("memory", 1 << 40), ("files", 0)):
-        monkeypatch.setattr("unoise_engine.ct.scratch.IN_MEMORY_BYTES", limit)
+        monkeypatch.setattr("unoise_engine.volume.scratch.IN_MEMORY_BYTES", limit)
         methods = ("unoise", "gradcam", "occlusion")
         request = Request((ct_file,), tmp_path / name, methods, device="cpu", picture=False)
         assert explain_all(request, "off") == 0
@@ -167,7 +167,7 @@ def test_a_program_may_have_results_quickly(ct_file, tiny_bundle, tmp_path):
 
 def test_raw_volumes_are_whole_or_not_there(ct, tmp_path):
     resource = pytest.importorskip("resource", reason="no file size limits on this system")
-    from unoise_engine.ct.raw import write_raw
+    from unoise_engine.volume.raw import write_raw
 
     path = tmp_path / "map.nrrd"
     importance = ct.with_voxels(np.zeros(ct.voxels.shape, np.float32))

@@ -1,4 +1,4 @@
-"""The layering as a test: who may import whom, and where the heavy packages may appear."""
+"""The rooms as a test: who may import whom, module by module, and where the heavy packages may appear."""
 
 import ast
 import subprocess
@@ -7,47 +7,16 @@ from pathlib import Path
 
 import pytest
 
-ENGINE = Path(__file__).parents[2] / "unoise_engine"
+ROOT = Path(__file__).parents[2]
+ENGINE = ROOT / "unoise_engine"
 
-# Who may import whom. cli and demo may import everything; errors and the package itself are open to all.
-MAY_IMPORT = {
-    "errors": set(),
-    "progress": set(),
-    "shipped": set(),
-    "drawing": set(),
-    "ct": set(),
-    "trust": {"ct"},
-    "archive": {"ct"},
-    "prepare": {"ct"},
-    "methods": set(),
-    "evaluate": {"ct", "bundle", "drawing", "methods", "progress", "shipped"},
-    "overview": {"drawing", "methods"},
-    "bundle": {"ct", "shipped", "trust"},
-    "pipeline": {"ct", "bundle", "methods", "progress", "trust"},
-    "results": {"ct", "bundle", "methods", "overview", "pipeline", "progress", "trust"},
-    "obscure": {"ct", "bundle", "evaluate"},
-    "send": set(),
-    "batch": {"ct", "bundle", "methods", "pipeline", "results", "overview", "progress"},
-    "run": {"ct", "bundle", "methods", "pipeline", "progress", "results", "batch"},
-    "convert": {"ct", "methods", "progress"},
-    "worker": {"run", "convert", "progress"},
-    "phantom": {"ct"},
-    "painted": {"ct", "phantom", "shipped"},
-    "training": {"ct", "bundle", "drawing", "evaluate", "methods", "phantom", "trust"},
-    "benchmark": {
-        "ct",
-        "bundle",
-        "evaluate",
-        "methods",
-        "phantom",
-        "pipeline",
-        "progress",
-        "results",
-        "training",
-    },
-    "reproduce": {"ct", "bundle", "evaluate", "methods", "phantom", "progress", "shipped", "training"},
-}
-ENTRIES = {"cli", "demo", "__init__", "__main__"}
+# Rooms from the ground up. A module may import from its own room and from those below, never from above.
+ROOMS = ("volume", "models", "explanation", "results", "batch", "send", "evaluate", "training", "lab", "cli")
+GROUND = {"child", "drawing", "errors", "files", "progress", "shipped", "strict_json", "typed"}  # open to all
+ENTRIES = {"__init__", "__main__", "worker"}  # may import everything
+NOT_IN_SLICER = ("training", "lab")
+# Rooms that look down only so far.
+BLIND = {"send": {"models", "explanation", "results", "batch"}, "training": {"results", "batch", "send"}}
 HEAVY = {
     "torch": {"training"},
     "lightning": {"training"},
@@ -55,58 +24,129 @@ HEAVY = {
     "safetensors": {"training"},
     "captum": {"training"},
     "monai": {"training"},
-    "onnxruntime": {"bundle"},
-    "SimpleITK": {"ct", "archive"},
-    "pydicom": {"ct", "send"},
-    "highdicom": {"ct"},
+    "onnxruntime": {"models.runtime"},
+    "google": {"models.onnx_format"},  # protobuf
+    "SimpleITK": {"volume", "models", "lab.archive"},
+    "pydicom": {"volume", "results.dicom", "results.convert", "send"},
+    "highdicom": {"results.dicom"},
     "pynetdicom": {"send"},
     "dicomweb_client": {"send"},
-    "matplotlib": {"drawing", "overview", "evaluate"},
-    "PIL": {"overview"},
+    "matplotlib": {"drawing", "results.overview", "evaluate.figures", "evaluate.panels"},
+    "PIL": {"results.overview"},
     "typer": {"cli"},
-    "distributed": {"batch"},
-    "dask": {"batch"},
-    "cryptography": {"bundle"},
-    "scipy": {"painted"},
-    "rich": {"progress", "demo", "training"},
+    "distributed": {"batch.cluster"},
+    "dask": {"batch.cluster"},
+    "cryptography": {"models.signature"},
+    "scipy": {"lab.painted"},
+    "rich": {"progress", "lab.demo", "training.progress"},
 }
 NOWHERE = {"slicer", "qt", "ctk", "vtk", "pickle", "requests", "urllib.request"}
 
 
 def imports(path):
+    """Names of the modules that a file imports, inside functions and for type checking too."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield node.module or ""
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            known = [name for name in inner if (ROOT / name.replace(".", "/")).with_suffix(".py").is_file()]
+            yield from known or [node.module or ""]
 
 
-def test_imports_point_one_way():
-    wrong, seen = [], 0
+def modules():
+    """Module's name within the engine -> its file."""
     for path in ENGINE.rglob("*.py"):
-        home = path.relative_to(ENGINE).parts[0].removesuffix(".py")
-        assert home in MAY_IMPORT or home in ENTRIES, f"{path}: give it a place in the layering"
+        parts = path.relative_to(ENGINE).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts), path
+
+
+def within(module, places):
+    return any(module == place or module.startswith(place + ".") for place in places)
+
+
+def test_a_room_imports_downwards_only():
+    wrong, seen = [], 0
+    for module, path in modules():
+        room = module.partition(".")[0]
+        assert room in ROOMS or room in GROUND | ENTRIES, f"{path}: give it a room"
         for name in imports(path):
             top, _, rest = name.partition(".")
-            if {top, name} & NOWHERE or home not in HEAVY.get(top, {home}):
-                wrong.append(f"{path.name} imports {name}")
-            if top == "unoise_engine" and rest and home in MAY_IMPORT:
-                seen += 1
-                target = rest.partition(".")[0]
-                if target not in {home, "errors"} | MAY_IMPORT[home]:
-                    wrong.append(f"{path.name} imports {name}")
-    assert seen > 20, "the test looked at nothing"
+            if top != "unoise_engine" or not rest or room in ENTRIES:
+                continue
+            seen += 1
+            target = rest.partition(".")[0]
+            if target in GROUND:
+                continue
+            below = () if room in GROUND else ROOMS[: ROOMS.index(room) + 1]
+            if target not in below or target in BLIND.get(room, ()):
+                wrong.append(f"{module} imports {rest}")
+    assert seen > 100, "the test looked at nothing"
     assert not wrong, wrong
 
 
-def test_onnxruntime_is_imported_in_one_place():
-    """The one that turns its telemetry off."""
-    found = [p.name for p in ENGINE.rglob("*.py") if "onnxruntime" in {name.partition(".")[0] for name in imports(p)}]
-    assert found == ["runtime.py"]
+def test_heavy_packages_stay_in_their_places():
+    wrong = [
+        f"{module} imports {name}"
+        for module, path in modules()
+        for name in imports(path)
+        if {name.partition(".")[0], name} & NOWHERE
+        or (name.partition(".")[0] in HEAVY and not within(module, HEAVY[name.partition(".")[0]]))
+    ]
+    assert not wrong, wrong
 
 
-@pytest.mark.parametrize("module", ["unoise_engine.cli", "unoise_engine"])
+def test_no_module_imports_itself_through_others():
+    """No circle, imports for type checking and inside functions included."""
+    files = dict(modules())
+    needs = {
+        module: {rest for name in imports(path) if (rest := name.removeprefix("unoise_engine.")) in files} - {module}
+        for module, path in files.items()
+    }
+    done: set[str] = set()
+
+    def follow(module, way):
+        assert module not in way, " -> ".join([*way[way.index(module) :], module])
+        if module not in done:
+            for needed in needs[module]:
+                follow(needed, [*way, module])
+            done.add(module)
+
+    for module in files:
+        follow(module, [])
+
+
+def test_the_slicer_module_knows_the_worker_alone():
+    """Slicer's side never imports the engine, nor names one of its modules but the worker."""
+    for path in (ROOT / "UNoiseSlicer").rglob("*.py"):
+        assert not [name for name in imports(path) if name.partition(".")[0] in {"unoise_engine", "torch"}], path
+        named = [
+            node.value
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and node.value.startswith("unoise_engine.")
+        ]
+        assert set(named) <= {"unoise_engine.worker"}, path
+
+
+def test_what_slicer_gets_needs_neither_training_nor_laboratory():
+    """The worker's imports, followed through, never leave what CMake installs."""
+    files = dict(modules())
+    todo, seen = ["worker"], set()
+    while todo:
+        module = todo.pop()
+        seen.add(module)
+        assert not within(module, NOT_IN_SLICER), module
+        found = (name.removeprefix("unoise_engine.") for name in imports(files[module]))
+        todo += [name for name in found if name in files and name not in seen]
+    assert len(seen) > 20
+    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert all(f'PATTERN "{room}" EXCLUDE' in cmake for room in NOT_IN_SLICER)
+
+
+@pytest.mark.parametrize("module", ["unoise_engine.cli.app", "unoise_engine"])
 def test_nothing_heavy_at_start(module):
     heavy = sorted({*HEAVY, "numpy"} - {"typer", "rich"})
     code = f"import {module}, sys; print([m for m in {heavy} if m in sys.modules])"

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from Testing.benchmarks.peak_memory import peak_mib, write, write_series
-from Testing.engine.dicomout.series import write_enhanced
+from Testing.engine.dicom.series import write_enhanced
 
 SIZE, FEW, MANY = 256, 40, 340
 MORE = 1.25  # than the CT as stored, int16: what the allocator keeps differs from run to run

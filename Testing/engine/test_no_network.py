@@ -69,7 +69,7 @@ def test_a_batch(watched, cohort, tiny_bundle):
 
 def test_dicom(watched, tiny_bundle, tmp_path):
     pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
-    from Testing.engine.dicomout.series import write_series
+    from Testing.engine.dicom.series import write_series
 
     series, out = write_series(tmp_path / "ct"), watched.folder / "out"
     options = ("--methods", "unoise", "--format", "dicom")

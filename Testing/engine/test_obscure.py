@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from unoise_engine.bundle.session import load_bundle
-from unoise_engine.ct.volume import Volume
 from unoise_engine.errors import Usage
-from unoise_engine.obscure import obscure
+from unoise_engine.evaluate.obscure import obscure
+from unoise_engine.models.session import load_bundle
+from unoise_engine.volume.volume import Volume
 
 
 def test_what_stays_and_what_goes(ct, tiny_bundle):

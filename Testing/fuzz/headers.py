@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from Testing.engine.ct.planted import enhanced, metaimage, nifti, nrrd, planes, write
+from Testing.engine.volume.planted import enhanced, metaimage, nifti, nrrd, planes, write
 
 ROOT = Path(__file__).parents[2]
 CASES_A_ROUND = 60

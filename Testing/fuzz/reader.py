@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from unoise_engine.ct.find import find_cases
 from unoise_engine.errors import CaseRefused, Usage
+from unoise_engine.volume.find import find_cases
 
 
 def main(folder: Path) -> None:

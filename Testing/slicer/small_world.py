@@ -42,9 +42,9 @@ def write_small_bundle(folder: Path, synthetic: bool = False, knows: dict[str, A
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    from unoise_engine.bundle.manifest import Manifest, write_bundle
-    from unoise_engine.ct.prepare import Recipe
-    from unoise_engine.trust import Scope
+    from unoise_engine.models.manifest import Manifest, write_bundle
+    from unoise_engine.models.recipe import Recipe
+    from unoise_engine.models.scope import Scope
 
     recipe = Recipe(spacing_mm=2.0)
     lo, hi = recipe.window_hu

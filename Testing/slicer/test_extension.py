@@ -57,10 +57,10 @@ def test_no_file_of_the_module_is_forgotten(package):
     assert {f for f in tree(installed) if not f.startswith("unoise_engine/")} == wanted
 
 
-def test_the_engine_travels_with_the_module_without_training(package):
+def test_the_engine_travels_with_the_module_without_training_and_laboratory(package):
     build, installed = package
-    engine = {f for f in tree(ROOT / "unoise_engine") if f.endswith(".py") and not f.startswith("training/")}
-    models = {f"models/{f}" for f in tree(ROOT / "Resources" / "Models")}
+    engine = {f for f in tree(ROOT / "unoise_engine") if f.endswith(".py") and not f.startswith(("training/", "lab/"))}
+    models = {f"resources/models/{f}" for f in tree(ROOT / "Resources" / "Models")}
     assert tree(installed / "unoise_engine") == engine | models
     assert tree(build / SCRIPTED / "unoise_engine") == engine | models, "the build tree runs too"
     assert (build / "unittests.txt").read_text() == "UNoiseSlicer.py\n"

@@ -14,7 +14,7 @@ pytest.importorskip(
 
 from UNoiseSlicerLib import exchange, models
 
-from unoise_engine.bundle import manifest, session
+from unoise_engine.models import manifest, session
 
 CARD = {"title": "Spleen", "synthetic": False, "licence": "CC BY 4.0", "training_data": "Real CTs of\nan archive"}
 
@@ -38,9 +38,9 @@ def test_another_default_comes_first(tmp_path, monkeypatch):
     home = tmp_path / "home"
     for name in ("a-phantom", "b-patients", "c-phantom"):
         bundle(home / "Resources" / "Models" / name)
-    (home / "unoise_engine" / "bundle").mkdir(parents=True)
+    (home / "unoise_engine" / "models").mkdir(parents=True)
     monkeypatch.setattr(models, "engine_home", lambda: home)
-    source = home / "unoise_engine" / "bundle" / "session.py"
+    source = home / "unoise_engine" / "models" / "session.py"
     for text in ('DEFAULT_BUNDLE = "b-patients"', "x = 1\nDEFAULT_BUNDLE: Final = 'b-patients'  # the best\n"):
         source.write_text(text)
         assert list(models.shipped_models()) == ["b-patients", "a-phantom", "c-phantom"]
@@ -75,15 +75,16 @@ def test_the_estimate_counts_the_passes_of_the_engine(matrix, patch, stride, spa
     """The engine's own places on the slices that it makes of the file that it is sent."""
     from UNoiseSlicerLib import scene_tests
 
-    from unoise_engine.ct import prepare
-    from unoise_engine.ct.read import read_image
-    from unoise_engine.methods import lattice
+    from unoise_engine.explanation import lattice
+    from unoise_engine.models.frame import Frame
+    from unoise_engine.models.recipe import Recipe
+    from unoise_engine.volume.read import read_image
 
     ct = scene_tests.add_ct(world.scene, getattr(scene_tests, matrix))
     exchange.write_ct(ct, tmp_path / "ct.nrrd")
-    recipe = prepare.Recipe(spacing_mm=spacing)
+    recipe = Recipe(spacing_mm=spacing)
     engine = read_image(tmp_path / "ct.nrrd")
-    rows, columns = prepare.Frame.of(engine, recipe).size
+    rows, columns = Frame.of(engine, recipe).size
     places = len(lattice._corners(rows, patch, stride or 8)) * len(lattice._corners(columns, patch, stride or 8))
     model = models.describe(bundle(tmp_path / "m", recipe=recipe.to_dict()))
     asked = types.SimpleNamespace(slices=(2, 6), patch=patch, stride=stride)

@@ -40,8 +40,8 @@ def test_slices_are_counted_as_the_engine_counts(matrix, world):
     """Along an independent path: the engine reads the file that the module writes."""
     import numpy as np
 
-    from unoise_engine.ct.read import read_image
-    from unoise_engine.ct.volume import AxialView
+    from unoise_engine.volume.read import read_image
+    from unoise_engine.volume.volume import AxialView
 
     flips = [np.diag([a, b, c, 1]) for a in (1, -1) for b in (1, -1) for c in (1, -1)]
     for flip in flips:
@@ -62,7 +62,7 @@ def test_the_engine_reads_every_voxel_type(kind, world):
     import vtk
     from vtk.util import numpy_support
 
-    from unoise_engine.ct.read import read_image
+    from unoise_engine.volume.read import read_image
 
     hu = np.linspace(0, 120, np.prod(scene_tests.SHAPE)).reshape(scene_tests.SHAPE).astype(kind)
     ct = scene_tests.add_ct(world.scene)

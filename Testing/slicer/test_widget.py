@@ -739,7 +739,7 @@ def from_dicom(tmp_path, monkeypatch):
     """Adds a CT to a scene as Slicer's DICOM reader does; returns the node and the folder of its series."""
     pydicom = pytest.importorskip("pydicom")
     pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
-    from Testing.engine.dicomout.series import write_series
+    from Testing.engine.dicom.series import write_series
 
     def add(scene, **series):
         folder = write_series(tmp_path / "series", bright=small_world.ORGAN_HU, **series)
@@ -816,7 +816,7 @@ def test_dicom_export_of_a_tilted_gantry_and_its_cancel(panel, from_dicom, tmp_p
 def test_dicom_export_of_a_multi_frame_ct(panel, from_dicom, tmp_path, monkeypatch):
     """Enhanced CT: one file, whose frames lie in no order; each frame of the result names the one it lies on."""
     pydicom = pytest.importorskip("pydicom")
-    from Testing.engine.dicomout.series import write_enhanced
+    from Testing.engine.dicom.series import write_enhanced
 
     p = panel()
     ct, series = from_dicom(p.scene)

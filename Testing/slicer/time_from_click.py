@@ -38,7 +38,7 @@ def processor() -> str:
 
 
 def main() -> None:
-    from unoise_engine.phantom.abdomen import synthesise
+    from unoise_engine.lab.phantom.abdomen import synthesise
 
     world = World()
     world.lay_out()

@@ -67,7 +67,7 @@ def shipped_models() -> dict[str, Path]:
     """Name -> folder of the models that came with the extension, the engine's default first."""
     home = engine_home()
     found: dict[str, Path] = {}
-    for models in (home / "Resources" / "Models", home / "unoise_engine" / "models"):
+    for models in (home / "Resources" / "Models", home / "unoise_engine" / "resources" / "models"):
         if models.is_dir():
             found.update({p.name: p for p in sorted(models.iterdir()) if (p / "bundle.json").is_file()})
     default = engine_default(home)
@@ -76,7 +76,7 @@ def shipped_models() -> dict[str, Path]:
 
 def engine_default(home: Path) -> str:
     """The model that the engine takes by itself, read from its source: importing it would load its packages."""
-    source = home / "unoise_engine" / "bundle" / "session.py"
+    source = home / "unoise_engine" / "models" / "session.py"
     text = source.read_text(encoding="utf-8") if source.is_file() else ""
     named = re.search(r"^DEFAULT_BUNDLE\b[^=]*=\s*[\"']([^\"']+)[\"']", text, re.MULTILINE)
     return named[1] if named else ""

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from unoise_engine.ct.distance import signed_distance
 from unoise_engine.evaluate.slices import LabelledSlice, chance
+from unoise_engine.volume.distance import signed_distance
 
 Baseline = Callable[[LabelledSlice, np.ndarray, int], np.ndarray]
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unoise_engine.bundle.session import Bundle
 from unoise_engine.evaluate.baselines import BASELINES
 from unoise_engine.evaluate.curves import Measure
 from unoise_engine.evaluate.interval import Bootstrap
 from unoise_engine.evaluate.slices import LabelledSlice, Patients, chance
-from unoise_engine.methods.protocol import Advance, Method, silent
+from unoise_engine.explanation.protocol import Advance, Method, silent
+from unoise_engine.models.session import Bundle
 
 NOISE_HU = 10.0  # usual in an abdominal CT
 STABILITY = f"rank correlation under noise of {NOISE_HU:g} HU"

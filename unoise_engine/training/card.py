@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unoise_engine.ct.clean import CleanUp
+from unoise_engine.models.clean_up import CleanUp
+from unoise_engine.models.scope import Scope
 from unoise_engine.training.tables import build, read_toml, require
-from unoise_engine.trust import Scope
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
-from unoise_engine.ct.labelled import read_labelled
-from unoise_engine.ct.prepare import Frame, Recipe, prepare
 from unoise_engine.errors import CaseRefused, Usage
+from unoise_engine.models.frame import Frame, prepare
+from unoise_engine.models.recipe import Recipe
 from unoise_engine.training.pairs import Pair
 from unoise_engine.training.sources import Source
+from unoise_engine.volume.labelled import read_labelled
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,9 @@ def load_cases(
     cases = []
     for done, name in enumerate(names):
         if name not in found:
-            raise Usage(f"case {name} - belongs to the run's split but not to the data - give the folder it began with")
+            raise Usage(
+                f"case {name}", "belongs to the run's split but not to the data", "give the folder it began with"
+            )
         tell(name, done, len(names))
         pair, k = found[name]
         cases.append(load_case(pair, recipe, sources[k].numbers, sources[k].others, k))

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,12 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from unoise_engine import __version__
-from unoise_engine.bundle.manifest import Manifest, write_bundle
-from unoise_engine.bundle.session import Bundle, load_bundle
-from unoise_engine.ct.prepare import Frame, Recipe
 from unoise_engine.errors import Environment, Integrity, Usage
-from unoise_engine.phantom import synthesise
+from unoise_engine.files import exists, new_folder, refuse_overlap
+from unoise_engine.models.frame import Frame
+from unoise_engine.models.manifest import Manifest, write_manifest
+from unoise_engine.models.recipe import Recipe
+from unoise_engine.models.session import Bundle, load_bundle
 from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.card import Card, read_card
 from unoise_engine.training.checkpoints import METRICS
@@ -37,11 +37,11 @@ from unoise_engine.training.occlusion_graph import clean_model, patched_model
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 from unoise_engine.training.unet import UNet
 from unoise_engine.training.unet_graph import unet_model
+from unoise_engine.volume.volume import Volume
 
 LOGITS_TOLERANCE = 1e-4  # of the largest logit; float32 sums in another order give about 1e-6
 MAP_TOLERANCE = 1e-3  # of the map's peak; a ReLU's gate that rounds the other way shifts a mean a little
 TRIES = 20  # inputs tried until the reference map is not zero: two wrong maps agree on zeros
-PHANTOM_SEED = 161
 SHAPES = ((1, 4, 6), (3, 9, 8))  # checked: slices, and height and width in units of the deepest pixel
 
 
@@ -53,16 +53,19 @@ def export_bundle(
     card: Card | Path,
     metrics: dict[str, Any] | Path | None = None,
     weights: bool = True,
+    probe: Volume | None = None,
 ) -> Path:
     """Writes the bundle `out` and returns it. `card` and `metrics` may be files, TOML and JSON.
 
-    Without `weights` the bundle has no safetensors: half the size, and nothing to train on from.
+    Without `weights` the bundle has no safetensors: half the size, and nothing to train on from. `probe` is a CT in HU
+    on which the manifest says what half precision changes; without one it does not say.
 
     Raises Usage for a card that is not one, Environment if `out` exists or a run is unfinished; Integrity, leaving
     nothing behind, if the noise model explains another utility or onnxruntime disagrees with torch.
     """
-    if out.exists():
-        raise Environment(f"{out} - exists already - choose another name or remove it")
+    if lexists(out):
+        raise exists(out)
+    refuse_overlap(out, [utility_run, unoise_run])
     card = read_card(card) if isinstance(card, Path) else card
     measured = read_metrics(metrics) if isinstance(metrics, Path) else metrics or {}
     utility, unoise = UtilityRun.open(utility_run), UNoiseRun.open(unoise_run)
@@ -72,9 +75,9 @@ def export_bundle(
         stored, stored_noise = rounded(net), rounded(noise_net)
     except ValueError as e:
         raise Integrity(
-            f"{utility_run}, {unoise_run} - cannot be stored in half precision ({e}) - train again"
+            f"{utility_run}, {unoise_run}", f"cannot be stored in half precision ({e})", "train again"
         ) from None
-    rounding = {"float16": cost_of_rounding(net, stored, utility.recipe.ct)}
+    rounding = {"float16": cost_of_rounding(net, stored, utility.recipe.ct, probe)} if probe else {}
     noise = unoise.recipe.noise
     constants = {"sigma_min": noise.sigma_min, "sigma_max": noise.sigma_max, "noise_reward": noise.noise_reward}
     manifest = Manifest(
@@ -98,16 +101,14 @@ def export_bundle(
         engine_version=__version__,
     )
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-            files = write_models(stored, stored_noise, Path(scratch))
+        with new_folder(out, inventory=False) as scratch:
+            files = write_models(stored, stored_noise, scratch)
             if weights:
-                files |= write_weights({"utility": net, "unoise": noise_net}, Path(scratch))
-            write_bundle(Path(scratch) / "bundle", manifest, files)
-            check_agreement(load_bundle(Path(scratch) / "bundle", device="cpu"), stored, stored_noise)
-            os.replace(Path(scratch) / "bundle", out)
+                files |= write_weights({"utility": net, "unoise": noise_net}, scratch)
+            write_manifest(scratch, manifest, files)
+            check_agreement(load_bundle(scratch, device="cpu"), stored, stored_noise)
     except OSError as e:
-        raise Environment(f"{out} - cannot be written ({e.strerror}) - choose another place") from None
+        raise Environment(out, f"cannot be written ({e.strerror})", "choose another place") from None
     return out
 
 
@@ -173,14 +174,13 @@ def check_occlusion(bundle: Bundle, utility: UNet, slices: Tensor) -> None:
     compare("occlusion.onnx", got, wanted, LOGITS_TOLERANCE)
 
 
-def cost_of_rounding(trained: UNet, stored: UNet, recipe: Recipe) -> dict[str, float]:
-    """What half precision changes on a synthetic CT that no net was trained on.
+def cost_of_rounding(trained: UNet, stored: UNet, recipe: Recipe, ct: Volume) -> dict[str, float]:
+    """What half precision changes on a CT that no net was trained on.
 
     `dice`: between both predictions, left out where the trained net finds nothing; `logits`: the largest change of a
     logit, as a share of the largest logit.
     """
-    ct = synthesise(PHANTOM_SEED, size=256, slices=16).ct
-    slices = torch.from_numpy(recipe.normalise(np.stack([*Frame.of(ct, recipe).windowed(ct, 0, 16)])))
+    slices = torch.from_numpy(recipe.normalise(np.stack([*Frame.of(ct, recipe).windowed(ct)])))
     with torch.no_grad():
         before, after = (torch.cat([net(some) for some in slices.split(4)]) for net in (trained, stored))
     both, size = ((before > 0) & (after > 0)).sum(), (before > 0).sum() + (after > 0).sum()
@@ -204,7 +204,7 @@ def telling_input(utility: UNet, shape: tuple[int, ...]) -> tuple[Tensor, Tensor
         reference = gradcam_by_autograd(utility, slices, target)
         if reference.abs().max() > 0:
             return slices, target, reference
-    raise Integrity(f"Grad-CAM is zero on {TRIES} inputs, so its export cannot be checked - train the utility longer")
+    raise Integrity("Grad-CAM", f"is zero on {TRIES} inputs: its export cannot be checked", "train the utility longer")
 
 
 def finest(net: UNet | NearNet) -> int:
@@ -217,8 +217,9 @@ def compare(name: str, got: np.ndarray, wanted: Tensor, tolerance: float) -> Non
     apart = float(np.abs(got - wanted.numpy()).max()) / max(scale, 1e-12) if got.shape == wanted.shape else np.inf
     if not apart <= tolerance:
         raise Integrity(
-            f"{name} - differs from the trained model by {apart:.1e} of its largest value (at most {tolerance:.0e} is "
-            "allowed) - nothing was exported; report this with your versions of torch, onnx and onnxruntime"
+            name,
+            f"differs from the trained model by {apart:.1e} of its largest value (at most {tolerance:.0e} is allowed)",
+            "nothing was exported; report this with your versions of torch, onnx and onnxruntime",
         )
 
 
@@ -243,4 +244,4 @@ def read_metrics(path: Path) -> dict[str, Any]:
             raise ValueError("not an object")
         return measured
     except (OSError, ValueError) as e:
-        raise Usage(f"{path} - cannot be read as metrics ({e}) - give a JSON object of names and figures") from None
+        raise Usage(path, f"cannot be read as metrics ({e})", "give a JSON object of names and figures") from None

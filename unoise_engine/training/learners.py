@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import IterableDataset
 
-from unoise_engine.ct.prepare import Recipe
 from unoise_engine.errors import EngineError
+from unoise_engine.models.recipe import Recipe
 from unoise_engine.training.augment import augment
 from unoise_engine.training.budgets import budget_loss, own_prediction
 from unoise_engine.training.cases import Case
@@ -94,8 +94,9 @@ class Learner(LightningModule):
         loss = self.loss(x, organ.float(), batch["known"])
         if not torch.isfinite(loss):
             raise EngineError(
-                f"step {self.global_step} - the loss became {loss.item()} on {', '.join(batch['names'])} - "
-                "look at these slices, or lower [fit] lr; the last good checkpoint is kept"
+                f"step {self.global_step}",
+                f"the loss became {loss.item()} on {', '.join(batch['names'])}",
+                "look at these slices, or lower [fit] lr; the last good checkpoint is kept",
             )
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True)
         return loss

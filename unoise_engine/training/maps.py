@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from unoise_engine.methods.protocol import Advance, Model
+from unoise_engine.explanation.protocol import Advance, Model
 from unoise_engine.training.fold import folded
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.runs import UNoiseRun

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unoise_engine.bundle.bare import open_bare
+from unoise_engine.models.bare import open_bare
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.unet import UNet
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unoise_engine.ct.split import FILE, Split, draw_split
 from unoise_engine.training.recipes import Data
+from unoise_engine.volume.split import FILE, Split, draw_split
 
 __all__ = ["FILE", "Split", "split_cases"]
 

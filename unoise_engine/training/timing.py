@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from unoise_engine.methods.occlusion import Occlusion
-from unoise_engine.methods.protocol import silent
+from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.protocol import silent
 from unoise_engine.training.clock import seconds
 from unoise_engine.training.device import choose_device
 from unoise_engine.training.fold import folded

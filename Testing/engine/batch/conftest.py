@@ -11,7 +11,8 @@ import pytest
 import SimpleITK as sitk
 
 from Testing.engine.conftest import ellipsoid_ct, image_of
-from unoise_engine.run import Request, explain_all
+from unoise_engine.batch.run import Request, explain_all
+from unoise_engine.files import INVENTORY
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -19,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 MISHAPS = """
 import os, sys, time
 if "unoise" in " ".join(sys.orig_argv):
-    import unoise_engine.ct.case as finding
+    import unoise_engine.volume.case as finding
     real = finding.find_again
     def find_again(source, *rest):
         if "abort" in source.name: os.abort()
@@ -59,7 +60,10 @@ def no_pictures(request, monkeypatch):
     def none(*_):
         raise MissingExtra("matplotlib", "plot")
 
-    monkeypatch.setattr("unoise_engine.results.Overview", none)
+    monkeypatch.setattr(
+        "unoise_engine.results.case_folder.Overview",
+        none,
+    )
 
 
 @pytest.fixture
@@ -105,5 +109,5 @@ def volumes(out):
 
 
 def leftovers(out):
-    """Hidden files: locks, probes, halves."""
-    return [p for p in out.rglob(".*")]
+    """Hidden files: locks, drafts, halves."""
+    return [p for p in out.rglob(".*") if p.name != INVENTORY]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from unoise_engine.batch.numbers import TABLE, assign, read_table
-from unoise_engine.ct.find import Case
 from unoise_engine.errors import Environment
+from unoise_engine.volume.find import Case
 
 ODD = ["a b", "-x", "ümläut", "new\nline", 'quo"te', "com,ma", "x" * 200, "=1+1", "A", "a", "\udcff"]
 

@@ -18,7 +18,7 @@ from unoise_engine.evaluate.cause import (
     share_name,
 )
 from unoise_engine.evaluate.slices import LabelledSlice
-from unoise_engine.phantom.planted import LABELS, plant
+from unoise_engine.lab.phantom.planted import LABELS, plant
 
 
 def test_average_precision_by_hand():

@@ -12,12 +12,12 @@ import SimpleITK as sitk
 
 from Testing.engine.conftest import image_of
 from Testing.engine.evaluate.world import write_cases
-from unoise_engine.bundle.session import load_bundle
-from unoise_engine.ct.read import read_image
 from unoise_engine.errors import Usage
 from unoise_engine.evaluate.command import Request, run
 from unoise_engine.evaluate.data import find_entries, read_part
 from unoise_engine.evaluate.overlap import dice
+from unoise_engine.models.session import load_bundle
+from unoise_engine.volume.read import read_image
 
 QUICK = dict(slices_per_case=2, empty_per_case=1, draws=1, figures=False, resamples=50, device="cpu", threads=1)
 
@@ -82,7 +82,7 @@ def test_the_same_seed_gives_the_same_bytes(data, tiny_bundle, out, tmp_path):
 
 
 def test_segmentation_is_judged_on_the_ct(data, tiny_bundle, out):
-    from unoise_engine.pipeline import Settings, explain_volume
+    from unoise_engine.explanation.pipeline import Settings, explain_volume
 
     for row in rows(out / "segmentation.csv"):
         ct, labels = (read_image(data / f"{row['case']}-{what}.nii.gz") for what in ("ct", "labels"))
@@ -161,10 +161,10 @@ def test_maps_from_files_are_judged_like_any_other(data, tiny_bundle, tmp_path):
 
 
 def test_what_explain_writes_can_be_read_back(data, tiny_bundle, tmp_path):
-    from unoise_engine.ct.find import find_cases
-    from unoise_engine.pipeline import Settings
+    from unoise_engine.explanation.pipeline import Settings
     from unoise_engine.progress import Quiet
-    from unoise_engine.results import explain_case
+    from unoise_engine.results.case_folder import explain_case
+    from unoise_engine.volume.find import find_cases
 
     for k in range(2):
         (case,) = find_cases([data / f"case-{k}-ct.nii.gz"])
@@ -237,7 +237,7 @@ def test_command_line(data, tiny_bundle, tmp_path):
 
 def test_a_planted_cause_is_measured(tiny_bundle, tmp_path):
     """The tiny model takes all that is bright for its organ: it solves nothing, and that is said."""
-    from unoise_engine.phantom import write_phantoms
+    from unoise_engine.lab.phantom.write import write_phantoms
 
     data = tmp_path / "planted"
     write_phantoms(data, 1, seed=1, size=64, slices=8, planted=True)

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from unoise_engine.bundle.session import DEFAULT_BUNDLE, find_bundle, load_bundle
-from unoise_engine.bundle.shuffle import shuffle_kernels
 from unoise_engine.evaluate.sanity import SameArea, spearman
+from unoise_engine.models.session import DEFAULT_BUNDLE, find_bundle, load_bundle
+from unoise_engine.models.shuffle import shuffle_kernels
 
 
 def test_spearman_is_that_of_pairs_in_order():
@@ -56,5 +56,6 @@ def test_a_shuffled_bundle_answers_otherwise_and_finds_the_area_it_is_told():
 
 
 def test_no_kernel_is_said():
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "none", [], [])
     with pytest.raises(ValueError, match="no kernel"):
-        shuffle_kernels(b"", 0)
+        shuffle_kernels(onnx.helper.make_model(graph).SerializeToString(), 0)

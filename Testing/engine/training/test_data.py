@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 
 from Testing.engine.training.world import ball, save, write_case
-from unoise_engine.ct.prepare import Recipe
 from unoise_engine.errors import CaseRefused, Usage
+from unoise_engine.models.recipe import Recipe
 from unoise_engine.training.cases import load_case
 from unoise_engine.training.pairs import Pair, find_pairs, organ_numbers
 from unoise_engine.training.recipes import Data

@@ -9,10 +9,10 @@ import torch
 from typer.testing import CliRunner
 
 from Testing.engine.training.world import unoise_recipe, utility_recipe
-from unoise_engine.bundle.session import load_bundle
-from unoise_engine.cli import app
-from unoise_engine.ct.split import Split
+from unoise_engine.cli.app import app
 from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.lab.phantom.abdomen import PROBE, synthesise
+from unoise_engine.models.session import load_bundle
 from unoise_engine.training import export
 from unoise_engine.training.card import Card
 from unoise_engine.training.export import export_bundle
@@ -21,13 +21,15 @@ from unoise_engine.training.fold import rounded
 from unoise_engine.training.gradcam_graph import gradcam_by_autograd
 from unoise_engine.training.rebuilt import unpack
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
+from unoise_engine.volume.split import Split
 
 CARD = Card(title="A ball", training_data="five balls", synthetic=True)
 
 
 @pytest.fixture(scope="module")
 def bundle_folder(utility_run, unoise_run):
-    return export_bundle(utility_run, unoise_run, utility_run.parent / "ball", card=CARD, metrics={"test_dice": 0.5})
+    folder, probe = utility_run.parent / "ball", synthesise(**PROBE).ct
+    return export_bundle(utility_run, unoise_run, folder, card=CARD, metrics={"test_dice": 0.5}, probe=probe)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 16, 16), (2, 1, 40, 24), (5, 1, 24, 64)])

@@ -59,7 +59,7 @@ def test_the_forward_graph_equals_autograd(which):
 
 def test_the_way_back_is_a_small_part_of_a_pass(tmp_path):
     """Counted in the graph that runs: for an organ that fills a hundredth of the slice, at most a tenth more work."""
-    from unoise_engine.bundle.profile import counted
+    from unoise_engine.models.profile import counted
 
     content = explained_model(rounded(lively_net(0, depth=5))).SerializeToString()
 

@@ -10,11 +10,10 @@ from torch import nn
 from typer.testing import CliRunner
 
 from Testing.engine.training.world import unoise_recipe
-from unoise_engine.bundle.session import load_bundle
-from unoise_engine.cli import app
-from unoise_engine.ct.distance import signed_distance
+from unoise_engine.cli.app import app
 from unoise_engine.errors import Usage
 from unoise_engine.evaluate.sanity import spearman
+from unoise_engine.models.session import load_bundle
 from unoise_engine.training.budgets import Budgets, budget_loss
 from unoise_engine.training.card import Card
 from unoise_engine.training.export import export_bundle
@@ -24,6 +23,7 @@ from unoise_engine.training.level import raise_top
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.rebuilt import rebuilt
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
+from unoise_engine.volume.distance import signed_distance
 
 CARD = Card(title="A ball", training_data="five balls", synthetic=True)
 

@@ -5,10 +5,10 @@ import onnxruntime
 import pytest
 
 from Testing.engine.training.world import lively_net
-from unoise_engine.bundle.parts import with_weights
-from unoise_engine.bundle.session import load_bundle
-from unoise_engine.methods.occlusion import Occlusion
-from unoise_engine.methods.protocol import silent
+from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.protocol import silent
+from unoise_engine.models.parts import with_weights
+from unoise_engine.models.session import load_bundle
 from unoise_engine.training.export import export_bundle
 from unoise_engine.training.fold import rounded
 from unoise_engine.training.gradcam_graph import explained_model
@@ -86,7 +86,7 @@ def test_a_trained_model_by_windows_and_by_full_passes(trained, monkeypatch):
     logits = trained.predict(image[None])
     assert (logits > 0).sum() > 30
     exact, adaptive = (Occlusion(9, stride)(trained, image[None], logits, silent)[0] for stride in (2, 0))
-    monkeypatch.setattr("unoise_engine.bundle.session.PARTS", ("none",))  # no windows
+    monkeypatch.setattr("unoise_engine.models.session.PARTS", ("none",))  # no windows
     slow = Occlusion(9, 2)(trained, image[None], logits, silent)[0]
     assert slow.max() > 0.1
     np.testing.assert_allclose(exact, slow, rtol=0, atol=1e-5)
@@ -99,7 +99,7 @@ def test_threads_and_calls_do_not_change_the_map(trained, monkeypatch):
     image = ball(4)
     logits = trained.predict(image[None])
     once = Occlusion(9, 6)(trained, image[None], logits, silent)
-    monkeypatch.setattr("unoise_engine.methods.occlusion.PLACES_A_CALL", 3)
+    monkeypatch.setattr("unoise_engine.explanation.occlusion.PLACES_A_CALL", 3)
     two = load_bundle(trained.folder, "cpu", threads=2)
     np.testing.assert_allclose(Occlusion(9, 6)(two, image[None], logits, silent), once, rtol=0, atol=1e-5)
     assert once.max() > 0.1

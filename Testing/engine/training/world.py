@@ -10,7 +10,7 @@ import SimpleITK as sitk
 import torch
 from torch import nn
 
-from unoise_engine.ct.prepare import Recipe
+from unoise_engine.models.recipe import Recipe
 from unoise_engine.training.recipes import Augment, Data, Draw, Fit, Net, Noise, UNoiseRecipe, UtilityFit, UtilityRecipe
 from unoise_engine.training.unet import UNet
 

@@ -1,0 +1,66 @@
+"""Results of one run in both formats, the tools that judge them, and who is missing."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
+
+from Testing.engine.dicom.series import write_series
+from unoise_engine.batch.run import Request, explain_all
+from unoise_engine.errors import MissingExtra
+from unoise_engine.models.manifest import read_manifest, write_bundle
+
+needs_dciodvfy = pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy: apt-get install dicom3tools")
+
+
+def tool(name):
+    """A program that came with a Python package, beside this interpreter or on the path."""
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.is_file() else shutil.which(name)
+
+
+needs_dcmqi = pytest.mark.skipif(tool("segimage2itkimage") is None, reason="dcmqi: pip install dcmqi")
+
+
+def verify(path):
+    """dciodvfy's complaints that are errors."""
+    said = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, errors="replace")
+    assert "Segmentation" in said.stderr or "Image" in said.stderr or "ParametricMap" in said.stderr, said.stderr
+    return [line for line in said.stderr.splitlines() if line.startswith("Error")]
+
+
+def explained(source, out, bundle, file_format="dicom", **options):
+    """The folder of the one case that `source` is."""
+    options = {"methods": ("unoise", "gradcam"), **options}
+    request = Request((source,), out, bundle=str(bundle), file_format=file_format, threads=1, **options)
+    with mock.patch(
+        "unoise_engine.results.case_folder.Overview",
+        side_effect=MissingExtra("matplotlib", "plot"),
+    ):  # slow
+        assert explain_all(request, "off") == 0
+    return next(p for p in out.iterdir() if p.is_dir())
+
+
+@pytest.fixture(scope="session")
+def pancreas_bundle(tiny_bundle, tmp_path_factory):
+    """The small test nets, claiming to find the pancreas."""
+    folder = tmp_path_factory.mktemp("pancreas") / "tiny"
+    manifest = read_manifest(tiny_bundle)
+    write_bundle(folder, replace(manifest, labels={"pancreas": 1}), {n: tiny_bundle / n for n in manifest.files})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def series(tmp_path_factory):
+    return write_series(tmp_path_factory.mktemp("series") / "ct")
+
+
+@pytest.fixture(scope="session")
+def result(series, pancreas_bundle, tmp_path_factory):
+    return explained(series, tmp_path_factory.mktemp("dicom"), pancreas_bundle)

@@ -1,0 +1,178 @@
+"""Each method on models whose answer is known by hand."""
+
+import numpy as np
+import pytest
+
+from unoise_engine.errors import Usage
+from unoise_engine.explanation.methods import METHODS, choose
+from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.protocol import silent
+
+
+class Threshold:
+    """Organ is what is brighter than 1; noise logits are the negative of the image; Grad-CAM echoes its target."""
+
+    looks_at_logits = False
+
+    def predict(self, slices):
+        return slices[:, :1] - 1
+
+    def noise_logits(self, slices, logits):
+        return -3 * slices[:, :1]
+
+    def occluded(self, image, rows, columns, patch, fill, region=None):
+        hidden = np.repeat(image[None], len(rows), axis=0)
+        for one, y, x in zip(hidden, rows, columns):
+            one[:, y : y + patch, x : x + patch] = fill
+        return self.predict(hidden)
+
+    def gradcam(self, slices, target):
+        return 7 * target.astype(np.float32)
+
+
+def square(n=48):
+    """One organ of 16 x 16 at rows 16-31, columns 20-35."""
+    image = np.zeros((1, n, n), np.float32)
+    image[0, 16:32, 20:36] = 2
+    return image
+
+
+def run(method, slices):
+    model, done = Threshold(), []
+    maps = method(model, slices, model.predict(slices), done.append)
+    assert maps.shape == (len(slices), *slices.shape[2:]) and np.isfinite(maps).all()
+    assert sum(done) == pytest.approx(len(slices))  # one unit of progress a slice
+    return maps
+
+
+def test_unoise_is_minus_z():
+    slices = np.random.default_rng(0).normal(size=(2, 1, 8, 8)).astype(np.float32)
+    assert np.allclose(run(METHODS["unoise"], slices), 3 * slices[:, 0])
+
+
+def test_unoise_that_is_told_the_prediction_keeps_quiet_without_an_organ(monkeypatch):
+    monkeypatch.setattr(Threshold, "looks_at_logits", True)
+    slices = np.stack([square(), square() / 4, square()])
+    maps = run(METHODS["unoise"], slices)
+    assert np.allclose(maps[[0, 2]], 3 * slices[[0, 2], 0]) and (maps[1] == 0).all()
+
+
+def test_gradcam_targets_the_predicted_organ_and_keeps_quiet_without_one():
+    slices = np.stack([square(), 0 * square()])
+    maps = run(METHODS["gradcam"], slices)
+    assert (maps[0] == np.where(square()[0] > 1, 7, 0)).all() and maps[0].max() == 7
+    assert (maps[1] == 0).all()
+
+
+def test_occlusion_by_hand():
+    """Hiding k of the organ's 256 pixels leaves dice 2 (256 - k) / (512 - k)."""
+    maps = run(Occlusion(patch=8, stride=4), square()[None])
+    inside = 1 - 2 * (256 - 64) / (512 - 64)  # a patch wholly inside the organ
+    half = 1 - 2 * (256 - 32) / (512 - 32)
+    corners = {(16, 20): inside, (24, 28): inside, (12, 24): half, (16, 16): half, (4, 4): 0.0}
+    for (row, column), want in corners.items():
+        centre = maps[0, row + 3 : row + 5, column + 3 : column + 5].mean()  # between two pixels
+        assert centre == pytest.approx(want, abs=0.02), (row, column)
+    assert maps.max() == pytest.approx(inside, rel=0.1) and maps.min() >= 0
+    assert (maps[0, :8] == 0).all()
+
+
+def test_occlusion_is_zero_without_an_organ():
+    assert (run(Occlusion(), np.zeros((2, 1, 32, 32), np.float32)) == 0).all()
+
+
+def test_occlusion_at_stride_one_has_no_interpolation():
+    """On a lattice of every pixel the map equals a plain loop."""
+    image = square(40)
+    model, organ = Threshold(), square(40)[0] > 1
+    maps = run(Occlusion(patch=5, stride=1), image[None])
+    for y, x in [(0, 0), (10, 30), (17, 22), (35, 35)]:
+        hidden = image.copy()
+        hidden[:, y : y + 5, x : x + 5] = 0
+        seen = model.predict(hidden[None])[0, 0] > 0
+        want = 1 - 2 * (seen & organ).sum() / (seen.sum() + organ.sum())
+        assert maps[0, y + 2, x + 2] == pytest.approx(want, abs=1e-6)
+
+
+def blob(n=96):
+    """A smooth hill: its importance varies everywhere near it and nowhere else."""
+    y, x = np.mgrid[:n, :n]
+    return (2.5 * np.exp(-((y - 40) ** 2 + (x - 57) ** 2) / 200)).astype(np.float32)[None] + 0.01
+
+
+def test_adaptive_looks_where_it_varies_and_nowhere_else():
+    """Against every second pixel: the same places hold the same values, few are measured, the error is small."""
+    asked = []
+
+    class Counting(Threshold):
+        def occluded(self, image, rows, columns, patch, fill, region=None):
+            asked.extend(zip(rows, columns))
+            return super().occluded(image, rows, columns, patch, fill, region)
+
+    image, wanted = blob()[None], run(Occlusion(stride=2), blob()[None])
+    model, done = Counting(), []
+    got = Occlusion()(model, image, model.predict(image), done.append)
+    assert sum(done) == pytest.approx(1)
+    assert len(set(asked)) == len(asked) < 0.35 * len(np.arange(0, 82, 2)) ** 2
+    span = np.ptp(wanted)
+    assert span > 0.2 and np.sqrt(((got - wanted) ** 2).mean()) < 0.02 * span
+    for y, x in asked:
+        assert got[0, y + 7, x + 7] == pytest.approx(wanted[0, y + 7, x + 7], abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (15, 48), (24, 17), (31, 64)])
+def test_adaptive_on_slices_of_any_size(shape):
+    image = np.random.default_rng(0).normal(1, 1, (1, 1, *shape)).astype(np.float32)
+    wanted = run(Occlusion(stride=2), image)
+    got = run(Occlusion(), image)
+    assert wanted.max() > 0.01 and abs(got - wanted).max() < 0.6 * np.ptp(wanted)
+
+
+def test_a_patch_taken_for_organ_far_off_counts_in_the_exact_map_alone():
+    class Fooled(Threshold):
+        def occluded(self, image, rows, columns, patch, fill, region=None):
+            seen = super().occluded(image, rows, columns, patch, fill)
+            for one, y, x in zip(seen, rows, columns):
+                one[:, y : y + patch, x : x + patch] = 9
+            if region:
+                outside = np.ones(image.shape[1:], bool)
+                outside[region[0] : region[2], region[1] : region[3]] = False
+                seen[:, :, outside] = self.predict(image[None])[0, :, outside].T
+            return seen
+
+    image = np.maximum(square(128), 0.5)[None]
+    image[0, 0, 0, 0] = 0.2  # air, so that all else is body
+    model = Fooled()
+    exact, adaptive = (how(model, image, model.predict(image), silent)[0] for how in (Occlusion(stride=2), Occlusion()))
+    assert exact[107, 107] == pytest.approx(1 - 2 * 256 / (256 + 256 + 225)) and adaptive[107, 107] == 0
+    assert exact[40, 28] > 0.2 and adaptive[40, 28] == pytest.approx(exact[40, 28], abs=0.05)  # beside the organ
+
+
+def test_a_patch_that_is_grey_already_is_not_tried():
+    class Never(Threshold):
+        def occluded(self, image, rows, columns, patch, fill, region=None):
+            for y, x in zip(rows, columns):
+                assert (image[0, y : y + patch, x : x + patch] != fill).any()
+            return super().occluded(image, rows, columns, patch, fill, region)
+
+    image = square()[None]
+    model = Never()
+    maps = Occlusion(patch=5, stride=3, fill=2.0)(model, image, model.predict(image), silent)
+    assert maps.max() > 0 and maps[0, 24, 28] == 0
+
+
+def test_a_patch_larger_than_the_image():
+    assert run(Occlusion(patch=99), square()[None]).max() == 1  # everything hidden, everything lost
+
+
+@pytest.mark.parametrize("wrong", [{"patch": 0}, {"stride": -1}])
+def test_wrong_settings(wrong):
+    with pytest.raises(Usage, match=f"--{next(iter(wrong))}"):
+        Occlusion(**wrong)
+
+
+def test_choosing():
+    assert list(choose(["gradcam", "unoise"], Occlusion())) == ["gradcam", "unoise"]
+    with pytest.raises(Usage, match="--methods lime"):
+        choose(["lime"], Occlusion())
+    silent(1.0)

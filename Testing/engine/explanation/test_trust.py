@@ -1,0 +1,142 @@
+"""A CT unlike what the model knows is said to be so; a good one is not doubted."""
+
+import numpy as np
+import pytest
+
+from unoise_engine.explanation.trust import about_answers, about_pieces, about_scan, about_volume
+from unoise_engine.models.clean_up import CleanUp, one_piece, smooth_slices
+from unoise_engine.models.scope import Scope
+from unoise_engine.volume.volume import Grid, Volume
+
+UPRIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def a_trunk(n=20, size=128, mm=3.0, slice_mm=3.0, body=40, wide=1.0):
+    """An ellipse of soft tissue in fat in air, with a spine."""
+    y, x = np.mgrid[:size, :size] - size / 2
+    hu = np.full((size, size), -1000, np.int16)
+    hu[(x / (52 * wide)) ** 2 + (y / (40 * wide)) ** 2 < 1] = -100
+    hu[(x / (45 * wide)) ** 2 + (y / (33 * wide)) ** 2 < 1] = body
+    hu[(x / 7) ** 2 + ((y - 20) / 7) ** 2 < 1] = 400
+    return Volume(np.repeat(hu[None], n, 0), Grid((size, size, n), (mm, mm, slice_mm), (0, 0, 0), UPRIGHT))
+
+
+def said(ct):
+    return [*about_scan(ct, Scope(pixel_mm=(0.4, 3.5)))]
+
+
+def test_a_good_ct_is_not_doubted():
+    assert said(a_trunk()) == []
+
+
+@pytest.mark.parametrize(
+    ("ct", "words"),
+    [
+        (a_trunk(mm=3.6), "Pixels of 3.60 x 3.60 mm"),
+        (a_trunk(slice_mm=9.0), "Slices 9.0 mm apart"),
+        (a_trunk(wide=0.4), "too small for an adult's abdomen"),
+        (a_trunk(body=900), "HU are unlike an abdomen's"),
+        (a_trunk(body=-800), "show the chest"),
+        (a_trunk(size=64, wide=0.5, mm=3.0), "field of view 192 mm"),
+    ],
+)
+def test_what_is_out_of_range_is_named(ct, words):
+    assert any(words in sentence for sentence in said(ct)), said(ct)
+
+
+def test_an_answer_without_content_is_named():
+    flat, other, lively = np.full((4, 5), 2.5), np.full((4, 5), 2), np.arange(20.0).reshape(4, 5)
+    assert [*about_answers("The map", [flat, flat])] == [
+        "The map is the same number everywhere, in every slice: it tells nothing about this CT."
+    ]
+    for fine in ([flat, other], [lively], [flat, lively], []):
+        assert [*about_answers("The map", fine)] == []
+
+
+def test_a_ct_cut_off_at_0_hu_is_named():
+    whole = a_trunk()
+    assert any("the CT was cut off there" in one for one in said(whole.with_voxels(np.maximum(whole.voxels, 0))))
+
+
+def test_a_ct_without_contrast_is_named():
+    """Also a thin slice's: with 25 HU of grain one pixel in nine of 45 HU is brighter than 75."""
+    scope = Scope(pixel_mm=(0.4, 3.5), enhanced_share=0.15)
+    rng = np.random.default_rng(0)
+
+    def grained(ct):
+        return ct.with_voxels((ct.voxels + rng.normal(0, 25, ct.voxels.shape)).astype(np.int16))
+
+    plain = a_trunk(size=512, mm=0.75, body=45, wide=4, n=4)
+    assert np.mean(grained(plain).voxels[plain.voxels == 45] > 75) > 0.1
+    for ct in (plain, grained(plain)):
+        (sentence,) = about_scan(ct, scope)
+        assert sentence.startswith("Little or no contrast agent: ") and "CTs of 15% and more" in sentence
+    assert [*about_scan(grained(a_trunk(size=512, mm=0.75, body=95, wide=4, n=4)), scope)] == []
+    assert [*about_scan(plain, Scope())] == []  # a model that says nothing of it
+
+
+def test_the_rooms_air_is_no_lung():
+    ct = a_trunk()
+    noise = np.random.default_rng(0).normal(0, 25, ct.voxels.shape).astype(np.int16)
+    assert said(ct.with_voxels(np.where(ct.voxels < -900, -940 + noise, ct.voxels))) == []
+
+
+def test_air_alone():
+    ct = a_trunk()
+    assert said(ct.with_voxels(np.full_like(ct.voxels, -1000))) == ["No body is in view: everything is air."]
+
+
+def test_implausible_organs():
+    known = "pancreas", Scope()
+    assert [*about_volume([0, 40, 40, 0], *known)] == []
+    assert "4.0 ml of pancreas is implausible" in next(about_volume([0, 2, 2, 0], *known))
+    assert "400.0 ml" in next(about_volume([200, 200], *known))
+    assert [*about_volume([2, 2, 0], *known)] == []  # cut by the end of the CT: small is plausible
+    assert [*about_volume([0, 0], *known)] == []
+    assert "50% of it, were dropped" in next(about_pieces(0.5, *known))
+    assert [*about_pieces(0.1, *known)] == []
+
+
+def test_one_piece_keeps_the_surest_and_what_is_near():
+    logits = np.full((10, 40, 40), -4, np.float32)
+    logits[4:7, 5:10, 5:10] = 3
+    logits[4:7, 5:10, 12:15] = 3  # 2 pixels away: 4 mm
+    logits[1:3, 30:38, 30:38] = 0.1  # larger than each, but unsure
+    alone = one_piece(logits, 2, 2, 0)
+    assert alone.sum() == 75 and alone[5, 7, 7]
+    near = one_piece(logits, 2, 2, 6)
+    assert near.sum() == 75 + 45 and not near[2].any()
+    cleaned, dropped = CleanUp(one_piece=True, gap_mm=6).apply(logits, 2, 2)
+    assert np.array_equal(cleaned > 0, near)
+    assert dropped == pytest.approx(128 / 248)
+    assert cleaned[2, 32, 32] == pytest.approx(-0.1)
+
+
+def test_smoothing_lets_slices_vote_and_keeps_constants():
+    logits = np.full((9, 2, 2), -2, np.float32)
+    logits[4] = 3  # alone among its neighbours
+    assert (smooth_slices(logits, 1.5) < 0).all()
+    assert np.allclose(smooth_slices(np.full((5, 2, 2), 1.5, np.float32), 2), 1.5, atol=1e-6)
+    assert smooth_slices(logits, 0.1) is logits
+
+
+def test_a_lower_probability_closes_the_gaps_that_a_vote_leaves():
+    logits = np.full((12, 3, 3), -6, np.float32)
+    logits[3:9, 1, 1] = 6
+    logits[5:7, 1, 1] = -6  # missed in two slices of six
+    logits[5, 0, 0] = 6  # alone
+    for probability, wanted in ((0.5, [3, 4, 7, 8]), (0.4, [3, 4, 5, 6, 7, 8])):
+        cleaned, _ = CleanUp(smooth_z_mm=4, probability=probability).apply(logits, 3, 2)
+        assert np.flatnonzero(cleaned[:, 1, 1] > 0).tolist() == wanted
+        assert not (cleaned[:, 0, 0] > 0).any()
+    unsure, _ = CleanUp(probability=0.4).apply(np.full((1, 2, 2), -0.3, np.float32), 3, 2)
+    assert np.allclose(unsure, np.log(0.6 / 0.4) - 0.3)
+    for wrong in (0, 1, -0.1):
+        with pytest.raises(ValueError, match="probability must lie"):
+            CleanUp(probability=wrong)
+
+
+def test_no_clean_up_changes_nothing():
+    logits = np.random.default_rng(0).normal(size=(4, 8, 8)).astype(np.float32)
+    cleaned, dropped = CleanUp().apply(logits, 3, 2)
+    assert np.array_equal(cleaned, logits) and dropped == 0

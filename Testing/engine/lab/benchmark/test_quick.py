@@ -1,0 +1,66 @@
+"""The quick run from start to end, with the model that ships."""
+
+import csv
+import json
+import re
+
+import pytest
+
+from unoise_engine.errors import MissingExtra, Usage
+from unoise_engine.lab.benchmark.command import Request, run
+from unoise_engine.lab.benchmark.contest import OURS
+from unoise_engine.lab.benchmark.occluding import DEFAULT, EXACT, FULL, LOOP
+from unoise_engine.lab.benchmark.passes import AUTOGRAD, EAGER, GRADCAM, PLAIN, SEGMENTATION, UNOISE
+
+
+def rows_of(out):
+    with (out / "benchmark.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_from_start_to_end(tmp_path):
+    pytest.importorskip("torch")
+    assert run(Request(tmp_path, quick=True, paper=True, repeats=1, threads=1, command="the command"))
+    rows = rows_of(tmp_path)
+    told = {(row["what"], row["by"]): row for row in rows if row["model"] == "pancreas-ct"}
+    assert set(told) >= {
+        *((what, by) for what in (SEGMENTATION, UNOISE) for by in (OURS, EAGER, PLAIN)),
+        (GRADCAM, OURS), (GRADCAM, AUTOGRAD), (EXACT, OURS), (EXACT, FULL), (EXACT, LOOP), (DEFAULT, OURS),
+    }  # fmt: skip
+    assert {row["model"] for row in rows} == {"pancreas-ct", "paper, but small"}
+    assert all(row["agrees"] == "True" and float(row["seconds"]) > 0 for row in rows)
+    assert float(told[EXACT, OURS]["standard_error"]) > 0
+    checked = [row for row in rows if row["apart"]]
+    assert len(checked) > 10 and max(float(row["apart"]) for row in checked) < 1e-3
+    page = (tmp_path / "benchmark.md").read_text("utf-8")
+    for part in ("the command", "Floors", "Growth", "A whole CT", "Where the time goes", "256 x 256 x 20"):
+        assert part in page
+    machine = json.loads((tmp_path / "machine.json").read_text("utf-8"))
+    assert machine["onnxruntime"] and "GiB" in machine["memory"]
+    assert not re.search(r"/home|/root|/tmp|\\\\", page + json.dumps(machine))
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_without_torch_it_says_what_is_left_out(tmp_path, monkeypatch, capsys):
+    """And whoever answers otherwise is named, and the command fails."""
+    from unoise_engine.lab.benchmark import command, growth, occluding
+
+    monkeypatch.setattr("unoise_engine.lab.benchmark.rivals.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="train"):
+        run(Request(tmp_path, quick=True, paper=True))
+    monkeypatch.setattr(command, "growth", lambda *a: [growth.Point("size", 1, 8, 1, 0.1, 0.1)])
+    monkeypatch.setattr(command, "_whole", lambda *a: None)
+    monkeypatch.setattr(occluding, "occluded_slices", lambda image, rows, columns: image[None].repeat(len(rows), 0))
+    assert not run(Request(tmp_path, quick=True, peers=True, repeats=1, threads=1))
+    rows = {(row["what"], row["by"]): row for row in rows_of(tmp_path)}
+    assert rows[EXACT, OURS]["agrees"] == "False" and not rows[EXACT, OURS]["seconds"]
+    assert rows[SEGMENTATION, OURS]["agrees"] == "True"
+    page = (tmp_path / "benchmark.md").read_text("utf-8")
+    assert "**DISAGREEMENT**: pancreas-ct, occlusion 15/2" in page
+    assert all(name in page for name in ("torch eager", "captum (extra bench)", "monai (extra bench)", "torchvision"))
+
+
+@pytest.mark.parametrize("wrong", [{"repeats": 0}, {"threads": -1}])
+def test_wrong_settings(wrong, tmp_path):
+    with pytest.raises(Usage, match=f"--{next(iter(wrong))}"):
+        Request(tmp_path, **wrong)

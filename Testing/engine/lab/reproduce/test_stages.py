@@ -1,0 +1,51 @@
+"""What is finished is not done again; what its ground changed under is; what was cut off goes on."""
+
+import json
+
+import pytest
+
+from unoise_engine.files import remove, write
+from unoise_engine.lab.reproduce.stages import Stages
+
+
+def maker(calls):
+    def make(folder, begun):
+        calls.append(begun)
+        folder.mkdir(exist_ok=True)
+        write(folder / "half", "")
+        return {"n": len(calls)}
+
+    return make
+
+
+def test_once_and_again_when_the_ground_changes(tmp_path, capsys):
+    calls = []
+    first, facts = Stages(tmp_path).run("a", ["x", 1], maker(calls))
+    again, same = Stages(tmp_path).run("a", ["x", 1], maker(calls))
+    assert calls == [False] and facts == same == {"n": 1} and first == again
+    assert "done before" in capsys.readouterr().err
+    write(tmp_path / "a" / "old", "")
+    other, _ = Stages(tmp_path).run("a", ["x", 2], maker(calls))
+    assert calls == [False, False] and other != first and not (tmp_path / "a" / "old").exists()
+    assert json.loads((tmp_path / "records" / "a.json").read_text())["facts"] == {"n": 2}
+
+
+def test_what_was_cut_off_goes_on(tmp_path):
+    def cut(folder, begun):
+        folder.mkdir()
+        write(folder / "half", "")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Stages(tmp_path).run("a", 1, cut)
+    calls = []
+    Stages(tmp_path).run("a", 1, maker(calls))
+    assert calls == [True] and (tmp_path / "a" / "half").exists()
+
+
+def test_a_folder_that_is_gone_is_made_again(tmp_path):
+    calls = []
+    Stages(tmp_path).run("a", 1, maker(calls))
+    remove(tmp_path / "a")
+    Stages(tmp_path).run("a", 1, maker(calls))
+    assert len(calls) == 2

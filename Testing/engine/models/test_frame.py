@@ -1,0 +1,121 @@
+"""The recipe and its inverse: values by hand, SimpleITK as the independent path for orientation."""
+
+import itertools
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from Testing.engine.conftest import ellipsoid_ct, image_of
+from unoise_engine.models.frame import prepare, resize_weights
+from unoise_engine.models.recipe import Recipe
+from unoise_engine.typed import build
+from unoise_engine.volume.read import from_image
+from unoise_engine.volume.volume import AxialView
+
+ORIENTATIONS = [
+    "".join(letters[axis][side] for axis, side in zip(order, sides))
+    for order in itertools.permutations(range(3))
+    for sides in itertools.product(range(2), repeat=3)
+    for letters in [("RL", "AP", "IS")]
+]
+
+
+def test_window_by_hand():
+    recipe = Recipe(window_hu=(-100, 100))
+    got = recipe.window(np.array([-500, -100, 0, 50, 100, 3000, np.nan]))
+    assert np.allclose(got, [0, 0, 0.5, 0.75, 1, 1, 0])
+
+
+def test_normalise_repeats_channels():
+    recipe = Recipe(channels=3, mean=(0.5, 0.4, 0.3), std=(0.1, 0.2, 0.5))
+    got = recipe.normalise(np.full((2, 4, 5), 0.5, np.float32))
+    assert got.shape == (2, 3, 4, 5) and got.dtype == np.float32
+    assert np.allclose(got[0, :, 0, 0], [0, 0.5, 0.4])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"window_hu": (1.0, 1.0)}, {"spacing_mm": 0.0}, {"channels": 2}, {"std": (0.0,)}, {"multiple_of": 0}],
+)
+def test_recipe_checks_itself(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Recipe(**wrong)
+
+
+def test_recipe_survives_json():
+    recipe = Recipe(window_hu=(-1.5, 2.5), spacing_mm=1.25)
+    assert build(Recipe, recipe.to_dict()) == recipe
+
+
+def test_weights_keep_a_constant_and_a_slope():
+    """A linear ramp, resampled, is the same ramp at the new pixel centres (away from the ends, where edges repeat)."""
+    ramp = np.arange(100.0)
+    for n_out, step in [(50, 2.0), (64, 1.5), (230, 0.4), (300, 0.33)]:
+        weights = resize_weights(100, n_out, step)
+        centres = (np.arange(n_out) - (n_out - 1) / 2) * step + 49.5
+        inner = (centres > 4) & (centres < 95)
+        assert inner.sum() > 20
+        assert np.allclose((weights @ ramp)[inner], centres[inner], atol=0.02 * step)
+        assert np.allclose(weights.sum(axis=1)[inner], 1, atol=1e-6)
+
+
+def test_shrinking_averages():
+    """Stripes of one pixel vanish into their mean instead of aliasing."""
+    stripes = np.tile([0.0, 1.0], 100)
+    shrunk = resize_weights(200, 50, 4.0) @ stripes
+    assert np.abs(shrunk[2:-2] - 0.5).max() < 1e-6
+
+
+def test_padding_reads_air():
+    ct = ellipsoid_ct()
+    windowed, frame = prepare(ct, Recipe(multiple_of=64))
+    assert frame.size == (64, 64)
+    rows, columns = 40 * 2.5 / 2, 48 * 1.5 / 2
+    empty = int((64 - columns) / 2) - 1
+    assert (windowed[:, :, :empty] == 0).all() and (windowed[:, :, -empty:] == 0).all()
+    assert rows < 64 and windowed.max() > 0.5
+
+
+def test_restore_undoes_prepare():
+    """Smooth content comes back where it was: the centre of the organ to a tenth of a pixel."""
+    ct = ellipsoid_ct(shape=(6, 90, 100), spacing_mm=(0.8, 0.9, 3.0))
+    smooth = sitk.GetArrayFromImage(sitk.DiscreteGaussian(sitk.GetImageFromArray(ct.voxels.astype(np.float32)), 4.0))
+    ct = ct.with_voxels(smooth)
+    recipe = Recipe(spacing_mm=1.7)
+    windowed, frame = prepare(ct, recipe)
+    back, wanted = frame.restore(windowed, ct).voxels, recipe.window(ct.voxels)
+    for axis in (1, 2):
+        centre = [np.average(np.indices(v.shape)[axis], weights=np.maximum(v - 0.6, 0) + 1e-12) for v in (back, wanted)]
+        assert abs(centre[0] - centre[1]) < 0.1
+    assert np.abs(back - wanted)[:, 4:-4, 4:-4].mean() < 0.02
+
+
+def test_restore_writes_only_the_slices_run():
+    ct = ellipsoid_ct()
+    windowed, frame = prepare(ct, Recipe(), 3, 7)
+    back = frame.restore(windowed + 1, ct, 3).voxels
+    assert windowed.shape[0] == 4
+    assert (back[3:7] != 0).any(axis=(1, 2)).all() and (back[:3] == 0).all() and (back[7:] == 0).all()
+
+
+@pytest.mark.parametrize("code", ORIENTATIONS)
+def test_axial_view_is_what_simpleitk_orients(code):
+    reference = image_of(ellipsoid_ct())
+    turned = sitk.DICOMOrient(reference, code)
+    volume = from_image(turned)
+    view = AxialView.of(volume.grid)
+    axial = view.apply(volume.voxels)
+    assert (axial == sitk.GetArrayFromImage(sitk.DICOMOrient(turned, "LPS"))).all()
+    assert np.shares_memory(axial, volume.voxels)
+    assert (view.undo(axial) == volume.voxels).all()
+    assert np.allclose(view.spacing_mm, reference.GetSpacing()[::-1])
+
+
+def test_oblique_goes_to_the_nearest_axes():
+    turn = sitk.Euler3DTransform((0, 0, 0), 0.2, -0.15, 0.3)
+    volume = ellipsoid_ct()
+    image = image_of(volume)
+    image.SetDirection(turn.GetMatrix())
+    view = AxialView.of(from_image(image).grid)
+    assert (view.axes, view.flips) == ((0, 1, 2), (False, False, False))

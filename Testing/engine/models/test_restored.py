@@ -1,0 +1,71 @@
+"""Voxels made plane by plane are those that were made at once, and files written so are those that ITK writes."""
+
+import gzip
+import itertools
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from Testing.engine.conftest import ellipsoid_ct, image_of
+from unoise_engine.models import frame as prepare_module
+from unoise_engine.models.frame import prepare
+from unoise_engine.models.recipe import Recipe
+from unoise_engine.volume.read import from_image
+from unoise_engine.volume.volume import AxialView
+from unoise_engine.volume.write import write_volume
+
+ORIENTATIONS = [
+    "".join(letters)
+    for axes in itertools.permutations(["LR", "PA", "SI"])
+    for letters in itertools.product(*axes)
+]  # fmt: skip
+
+
+def at_once(frame, maps, ct, start):
+    """The plain way: all voxels in memory."""
+    out = np.zeros(ct.voxels.shape, np.float32)
+    axial = frame.view.apply(out)
+    rows, columns = frame.back
+    for k, one in enumerate(maps):
+        axial[start + k] = rows @ one @ columns.T
+    return out
+
+
+def world(code):
+    image = sitk.DICOMOrient(image_of(ellipsoid_ct(shape=(7, 20, 26))), code if code != "oblique" else "LPS")
+    if code == "oblique":
+        image.SetDirection(sitk.Euler3DTransform((0, 0, 0), 0.2, -0.15, 0.3).GetMatrix())
+    return from_image(image)
+
+
+@pytest.mark.parametrize("code", [*ORIENTATIONS, "oblique"])
+def test_planes_are_what_is_made_at_once(code, monkeypatch):
+    monkeypatch.setattr(prepare_module, "BLOCK_BYTES", 2000)  # two planes or three
+    ct = world(code)
+    windowed, frame = prepare(ct, Recipe(spacing_mm=1.7), 1, 6)
+    maps = windowed - np.float32(0.4)
+    wanted = at_once(frame, maps, ct, 1)
+    found = frame.restore(maps, ct, 1)
+    assert np.array_equal(np.stack([*found.planes()]), wanted) and np.array_equal(found.voxels, wanted)
+    assert found.voxels.dtype == found.dtype == np.float32 and (wanted > 0).any()
+    assert np.array_equal(np.stack([*found.slices()]), AxialView.of(ct.grid).apply(wanted))
+    mask = frame.restore(maps, ct, 1, label=7)
+    assert np.array_equal(np.stack([*mask.planes()]), (wanted > 0).astype(np.uint8) * 7)
+    assert mask.voxels.dtype == mask.dtype == np.uint8 and mask.volume().grid == ct.grid
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+@pytest.mark.parametrize("code", ["LPS", "RAI", "SRP", "AIL", "oblique"])
+def test_files_are_those_of_itk(code, dtype, suffix, tmp_path):
+    ct = world(code)
+    ct = ct.with_voxels(ct.voxels.astype(dtype))
+    write_volume(ct, tmp_path / f"here{suffix}")
+    sitk.WriteImage(image_of(ct), str(tmp_path / f"itk{suffix}"), useCompression=True)
+    here, itk = ((tmp_path / f"{name}{suffix}").read_bytes() for name in ("here", "itk"))
+    if suffix == ".nrrd":
+        (head, here), (wanted, itk) = here.split(b"\n\n", 1), itk.split(b"\n\n", 1)
+        assert head == wanted
+    assert gzip.decompress(here) == gzip.decompress(itk)
+    assert sorted(p.name for p in tmp_path.glob("[!.]*")) == [f"here{suffix}", f"itk{suffix}"]

@@ -1,0 +1,23 @@
+"""Every fault of the table (docs/faults.md), read here: right, corrected and said so, or refused; never wrong."""
+
+import pytest
+
+from Testing.benchmarks.fault_table import mistake
+from Testing.benchmarks.faults import FAULTS
+from unoise_engine.errors import CaseRefused, Usage
+from unoise_engine.volume.write import write_volume
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
+def test_no_fault_gives_a_wrong_volume(tmp_path, read, fault):
+    source, delivered = fault.plant(tmp_path), []
+    try:
+        for case in read.cases(source):
+            reading = case.read()
+            delivered.append(tmp_path / f"{case.id}.nrrd")
+            write_volume(reading.ct, delivered[-1])
+    except (CaseRefused, Usage) as error:
+        assert fault.row and str(error).count(" - ") >= 2
+        return
+    assert not fault.hopeless and len(delivered) == fault.volumes
+    assert [mistake(path) for path in delivered] == [""] * fault.volumes

@@ -1,1 +1,0 @@
-"""Model bundles: the manifest and the onnxruntime sessions behind it."""

@@ -1,0 +1,97 @@
+"""`bundle ...`: model bundles looked at, verified, installed and unpacked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unoise_engine.cli.options import Key
+
+bundle_app = typer.Typer(no_args_is_help=True, help="Model bundles: look at them, verify, install.")
+
+
+@bundle_app.command("info")
+def bundle_info(bundle: Annotated[str, typer.Argument(help="Name or folder.")] = "") -> None:
+    """Show what a bundle's manifest says."""
+    from unoise_engine.models.manifest import model_hash, read_manifest
+    from unoise_engine.models.session import DEFAULT_BUNDLE, find_bundle
+
+    manifest = read_manifest(find_bundle(bundle or DEFAULT_BUNDLE))
+    print(manifest.to_json(), end="")
+    print(f"model sha256: {model_hash(manifest)}\n{manifest.warning}")
+
+
+@bundle_app.command("verify")
+def bundle_verify(bundle: Annotated[str, typer.Argument(help="Name or folder.")] = "", key: Key = "") -> None:
+    """Hash every file of a bundle, look through its content, check its signature, then run its models once."""
+    from unoise_engine.models.manifest import model_hash, verify
+    from unoise_engine.models.session import DEFAULT_BUNDLE, find_bundle
+    from unoise_engine.models.trial import try_out
+
+    folder = find_bundle(bundle or DEFAULT_BUNDLE)
+    manifest = verify(folder)
+    signed = _signature(folder, key)
+    try_out(folder)
+    print(f"{manifest.name}: OK, {len(manifest.files)} files, {signed}, model sha256 {model_hash(manifest)}")
+
+
+@bundle_app.command("install")
+def bundle_install(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="A bundle's folder, or a zip of it.")],
+    key: Key = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an installed one of that name.")] = False,
+) -> None:
+    """Verify a bundle and add it to your own models. Needs no network."""
+    from unoise_engine.models.install import install
+    from unoise_engine.models.signature import read_key
+
+    manifest, folder = install(source, read_key(key) if key else None, overwrite)
+    print(f"{manifest.name}: installed in {folder}, {_signature(folder, key)}\n{manifest.warning}")
+
+
+@bundle_app.command("unpack")
+def bundle_unpack(
+    bundle: Annotated[str, typer.Argument(help="Name or folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="RUN", help="Folder of the run, new or empty.")],
+    split: Annotated[Path, typer.Option(help="split.json of the cases that taught, steered and judge the model.")],
+    unoise: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Its U-Noise as a run, too, for `train unoise --init`.")
+    ] = None,
+) -> None:
+    """Make a bundle's utility a run again, so that `train` can go on from it. Needs torch."""
+    from unoise_engine.models.manifest import verify
+    from unoise_engine.models.session import find_bundle
+    from unoise_engine.training.rebuilt import unpack
+    from unoise_engine.training.split import Split
+
+    folder = find_bundle(bundle)
+    print(unpack(folder, verify(folder), Split.read(split), out, unoise))
+
+
+@bundle_app.command("list")
+def bundle_list() -> None:
+    """Show the models at hand: name, hash, title and folder."""
+    from unoise_engine.errors import Integrity, printable
+    from unoise_engine.models.manifest import model_hash, read_manifest
+    from unoise_engine.models.session import known_bundles
+
+    damaged = None
+    for name, folder in known_bundles().items():
+        try:
+            manifest = read_manifest(folder)
+            print(printable(f"{name}  {model_hash(manifest)[:12]}  {manifest.title}  {folder}"))
+        except Integrity as error:  # the others are still listed
+            damaged = error
+    if damaged:
+        raise damaged
+
+
+def _signature(folder: Path, key: str) -> str:
+    from unoise_engine.models.manifest import SIGNATURE
+    from unoise_engine.models.signature import read_key, verify_signature
+
+    if key:
+        return f"signature good ({verify_signature(folder, read_key(key))})"
+    return "signature not checked (give --key)" if (folder / SIGNATURE).is_file() else "not signed"

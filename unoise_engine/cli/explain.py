@@ -1,0 +1,136 @@
+"""`explain`, and what is done with its results: `obscure`, `send`, `demo`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unoise_engine.cli.options import Bundle, Device, Out, ProgressMode, Show, comma, slice_range
+
+
+class FileFormat(StrEnum):
+    nifti = "nifti"
+    nrrd = "nrrd"
+    dicom = "dicom"
+
+
+def explain(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Image files or DICOM folders.")],
+    out: Out,
+    methods: Annotated[str, typer.Option(help="Comma-separated.")] = "unoise,gradcam,occlusion",
+    bundle: Bundle = "",
+    device: Device = "auto",
+    file_format: Annotated[FileFormat, typer.Option("--format", help="Of the results.")] = FileFormat.nifti,
+    slices: Annotated[str, typer.Option(metavar="A:B", help="Axial slices A to B-1, counted from the feet.")] = "",
+    patch: Annotated[int, typer.Option(help="Occlusion: side of the grey square, in the model's pixels.")] = 15,
+    stride: Annotated[
+        int, typer.Option(help="Occlusion: step of the square, 2 is the paper's; 0: fine where it matters.")
+    ] = 0,
+    progress: Show = ProgressMode.auto,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results of these cases.")] = False,
+    threads: Annotated[int, typer.Option(help="Processor threads a case; 0 shares all among the jobs.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Cases side by side; 0 is one a core.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Do only what its record does not call done.")] = False,
+    cluster: Annotated[str, typer.Option(metavar="ADDRESS", help="A Dask scheduler, as tcp://host:8786.")] = "",
+    keep_names: Annotated[
+        bool, typer.Option("--keep-names", help="Name results after their files, not case-0001 (may show names).")
+    ] = False,
+    fill_gaps: Annotated[bool, typer.Option("--fill-gaps", help="Interpolate slices that are missing.")] = False,
+    trust_hu: Annotated[bool, typer.Option("--trust-hu", help="Take values for HU even if they look wrong.")] = False,
+    de_identify: Annotated[
+        bool, typer.Option("--de-identify", help="DICOM results without the patient: names, dates and UIDs replaced.")
+    ] = False,
+) -> None:
+    """Segment CTs and show what the model looked at: importance maps on each CT's own grid."""
+    from unoise_engine.batch.run import Request, explain_all
+
+    request = Request(
+        inputs=tuple(inputs),
+        out=out,
+        methods=comma(methods),
+        bundle=bundle,
+        device=device,
+        file_format=file_format.value,
+        slices=slice_range(slices),
+        patch=patch,
+        stride=stride,
+        overwrite=overwrite,
+        threads=threads,
+        jobs=jobs,
+        resume=resume,
+        cluster=cluster,
+        keep_names=keep_names,
+        fill_gaps=fill_gaps,
+        trust_hu=trust_hu,
+        de_identify=de_identify,
+    )
+    if explain_all(request, progress.value, isolate=True):
+        raise typer.Exit(1)
+
+
+def obscure(
+    inputs: Annotated[list[Path], typer.Argument(metavar="CT...", help="Image files or DICOM folders.")],
+    out: Out,
+    visible: Annotated[float, typer.Option(help="Share of every slice that stays as it is.")] = 0.3,
+    seed: Annotated[int, typer.Option(help="Of the noise: the same seed gives the same file.")] = 0,
+    bundle: Bundle = "",
+    device: Device = "auto",
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Keep only what the model needs to see of a CT and replace the rest by noise; report the dice kept."""
+    from unoise_engine.errors import CaseRefused
+    from unoise_engine.evaluate.obscure import obscure_case
+    from unoise_engine.files import refuse_overlap
+    from unoise_engine.models.session import DEFAULT_BUNDLE, load_bundle
+    from unoise_engine.progress import progress as tell
+    from unoise_engine.results.case_folder import prepare_output
+    from unoise_engine.volume.find import find_cases
+
+    refuse_overlap(out, inputs, inside_too=False)
+    cases = find_cases(inputs)
+    opened = load_bundle(bundle or DEFAULT_BUNDLE, device)
+    prepare_output(out)
+    refused = 0
+    for number, case in enumerate(cases, 1):
+        name = f"case-{number:04d}"  # never the file's own name, which may be the patient's
+        try:
+            with tell(progress.value).stage(name, "obscure", 1) as advance:
+                told = obscure_case(case, name, opened, visible, seed, out, lambda amount: None)
+                advance(1)
+        except CaseRefused as error:
+            refused += 1
+            print(f"CASE {name}: REFUSED {error.code}: {error}", file=sys.stderr)
+            continue
+        print(f"CASE {name}: OK, {told['visible']:.1%} visible, dice kept {told['dice_kept']:.3f}")
+    print(opened.manifest.warning)
+    if refused:
+        raise typer.Exit(1)
+
+
+def send(
+    out: Annotated[Path, typer.Argument(help="Folder of results written with --format dicom.")],
+    to: Annotated[str, typer.Option(metavar="AE@HOST:PORT", help="Send by C-STORE to this archive.")] = "",
+    stow: Annotated[str, typer.Option(metavar="URL", help="Send by STOW-RS to this DICOMweb root.")] = "",
+    calling_ae: Annotated[str, typer.Option(help="Our own title, as the archive knows us.")] = "UNOISE",
+    retries: Annotated[int, typer.Option(help="How often a failed object is tried again, each time later.")] = 3,
+    again: Annotated[bool, typer.Option("--again", help="Also what was sent there before.")] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="C-STORE over TLS.")] = False,
+    ca: Annotated[Path | None, typer.Option(help="TLS: trust this certificate authority (PEM).")] = None,
+    cert: Annotated[Path | None, typer.Option(help="TLS: our certificate and key (PEM, one file).")] = None,
+) -> None:
+    """Send DICOM results to an archive. What fails is remembered in OUT/send.jsonl and tried again by the next call."""
+    from unoise_engine.send import connect, send_all
+
+    if send_all(out, connect(to, stow, calling_ae, tls or ca is not None, ca, cert), retries=retries, again=again):
+        raise typer.Exit(1)
+
+
+def demo(out: Out = Path("demo"), seed: Annotated[int, typer.Option(help="Which synthetic patient.")] = 2026) -> None:
+    """Make a synthetic CT, explain it with the shipped model by every method, and compare with the known label."""
+    from unoise_engine.lab.demo import run
+
+    run(out, seed)

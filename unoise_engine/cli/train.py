@@ -1,0 +1,133 @@
+"""`train ...` and `export`. Needs the extra `train`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unoise_engine.cli.options import Out, ProgressMode, Show, TrainDevice
+from unoise_engine.errors import Usage
+
+train_app = typer.Typer(no_args_is_help=True, help="Train the utility, then U-Noise on it (extra: train).")
+
+
+class Targets(StrEnum):
+    recipe = "recipe"
+    labels = "labels"
+    predictions = "predictions"
+
+
+Devices = Annotated[int, typer.Option(help="GPUs (or CPU processes) that train together on each node.")]
+Nodes = Annotated[int, typer.Option(help="Machines that train together, under torchrun or Slurm.")]
+RecipeFile = Annotated[str, typer.Option("--recipe", help="A TOML recipe, or the name of one that ships.")]
+
+
+@train_app.command("utility")
+def train_utility_command(
+    data: Annotated[list[Path], typer.Argument(help="Folder of CT / label pairs, or several that are mixed.")],
+    out: Out,
+    recipe: RecipeFile = "phantom-utility",
+    init: Annotated[Path | None, typer.Option(help="Start from this run's weights instead of afresh.")] = None,
+    device: TrainDevice = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    devices: Devices = 1,
+    num_nodes: Nodes = 1,
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Train the U-Net that segments the organ."""
+    from unoise_engine.training.fit import train_utility
+    from unoise_engine.training.recipes import UtilityRecipe, read_recipe
+
+    chosen = read_recipe(_recipe_file(recipe), UtilityRecipe)
+    how = _together(device, devices, num_nodes)
+    run = train_utility(data, out, chosen, init=init, resume=resume, progress=progress.value, **how)
+    _say_run(run)
+
+
+@train_app.command("unoise")
+def train_unoise_command(
+    data: Annotated[list[Path], typer.Argument(help="Folders of CT / label pairs, the same as the utility's.")],
+    utility: Annotated[Path, typer.Option(help="The utility's run.")],
+    out: Out,
+    recipe: RecipeFile = "pancreas-unoise",
+    size: Annotated[str, typer.Option(help="small, medium or large, instead of the recipe's.")] = "",
+    init: Annotated[
+        Path | None,
+        typer.Option(help="Start from an earlier U-Noise run, or a segmenter's run (the paper's 'pretrained')."),
+    ] = None,
+    device: TrainDevice = "auto",
+    targets: Annotated[
+        Targets,
+        typer.Option(help="What must stay right: the labels, or the utility's own prediction (no labels needed)."),
+    ] = Targets.recipe,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    devices: Devices = 1,
+    num_nodes: Nodes = 1,
+    progress: Show = ProgressMode.auto,
+) -> None:
+    """Train the small net that learns how much noise each pixel can bear before the utility fails."""
+    from dataclasses import replace
+
+    from unoise_engine.training.fit import train_unoise
+    from unoise_engine.training.recipes import Noise, UNoiseRecipe, read_recipe
+    from unoise_engine.training.tables import build
+
+    chosen = read_recipe(_recipe_file(recipe), UNoiseRecipe)
+    if size:
+        chosen = replace(chosen, noise=build(Noise, {**_table(chosen.noise), "size": size}, "--size"))
+    if targets != Targets.recipe:
+        chosen = replace(chosen, noise=replace(chosen.noise, targets=targets.value))
+    how = _together(device, devices, num_nodes)
+    run = train_unoise(data, utility, out, chosen, init=init, resume=resume, progress=progress.value, **how)
+    _say_run(run)
+
+
+def export(
+    utility: Annotated[Path, typer.Argument(help="The utility's run.")],
+    unoise: Annotated[Path, typer.Argument(help="The U-Noise run.")],
+    out: Out,
+    card: Annotated[Path, typer.Option(help="TOML with title, licence, training_data, ...")],
+    metrics: Annotated[Path | None, typer.Option(help="JSON with measured figures.")] = None,
+    weights: Annotated[bool, typer.Option(help="Also the weights for training on (safetensors).")] = True,
+) -> None:
+    """Turn two runs into a model bundle (ONNX), refused unless onnxruntime agrees with torch."""
+    from unoise_engine.lab.phantom.abdomen import PROBE, synthesise
+    from unoise_engine.training.export import export_bundle
+
+    probe = synthesise(**PROBE).ct
+    print(export_bundle(utility, unoise, out, card=card, metrics=metrics, weights=weights, probe=probe))
+
+
+def _table(recipe: Any) -> dict[str, Any]:
+    """A recipe's table as TOML would give it: lists, not tuples."""
+    from dataclasses import asdict
+
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(recipe).items()}
+
+
+def _together(device: str, devices: int, nodes: int) -> dict[str, Any]:
+    if devices < 1 or nodes < 1:
+        raise Usage(f"--devices {devices} --num-nodes {nodes}", "must be at least 1 each", "give how many there are")
+    return {"device": device, "devices": devices, "nodes": nodes}
+
+
+def _say_run(run: Path) -> None:
+    """Once, however many processes trained it."""
+    from unoise_engine.training.fit import leads
+
+    if leads():
+        print(run)
+
+
+def _recipe_file(name: str) -> Path:
+    from unoise_engine.shipped import shipped
+
+    known = shipped("recipes", "*.toml")
+    if name in known:
+        return known[name]
+    if not Path(name).is_file():
+        raise Usage(f"--recipe {name}", "no such recipe", f"give a TOML file, or one that ships: {', '.join(known)}")
+    return Path(name)

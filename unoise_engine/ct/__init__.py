@@ -1,1 +1,0 @@
-"""CT volumes: read from files, brought to the model's frame and back, written."""

@@ -1,0 +1,66 @@
+"""All that a run found, and its CSV files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unoise_engine.files import write
+from unoise_engine.lab.benchmark.adaptive import Apart
+from unoise_engine.lab.benchmark.contest import Row
+from unoise_engine.lab.benchmark.floor import Floor
+from unoise_engine.lab.benchmark.goals import Goal
+from unoise_engine.lab.benchmark.growth import Point
+from unoise_engine.lab.benchmark.whole import WholeCT
+from unoise_engine.models.profile import Node
+
+
+@dataclass
+class Findings:
+    """`side`: pixels of the slices that contests are held on. `peak`: GFLOP a second. `nodes` by model and file."""
+
+    command: str
+    machine: dict[str, str]
+    side: int = 0
+    rows: list[Row] = field(default_factory=list)
+    peak: float = math.nan
+    floors: list[Floor] = field(default_factory=list)
+    apart: list[Apart] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    whole: WholeCT | None = None
+    nodes: dict[tuple[str, str], list[Node]] = field(default_factory=dict)
+    goals: list[Goal] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def write_csv_files(out: Path, found: Findings) -> None:
+    """OUT/benchmark.csv, growth.csv and nodes.csv."""
+    heads = ("model", "what", "by", "seconds", "low", "high", "repeats", "standard_error", "sampled", "apart", "agrees")
+    lines: list[Sequence[object]] = []
+    for r in found.rows:
+        times = map(_exact, (r.seconds, r.low, r.high))
+        lines.append((r.model, r.what, r.by, *times, r.repeats, _exact(r.error), r.sampled, _exact(r.apart), r.agrees))
+    write(out / "benchmark.csv", _csv(heads, lines), replace=True)
+    more = ("by", "slices", "side", "threads", "segmentation_gradcam_seconds", "unoise_seconds")
+    lines = [(p.by, p.slices, p.side, p.threads, _exact(p.segmentation), _exact(p.unoise)) for p in found.points]
+    write(out / "growth.csv", _csv(more, lines), replace=True)
+    lines = []
+    for key, nodes in found.nodes.items():
+        lines += [(*key, n.name, n.op, " x ".join(map(str, n.out)), _exact(n.seconds)) for n in nodes]
+    last = ("model", "file", "node", "op", "out", "seconds")
+    write(out / "nodes.csv", _csv(last, lines), replace=True)
+
+
+def _csv(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([heads, *rows])
+    return text.getvalue()
+
+
+def _exact(value: float | None) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value:.6g}"

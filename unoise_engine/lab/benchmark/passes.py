@@ -1,0 +1,64 @@
+"""Contests of one pass: segmentation, U-Noise, Grad-CAM."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from unoise_engine.lab.benchmark.contest import OURS, Contest, Entry
+from unoise_engine.lab.benchmark.rivals import Rivals
+from unoise_engine.lab.benchmark.subject import Subject
+from unoise_engine.models.enlarge import enlarged
+
+SEGMENTATION, UNOISE, GRADCAM = "segmentation", "U-Noise map", "Grad-CAM, its forward pass included"
+EAGER, PLAIN, AUTOGRAD = "torch eager", "onnxruntime, plain export", "torch autograd"
+# A near noise model takes the logarithm of nearly nothing.
+NOISE_TOLERANCE = 1e-3
+# Of the map's peak. A ReLU's gate whose input is nearly zero opens by rounding: on the 34M utility with random weights
+# torch's own map in single precision was 4e-3 from its map in double precision, and so was ours.
+MAP_TOLERANCE = 1e-2
+
+
+def pass_contests(subject: Subject, rivals: Rivals | None) -> list[Contest]:
+    bundle, x, logits = subject.bundle, subject.slices, subject.logits
+    segmentation = [Entry(OURS, [lambda: bundle.predict(x)])]
+    unoise = [Entry(OURS, [lambda: bundle.noise_logits(x, logits)])]
+    if rivals:
+        eager, plain, plain_noise = rivals.eager, rivals.plain, rivals.plain_noise
+
+        def mine() -> np.ndarray:
+            return bundle.noise_logits(x, logits)
+
+        segmentation += [
+            Entry(EAGER, [lambda: eager.logits(x)], check=lambda: (eager.logits(x), logits)),
+            Entry(PLAIN, [lambda: plain(slices=x)], check=lambda: (plain(slices=x), logits)),
+        ]
+        unoise += [
+            Entry(name, [work], check=lambda work=work: (work(), mine()), tolerance=NOISE_TOLERANCE)  # type: ignore[misc]
+            for name, work in (
+                (EAGER, lambda: eager.noise_logits(x, logits)),
+                (PLAIN, lambda: plain_noise(slices=x, logits=logits)),
+            )
+        ]
+    return [
+        Contest(subject.name, SEGMENTATION, segmentation),
+        Contest(subject.name, UNOISE, unoise),
+        gradcam_contest(subject, rivals),
+    ]
+
+
+def gradcam_contest(subject: Subject, rivals: Rivals | None) -> Contest:
+    bundle, x, target = subject.bundle, subject.slices, subject.target
+    entries = [Entry(OURS, [lambda: bundle.gradcam(x, target)])]
+    if rivals:
+        from unoise_engine.training.peers import captum_gradcam, monai_gradcam
+
+        works = {AUTOGRAD: lambda: rivals.eager.gradcam(x, target)}
+        for name, make in (("captum", captum_gradcam), ("monai", monai_gradcam)):
+            if name in rivals.peers:
+                works[name] = make(rivals.eager, x, target)
+        wanted = bundle.gradcam(x, target)
+        entries += [
+            Entry(name, [work], check=lambda w=work: (enlarged(w(), x.shape[2:]), wanted), tolerance=MAP_TOLERANCE)  # type: ignore[misc]
+            for name, work in works.items()
+        ]
+    return Contest(subject.name, GRADCAM, entries)

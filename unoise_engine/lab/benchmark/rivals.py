@@ -1,0 +1,67 @@
+"""Others' way of running a subject's nets, where torch is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unoise_engine.errors import MissingExtra
+from unoise_engine.lab.benchmark.subject import Subject
+
+if TYPE_CHECKING:
+    from unoise_engine.training.rivals import Eager
+
+TRAINING = ("torch", "onnx", "onnxscript")
+NO_TORCH = "torch eager, the plain export and the paper's models (extra train)"
+NO_GRAD_CAM = "pytorch-grad-cam (it asks for torchvision)"
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """The nets in torch, and their plain exports opened in onnxruntime. `peers` are libraries by name."""
+
+    eager: Eager
+    plain: Callable[..., np.ndarray]
+    plain_noise: Callable[..., np.ndarray]
+    peers: tuple[str, ...]
+
+
+def can_train() -> bool:
+    return all(find_spec(name) is not None for name in TRAINING)
+
+
+def need_training() -> None:
+    """Raises MissingExtra."""
+    for name in TRAINING:
+        if find_spec(name) is None:
+            raise MissingExtra(name, "train")
+
+
+def open_rivals(subject: Subject, scratch: Path, device: str, threads: int, peers: bool) -> Rivals:
+    """Builds and exports the nets of the subject's bundle; the exports go to `scratch`. Raises Usage."""
+    from unoise_engine.training.peers import installed
+    from unoise_engine.training.rebuilt import rebuilt
+    from unoise_engine.training.rivals import Eager, plain_export, use_threads
+
+    use_threads(threads)
+    bundle = subject.bundle
+    utility, noise = rebuilt(bundle.folder, bundle.manifest)
+    plain, plain_noise = (
+        plain_export(net, subject.slices, scratch / f"plain-{name}.onnx", device, threads)
+        for name, net in (("utility", utility), ("unoise", noise))
+    )
+    return Rivals(Eager(utility, noise, bundle.device), plain, plain_noise, tuple(installed()) if peers else ())
+
+
+def left_out(peers: bool) -> list[str]:
+    """What could not run, and why."""
+    missing = [] if can_train() else [NO_TORCH]
+    if peers:
+        missing += [f"{name} (extra bench)" for name in ("captum", "monai") if find_spec(name) is None]
+        missing.append(NO_GRAD_CAM)
+    return missing

@@ -1,0 +1,81 @@
+"""A bundle and the slice that every program is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unoise_engine.errors import Usage
+from unoise_engine.models.frame import prepare
+from unoise_engine.models.recipe import Recipe
+from unoise_engine.models.session import Bundle
+from unoise_engine.volume.volume import Volume
+
+SIDE = 256  # pixels of a slice, as in the paper
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`slices` (1, c, h, w), normalised; `logits` (1, 1, h, w), the utility's own; `organ` (h, w) bool, what is to be
+    explained."""
+
+    name: str
+    bundle: Bundle
+    slices: np.ndarray
+    logits: np.ndarray
+    organ: np.ndarray
+
+    @staticmethod
+    def of(name: str, bundle: Bundle, slices: np.ndarray, organ: np.ndarray | None = None) -> Subject:
+        """By default the organ is what the utility finds."""
+        logits = bundle.predict(slices)
+        return Subject(name, bundle, slices, logits, logits[0, 0] > 0 if organ is None else organ)
+
+    @property
+    def image(self) -> np.ndarray:
+        return self.slices[0]
+
+    @property
+    def target(self) -> np.ndarray:
+        """d score / d logits of Grad-CAM: (1, 1, h, w), 1 on the organ, else 0."""
+        return self.organ[None, None].astype(np.float32)
+
+
+def fullest_slice(
+    name: str, bundle: Bundle, ct: Volume, which: Sequence[int] | None = None, side: int = SIDE
+) -> Subject:
+    """The slice, of those numbered, in which the bundle finds most organ; the organ's middle is that of the picture."""
+    slices, _ = prepare(ct, bundle.recipe)
+    slices = slices if which is None else slices[list(which)]
+    found = bundle.predict(bundle.recipe.normalise(slices)) > 0
+    best = int(found.sum(axis=(1, 2, 3)).argmax())
+    there = np.argwhere(found[best, 0])
+    if not len(there):
+        raise Usage(name, "finds no organ there, so nothing can be explained", "choose another --bundle or --ct")
+    image = framed(slices[best], side, 0.0, np.median(there, axis=0))
+    return Subject.of(name, bundle, bundle.recipe.normalise(image[None]))
+
+
+def slices_of(ct: Volume, recipe: Recipe, which: Sequence[int], side: int) -> np.ndarray:
+    """Axial slices from the feet, prepared, their middle in that of `side` x `side` pixels: (n, c, h, w)."""
+    every, _ = prepare(ct, recipe)
+    return recipe.normalise(np.stack([framed(every[k], side, 0.0) for k in which]))
+
+
+def framed(
+    image: np.ndarray, side: int, beyond: float, middle: Sequence[float] | np.ndarray | None = None
+) -> np.ndarray:
+    """The part (side, side) of an image around its middle, or around what lies at `middle` (row, column) as far as the
+    image reaches; where it is smaller, it has `beyond` around it."""
+    for axis in (0, 1):
+        n = image.shape[axis]
+        if n > side:
+            start = (n - side) // 2 if middle is None else int(np.clip(middle[axis] - side // 2, 0, n - side))
+            image = np.take(image, np.arange(start, start + side), axis)
+        else:
+            pads = [(0, 0), (0, 0)]
+            pads[axis] = ((side - n) // 2, side - n - (side - n) // 2)
+            image = np.pad(image, pads, constant_values=beyond)
+    return image

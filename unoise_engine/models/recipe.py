@@ -1,0 +1,58 @@
+"""What a model expects of a CT: one recipe serves training and inference."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+FARTHEST_HU = 100_000
+MOST_PIXELS, MOST_CHANNELS = 512, 64  # of the deepest pixel's side; of a slice
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a model expects of a CT slice. Lives in the model's bundle.
+
+    A slice cut off at 0 HU gets its fat back (cutoff.py). HU are clipped to ``window_hu`` and scaled to [0, 1]; the
+    slice is resampled in plane to ``spacing_mm``; each side is padded with air, evenly on both ends, to a multiple of
+    ``multiple_of`` pixels; the values are normalised by ``mean`` and ``std`` and the slice is repeated to ``channels``.
+    """
+
+    window_hu: tuple[float, float] = (-160.0, 240.0)  # the usual soft-tissue window: width 400, level 40
+    spacing_mm: float = 2.0
+    multiple_of: int = 16  # 2^(levels - 1) of the deepest net
+    channels: int = 1
+    mean: tuple[float, ...] = (0.25,)  # about the mean and spread of a windowed abdominal slice
+    std: tuple[float, ...] = (0.25,)
+
+    def __post_init__(self) -> None:
+        lo, hi = self.window_hu
+        if not -FARTHEST_HU <= lo < hi <= FARTHEST_HU:
+            raise ValueError(f"window_hu must rise, within {FARTHEST_HU} HU of 0: {self.window_hu}")
+        if not 0.1 <= self.spacing_mm <= 10:
+            raise ValueError(f"spacing_mm must lie in 0.1 .. 10 mm: {self.spacing_mm}")
+        if not 1 <= self.multiple_of <= MOST_PIXELS:
+            raise ValueError(f"multiple_of must lie in 1 .. {MOST_PIXELS}: {self.multiple_of}")
+        if not 1 <= self.channels <= MOST_CHANNELS:
+            raise ValueError(f"channels must lie in 1 .. {MOST_CHANNELS}: {self.channels}")
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise ValueError(f"{self.channels} channels need as many means and stds: {self.mean}, {self.std}")
+        if not all(-1e3 <= m <= 1e3 for m in self.mean) or not all(1e-3 <= s <= 1e3 for s in self.std):
+            raise ValueError(f"mean must lie in -1000 .. 1000, std in 0.001 .. 1000: {self.mean}, {self.std}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    def normalise(self, windowed: np.ndarray) -> np.ndarray:
+        """Values in [0, 1] (n, h, w) -> (n, channels, h, w) float32."""
+        mean = np.asarray(self.mean, np.float32)[:, None, None]
+        std = np.asarray(self.std, np.float32)[:, None, None]
+        return (windowed[:, None].astype(np.float32) - mean) / std
+
+    def window(self, hu: np.ndarray) -> np.ndarray:
+        """HU -> [0, 1] float32; NaN counts as air."""
+        lo, hi = self.window_hu
+        scaled = (np.nan_to_num(hu.astype(np.float32), nan=lo) - np.float32(lo)) / np.float32(hi - lo)
+        return np.clip(scaled, 0, 1)

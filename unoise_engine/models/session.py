@@ -1,0 +1,325 @@
+"""The models of a bundle, running in onnxruntime: numpy in, numpy out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.models.answers import ask, check_ports, checked, out_of_memory, reason_of
+from unoise_engine.models.content import check_content
+from unoise_engine.models.enlarge import enlarged
+from unoise_engine.models.manifest import GRADCAM, MODELS, PARTS, Manifest, model_hash, verify
+from unoise_engine.models.occluded import Clean
+from unoise_engine.models.parts import with_weights
+from unoise_engine.models.shuffle import shuffle_kernels
+from unoise_engine.models.trial import try_out
+from unoise_engine.shipped import shipped
+
+if TYPE_CHECKING:
+    from unoise_engine.models.runtime import onnxruntime
+
+DEFAULT_BUNDLE = "pancreas-ct"
+_tried: set[str] = set()  # hashes of models that answered as they must
+# Slices of 256 x 256 a call: memory stays bounded, and on a CPU larger batches gain nothing.
+PIXELS_A_CALL = 8 * 256 * 256
+# onnxruntime computes every output of a graph, wanted or not; a Grad-CAM of no pixel costs it least.
+NOTHING = np.zeros((1, 1, 1, 1), np.float32)
+
+
+def shipped_bundles() -> dict[str, Path]:
+    """Name -> folder of the models that came with the engine."""
+    return shipped("models", "*/bundle.json")
+
+
+def installed_bundles() -> dict[str, Path]:
+    """Name -> folder of the models that `bundle install` put into the user's own collection."""
+    return {p.parent.name: p.parent for p in sorted(models_home().glob("[!.]*/bundle.json"))}
+
+
+def models_home() -> Path:
+    """The user's own bundles: $UNOISE_MODELS, or the usual place for data on this system."""
+    if home := os.environ.get("UNOISE_MODELS"):
+        return Path(home)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
+    return base / "unoise-engine" / "models"
+
+
+def known_bundles() -> dict[str, Path]:
+    """Both; what ships comes first, and an installed bundle cannot take its name."""
+    return {**installed_bundles(), **shipped_bundles()}
+
+
+def find_bundle(name: str | Path) -> Path:
+    """The name of a bundle that ships or was installed, or a folder. Raises Environment if it is neither."""
+    known = known_bundles()
+    if str(name) in known:
+        return known[str(name)]
+    if Path(name).is_dir():
+        return Path(name)
+    names = ", ".join(known) or "none"
+    raise Environment(name, "no such model bundle", f"give a bundle folder, or one of those here: {names}")
+
+
+def load_bundle(
+    name: str | Path = DEFAULT_BUNDLE, device: str = "auto", threads: int = 0, tried: bool = False
+) -> Bundle:
+    """Verifies every file's hash, then opens the bundle for `device` (auto, cpu, cuda).
+
+    ``threads`` = 0 lets onnxruntime use every core. A bundle that neither ships nor was installed is tried out first
+    (trial.py), once a process, unless it was `tried`. Raises Environment, Integrity or Usage.
+    """
+    folder = find_bundle(name)
+    manifest = verify(folder)
+    if not tried and folder not in known_bundles().values() and model_hash(manifest) not in _tried:
+        try_out(folder)
+        _tried.add(model_hash(manifest))
+    return Bundle(folder, manifest, providers(device), threads, strict=device == "cuda")
+
+
+def providers(device: str) -> list[str]:
+    """onnxruntime's execution providers for a device's name."""
+    from unoise_engine.models.runtime import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    if device not in ("auto", "cpu", "cuda"):
+        raise Usage(f"--device {device}", "unknown", "choose auto, cpu or cuda")
+    if device == "cpu" or (device == "auto" and "CUDAExecutionProvider" not in available):
+        return ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" not in available:
+        raise Environment(
+            "--device cuda", "this onnxruntime has no CUDA", "install onnxruntime-gpu, or use --device cpu"
+        )
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+class Bundle:
+    """An opened bundle. Sessions start when first used. Slices are (n, c, h, w) float32, normalised by the recipe.
+
+    Where memory is short, fewer slices go into a call; where a GPU cannot be used or is full, the processor takes over.
+    `notes` then says so, a sentence each. `strict`: a GPU that cannot be used is an error. `seconds` is the time that
+    whole passes have taken so far.
+    """
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, providers: Sequence[str], threads: int = 0, strict: bool = False
+    ):
+        self.folder = folder
+        self.manifest = manifest
+        self.recipe = manifest.recipe
+        self.notes: list[str] = []
+        self.seconds = 0.0
+        self._providers = list(providers)
+        self._threads = threads
+        self._strict = strict
+        self._fewer = 1  # slices a call are divided by this
+        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._clean: Clean | None = None
+        self._shuffle: dict[str, int] = {}  # models whose weights are destroyed, and the seed
+
+    def shuffled(self, models: Sequence[str], seed: int) -> Bundle:
+        """The same bundle with the weights of these models in random order: what was learned is lost."""
+        other = Bundle(self.folder, self.manifest, self._providers, self._threads, self._strict)
+        other._shuffle = {model: seed for model in models}
+        return other
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self._providers[0].startswith("CUDA") else "cpu"
+
+    @property
+    def hash(self) -> str:
+        return model_hash(self.manifest)
+
+    @property
+    def one_pass(self) -> bool:
+        """Whether Grad-CAM comes out of the pass that segments. Bundles of schema 1 have a model of its own for it."""
+        return GRADCAM not in self.manifest.files
+
+    @property
+    def looks_at_logits(self) -> bool:
+        """Whether the noise model is told what the utility found."""
+        return any(port.name == "logits" for port in self._session("unoise").get_inputs())
+
+    def predict(self, slices: np.ndarray) -> np.ndarray:
+        """(n, c, h, w) -> logits (n, 1, h, w); > 0 means organ."""
+        return self._run("utility", {"slices": slices}, ["logits"], {"target": NOTHING} if self.one_pass else {})[0]
+
+    def predict_and_explain(self, slices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits, and Grad-CAM of the predicted organ at the deepest block's size (n, 1, h / k, w / k), in one pass.
+
+        Only where `one_pass`. A slice without organ gets zeros.
+        """
+        logits, coarse = self._run("utility", {"slices": slices}, ["logits", "gradcam"])
+        return logits, coarse
+
+    def noise_logits(self, slices: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """(n, c, h, w) and `predict`'s answer -> z (n, 1, h, w); sigmoid(z) is the share of the largest noise a pixel
+        can bear. Not every noise model looks at the utility's answer."""
+        feeds = {"slices": slices, "logits": logits} if self.looks_at_logits else {"slices": slices}
+        return self._run("unoise", feeds, ["noise_logits"])[0]
+
+    def gradcam(self, slices: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Slices (n, c, h, w) and d score / d logits (n, 1, h, w) -> Grad-CAM (n, 1, h, w), >= 0."""
+        feeds = {"slices": slices, "target": target.astype(np.float32)}
+        if not self.one_pass:
+            return self._run("gradcam", feeds, ["importance"])[0]
+        return enlarged(self._run("utility", feeds, ["gradcam"])[0], slices.shape[2:])
+
+    def occluded(
+        self,
+        image: np.ndarray,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        patch: int,
+        fill: float,
+        region: tuple[int, int, int, int] | None = None,
+    ) -> np.ndarray:
+        """Slice (c, h, w), first rows and columns (k,) of a square of `patch` pixels -> logits (k, 1, h, w).
+
+        The same as predicting k slices that hold `fill` there; quicker on a processor, if the bundle has the parts.
+        Outside the `region` (first row, first column, first row and column not any more) they are the slice's own.
+        """
+        if not self.windowed:
+            hidden = np.repeat(image[None], len(rows), axis=0)
+            for one, y, x in zip(hidden, rows, columns):
+                one[:, y : y + patch, x : x + patch] = fill
+            logits = self.predict(hidden)
+            if region is None:
+                return logits
+            top, left, bottom, right = region
+            kept = np.repeat(self.predict(image[None]), len(rows), axis=0)
+            kept[:, :, top:bottom, left:right] = logits[:, :, top:bottom, left:right]
+            return kept
+        clean, patched, path = self.clean(image), self._session("occlusion"), self._path("occlusion")
+        region = region or (0, 0, *image.shape[1:])
+        return np.stack([clean.occluded(patched, path, (y, x), patch, fill, region) for y, x in zip(rows, columns)])
+
+    @property
+    def windowed(self) -> bool:
+        """Whether an occluded patch is computed only where it changes anything."""
+        return self.device == "cpu" and all(f"{part}.onnx" in self.manifest.files for part in PARTS)
+
+    def clean(self, image: np.ndarray) -> Clean:
+        """The layers of a slice (c, h, w) that occluded patches start from; those of the last slice are kept."""
+        if self._clean is None or not self._clean.is_of(image):
+            self.forget()  # before there are the next layers
+            self._clean = Clean(image, self._session("occlusion-clean"), self._path("occlusion-clean"))
+        return self._clean
+
+    def forget(self) -> None:
+        """Frees the layers of the slice that was occluded last."""
+        self._clean = None
+
+    def open_all(self) -> None:
+        """Opens every model now. Raises Integrity if onnxruntime cannot."""
+        for model in (*MODELS, "gradcam", *PARTS):
+            if f"{model}.onnx" in self.manifest.files:
+                self._session(model)
+
+    def _path(self, model: str) -> Path:
+        return self.folder / f"{model}.onnx"
+
+    def _session(self, model: str) -> onnxruntime.InferenceSession:
+        if model not in self._sessions:
+            self._sessions[model] = self._open(model)
+        return self._sessions[model]
+
+    def _open(
+        self, model: str, adjust: Callable[[onnxruntime.SessionOptions], None] = lambda options: None
+    ) -> onnxruntime.InferenceSession:
+        from unoise_engine.models.runtime import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.log_severity_level = (
+            4  # it raises its errors, too; what it prints has names from the model's file in it
+        )
+        # A model's idle threads would go on spinning, on cores that the next model or another job needs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        adjust(options)
+        path = self._path(model)
+        content = self._content(model)
+        if model in PARTS:
+            content = with_weights(content, self._content("utility"))
+        try:
+            session = onnxruntime.InferenceSession(content, options, providers=self._providers)
+        except Exception as error:
+            if out_of_memory(error) and self.device == "cpu":
+                raise MemoryError(str(path)) from None
+            reason = reason_of(error)
+            if self.device == "cuda":
+                self._leave_gpu(reason)
+                return self._open(model, adjust)
+            raise Integrity(path, f"onnxruntime cannot open it ({reason})", "get the bundle again") from error
+        check_ports(path, session, self.one_pass)
+        if self.device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+            self._leave_gpu("its driver or libraries are missing")
+        return session
+
+    def _content(self, model: str) -> bytes:
+        """The very bytes that the manifest names, looked through, or these with their weights shuffled."""
+        path = self._path(model)
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.manifest.files[path.name].sha256:
+            raise Integrity(path, "was altered since it was checked", "get the bundle again")
+        check_content(path, content)
+        return shuffle_kernels(content, self._shuffle[model]) if model in self._shuffle else content
+
+    def _run(
+        self, model: str, feeds: dict[str, np.ndarray], wanted: list[str], fixed: dict[str, np.ndarray] | None = None
+    ) -> list[np.ndarray]:
+        """The outputs `wanted`; `feeds` are given some slices at a time, `fixed` as they are."""
+        path, (n, _, h, w) = self._path(model), feeds["slices"].shape
+        parts: list[list[np.ndarray]] = []
+        start = 0
+        while start < n:
+            step = max(1, PIXELS_A_CALL // (h * w) // self._fewer)
+            some = {name: values[start : start + step] for name, values in feeds.items()} | (fixed or {})
+            session = self._session(model)
+            began = time.perf_counter()
+            try:
+                answers = ask(path, session, wanted, some)
+            except MemoryError:
+                self._make_do(step)
+                continue
+            self.seconds += time.perf_counter() - began
+            shape = some["slices"].shape
+            parts.append([checked(path, name, answer, shape) for name, answer in zip(wanted, answers)])
+            start += step
+        if not parts:
+            return [np.zeros((0, 1, h, w), np.float32) for _ in wanted]
+        return [np.concatenate(column) for column in zip(*parts)]
+
+    def _make_do(self, step: int) -> None:
+        """After memory ran out with `step` slices a call. Raises MemoryError if there is nothing left to try."""
+        if step > 1:
+            self._fewer *= 2
+            self._note("memory was short: fewer slices went through the model at a time")
+        elif self.device == "cuda":
+            self._providers, self._sessions, self._fewer = ["CPUExecutionProvider"], {}, 1
+            self._note("the GPU's memory was too small: the processor did the work")
+        else:
+            raise MemoryError("not even one slice at a time")
+
+    def _leave_gpu(self, reason: str) -> None:
+        if self._strict:
+            raise Environment("--device cuda", f"the GPU cannot be used ({reason})", "use --device cpu")
+        self._providers = ["CPUExecutionProvider"]
+        self._note("the GPU cannot be used: the processor did the work")
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)

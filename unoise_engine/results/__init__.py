@@ -1,0 +1,1 @@
+"""What one explained case leaves behind: files, pictures, a report, DICOM objects."""

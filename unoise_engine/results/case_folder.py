@@ -1,0 +1,256 @@
+"""The folder of one explained case: volumes, picture and report, written whole or not at all.
+
+OUT/<id>/segmentation.nii.gz, importance-<method>.nii.gz, overview.png, report.json
+With the format dicom: segmentation.dcm, importance-<method>.dcm and overlay-<method>-<slice>.dcm instead of volumes.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, Protocol
+
+import numpy as np
+
+from unoise_engine import __version__
+from unoise_engine.errors import Environment, MissingExtra, Usage
+from unoise_engine.explanation.methods import TITLES
+from unoise_engine.explanation.pipeline import Settings, clock, explain_volume
+from unoise_engine.explanation.trust import about_volume
+from unoise_engine.files import new_file, new_folder, write_json
+from unoise_engine.models.frame import Frame, Restored
+from unoise_engine.models.session import Bundle
+from unoise_engine.progress import Progress
+from unoise_engine.results.overview import Overview
+from unoise_engine.volume.find import Case, Reading
+from unoise_engine.volume.raw import write_raw
+from unoise_engine.volume.volume import AxialView, Volume
+from unoise_engine.volume.write import SUFFIXES, cannot_write, write_volume
+
+
+def prepare_output(out: Path) -> None:
+    """Makes the folder and proves that it can be written, before hours are spent. Raises Environment."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out, prefix=".unoise-"):
+            pass
+    except OSError as error:
+        raise cannot_write(out, error) from None
+
+
+class Writer(Protocol):
+    """Turns results into files of one format. `notes` says what it had to correct first, `settings` how it writes."""
+
+    notes: tuple[str, ...]
+    settings: dict[str, Any]
+
+    def write(self, name: str, volume: Restored, folder: Path) -> dict[str, str]:
+        """Returns what was written, name -> path within `folder`."""
+        ...
+
+
+class Volumes:
+    """NIfTI or NRRD: one file a result."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, file_format: str):
+        self.settings = {"format": file_format}
+        self.suffix = SUFFIXES[file_format]
+
+    def write(self, name: str, volume: Restored, folder: Path) -> dict[str, str]:
+        write_volume(volume, folder / (name + self.suffix))
+        return {name: name + self.suffix}
+
+
+class RawVolumes(Volumes):
+    """NRRD, uncompressed: larger, and many times as fast."""
+
+    def write(self, name: str, volume: Restored, folder: Path) -> dict[str, str]:
+        write_raw(volume, folder / (name + self.suffix))
+        return {name: name + self.suffix}
+
+
+def check_format(file_format: str, de_identify: bool, compress: bool = True) -> None:
+    """Raises Usage or MissingExtra if results cannot be written so."""
+    if file_format not in (*SUFFIXES, "dicom"):
+        raise Usage(f"--format {file_format}", "unknown", f"choose from {', '.join((*SUFFIXES, 'dicom'))}")
+    if file_format == "dicom" and find_spec("highdicom") is None:
+        raise MissingExtra("highdicom", "dicom")
+    if de_identify and file_format != "dicom":
+        raise Usage("--de-identify", "is for --format dicom: NIfTI and NRRD never carry patient data", "leave it out")
+    if not compress and file_format != "nrrd":
+        raise Usage("compress", f"is always so for {file_format}", "choose nrrd to write without")
+
+
+def _writer(
+    reading: Reading, case: Case, bundle: Bundle, settings: Settings, file_format: str, de_identify: bool
+) -> Writer:
+    if file_format != "dicom":
+        return Volumes(file_format) if settings.compress else RawVolumes(file_format)
+    from unoise_engine.results.dicom.origin import Origin
+    from unoise_engine.results.dicom.result import DicomResult
+
+    manifest, occlusion = bundle.manifest, settings.occlusion
+    origin = Origin(
+        organ=manifest.organ,
+        model=manifest.name,
+        model_hash=bundle.hash,
+        engine_version=__version__,
+        warning=manifest.warning,
+        slices=settings.range_in(reading.ct),
+        titles=TITLES,
+        parameters={"importance-occlusion": " ".join(f"{k}={v}" for k, v in asdict(occlusion).items())},
+    )
+    files, frames = reading.slice_files, reading.slice_frames
+    if reading.planes:
+        files, frames = reading.original_files, reading.original_frames
+    return DicomResult(reading.ct, [*zip(files, frames)], origin, case.source, de_identify, reading.planes)
+
+
+def explain_case(
+    case: Case,
+    out: Path,
+    bundle: Bundle,
+    settings: Settings,
+    progress: Progress,
+    file_format: str = "nifti",
+    overwrite: bool = False,
+    finish: Callable[[Path, dict[str, Any]], None] = lambda folder, report: None,
+    hide: Callable[[str], str] = str,
+    de_identify: bool = False,
+) -> dict[str, Any]:
+    """Explains one case into OUT/<id> and returns its report (also written as report.json).
+
+    Everything goes to a hidden folder that gets its name at the end, so a failure leaves nothing half-written and an
+    earlier result intact. `finish` sees that folder and the report just before; `hide` takes names out of sentences.
+    Raises CaseRefused for the input, Environment if the result exists, if not all of an earlier one was made here, or
+    if it cannot be written.
+    """
+    check_format(file_format, de_identify)
+    final = out / case.id
+    seconds: dict[str, float] = {}
+    needed = 0
+    try:
+        with new_folder(final, overwrite) as partial:
+            with clock(seconds, "read"):
+                reading = case.read()
+            reading = replace(reading, notes=tuple(hide(note) for note in reading.notes))
+            needed = _bytes_needed(reading.ct, bundle, settings)
+            writer = _writer(reading, case, bundle, settings, file_format, de_identify)
+            report = _explain_into(partial, reading, case, bundle, settings, progress, writer, seconds)
+            finish(partial, report)
+    except OSError as error:
+        raise cannot_write(final, error, needed) from None
+    return report
+
+
+def _bytes_needed(ct: Volume, bundle: Bundle, settings: Settings) -> int:
+    """At most: results that do not pack at all, and three stacks of the model's slices on their way."""
+    start, stop = settings.range_in(ct)
+    slices = 4 * (stop - start) * math.prod(Frame.of(ct, bundle.recipe).size)
+    return ct.voxels.size * (1 + 4 * len(settings.methods)) + 3 * slices
+
+
+def _explain_into(
+    folder: Path,
+    reading: Reading,
+    case: Case,
+    bundle: Bundle,
+    settings: Settings,
+    progress: Progress,
+    writer: Writer,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    ct, manifest = reading.ct, bundle.manifest
+    view = AxialView.of(ct.grid)
+    start, stop = settings.range_in(ct)
+    files: dict[str, str] = {}
+    notes: list[str] = []
+    warnings: list[str] = []
+    organ: dict[str, Any] = {}
+    picture: Overview | None = None
+    shown = (start + stop) // 2
+
+    # Not in `folder`: Windows renames none that holds an open file.
+    explained = explain_volume(ct, bundle, settings, progress, seconds, case.id, warnings, folder.parent)
+    for name, volume in explained:
+        if name == "segmentation":
+            areas = [int(np.count_nonzero(one)) for one in volume.slices()]
+            found = sum(areas)
+            shown = int(np.argmax(areas)) if found else shown
+            organ = {
+                "name": manifest.organ,
+                "found": found > 0,
+                "volume_ml": round(found * ct.grid.voxel_ml, 3),
+                "axial_slice_of_largest_area": shown if found else None,
+            }
+            warnings += about_volume([n * ct.grid.voxel_ml for n in areas[start:stop]], manifest.organ, manifest.scope)
+            if not found:
+                notes.append(f"no {manifest.organ} found in this CT")
+            try:
+                if settings.picture:
+                    picture = Overview(view.apply(ct.voxels)[shown], volume.slice(shown) > 0, view.spacing_mm[1:])
+            except Environment as error:  # no matplotlib, or no temporary folder for it
+                notes.append(f"no overview.png: {error}")
+        elif picture is not None:
+            picture.add(name.removeprefix("importance-"), volume.slice(shown))
+        with clock(seconds, "write"):
+            files |= writer.write(name, volume, folder)
+        del volume  # before there are the maps of the next
+
+    if picture is not None:
+        with clock(seconds, "picture"):
+            title = f"{case.id[:60]}  -  model: {manifest.title}"
+            note = f"axial slice {shown + 1} of {len(view.apply(ct.voxels))} from the feet"
+            files["overview"] = "overview.png"
+            with new_file(folder / files["overview"]) as draft:
+                picture.draw(draft.path, title, note, "\n".join([*warnings, manifest.warning]))
+    corrections = [*reading.notes, *writer.notes]
+    report = {
+        "report_version": 1,
+        "case": case.id,
+        "status": "CORRECTED" if corrections else "OK",
+        "corrections": corrections,
+        "warning": manifest.warning,
+        "warnings": warnings,
+        "notes": [*notes, *bundle.notes],
+        "organ": organ,
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "files": files,
+        "settings": {
+            "methods": list(settings.methods),
+            "axial_slices": [start, stop],
+            "occlusion": {**asdict(settings.occlusion), "kind": settings.occlusion.kind},
+            "device": bundle.device,
+            **writer.settings,
+        },
+        "input": {"files": case.files, "voxel_type": str(ct.voxels.dtype), "geometry_lps": asdict(ct.grid)},
+        "model": {
+            "name": manifest.name,
+            "title": manifest.title,
+            "sha256": bundle.hash,
+            "synthetic": manifest.synthetic,
+            "attribution": manifest.attribution,
+        },
+        "versions": _versions(),
+    }
+    write_json(folder / "report.json", report)
+    return report
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"unoise_engine": __version__, "python": platform.python_version()}
+    for package in ("numpy", "SimpleITK", "pydicom", "onnxruntime"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found

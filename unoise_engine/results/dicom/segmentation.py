@@ -1,0 +1,54 @@
+"""The organ's mask as a DICOM Segmentation: binary, one frame for every slice that was looked at, empty ones too."""
+
+from __future__ import annotations
+
+import highdicom as hd
+import numpy as np
+import pydicom
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from unoise_engine.results.dicom.common import algorithm, equipment, finish, quietly, stand_ins
+from unoise_engine.results.dicom.origin import Origin, short
+from unoise_engine.results.dicom.source import Source
+
+SERIES_NUMBER = 9001  # scanners count from 1: results come last in a list of series
+PRIVATE_SCHEME = "99UNOISE"
+
+
+def organ_code(organ: str) -> Code:
+    """SNOMED CT's code of an organ by its English name; a private one for what DICOM's dictionary does not know."""
+    keyword = "".join(word.capitalize() for word in organ.replace("_", " ").replace("-", " ").split())
+    known = getattr(codes.SCT, keyword, None) if keyword.isidentifier() else None
+    return known or Code(short(keyword or "organ", 16), PRIVATE_SCHEME, short(organ or "organ"))
+
+
+def segmentation(source: Source, origin: Origin) -> pydicom.Dataset:
+    """All but the pixels; a frame for each of the source's headers."""
+    result = "segmentation"
+    segment = hd.seg.SegmentDescription(
+        segment_number=1,
+        segment_label=short(origin.organ.capitalize()),
+        segmented_property_category=codes.cid7150.AnatomicalStructure,
+        segmented_property_type=organ_code(origin.organ),
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=algorithm(origin, f"{origin.model} segmentation", result),
+    )
+    with quietly():
+        dataset = hd.seg.Segmentation(
+            source_images=stand_ins(source),
+            pixel_array=np.zeros((len(source.headers), 1, 1), np.uint8),
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[segment],
+            series_instance_uid=origin.uid(source.names, result, "series"),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=origin.uid(source.names, result, "instance"),
+            instance_number=1,
+            omit_empty_frames=False,
+            content_label="SEGMENTATION",
+            content_description=short(f"{origin.organ}, by a model, for research only"),
+            series_description=short(f"RESEARCH: {origin.organ} segmentation"),
+            **equipment(origin),
+        )
+        finish(dataset, source, origin, result)
+    return dataset

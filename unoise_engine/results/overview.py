@@ -1,0 +1,120 @@
+"""One picture of a case, the paper's Fig. 2 for this CT: the slice with its outline, then one panel a method."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from unoise_engine.drawing import load_matplotlib
+from unoise_engine.explanation.methods import TITLES
+
+PANEL_INCHES = 3.4
+SOFT_TISSUE_HU = (-160.0, 240.0)  # width 400, level 40
+OUTLINE = "#39d0ff"
+
+
+class Overview:
+    """Collects one axial slice (rows, columns; LPS, as seen from the feet) of every result, then draws them.
+
+    `spacing_mm` is (rows, columns). Raises MissingExtra or Environment without matplotlib.
+    """
+
+    def __init__(self, hu: np.ndarray, organ: np.ndarray, spacing_mm: tuple[float, float]):
+        load_matplotlib()
+        self.box = _body(hu)
+        self.hu = hu[self.box]
+        self.organ = organ[self.box]
+        self.spacing_mm = spacing_mm
+        self.maps: dict[str, np.ndarray] = {}
+
+    def add(self, method: str, importance: np.ndarray) -> None:
+        self.maps[method] = np.array(importance[self.box])
+
+    def draw(self, path: Path, title: str, slice_note: str, warning: str) -> None:
+        """Writes a PNG. `warning` stands under the picture."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        rows, columns = self.hu.shape
+        tall = rows * self.spacing_mm[0] / (columns * self.spacing_mm[1])
+        n = 1 + len(self.maps)
+        figure = Figure(figsize=(PANEL_INCHES * n, PANEL_INCHES * tall + 1.25), facecolor="black", layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.05, wspace=0.02)  # type: ignore[union-attr,call-arg]
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(1, n, squeeze=False)[0]
+        found = bool(self.organ.any())
+        for axes, name in zip(panels, ["", *self.maps]):
+            self._ct(axes)
+            heading = TITLES.get(name, name) or ("CT and outline" if found else "CT (no organ found here)")
+            axes.set_title(heading, color="white", fontsize=11)
+            if name:
+                self._heat(figure, axes, self.maps[name])
+            else:
+                self._caption(figure, axes, slice_note)
+            if found:
+                axes.contour(self.organ, levels=[0.5], colors=[OUTLINE], linewidths=1.2)
+        # Names of cases, models and organs are no mathematics, whatever dollar signs they have.
+        figure.suptitle(title, color="white", fontsize=11, parse_math=False)
+        figure.supxlabel(warning, color="#ffb347", fontsize=9, parse_math=False)
+        figure.savefig(path, dpi=130, facecolor="black", metadata={"Software": None})
+
+    def _ct(self, axes) -> None:  # type: ignore[no-untyped-def]
+        low, high = SOFT_TISSUE_HU
+        aspect = self.spacing_mm[0] / self.spacing_mm[1]
+        axes.imshow(self.hu, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="antialiased")
+        axes.set_axis_off()
+        for x, side in ((0.03, "R"), (0.97, "L")):  # columns run to the patient's left, so their right is on our left
+            axes.text(x, 0.95, side, color="white", fontsize=10, ha="center", va="center", transform=axes.transAxes)
+
+    def _caption(self, figure, axes, text: str) -> None:  # type: ignore[no-untyped-def]
+        """Text where the other panels have their colour bar, so that all panels stay level."""
+        from matplotlib.cm import ScalarMappable
+
+        place = figure.colorbar(ScalarMappable(), ax=axes, orientation="horizontal", fraction=0.04, pad=0.02, aspect=30)
+        place.solids.set_visible(False)
+        place.outline.set_visible(False)
+        place.ax.set_facecolor("black")
+        place.ax.tick_params(colors="black", labelsize=7)
+        place.set_label(text, color="white", fontsize=8)
+
+    def _heat(self, figure, axes, importance: np.ndarray) -> None:  # type: ignore[no-untyped-def]
+        """The positive part, from 0 to the slice's largest value; the more important, the less transparent."""
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        top = float(importance.max(initial=0))
+        scale = Normalize(0, top if top > 0 else 1, clip=True)
+        colours = ScalarMappable(scale, "inferno")
+        rgba = colours.to_rgba(importance)
+        rgba[..., 3] = np.clip(scale(np.asarray(importance)).filled(0) * 2.5, 0, 0.85)
+        axes.imshow(rgba, aspect=self.spacing_mm[0] / self.spacing_mm[1], interpolation="bilinear")
+        bar = figure.colorbar(colours, ax=axes, orientation="horizontal", fraction=0.04, pad=0.02, aspect=30)
+        bar.ax.tick_params(colors="white", labelsize=7)
+        bar.outline.set_edgecolor("#666666")
+        bar.set_label("importance", color="white", fontsize=8)
+
+
+def thumbnail(picture: Path, height: int = 110) -> bytes:
+    """The picture made small, as JPEG: a summary of thousands of cases must stay a page that opens."""
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        small = image.convert("RGB")
+        small.thumbnail((8 * height, height), Image.Resampling.LANCZOS)
+        content = io.BytesIO()
+        small.save(content, "JPEG", quality=72, optimize=True)
+    return content.getvalue()
+
+
+def _body(hu: np.ndarray) -> tuple[slice, slice]:
+    """The bounding box of everything denser than air, with a little margin: pictures show the patient, not the room."""
+    dense = hu > -300
+    box = []
+    for axis in (1, 0):
+        lines = np.flatnonzero(dense.mean(axis=axis) > 0.05)
+        n = dense.shape[1 - axis]
+        margin = n // 50
+        box.append(slice(max(0, lines[0] - margin), lines[-1] + 1 + margin) if len(lines) else slice(0, n))
+    return box[0], box[1]

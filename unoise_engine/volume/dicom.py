@@ -1,0 +1,172 @@
+"""DICOM CT series: which images belong together, and from their images to a volume.
+
+A series is a set of images of one SeriesInstanceUID (0020,000E), study, frame of reference, orientation, matrix, pixel
+spacing and kernel: what differs in one of these is another case, never merged.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unoise_engine.errors import CaseRefused
+from unoise_engine.volume.decode import hu_slices, padding_is_tissue
+from unoise_engine.volume.dicom_images import Image
+from unoise_engine.volume.hu import AIR_HU, CURE, vet
+from unoise_engine.volume.layout import LARGEST_CT
+from unoise_engine.volume.stack import place
+from unoise_engine.volume.straighten import Planes, even_out, rigid_grid, straighten
+from unoise_engine.volume.volume import SMALLEST_FIELD_MM, SMALLEST_SIDE, Volume
+
+SAME_DIRECTION = 1e-3  # how far two images' cosines may differ within a series
+SAME_SPACING_MM = 1e-3
+RESCALE_JUMP_HU = 300  # neighbours differ by 20 to 100 HU a pixel; a wrong intercept is off by a thousand
+
+
+@dataclass(frozen=True)
+class Series:
+    """The images of one CT series, in no particular order."""
+
+    images: tuple[Image, ...]
+
+    @property
+    def number(self) -> int:
+        return self.images[0].number
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(dict.fromkeys(i.path for i in self.images))
+
+
+@dataclass(frozen=True)
+class SeriesReading:
+    """A series as read: the volume, what was corrected, and the image of each slice as taken, along the normal.
+
+    `planes` is set if the volume was resampled; then its z axis is not that of `images`.
+    """
+
+    ct: Volume
+    notes: tuple[str, ...]
+    images: tuple[Image, ...]
+    planes: Planes | None = None
+
+
+def group(images: Iterable[Image]) -> list[Series]:
+    """Images -> series, ordered by series number and then by first file."""
+    groups: dict[tuple[object, ...], list[list[Image]]] = {}
+    for image in images:
+        alike = groups.setdefault((image.series, image.stack, image.rows, image.columns), [])
+        for members in alike:
+            if _same_frame(members[0], image):
+                members.append(image)
+                break
+        else:
+            alike.append([image])
+    series = [Series(tuple(part)) for alike in groups.values() for members in alike for part in _spaces(members)]
+    return sorted(series, key=lambda s: (s.number, str(s.images[0].path)))
+
+
+def _spaces(images: list[Image]) -> list[list[Image]]:
+    """Apart by study and frame of reference: anonymisers give two patients one series UID. They also give slices of one
+    series a frame each; where any slice is alone in its frame, these say nothing."""
+    parts: dict[str, list[Image]] = {}
+    for image in images:
+        parts.setdefault(image.space, []).append(image)
+    return [*parts.values()] if min(map(len, parts.values())) > 1 else [images]
+
+
+def _same_frame(a: Image, b: Image) -> bool:
+    turned = np.abs(np.subtract((*a.across, *a.down), (*b.across, *b.down))).max()
+    return bool(turned < SAME_DIRECTION) and bool(
+        np.abs(np.subtract(a.spacing_mm, b.spacing_mm)).max() < SAME_SPACING_MM
+    )
+
+
+def read_series(series: Series, source: object, fill_gaps: bool = False, trust_hu: bool = False) -> SeriesReading:
+    """Sorts, checks and decodes a series -> CT in HU, (z, y, x), with z along the slice normal.
+
+    int16 where every slice's rescale is whole and its values fit, float32 otherwise. `source` names it in messages.
+    Raises CaseRefused: ONE_SLICE, DUPLICATE_SLICE, MISSING_SLICE, UNEVEN_SPACING, SCATTERED_SLICES, HU_SUSPECT,
+    TOO_LARGE, UNDECODABLE, TRUNCATED, BOMB.
+    """
+    first = series.images[0]
+    if first.rows * first.columns * len(series.images) > LARGEST_CT:
+        shape = f"{first.columns} x {first.rows} x {len(series.images)}"
+        raise CaseRefused("TOO_LARGE", source, f"announces {shape} voxels", "crop the CT to the abdomen")
+    side_mm = np.array(first.spacing_mm) * (first.rows, first.columns)
+    if min(first.rows, first.columns) < SMALLEST_SIDE or side_mm.min() < SMALLEST_FIELD_MM:
+        shown = f"{side_mm[1]:.0f} x {side_mm[0]:.0f}"
+        raise CaseRefused("TOO_SMALL", source, f"shows only {shown} mm of an axial slice", "give a CT of the abdomen")
+    notes = _check_rescale(series.images, source, trust_hu)
+    stack = place(series.images, source, fill_gaps)
+    notes += stack.notes
+    voxels, padded = _voxels(stack.images, source, trust_hu)
+    if padded:
+        notes.append(f"{padded} pixels marked as padding were set to {AIR_HU} HU")
+    voxels, mended = vet(voxels, source, trust_hu)
+    notes += mended
+
+    across, down = np.array(first.across), np.array(first.down)
+    normal = np.cross(across, down)
+    between_rows, between_columns = first.spacing_mm
+    planes = None
+    if stack.resampled:
+        corners = np.array([i.position_mm for i in stack.images])
+        planes = Planes(corners, across * between_columns, down * between_rows, (first.columns, first.rows))
+    if not stack.even:
+        voxels = even_out(voxels, stack.places_mm, stack.step_mm)
+    steps = np.column_stack([across * between_columns, down * between_rows, (normal + stack.lean) * stack.step_mm])
+    origin = np.array(stack.images[0].position_mm)
+    size = (first.columns, first.rows, len(voxels))
+    grid = rigid_grid(size, steps, origin)
+    ct = Volume(voxels, grid) if grid is not None else straighten(voxels, steps, origin)
+    return SeriesReading(ct, tuple(notes), stack.images, planes)
+
+
+def _check_rescale(images: tuple[Image, ...], source: object, trust_hu: bool) -> list[str]:
+    notes = []
+    without = [i for i in images if i.slope is None or i.intercept is None]
+    if without and not trust_hu:
+        what = f"{without[0].name} has no rescale slope and intercept, so its values may be no HU"
+        raise CaseRefused("HU_SUSPECT", source, what, CURE)
+    if without:
+        notes.append(
+            f"{len(without)} slices have no rescale slope and intercept: stored values taken as HU (--trust-hu)"
+        )
+    for image in images:
+        if not (1e-4 < abs(image.slope or 1.0) < 1e4 and abs(image.intercept or 0.0) < 1e5):
+            what = f"{image.name} has the impossible rescale {image.slope:g} x + {image.intercept or 0:g}"
+            raise CaseRefused("HU_SUSPECT", source, what, "export the original series")
+    if any(i.inverted for i in images):
+        notes.append("marked to be shown inverted (MONOCHROME1): its values were read as they are, not inverted")
+    if any(padding_is_tissue(i) for i in images):
+        notes.append("its padding value lies among HU of tissue, so it was not taken for padding")
+    usual = Counter((i.slope, i.intercept) for i in images).most_common(1)[0][0]
+    if other := sum((i.slope, i.intercept) != usual for i in images):
+        notes.append(f"{other} slices have another rescale than the rest: each was read with its own")
+    return notes
+
+
+def _voxels(images: tuple[Image, ...], source: object, trust_hu: bool) -> tuple[np.ndarray, int]:
+    """Slices in HU and the number of padding pixels. A jump where the rescale changes is refused."""
+    whole = all(float(i.slope or 1) == 1 and float(i.intercept or 0).is_integer() for i in images)
+    narrow = all(i.bits < 16 or i.signed for i in images)
+    voxels = np.empty((len(images), images[0].rows, images[0].columns), np.int16 if whole else np.float32)
+    padded = 0
+    for k, (hu, count) in enumerate(hu_slices(images, source)):
+        padded += count
+        if not narrow and voxels.dtype == np.int16 and not (hu.min() >= -32768 and hu.max() <= 32767):
+            voxels = voxels.astype(np.float32)
+        voxels[k] = np.clip(hu, -32768, 32767) if voxels.dtype == np.int16 else hu
+        changed = k > 0 and (images[k].slope, images[k].intercept) != (images[k - 1].slope, images[k - 1].intercept)
+        if changed and not trust_hu:
+            jump = float(np.abs(hu - voxels[k - 1]).mean())
+            if jump > RESCALE_JUMP_HU:
+                pair = f"{images[k - 1].name} and {images[k].name}"
+                what = f"{pair} differ by {jump:.0f} HU a pixel where the rescale changes, so one of them is wrong"
+                raise CaseRefused("HU_SUSPECT", source, what, CURE)
+    return voxels, padded
