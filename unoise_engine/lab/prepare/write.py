@@ -22,7 +22,7 @@ from unoise_engine.volume.split import FILE as SPLIT
 from unoise_engine.volume.split import draw_split
 from unoise_engine.volume.write import cannot_write, write_volume
 
-RECORD = "prepared.json"
+RECORD, NAMES = "prepared.json", "labels.json"
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ def prepare(
         for path in _names(item.case, out):
             refuse_strangers(path, contents=False)
     record = _begin(out, settings, [item.case for item in collection.items])
+    for name in (RECORD, SPLIT, NAMES):
+        refuse_strangers(out / name)
     count, good = Count(), []
     for item in collection.items:
         digest = _digest(item)
@@ -82,7 +84,7 @@ def prepare(
                 count.refused += 1
             _write(out / RECORD, record)
         advance(1)
-    _write(out / "labels.json", collection.labels)
+    _write(out / NAMES, collection.labels)
     _write(out / SPLIT, asdict(split.only(good)))
     return count
 
