@@ -179,13 +179,15 @@ def hash_all(partial: Path) -> dict[str, dict[str, str | int]]:
     return found
 
 
-def remove(path: Path) -> None:
-    """A file or folder, if there is one. Raises Environment, and removes nothing, if not all of it is ours."""
-    refuse_strangers(path)
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def remove(*paths: Path) -> None:
+    """Files and folders, where there are any. Raises Environment, and removes nothing, if not all of it is ours."""
+    for path in paths:
+        refuse_strangers(path)
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def remove_empty(path: Path) -> None:

@@ -61,7 +61,7 @@ def no_pictures(request, monkeypatch):
         raise MissingExtra("matplotlib", "plot")
 
     monkeypatch.setattr(
-        "unoise_engine.results.case_folder.case_folder.case_folder.case_folder.case_folder.case_folder.case_folder.Overview",
+        "unoise_engine.results.case_folder.Overview",
         none,
     )
 

@@ -116,8 +116,7 @@ def _do(item: Item, collection: Collection, out: Path, told: Callable[[str, Case
         found = _guarded(item)
     except CaseRefused as error:
         told(item.case, error)
-        for path in (ct_file, label_file):  # of an earlier run, from a source that was good then
-            remove(path)
+        remove(ct_file, label_file)  # of an earlier run, from a source that was good then
         return {"status": "refused", "code": error.code, "message": str(error)}
     write_volume(found.labels, label_file, replace=True)
     write_volume(found.ct, ct_file, replace=True)  # last: a CT on disk has its labels
