@@ -50,7 +50,7 @@ def refuse_overlap(out: Path, inputs: Iterable[Path], inside_too: bool = True) -
             what = f"holds {source}, and results would lie around what is read"
         else:
             continue
-        raise Usage(f"{out} - {what} - choose another output folder")
+        raise Usage(out, what, "choose another output folder")
 
 
 def _within(path: Path, folder: Path) -> bool:
@@ -72,7 +72,7 @@ def refuse_strangers(path: Path, contents: bool = True) -> None:
     """Raises Environment if something at this place is not ours."""
     for one in strangers(path, contents):
         what = "was not made here, or was changed since"
-        raise Environment(f"{one} - {what} - move it away, or choose another output folder")
+        raise Environment(one, what, "move it away, or choose another output folder")
 
 
 def refuse_earlier(out: Path, patterns: Iterable[str], replace: bool) -> None:
@@ -231,7 +231,7 @@ def flushed(path: Path) -> Path:
 
 
 def exists(path: Path, cure: str = "") -> Environment:
-    return Environment(f"{path} - exists already - {cure}choose another output folder")
+    return Environment(path, "exists already", f"{cure}choose another output folder")
 
 
 def _inventory(folder: Path) -> dict[str, set[str]]:
@@ -269,7 +269,7 @@ def _check_place(final: Path, replace: bool) -> None:
             raise exists(final)
         if final.is_symlink() or not final.is_dir():
             what = "is no folder that was made here"
-            raise Environment(f"{final} - {what} - move it away, or choose another output folder")
+            raise Environment(final, what, "move it away, or choose another output folder")
         refuse_strangers(final)
 
 

@@ -13,7 +13,7 @@ ENGINE = ROOT / "unoise_engine"
 
 # Rooms from the ground up. A module may import from its own room and from those below, never from above.
 ROOMS = ("volume", "models", "explanation", "results", "batch", "send", "evaluate", "training", "lab", "cli")
-GROUND = {"drawing", "errors", "files", "progress", "shipped"}  # open to all
+GROUND = {"child", "drawing", "errors", "files", "progress", "shipped", "strict_json", "typed"}  # open to all
 ENTRIES = {"__init__", "__main__", "worker"}  # may import everything
 NOT_IN_SLICER = ("training", "lab")
 # Rooms that look down only so far.
@@ -26,6 +26,7 @@ HEAVY = {
     "captum": {"training"},
     "monai": {"training"},
     "onnxruntime": {"models.runtime"},
+    "google": {"models.onnx_format"},  # protobuf
     "SimpleITK": {"volume", "models", "lab.archive"},
     "pydicom": {"volume", "results.dicom", "results.convert", "send"},
     "highdicom": {"results.dicom"},

@@ -20,11 +20,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import unoise_engine
 from unoise_engine.batch.job import Job, Outcome, clean, do_case, not_done
 from unoise_engine.batch.lock import Busy, held
 from unoise_engine.batch.records import Record
-from unoise_engine.errors import EngineError, Environment, Integrity
+from unoise_engine.child import environment, python
+from unoise_engine.errors import CaseFailed, EngineError, Environment, error_from
 from unoise_engine.progress import JsonLines
 
 DEBUG = "UNOISE_DEBUG"  # set for --debug: tracebacks are shown
@@ -77,7 +77,7 @@ class Children:
         if last.get("event") == "busy":
             raise Busy(job.case)
         if last.get("event") == "abort":
-            raise {4: Integrity}.get(last["exit_code"], Environment)(last["message"])
+            raise error_from(last)
         return _lost(job, child.returncode, silence.killed)
 
     def stop(self) -> None:
@@ -88,18 +88,17 @@ class Children:
                 child.kill()
 
     def _start(self) -> subprocess.Popen[str]:
-        code = f"from {__name__} import main; main()"
         with self._guard:
             if self.stopped.is_set():
                 raise Stopped
             child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code
-                [sys.executable, "-P", "-c", code],  # -P: a folder named numpy in the working directory is not run
+                python(__name__),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=None if self.debug else subprocess.DEVNULL,  # libraries may print names there
                 text=True,
                 encoding="utf-8",
-                env=_environment(),
+                env=environment(),
             )
             self._running.add(child)
         return child
@@ -162,17 +161,11 @@ def _lost(job: Job, returncode: int, silent: bool) -> Outcome:
         code, what = "KILLED", f"its process was ended from outside (signal {-returncode}; often: memory exhausted)"
     else:
         code, what = "CRASHED", f"its process crashed (exit status {returncode})"
-    said = f"{job.source} - {what} - run it again with --resume, with fewer --jobs if memory is short"
+    cure = "run it again with --resume, with fewer --jobs if memory is short"
+    lost = CaseFailed(code, job.source, what, cure)
     with held(Path(job.out), job.case, wait_s=10):
         clean(Path(job.out), job.case)
-        return not_done(job, Record(job.case, "FAILED", job.model, job.settings), "FAILED", code, said)
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with the place of this very package first, so that the process runs the same code."""
-    home = str(Path(unoise_engine.__file__).parents[1])
-    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        return not_done(job, Record(job.case, "FAILED", job.model, job.settings), lost)
 
 
 def main() -> None:
@@ -187,13 +180,13 @@ def main() -> None:
         from unoise_engine.models.session import load_bundle
 
         if not Path(job.out).is_dir():
-            raise Environment(f"{job.out} - is not there on this machine - use a folder that every worker sees")
-        outcome = do_case(job, load_bundle(job.bundle, job.device, job.threads), speak)
+            raise Environment(job.out, "is not there on this machine", "use a folder that every worker sees")
+        outcome = do_case(job, load_bundle(job.bundle, job.device, job.threads, tried=True), speak)
         speak.event("outcome", outcome=outcome.to_dict())
     except Busy:
         speak.event("busy")
     except EngineError as error:
-        speak.event("abort", exit_code=error.exit_code, message=str(error))
+        speak.event("abort", **error.facts)
 
 
 def _end_with_caller() -> None:

@@ -80,7 +80,7 @@ def _take(path: Path) -> int | None:
         except OSError as error:
             os.close(handle)
             what = f"its file system has no locks ({error.strerror})"
-            raise Environment(f"{path.parent.parent} - {what} - choose an output folder on another disk") from None
+            raise Environment(path.parent.parent, what, "choose an output folder on another disk") from None
         os.close(handle)  # its last holder removed it after we had opened it: take the new one
 
 

@@ -62,7 +62,7 @@ def read_table(out: Path) -> list[Known]:
     except FileNotFoundError:
         return []
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise Environment(f"{path} - cannot be read ({error}) - repair it, or choose another output folder") from None
+        raise Environment(path, f"cannot be read ({error})", "repair it, or choose another output folder") from None
 
 
 def _free(wanted: str, number: int, taken: set[str]) -> str:

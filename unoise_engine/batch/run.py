@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unoise_engine.errors import CaseRefused, Environment, Usage, printable
+from unoise_engine.errors import CaseRefused, Usage, printable
 
 if TYPE_CHECKING:
     from unoise_engine.batch.job import Job, Outcome
@@ -120,9 +120,9 @@ def _check(request: Request) -> None:
     Settings(request.methods or tuple(METHODS), request.slices, Occlusion(request.patch, request.stride))
     check_format(request.file_format, request.de_identify, request.compress)
     if request.resume and request.overwrite:
-        raise Usage("--resume --overwrite - contradict each other - give one of them")
+        raise Usage("--resume --overwrite", "contradict each other", "give one of them")
     if request.jobs < 0:
-        raise Usage(f"--jobs {request.jobs} - is no number of processes - give 1 or more, or 0 for one a core")
+        raise Usage(f"--jobs {request.jobs}", "is no number of processes", "give 1 or more, or 0 for one a core")
 
 
 def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> list[Job]:
@@ -170,26 +170,28 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
         if request.overwrite or read_record(folder) is None:
             refuse_strangers(folder, contents=False)
     if not (request.overwrite or request.resume or joined) and (old := [j for j in jobs if has_results(j.folder)]):
-        raise Environment(already_there(request.out / old[0].case))
+        raise already_there(request.out / old[0].case)
     return jobs
 
 
-def _refusal(case: Case) -> tuple[str, str] | None:
-    """Code and sentence, for what was refused already when it was looked for: it has no files to read again."""
+def _refusal(case: Case) -> dict[str, str] | None:
+    """`EngineError.facts`, for what was refused already when it was looked for: it has no files to read again."""
     if not case.paths:
         try:
             case.read()
         except CaseRefused as error:
-            return error.code, str(error)
+            return error.facts
     return None
 
 
 def _tell(outcome: Outcome, source: str, request: Request, show: Progress, progress_mode: str) -> None:
     record, folder = outcome.record, request.out / outcome.record.case
     if record.status in ("REFUSED", "FAILED"):
-        said = printable(outcome.said or f"{source} - {record.message} (found before)")
+        found_before = {"source": source, "what": f"{record.message} (found before)", "cure": ""}
+        facts = outcome.error or {"code": record.code, **found_before}
+        said = printable(" - ".join(facts[part] for part in found_before if facts[part]))
         print(f"CASE {record.case}: {record.status} {record.code}: {said}", file=sys.stderr)
-        show.event("case", case=record.case, status=record.status, code=record.code, message=said)
+        show.event("case", case=record.case, status=record.status, **facts, message=said)
         return
     organ = record.report["organ"]
     doubts = record.report.get("warnings", [])

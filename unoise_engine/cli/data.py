@@ -166,7 +166,7 @@ def prepare_pairs(
     try:
         re.compile(patient)
     except re.error as error:
-        raise Usage(f"--patient {patient} - is no regular expression ({error}) - correct it") from None
+        raise Usage(f"--patient {patient}", f"is no regular expression ({error})", "correct it") from None
     refuse_overlap(out, [source])
     found = find_plain(source, organ, numbers(labels), patient, trust_hu)
     _prepare(found, out, val_share, test_share, seed, progress)
@@ -180,7 +180,7 @@ def _prepare(
     from unoise_engine.results.case_folder import prepare_output
 
     if not (0 < val_share < 1 and 0 <= test_share < 1 and val_share + test_share < 1):
-        raise Usage(f"--val-share {val_share} --test-share {test_share} - leave nobody to learn from - give less")
+        raise Usage(f"--val-share {val_share} --test-share {test_share}", "leave nobody to learn from", "give less")
     prepare_output(out)
     show = tell(progress.value)
     n = len(collection.items)

@@ -89,9 +89,9 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
     refuse_earlier(request.out, NAMES, request.overwrite)
     for name in request.methods:
         if name not in (*METHODS, *BASELINES):
-            raise Usage(f"--methods {name} - unknown method - choose from {', '.join((*METHODS, *BASELINES))}")
+            raise Usage(f"--methods {name}", "unknown method", f"choose from {', '.join((*METHODS, *BASELINES))}")
     if request.decoys and not request.landmark:
-        raise Usage("--decoys - belong to a --landmark - name it too")
+        raise Usage("--decoys", "belong to a --landmark", "name it too")
     bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads)
     organ = bundle.manifest.organ
     keep = read_part(request.split, request.part) if request.split else None
@@ -100,7 +100,7 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
 
     chosen, results, seconds = _read(request, entries, bundle, files, show)
     if not chosen.slices:
-        raise Usage("no slice to judge - every case was refused, see the lines above - correct the data")
+        raise Usage("no slice to judge", "every case was refused, see the lines above", "correct the data")
     how = How(draws=request.draws, seed=request.seed, sigma=_sigma(bundle))
     _tell_time(request, chosen, how, seconds, len(more))
     _explain(request, chosen, bundle, show, more)

@@ -49,7 +49,7 @@ def draw_curves(out: Path, curves: Curves, titles: Mapping[str, str], title: str
     shown = {text: handles[text] for text in order}
     figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     full = curves.bootstrap.estimate(curves.full)
-    figure.suptitle(f"{title}: dice against share visible (full dice {full})\n{warning}", fontsize=11)
+    figure.suptitle(f"{title}: dice against share visible (full dice {full})\n{warning}", fontsize=11, parse_math=False)
     names = []
     for suffix in ("png", "svg"):
         names.append(f"curves.{suffix}")

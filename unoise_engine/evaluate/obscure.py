@@ -44,9 +44,9 @@ def obscure(ct: Volume, bundle: Bundle, visible: float, seed: int, advance: Call
     Ties in importance are broken by chance. Raises `Usage` for a share that leaves all or nothing.
     """
     if not 0 < visible < 1:
-        raise Usage(f"--visible {visible:g} - must lie between 0 and 1 - give 0.3 to keep 30 % of every slice")
+        raise Usage(f"--visible {visible:g}", "must lie between 0 and 1", "give 0.3 to keep 30 % of every slice")
     if seed < 0:
-        raise Usage(f"--seed {seed} - is negative - use 0 or more")
+        raise Usage(f"--seed {seed}", "is negative", "use 0 or more")
     frame, recipe = Frame.of(ct, bundle.recipe), bundle.recipe
     low, high = recipe.window_hu
     grey = low + recipe.mean[0] * (high - low)

@@ -127,14 +127,14 @@ def mosaic(rows: Sequence[Sequence[Picture]], title: str, below: str) -> Any:
                 if part is not None:
                     whole[place] = part
             tone, middle = "#ffb347" if one.marked else "white", left + inner_w / 2
-            axes.text(middle, top - 2, one.title, color=tone, fontsize=7.5, ha="center", va="bottom")
+            axes.text(middle, top - 2, one.title, color=tone, fontsize=7.5, ha="center", va="bottom", parse_math=False)
     axes.imshow(colours, interpolation="bilinear", aspect="auto")
     axes.set_axis_off()
     for whole, line in ((truth, TRUTH), (found, FOUND)):
         if whole.any():
             axes.contour(whole, levels=[0.5], colors=[line], linewidths=0.9)
-    figure.text(0.5, 1 - 0.06 / high, title, color="white", fontsize=11, ha="center", va="top")
-    figure.text(0.5, 0.06 / high, below, color="#ffb347", fontsize=8, ha="center", va="bottom")
+    figure.text(0.5, 1 - 0.06 / high, title, color="white", fontsize=11, ha="center", va="top", parse_math=False)
+    figure.text(0.5, 0.06 / high, below, color="#ffb347", fontsize=8, ha="center", va="bottom", parse_math=False)
     return figure
 
 

@@ -17,17 +17,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from unoise_engine.errors import Environment, Integrity
+from unoise_engine.errors import Environment, Integrity, printable
 from unoise_engine.files import INVENTORY, copy, new_folder, sha256, write
 from unoise_engine.models.clean_up import CleanUp
 from unoise_engine.models.content import check_content
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.scope import Scope
+from unoise_engine.models.text import LONGEST, one_line, plain
+from unoise_engine.strict_json import read_json
+from unoise_engine.typed import build
 
 SCHEMA_VERSION = 2
 READABLE = (1, 2)
@@ -39,6 +43,9 @@ MODELS = ("utility", "unoise")  # each an ONNX file of that name
 GRADCAM = "gradcam.onnx"
 PARTS = ("occlusion", "occlusion-clean")  # both or neither
 LARGEST_FILE = 1 << 30  # bytes; a manifest that asks for more is refused unread
+FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
+LONGEST_ORGAN = 80  # letters
+LONGEST_TEXTS = {"name": 200, "title": 200, "engine_version": 200}  # letters; of all other texts text.LONGEST
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,10 @@ class FileEntry:
 
     sha256: str
     bytes: int
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256) or not 0 <= self.bytes <= LARGEST_FILE:
+            raise ValueError(f"must have a sha256 in hexadecimal, and 0 .. {LARGEST_FILE} bytes")
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,15 @@ class Manifest:
     engine_version: str = ""
     files: dict[str, FileEntry] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not self.labels:
+            raise ValueError("labels must name at least one organ")
+        for organ, label in self.labels.items():
+            if not organ or one_line(organ, LONGEST_ORGAN) != organ:
+                raise ValueError(f"labels: an organ is 1 .. {LONGEST_ORGAN} printable letters, not {ascii(organ)[:60]}")
+            if not 1 <= label <= 255:
+                raise ValueError(f"labels: {organ} must be a number of 1 .. 255, not {str(label)[:20]}")
+
     @property
     def organ(self) -> str:
         return next(iter(self.labels))
@@ -94,34 +114,34 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise Environment(f"{folder} - is not a model bundle (no {MANIFEST} in it) - give a bundle folder or its name")
+        raise Environment(folder, f"is not a model bundle (no {MANIFEST} in it)", "give a bundle folder or its name")
     try:
         if path.is_symlink() or path.stat().st_size > LARGEST_MANIFEST:
             raise ValueError("a link, or too large")
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = read_json(path.read_bytes(), LARGEST_MANIFEST)
         version = body.pop("schema_version")
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise Integrity(f"{path} - cannot be read as a bundle manifest ({error}) - get the bundle again") from None
-    if version not in READABLE:
         raise Integrity(
-            f"{path} - schema version {version}, this engine reads {' and '.join(map(str, READABLE))} - "
-            "install the engine that belongs to the bundle, or export the bundle again"
+            path, f"cannot be read as a bundle manifest ({printable(str(error))})", "get the bundle again"
+        ) from None
+    if type(version) is not int or version not in READABLE:
+        raise Integrity(
+            path,
+            f"schema version {ascii(version)[:20]}, this engine reads {' and '.join(map(str, READABLE))}",
+            "install the engine that belongs to the bundle, or export the bundle again",
         )
     try:
-        files = {str(k): FileEntry(str(v["sha256"]), int(v["bytes"])) for k, v in body.pop("files").items()}
-        if version == 1 and GRADCAM not in files:
+        manifest = build(Manifest, body)
+        if version == 1 and GRADCAM not in manifest.files:
             raise ValueError(f"lists no {GRADCAM}")
-        parts = {
-            "recipe": Recipe.from_dict(body["recipe"]),
-            "clean_up": CleanUp(**body.get("clean_up", {})),
-            "scope": Scope.from_dict(body.get("scope", {})),
+        words: dict[str, Any] = {
+            name: one_line(getattr(manifest, name), LONGEST_TEXTS.get(name, LONGEST))
+            for name, kind in get_type_hints(Manifest).items()
+            if kind is str
         }
-        manifest = Manifest(**{**body, **parts}, files=files)
-        if not all(isinstance(v, int) for v in manifest.labels.values()) or not manifest.labels:
-            raise ValueError("labels must name at least one organ")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Integrity(f"{path} - is not a valid bundle manifest ({error}) - get the bundle again") from None
-    return manifest
+        return replace(manifest, **words, metrics=plain(manifest.metrics), architecture=plain(manifest.architecture))
+    except ValueError as error:
+        raise Integrity(path, f"is not a valid bundle manifest ({error})", "get the bundle again") from None
 
 
 def verify(folder: Path) -> Manifest:
@@ -133,21 +153,23 @@ def verify(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     for needed in (f"{m}.onnx" for m in MODELS):
         if needed not in manifest.files:
-            raise Integrity(f"{folder / MANIFEST} - lists no {needed} - get the bundle again")
+            raise Integrity(folder / MANIFEST, f"lists no {needed}", "get the bundle again")
     if len({f"{part}.onnx" in manifest.files for part in PARTS}) > 1:
-        raise Integrity(f"{folder / MANIFEST} - lists one of {' and '.join(PARTS)} alone - get the bundle again")
+        raise Integrity(folder / MANIFEST, f"lists one of {' and '.join(PARTS)} alone", "get the bundle again")
     for name, entry in manifest.files.items():
         path = folder / name
-        if Path(name).name != name or path.is_symlink():
-            raise Integrity(f"{path} - points outside the bundle - do not use this bundle")
+        if not re.fullmatch(FILE_NAME, name) or path.is_symlink():
+            raise Integrity(
+                folder, f"its file {ascii(name)[:60]} is a link, or points outside", "do not use this bundle"
+            )
         if not path.is_file():
-            raise Integrity(f"{path} - is missing - get the bundle again")
+            raise Integrity(path, "is missing", "get the bundle again")
         size = path.stat().st_size
         if size != entry.bytes or size > LARGEST_FILE:
-            raise Integrity(f"{path} - {size} bytes instead of {entry.bytes} - get the bundle again")
+            raise Integrity(path, f"{size} bytes instead of {entry.bytes}", "get the bundle again")
         content = path.read_bytes()  # once: what is hashed is what is looked through
         if hashlib.sha256(content).hexdigest() != entry.sha256:
-            raise Integrity(f"{path} - was altered (its sha256 is not the manifest's) - get the bundle again")
+            raise Integrity(path, "was altered (its sha256 is not the manifest's)", "get the bundle again")
         check_content(path, content)
     _refuse_unlisted(folder, manifest)
     return manifest
@@ -158,7 +180,7 @@ def _refuse_unlisted(folder: Path, manifest: Manifest) -> None:
     for path in sorted(folder.iterdir()):
         known = path.name in manifest.files or path.name in (MANIFEST, SIGNATURE, INVENTORY, *LITTER)
         if not known and not (path.suffix.lower() in (".txt", ".md") and path.is_file()):
-            raise Integrity(f"{path} - is in the bundle but not in its manifest - do not use this bundle")
+            raise Integrity(path, "is in the bundle but not in its manifest", "do not use this bundle")
 
 
 def model_hash(manifest: Manifest) -> str:
@@ -179,7 +201,7 @@ def write_bundle(out: Path, manifest: Manifest, files: dict[str, Path]) -> Manif
                 copy(source, partial / name)
             complete = write_manifest(partial, manifest, files)
     except OSError as error:
-        raise Environment(f"{out} - cannot be written ({error.strerror}) - choose another place") from None
+        raise Environment(out, f"cannot be written ({error.strerror})", "choose another place") from None
     return complete
 
 

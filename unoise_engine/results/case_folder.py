@@ -79,13 +79,13 @@ class RawVolumes(Volumes):
 def check_format(file_format: str, de_identify: bool, compress: bool = True) -> None:
     """Raises Usage or MissingExtra if results cannot be written so."""
     if file_format not in (*SUFFIXES, "dicom"):
-        raise Usage(f"--format {file_format} - unknown - choose from {', '.join((*SUFFIXES, 'dicom'))}")
+        raise Usage(f"--format {file_format}", "unknown", f"choose from {', '.join((*SUFFIXES, 'dicom'))}")
     if file_format == "dicom" and find_spec("highdicom") is None:
         raise MissingExtra("highdicom", "dicom")
     if de_identify and file_format != "dicom":
-        raise Usage("--de-identify - is for --format dicom: NIfTI and NRRD never carry patient data - leave it out")
+        raise Usage("--de-identify", "is for --format dicom: NIfTI and NRRD never carry patient data", "leave it out")
     if not compress and file_format != "nrrd":
-        raise Usage(f"compress - is always so for {file_format} - choose nrrd to write without")
+        raise Usage("compress", f"is always so for {file_format}", "choose nrrd to write without")
 
 
 def _writer(

@@ -50,7 +50,7 @@ def convert(request: Conversion, progress: Progress) -> None:
     origin = _origin(request.report)
     names = sorted(request.results, key=lambda name: name != "segmentation")  # maps are drawn with its outline
     if names[:1] != ["segmentation"]:
-        raise Usage("results - hold no segmentation - give it with the maps")
+        raise Usage("results", "hold no segmentation", "give it with the maps")
     ct = _volume(request.ct)
     files: dict[str, str] = {}
     try:
@@ -90,7 +90,7 @@ def _origin(report: dict[str, Any]) -> Origin:
             parameters={"importance-occlusion": " ".join(f"{k}={v}" for k, v in settings["occlusion"].items())},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Usage(f"report - is not one of this engine ({error}) - explain the CT again") from None
+        raise Usage("report", f"is not one of this engine ({error})", "explain the CT again") from None
 
 
 def _volume(path: Path) -> Volume:

@@ -69,7 +69,7 @@ class Spool:
         try:
             return sha256(path)
         except OSError as error:
-            raise Environment(f"{path} - cannot be read ({error.strerror}) - check its permissions") from None
+            raise Environment(path, f"cannot be read ({error.strerror})", "check its permissions") from None
 
     def _trouble(self, error: OSError) -> Environment:
-        return Environment(f"{self.path} - cannot be used ({error.strerror}) - check permissions and free space")
+        return Environment(self.path, f"cannot be used ({error.strerror})", "check permissions and free space")

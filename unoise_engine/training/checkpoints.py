@@ -64,8 +64,8 @@ class Keep(Callback):
             with new_file(self.run / name, replace=True) if leads else nullcontext(Draft(self.run)) as draft:
                 trainer.save_checkpoint(draft.path)
         except OSError as e:
-            what = f"{name} cannot be written ({e.strerror})"
-            raise Environment(f"{what} - make room, then go on with --resume; the last one is kept") from None
+            cure = "make room, then go on with --resume; the last one is kept"
+            raise Environment(self.run / name, f"cannot be written ({e.strerror})", cure) from None
 
     def note(self, trainer: Trainer) -> None:
         path = self.run / METRICS

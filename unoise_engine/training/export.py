@@ -75,7 +75,7 @@ def export_bundle(
         stored, stored_noise = rounded(net), rounded(noise_net)
     except ValueError as e:
         raise Integrity(
-            f"{utility_run}, {unoise_run} - cannot be stored in half precision ({e}) - train again"
+            f"{utility_run}, {unoise_run}", f"cannot be stored in half precision ({e})", "train again"
         ) from None
     rounding = {"float16": cost_of_rounding(net, stored, utility.recipe.ct, probe)} if probe else {}
     noise = unoise.recipe.noise
@@ -108,7 +108,7 @@ def export_bundle(
             write_manifest(scratch, manifest, files)
             check_agreement(load_bundle(scratch, device="cpu"), stored, stored_noise)
     except OSError as e:
-        raise Environment(f"{out} - cannot be written ({e.strerror}) - choose another place") from None
+        raise Environment(out, f"cannot be written ({e.strerror})", "choose another place") from None
     return out
 
 
@@ -204,7 +204,7 @@ def telling_input(utility: UNet, shape: tuple[int, ...]) -> tuple[Tensor, Tensor
         reference = gradcam_by_autograd(utility, slices, target)
         if reference.abs().max() > 0:
             return slices, target, reference
-    raise Integrity(f"Grad-CAM is zero on {TRIES} inputs, so its export cannot be checked - train the utility longer")
+    raise Integrity("Grad-CAM", f"is zero on {TRIES} inputs: its export cannot be checked", "train the utility longer")
 
 
 def finest(net: UNet | NearNet) -> int:
@@ -217,8 +217,9 @@ def compare(name: str, got: np.ndarray, wanted: Tensor, tolerance: float) -> Non
     apart = float(np.abs(got - wanted.numpy()).max()) / max(scale, 1e-12) if got.shape == wanted.shape else np.inf
     if not apart <= tolerance:
         raise Integrity(
-            f"{name} - differs from the trained model by {apart:.1e} of its largest value (at most {tolerance:.0e} is "
-            "allowed) - nothing was exported; report this with your versions of torch, onnx and onnxruntime"
+            name,
+            f"differs from the trained model by {apart:.1e} of its largest value (at most {tolerance:.0e} is allowed)",
+            "nothing was exported; report this with your versions of torch, onnx and onnxruntime",
         )
 
 
@@ -243,4 +244,4 @@ def read_metrics(path: Path) -> dict[str, Any]:
             raise ValueError("not an object")
         return measured
     except (OSError, ValueError) as e:
-        raise Usage(f"{path} - cannot be read as metrics ({e}) - give a JSON object of names and figures") from None
+        raise Usage(path, f"cannot be read as metrics ({e})", "give a JSON object of names and figures") from None

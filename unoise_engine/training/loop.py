@@ -89,11 +89,12 @@ def run_loop(
             trainer.fit(learner, *loaders, ckpt_path=checkpoint, weights_only=True)
         except (SystemExit, SIGTERMException):  # how Lightning ends after Ctrl-C or a terminate signal
             raise Interrupted(
-                f"{out} - training was interrupted at step {trainer.global_step} of {rounds.steps} - "
-                f"{LAST} holds the last finished round, go on from there with --resume"
+                out,
+                f"training was interrupted at step {trainer.global_step} of {rounds.steps}",
+                f"{LAST} holds the last finished round, go on from there with --resume",
             ) from None
         except EngineError as e:
-            raise type(e)(f"{out} - training stopped: {e}") from None
+            raise type(e)(out, f"training stopped: {e.source} {e.what}", e.cure) from None
         finally:
             for number, handler in before.items():  # Lightning leaves Ctrl-C ignored
                 if handler is None:

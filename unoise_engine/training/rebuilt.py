@@ -39,7 +39,7 @@ def unpack(folder: Path, manifest: Manifest, split: Split, out: Path, unoise: Pa
         refuse_overlap(unoise, [folder])
         runs.check_free(unoise)
         if unoise.resolve() == out.resolve():
-            raise Usage(f"{out} - is to hold the utility and U-Noise - give U-Noise a folder of its own")
+            raise Usage(out, "is to hold the utility and U-Noise", "give U-Noise a folder of its own")
     utility = rebuilt_utility(folder, manifest)
     shape = Net(utility.depth, utility.first_channels)
     recipe = UtilityRecipe(UtilityFit(max_steps=1), manifest.recipe, shape, Data(manifest.organ))
@@ -95,7 +95,7 @@ def _told(folder: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, AttributeError, RuntimeError, StopIteration) as error:
-        raise Usage(f"{folder} - its nets cannot be built again ({error}) - measure it without torch") from None
+        raise Usage(folder, f"its nets cannot be built again ({error})", "measure it without torch") from None
 
 
 def _fill(net: nn.Module, graph: onnx.GraphProto) -> None:

@@ -59,7 +59,7 @@ def find_cases(
             nothing.append(unreadable_file(path, error))
             cases.append(of_refusal(path, nothing[-1]))
     if cases and len(nothing) == len(cases):
-        raise Usage(str(nothing[0]))
+        raise Usage(nothing[0].source, nothing[0].what, nothing[0].cure)
     ids = distinct(c.id for c in cases)
     return [replace(c, id=name) for c, name in zip(cases, ids)]
 

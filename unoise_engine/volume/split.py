@@ -45,7 +45,7 @@ class Split:
             return Split(*(tuple(str(case) for case in parts[name]) for name in ("train", "val", "test")))
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise Environment(
-                f"{path} - cannot be read as a split ({e}) - give a run's {FILE}, or train again"
+                path, f"cannot be read as a split ({e})", f"give a run's {FILE}, or train again"
             ) from None
 
 
@@ -60,7 +60,11 @@ def draw_split(cases: Sequence[str], pattern: str, val_share: float, test_share:
         patients.setdefault(patient_of(case, pattern), []).append(case)
     n = len(patients)
     if n < 2:
-        raise Usage(f"{n} patient found ({', '.join(patients)}) - training needs one to learn and another to validate")
+        raise Usage(
+            f"{len(cases)} cases",
+            f"are of {n} patient ({', '.join(patients)})",
+            "give another: training needs one to learn and one to validate",
+        )
     order = sorted(patients)
     random.Random(seed).shuffle(order)  # noqa: S311 - reproducible, not secret
     n_test = min(max(1, round(n * test_share)), n - 2) if test_share else 0

@@ -90,4 +90,4 @@ def cannot_write(path: Path, error: Exception, needed: int = 0) -> Environment:
     if 0 <= free < max(needed, 1) or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT):
         wants = f"up to {needed} bytes needed, " if needed else ""
         reason = f"disk full: {wants}{max(free, 0)} bytes free"
-    return Environment(f"{path} - cannot be written ({reason}) - check the folder's permissions and free space")
+    return Environment(path, f"cannot be written ({reason})", "check the folder's permissions and free space")

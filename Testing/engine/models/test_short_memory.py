@@ -21,6 +21,9 @@ class Session:
     def __init__(self, real, most, gpu):
         self.real, self.most, self.gpu = real, most, gpu
 
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
     def get_providers(self):
         return GPU if self.gpu else GPU[1:]
 

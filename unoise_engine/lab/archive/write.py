@@ -57,7 +57,7 @@ def write_cases(archive: SliceArchive, out: Path, organ: str, tell: Callable[[in
         write_json(out / RECORD, notes)
         write_json(out / "labels.json", {organ: number})
     except OSError as e:
-        raise Environment(f"{out} - cannot be written ({e.strerror}) - choose another folder") from None
+        raise Environment(out, f"cannot be written ({e.strerror})", "choose another folder") from None
     return names
 
 

@@ -58,9 +58,9 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
-            raise Usage(f"--repeats {self.repeats} - measures nothing - give at least 1")
+            raise Usage(f"--repeats {self.repeats}", "measures nothing", "give at least 1")
         if self.threads < 0:
-            raise Usage(f"--threads {self.threads} - is no number of threads - give 1 or more, or 0 for all")
+            raise Usage(f"--threads {self.threads}", "is no number of threads", "give 1 or more, or 0 for all")
 
 
 @dataclass(frozen=True)
@@ -176,14 +176,16 @@ def _apart(shipped: Subject, request: Request, size: Size, found: Findings, show
     if request.ct is not None:
         (case, *others) = find_cases([request.ct])
         if others:
-            raise Usage(f"{request.ct} - holds {len(others) + 1} CTs - give one of them")
+            raise Usage(request.ct, f"holds {len(others) + 1} CTs", "give one of them")
         ct, bundle = case.read().ct, shipped.bundle
         subjects["real CT"] = fullest_slice(shipped.name, bundle, ct)
     for name, subject in subjects.items():
         with show.stage(name, "exact map", 1) as advance:
             if not subject.organ.any():
                 raise Usage(
-                    "the model finds no organ on the slice - nothing can be occluded - choose another --bundle or --ct"
+                    "the model finds no organ on the slice",
+                    "nothing can be occluded",
+                    "choose another --bundle or --ct",
                 )
             found.apart.append(adaptive_apart(name, subject, size.places, SEED, advance))
 

@@ -40,10 +40,10 @@ def draw(out: Path, rows: Sequence[Row], machine: str) -> None:
         axes.set_ylim(place + 0.5, -0.2)
         axes.set_yticks(ticks, names, fontsize=8)
         axes.set_xlabel("seconds (logarithmic)")
-        axes.set_title(model, fontsize=11)
+        axes.set_title(model, fontsize=11, parse_math=False)
         axes.grid(axis="x", alpha=0.25, lw=0.5)
         axes.set_axisbelow(True)
-    figure.suptitle(machine, fontsize=10)
+    figure.suptitle(machine, fontsize=10, parse_math=False)
     for suffix in ("png", "svg"):
         metadata = {"Software": None} if suffix == "png" else {"Date": None, "Creator": None}
         with new_file(out / f"benchmark.{suffix}", replace=True) as draft:

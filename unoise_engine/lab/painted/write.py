@@ -55,21 +55,23 @@ def find_maps(folders: Sequence[Path], names: Sequence[str] = ()) -> list[LabelM
     Raises Usage, and CaseRefused NO_NAMES.
     """
     if len(names) > 1 and len(names) != len(folders):
-        raise Usage(f"{len(names)} --names for {len(folders)} folders - give one for all, or one for each in order")
+        raise Usage(
+            "--names", f"{len(names)} tables for {len(folders)} folders", "give one for all, or one for each in order"
+        )
     maps: list[LabelMap] = []
     for place, folder in enumerate(folders):
         if not folder.is_dir():
-            raise Usage(f"{folder} - is no folder - give folders of label maps")
+            raise Usage(folder, "is no folder", "give folders of label maps")
         wanted = names[place if len(names) > 1 else 0] if names else ""
         table = names_file(wanted) if wanted not in ("", "-") else folder / FILE if (folder / FILE).is_file() else None
         found = sorted(path for path in folder.iterdir() if is_image(path) and not path.name.startswith("."))
         if not found:
-            raise Usage(f"{folder} - holds no label map - give a folder of {', '.join(IMAGE_SUFFIXES)} files")
+            raise Usage(folder, "holds no label map", f"give a folder of {', '.join(IMAGE_SUFFIXES)} files")
         maps += [LabelMap(path, _case_name(folder, path), names_of(path, _stem(path), table)) for path in found]
     seen: dict[str, Path] = {}
     for one in maps:
         if one.name in seen:
-            raise Usage(f"{one.path} - would be named as {seen[one.name]} is ({one.name}) - rename one of them")
+            raise Usage(one.path, f"would be named as {seen[one.name]} is ({one.name})", "rename one of them")
         seen[one.name] = one.path
     return maps
 
@@ -93,22 +95,22 @@ def write_painted(
     has some. `bent` bends the organs across slices too, for more variety to learn from.
     """
     if per_map < 1:
-        raise Usage(f"{per_map} cases a map were asked for - ask for at least 1")
+        raise Usage(f"--per-map {per_map}", "asks for no CT", "ask for at least 1")
     if jobs < 1:
-        raise Usage(f"{jobs} jobs were asked for - use at least 1")
+        raise Usage(f"--jobs {jobs}", "is no number of processes", "use at least 1")
     for option, value in (("--seed", seed), ("--first", first)):
         if value < 0:
-            raise Usage(f"{option} {value} - is negative - use 0 or more")
+            raise Usage(f"{option} {value}", "is negative", "use 0 or more")
     if phase and phase not in PHASES:
-        raise Usage(f"--phase {phase} - is unknown - use one of {', '.join(PHASES)}")
+        raise Usage(f"--phase {phase}", "is unknown", f"use one of {', '.join(PHASES)}")
     if phase and even_phases:
-        raise Usage(f"--phase {phase} - does not go with --even-phases - give one of them")
+        raise Usage(f"--phase {phase}", "does not go with --even-phases", "give one of them")
     _need_scipy()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / FILE, NUMBERS)
     except OSError as error:
-        raise Environment(f"{folder} - cannot be written: {error.strerror} - choose another folder") from error
+        raise Environment(folder, f"cannot be written: {error.strerror}", "choose another folder") from error
     tasks = [
         Task(
             one,
@@ -158,7 +160,7 @@ def _records(folder: Path) -> dict[str, dict[str, object]]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError):
-        raise Usage(f"{folder / RECORD} - is no record of painted CTs - remove it or choose another folder") from None
+        raise Usage(folder / RECORD, "is no record of painted CTs", "remove it or choose another folder") from None
 
 
 def _write_cases(task: Task) -> dict[str, dict[str, object]]:

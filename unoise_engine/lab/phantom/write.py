@@ -45,16 +45,16 @@ def write_phantoms(
     `replace` earlier phantoms go. Raises Usage, Environment.
     """
     if count < 1:
-        raise Usage(f"{count} cases were asked for - ask for at least 1")
+        raise Usage(f"--count {count}", "asks for no CT", "ask for at least 1")
     if jobs < 1:
-        raise Usage(f"{jobs} jobs were asked for - use at least 1")
+        raise Usage(f"--jobs {jobs}", "is no number of processes", "use at least 1")
     check_size(seed, size, slices)
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "labels.json", PLANTED_LABELS if planted else LABELS, replace)
     except OSError as error:
-        raise Environment(f"{folder} - cannot be written: {error.strerror} - choose another folder") from error
+        raise Environment(folder, f"cannot be written: {error.strerror}", "choose another folder") from error
     tasks = [(folder, k, seed, size, slices, planted, replace) for k in range(count)]
     if jobs == 1 or count == 1:
         for done, task in enumerate(tasks, 1):

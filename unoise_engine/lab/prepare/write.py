@@ -94,19 +94,19 @@ def _begin(out: Path, settings: dict[str, Any], cases: list[str]) -> dict[str, A
     path = out / RECORD
     if not path.is_file():
         if (out / SPLIT).is_file():
-            raise Environment(f"{out / SPLIT} - belongs to data made otherwise - choose another folder")
+            raise Environment(out / SPLIT, "belongs to data made otherwise", "choose another folder")
         return {"settings": settings, "found": cases, "cases": {}}
     try:
         record = json.loads(path.read_text("utf-8"))
         known, before = record["settings"], record["found"]
         record["cases"].items()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise Environment(f"{path} - is damaged - choose another folder") from None
+        raise Environment(path, "is damaged", "choose another folder") from None
     if known != settings:
-        raise Environment(f"{out} - was made with other choices ({path.name} has them) - choose another folder")
+        raise Environment(out, f"was made with other choices ({path.name} has them)", "choose another folder")
     if before != cases:
         what = "was made from a source with other cases, and the split would change"
-        raise Environment(f"{out} - {what} - choose another folder")
+        raise Environment(out, what, "choose another folder")
     return record
 
 
