@@ -14,6 +14,11 @@ from unoise_engine.files import INVENTORY, new_file, new_folder, write
 REFUSED = "move it away, or choose another output folder"
 
 
+def identity(path):
+    status = os.lstat(path)
+    return status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns
+
+
 def hidden(folder):
     return sorted(p.name for p in folder.rglob(".*") if p.name != INVENTORY)
 
@@ -44,7 +49,7 @@ def test_what_is_not_ours_stays(tmp_path, mine, act):
         path.symlink_to(aside if mine == "a link" else tmp_path / "nowhere")
     else:
         path.write_text("precious")
-    before = os.lstat(path)
+    before = identity(path)
     doing = {
         "write": lambda: write(path, "new", replace=True),
         "remove": lambda: files.remove(path),
@@ -52,7 +57,7 @@ def test_what_is_not_ours_stays(tmp_path, mine, act):
     }
     with pytest.raises(Environment, match=REFUSED):
         doing[act]()
-    assert os.lstat(path) == before and aside.read_text() == "precious" and not hidden(tmp_path)
+    assert identity(path) == before and aside.read_text() == "precious" and not hidden(tmp_path)
     assert path.is_symlink() or (path / "thesis.txt" if path.is_dir() else path).read_text() == "precious"
 
 
@@ -132,6 +137,15 @@ def test_a_folder_with_something_of_the_users_is_not_replaced(tmp_path, mine):
         (tmp_path / "other").mkdir()  # somebody puts theirs there meanwhile
         (tmp_path / "other" / "notes.txt").write_text("precious")
     assert os.listdir(tmp_path / "other") == ["notes.txt"] and not hidden(tmp_path / "other")
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="a system that cannot refuse to follow a link")
+def test_an_inventory_that_is_a_link_is_not_written_through(tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / INVENTORY).symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError):
+        write(tmp_path / "a", "ours")
+    assert (tmp_path / "mine").read_text() == "precious" and not (tmp_path / "a").exists()
 
 
 def test_a_file_or_a_link_is_no_folder_of_ours(tmp_path):
