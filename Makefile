@@ -61,7 +61,7 @@ check: lint
 
 BENCH_CT ?= $(wildcard ../shared/data/ct-upper-abdomen-dicom)
 bench: .venv-bench/ok
-	.venv-bench/bin/unoise_engine benchmark --peers --paper $(if $(BENCH_CT),--ct $(BENCH_CT)) -o bench
+	.venv-bench/bin/unoise_engine benchmark --peers --paper $(if $(BENCH_CT),--ct $(BENCH_CT)) -o bench --overwrite
 
 # Measures the shipped model on held-out synthetic CTs, and the time of a whole explanation stage by stage.
 bench-model: .venv/ok
