@@ -37,8 +37,8 @@ def _nowhere() -> Iterator[None]:
     try:
         folder = tempfile.TemporaryDirectory(prefix="unoise-", ignore_cleanup_errors=True)
     except OSError as error:
-        said = f"the temporary folder - cannot be used ({error.strerror}) - set TMPDIR to a folder that can be written"
-        raise Environment(said) from None
+        cure = "set TMPDIR to a folder that can be written"
+        raise Environment("the temporary folder", f"cannot be used ({error.strerror})", cure) from None
     before = {name: os.environ.get(name) for name in ("MPLCONFIGDIR", "PATH")}
     with folder as path:
         os.environ.update(dict.fromkeys(before, path))

@@ -1,12 +1,14 @@
 """Every failure a user can cause, as a sentence with a next step.
 
 EngineError                 exit 1
-├── CaseRefused             1  this input cannot be explained; the others go on (carries a short CODE)
+├── CaseError               1  one case is not explained; the others go on (carries a short CODE)
+│   ├── CaseRefused            the input cannot be explained as given
+│   └── CaseFailed             the machine or the engine failed on it
+│       └── ModelFault         the model answered what no map can be made of
 ├── Usage                   2  a wrong option, or nothing to read at all
 ├── Environment             3  the machine lacks something: no model, output not writable, disk full
 │   └── MissingExtra        3  an optional package is needed: names the pip extra
 ├── Integrity               4  a model bundle is altered, incomplete or of another version
-├── ModelFault              1  a model answered what no map can be made of: the case has failed
 └── Interrupted           130  Ctrl-C or a signal; nothing half-written is left
 
 The command line prints the one sentence and exits with the code; Slicer shows the same sentence.
@@ -14,28 +16,64 @@ The command line prints the one sentence and exits with the code; Slicer shows t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class EngineError(Exception):
-    """Base class. The message says what went wrong, with which file, and what to do about it."""
+    """Base class: which file or option (`source`), `what` is wrong with it, and what to do about it (`cure`).
+
+    The message is the three, joined: ``source - what - cure``. Programs read the three.
+    """
 
     exit_code = 1
 
+    def __init__(self, source: object, what: str, cure: str):
+        self.source, self.what, self.cure = (printable(str(part)) for part in (source, what, cure))
+        super().__init__(f"{self.source} - {self.what} - {self.cure}")
 
-class CaseRefused(EngineError):
-    """One case cannot be explained as given.
+    @property
+    def code(self) -> str:
+        """One word for tables and filters."""
+        return type(self).__name__
 
-    `code` is a short upper-case word for tables and filters (for example ``NOT_3D``); the message is
-    ``file - what - cure``.
-    """
+    @property
+    def facts(self) -> dict[str, str]:
+        """The failure as data: code, source, what, cure."""
+        return {"code": self.code, "source": self.source, "what": self.what, "cure": self.cure}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that it comes back from another process as what it was."""
+        return type(self), (self.source, self.what, self.cure)
+
+
+class CaseError(EngineError):
+    """One case is not explained; the others go on. `code` is a short upper-case word, for example ``NOT_3D``."""
+
+    status: str
 
     def __init__(self, code: str, source: object, what: str, cure: str):
-        super().__init__(printable(f"{source} - {what} - {cure}"))
-        self.code = code
-        self._parts = code, str(source), what, cure
+        super().__init__(source, what, cure)
+        self._code = code
 
-    def __reduce__(self) -> tuple[type, tuple[str, str, str, str]]:
-        """So that it comes back from another process as what it was."""
-        return type(self), self._parts
+    @property
+    def code(self) -> str:
+        return self._code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.code, self.source, self.what, self.cure)
+
+
+class CaseRefused(CaseError):
+    """The case cannot be explained as given."""
+
+    status = "REFUSED"
+
+
+class CaseFailed(CaseError):
+    """The case may be fine, but the machine, the model or the engine failed on it."""
+
+    status = "FAILED"
 
 
 def printable(text: str) -> str:
@@ -59,7 +97,11 @@ class MissingExtra(Environment):
     """An optional package is not installed; the sentence names the extra that brings it."""
 
     def __init__(self, package: str, extra: str):
-        super().__init__(f"{package} is needed here but not installed - run: pip install 'unoise-engine[{extra}]'")
+        super().__init__(package, "is needed here but not installed", f"run: pip install 'unoise-engine[{extra}]'")
+        self._extra = package, extra
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._extra
 
 
 class Integrity(EngineError):
@@ -68,13 +110,26 @@ class Integrity(EngineError):
     exit_code = 4
 
 
-class ModelFault(EngineError):
-    """A model's answer is not finite, or of the wrong shape. In a batch the case has FAILED, the others go on."""
+class ModelFault(CaseFailed):
+    """A model's answer is not finite, or of the wrong shape."""
 
-    code = "MODEL"
+    def __init__(self, source: object, what: str, cure: str):
+        super().__init__("MODEL", source, what, cure)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.source, self.what, self.cure)
 
 
 class Interrupted(EngineError):
     """Ctrl-C or a signal ended the work; 130 as shells have it."""
 
     exit_code = 130
+
+
+def error_from(facts: Mapping[str, str]) -> EngineError:
+    """The failure again whose `facts` came from another process; a case's is taken for a refusal."""
+    parts = facts["source"], facts["what"], facts["cure"]
+    kinds = {kind.__name__: kind for kind in (EngineError, Usage, Environment, Integrity, Interrupted)}
+    kinds["MissingExtra"] = Environment
+    kind = kinds.get(facts["code"])
+    return kind(*parts) if kind else CaseRefused(facts["code"], *parts)

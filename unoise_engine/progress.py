@@ -5,7 +5,7 @@ One JSON object a line on standard output (`--progress json`); Slicer reads thes
     {"event": "progress", "case": "ct", "stage": "unoise", "done": 3.0, "total": 20, "seconds_left": 1.4}
     {"event": "case", "case": "ct", "status": "OK", "folder": "out/ct"}
     {"event": "converted", "folder": "out/dicom", "files": 7, "corrections": []}
-    {"event": "error", "code": "NOT_3D", "message": "..."}
+    {"event": "error", "code": "NOT_3D", "source": "ct.png", "what": "...", "cure": "...", "message": "..."}
 """
 
 from __future__ import annotations

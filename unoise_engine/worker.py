@@ -34,7 +34,7 @@ def request_from(text: str) -> Request | Conversion:
         return Request(**body)
     except (ValueError, KeyError, TypeError) as error:
         raise Usage(
-            f"standard input - is no request ({error}) - send one JSON object as run.Request describes"
+            "standard input", f"is no request ({error})", "send one JSON object as run.Request describes"
         ) from None
 
 

@@ -41,7 +41,7 @@ def test_prepare_into_its_own_source(pairs):
     before = tree(pairs)
     for out in (pairs, pairs / "out"):
         done = engine("prepare", "pairs", pairs, "--labels", 1, "-o", out)
-        assert done.returncode == 2 and "never written to" in done.stderr, done
+        assert done.returncode == 2 and "into what is read" in done.stderr, done
     assert not lost(before, pairs)
 
 
@@ -50,7 +50,7 @@ def test_prepare_keeps_a_strangers_file_of_a_refused_case(pairs, tmp_path):
     out.mkdir()
     shutil.copy(pairs / "p5-labels.nii.gz", out)
     before = tree(out)
-    assert engine("prepare", "pairs", pairs, "--labels", 1, "-o", out).returncode == 1
+    assert engine("prepare", "pairs", pairs, "--labels", 1, "-o", out).returncode == 3
     assert not lost(before, out)
 
 

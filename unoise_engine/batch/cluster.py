@@ -17,7 +17,7 @@ from unoise_engine.batch.isolate import Children, Stopped, usable_cores
 from unoise_engine.batch.job import Job, Outcome, find_done, not_done
 from unoise_engine.batch.lock import Busy, held
 from unoise_engine.batch.records import Record
-from unoise_engine.errors import EngineError, Environment, Integrity, MissingExtra
+from unoise_engine.errors import CaseFailed, EngineError, Environment, MissingExtra, error_from
 
 TRIES = 3  # workers that may be lost over one case before the case is taken for the cause
 CONNECT_SECONDS = 20
@@ -55,7 +55,7 @@ def on_cluster(jobs: Sequence[Job], address: str) -> Generator[Outcome, None, No
                 of[again] = job
                 ended.add(again)
             elif "abort" in answer:
-                raise {4: Integrity}.get(answer["exit_code"], Environment)(answer["abort"])
+                raise error_from(answer["abort"])
             else:
                 yield Outcome.from_dict(answer["outcome"])
     finally:
@@ -67,13 +67,13 @@ def _connect(distributed: Any, address: str) -> Any:
         client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         what = f"no Dask scheduler answers there ({type(error).__name__})"
-        raise Environment(f"--cluster {address} - {what} - start one with `dask scheduler`") from None
+        raise Environment(f"--cluster {address}", what, "start one with `dask scheduler`") from None
     try:
         client.wait_for_workers(1, timeout=CONNECT_SECONDS)
     except TimeoutError:
         client.close(timeout=5)
         what = "the scheduler has no workers"
-        raise Environment(f"--cluster {address} - {what} - start some with `dask worker {address}`") from None
+        raise Environment(f"--cluster {address}", what, f"start some with `dask worker {address}`") from None
     return client
 
 
@@ -90,7 +90,7 @@ def run_job(body: dict[str, Any]) -> dict[str, Any]:
     except (Busy, Stopped):
         return {"busy": True}
     except EngineError as error:
-        return {"abort": str(error), "exit_code": error.exit_code}
+        return {"abort": error.facts}
 
 
 def _share_of_cores() -> int:
@@ -105,8 +105,9 @@ def _share_of_cores() -> int:
 
 def _worker_lost(job: Job, future: Any) -> Outcome:
     """After TRIES lost workers Dask gives a case up; that is this case's failure alone."""
-    said = f"{job.source} - every worker that had it was lost ({future.status}) - run it again with --resume"
+    what = f"every worker that had it was lost ({future.status})"
+    lost = CaseFailed("WORKER_LOST", job.source, what, "run it again with --resume")
     with held(Path(job.out), job.case, wait_s=60):
         if done := find_done(job)[0]:
             return done
-        return not_done(job, Record(job.case, "FAILED", job.model, job.settings), "FAILED", "WORKER_LOST", said)
+        return not_done(job, Record(job.case, "FAILED", job.model, job.settings), lost)

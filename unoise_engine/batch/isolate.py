@@ -24,7 +24,7 @@ from unoise_engine.batch.job import Job, Outcome, clean, do_case, not_done
 from unoise_engine.batch.lock import Busy, held
 from unoise_engine.batch.records import Record
 from unoise_engine.child import environment, python
-from unoise_engine.errors import EngineError, Environment, Integrity
+from unoise_engine.errors import CaseFailed, EngineError, Environment, error_from
 from unoise_engine.progress import JsonLines
 
 DEBUG = "UNOISE_DEBUG"  # set for --debug: tracebacks are shown
@@ -77,7 +77,7 @@ class Children:
         if last.get("event") == "busy":
             raise Busy(job.case)
         if last.get("event") == "abort":
-            raise {4: Integrity}.get(last["exit_code"], Environment)(last["message"])
+            raise error_from(last)
         return _lost(job, child.returncode, silence.killed)
 
     def stop(self) -> None:
@@ -161,10 +161,11 @@ def _lost(job: Job, returncode: int, silent: bool) -> Outcome:
         code, what = "KILLED", f"its process was ended from outside (signal {-returncode}; often: memory exhausted)"
     else:
         code, what = "CRASHED", f"its process crashed (exit status {returncode})"
-    said = f"{job.source} - {what} - run it again with --resume, with fewer --jobs if memory is short"
+    cure = "run it again with --resume, with fewer --jobs if memory is short"
+    lost = CaseFailed(code, job.source, what, cure)
     with held(Path(job.out), job.case, wait_s=10):
         clean(Path(job.out), job.case)
-        return not_done(job, Record(job.case, "FAILED", job.model, job.settings), "FAILED", code, said)
+        return not_done(job, Record(job.case, "FAILED", job.model, job.settings), lost)
 
 
 def main() -> None:
@@ -179,13 +180,13 @@ def main() -> None:
         from unoise_engine.models.session import load_bundle
 
         if not Path(job.out).is_dir():
-            raise Environment(f"{job.out} - is not there on this machine - use a folder that every worker sees")
+            raise Environment(job.out, "is not there on this machine", "use a folder that every worker sees")
         outcome = do_case(job, load_bundle(job.bundle, job.device, job.threads, tried=True), speak)
         speak.event("outcome", outcome=outcome.to_dict())
     except Busy:
         speak.event("busy")
     except EngineError as error:
-        speak.event("abort", exit_code=error.exit_code, message=str(error))
+        speak.event("abort", **error.facts)
 
 
 def _end_with_caller() -> None:

@@ -4,9 +4,6 @@ on another machine."""
 from __future__ import annotations
 
 import os
-import re
-import shutil
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unoise_engine.batch.lock import Busy, held
+from unoise_engine.batch.numbers import TABLE
 from unoise_engine.batch.privacy import hider
 from unoise_engine.batch.records import (
     RECORD,
@@ -21,7 +19,6 @@ from unoise_engine.batch.records import (
     Inputs,
     Record,
     hash_inputs,
-    hash_outputs,
     now,
     read_record,
     stat_of,
@@ -29,17 +26,25 @@ from unoise_engine.batch.records import (
     why_not_done,
     write_record,
 )
-from unoise_engine.errors import CaseRefused, Environment, Integrity, ModelFault, Usage
+from unoise_engine.batch.summary import FILES
+from unoise_engine.errors import (
+    CaseError,
+    CaseFailed,
+    CaseRefused,
+    Environment,
+    Integrity,
+    ModelFault,
+    Usage,
+    error_from,
+)
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.pipeline import Settings
+from unoise_engine.files import PARTIAL, hash_all, recover, refuse_strangers, remove_drafts, write
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
 from unoise_engine.results.case_folder import explain_case
 from unoise_engine.results.overview import thumbnail
 from unoise_engine.volume.find import ReadSettings, find_again
-
-# The hidden folder of a case in hand, and of an earlier result while the new one takes its place (see results.py).
-PARTIAL = re.compile(r"\.(?P<case>.+)-\d+-partial(?P<old>-old)?")
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Job:
     `model` is the hash the bundle must have. `overwrite`: do it although it is done. `replace`: an earlier result that
     was something else may go. `began`: when the run began; what has failed since then is not tried again. `alone`: it
     is the run's only case, so that what is wrong with the options is a usage error. `part` and `notes` are the case's
-    own (see ct.case); `refusal` is code and sentence of what was refused already when it was looked for.
+    own (see volume.case); `refusal` is the `facts` of what was refused already when it was looked for.
     """
 
     case: str
@@ -72,7 +77,7 @@ class Job:
     alone: bool = False
     part: int = 0
     notes: tuple[str, ...] = ()
-    refusal: tuple[str, str] | None = None
+    refusal: dict[str, str] | None = None
     fill_gaps: bool = False
     trust_hu: bool = False
     picture: bool = True
@@ -110,11 +115,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a case ended. `already`: it was found done. `said`: the sentence for the person who asked, with names."""
+    """How a case ended. `already`: it was found done. `error`: why it was refused or failed, with names, as
+    `errors.EngineError.facts`: for the person who asked, not for the record."""
 
     record: Record
     already: bool = False
-    said: str = ""
+    error: dict[str, str] | None = None
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -144,14 +150,19 @@ def do_case(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
     """
     out = Path(job.out)
     if bundle.hash != job.model:
-        raise Integrity(f"{bundle.folder} - is not the model this run began with - use one model for one run")
+        raise Integrity(bundle.folder, "is not the model this run began with", "use one model for one run")
     with held(out, job.case):
         clean(out, job.case)
         done, _ = find_done(job)
         if done:
             return done
         if has_results(job.folder) and not (job.overwrite or job.replace):
-            raise Environment(already_there(job.folder))
+            raise already_there(job.folder)
+        try:
+            refuse_strangers(job.folder)
+        except Environment as error:  # the other cases go on
+            record = Record(job.case, "REFUSED", job.model, job.settings)
+            return not_done(job, record, CaseRefused("NOT_OURS", error.source, error.what, error.cure))
         return _do(job, bundle, progress)
 
 
@@ -167,9 +178,9 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
     def finish(partial: Path, report: dict[str, Any]) -> None:
         _refuse_changed(job, inputs)
         if "overview" in report["files"]:
-            (partial / "thumbnail.jpg").write_bytes(thumbnail(partial / report["files"]["overview"]))
+            write(partial / "thumbnail.jpg", thumbnail(partial / report["files"]["overview"]))
         shown = {key: report[key] for key in ("organ", "corrections", "notes", "warnings", "seconds", "warning")}
-        done = replace(record, status=report["status"], outputs=hash_outputs(partial), report=shown, finished=now())
+        done = replace(record, status=report["status"], outputs=hash_all(partial), report=shown, finished=now())
         write_record(done, partial)
         sync_folder(partial)
         finished.append(done)
@@ -179,7 +190,7 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
             job.methods, job.slices, Occlusion(job.patch, job.stride), picture=job.picture, compress=job.compress
         )
         if job.refusal:
-            return not_done(job, record, "REFUSED", *job.refusal)
+            raise error_from(job.refusal)
         how = ReadSettings(job.fill_gaps, job.trust_hu)
         case = find_again(Path(job.source), job.files, how, job.part, job.notes)
         case = replace(case, id=job.case)
@@ -188,34 +199,35 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         )
         sync_folder(Path(job.out))
         return Outcome(finished[0])
-    except CaseRefused as error:
-        return not_done(job, record, "REFUSED", error.code, str(error))
+    except ModelFault as error:
+        what = f"{error.source}: {error.what}"
+        return not_done(job, record, CaseFailed(error.code, job.source, what, error.cure))
+    except CaseError as error:
+        return not_done(job, record, error)
     except Usage as error:  # --slices beyond this CT
         if job.alone:
             raise
-        return not_done(job, record, "REFUSED", "SETTINGS", str(error))
+        return not_done(job, record, CaseRefused("SETTINGS", error.source, error.what, error.cure))
     except (Environment, Integrity):
         raise
-    except ModelFault as error:
-        return not_done(job, record, "FAILED", error.code, f"{job.source}: {error}")
     except MemoryError:
-        said = f"{job.source} - memory was exhausted - run it alone (--jobs 1), or fewer slices (--slices)"
-        return not_done(job, record, "FAILED", "OUT_OF_MEMORY", said)
+        cure = "run it alone (--jobs 1), or fewer slices (--slices)"
+        return not_done(job, record, CaseFailed("OUT_OF_MEMORY", job.source, "memory was exhausted", cure))
     except Exception as error:
         if os.environ.get("UNOISE_DEBUG"):
             raise
-        said = f"{job.source} - internal error ({type(error).__name__}) - run it alone with --debug and report it"
-        return not_done(job, record, "FAILED", "INTERNAL", said)
+        what, cure = f"internal error ({type(error).__name__})", "run it alone with --debug and report it"
+        return not_done(job, record, CaseFailed("INTERNAL", job.source, what, cure))
 
 
-def not_done(job: Job, record: Record, status: str, code: str, said: str) -> Outcome:
+def not_done(job: Job, record: Record, error: CaseError) -> Outcome:
     """Records a refusal or failure, unless an earlier result stands there."""
-    message = hider_of(job)(" ".join(said.split()))
-    record = replace(record, status=status, code=code, message=message, finished=now())
+    message = hider_of(job)(" ".join(str(error).split()))
+    record = replace(record, status=error.status, code=error.code, message=message, finished=now())
     if not has_results(job.folder):
         job.folder.mkdir(exist_ok=True)
         write_record(record, job.folder)
-    return Outcome(record, said=said)
+    return Outcome(record, error=error.facts)
 
 
 def hider_of(job: Job) -> Callable[[str], str]:
@@ -236,43 +248,28 @@ def has_results(folder: Path) -> bool:
         return False
 
 
-def already_there(folder: Path) -> str:
-    return (
-        f"{folder} - exists already - add --resume to do what is not done yet, --overwrite to do everything again, "
-        "or choose another output folder"
+def already_there(folder: Path) -> Environment:
+    cure = (
+        "add --resume to do what is not done yet, --overwrite to do everything again, or choose another output folder"
     )
+    return Environment(folder, "exists already", cure)
 
 
 def clean(out: Path, case: str) -> None:
-    """Removes what a killed run left of this case, and gives back an earlier result that was just being replaced.
-
-    The caller holds the case's lock, so nobody is at work on it.
-    """
-    for name in sorted(os.listdir(out)):
-        found = PARTIAL.fullmatch(name)
-        if found and found["case"] == case:
-            if found["old"] and not (out / case).exists():
-                os.replace(out / name, out / case)
-            else:
-                shutil.rmtree(out / name, ignore_errors=True)
-    for half in (out / case).glob(f".*-{RECORD}"):
-        half.unlink(missing_ok=True)
+    """What a killed run left of this case goes. The caller holds the case's lock, so nobody is at work on it."""
+    recover(out, case)
+    remove_drafts(out / case, RECORD)
 
 
 def sweep(out: Path) -> None:
     """`clean` for every case that a killed run left something of, also of cases that this run has not to do."""
     halves = [found for name in os.listdir(out) if (found := PARTIAL.fullmatch(name))]
-    for case in {found["case"] for found in halves}:
+    for case in {found["name"] for found in halves}:
         with suppress(Busy), held(out, case):
             clean(out, case)
-    for lock, pattern in (("inputs", "private/.*-inputs.csv"), ("summary", ".*-summary.*")):
+    for lock, file in (("inputs", out / TABLE), *(("summary", out / name) for name in FILES)):
         with suppress(Busy), held(out, lock):
-            for half in out.glob(pattern):
-                half.unlink(missing_ok=True)
-    for probe in out.glob(".*-probe"):  # of results.prepare_output, which needs it for an instant
-        with suppress(OSError):
-            if time.time() - probe.stat().st_mtime > 60:
-                probe.unlink()
+            remove_drafts(file.parent, file.name)
 
 
 def _refuse_changed(job: Job, inputs: Inputs | None) -> None:

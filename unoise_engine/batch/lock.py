@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unoise_engine.errors import Environment
+from unoise_engine.files import remove_empty
 
 FOLDER = ".locks"  # in the output folder
 POLL_SECONDS = 0.05
@@ -79,7 +80,7 @@ def _take(path: Path) -> int | None:
         except OSError as error:
             os.close(handle)
             what = f"its file system has no locks ({error.strerror})"
-            raise Environment(f"{path.parent.parent} - {what} - choose an output folder on another disk") from None
+            raise Environment(path.parent.parent, what, "choose an output folder on another disk") from None
         os.close(handle)  # its last holder removed it after we had opened it: take the new one
 
 
@@ -112,9 +113,10 @@ def _drop(handle: int, path: Path) -> None:
     if sys.platform == "win32":  # an open file cannot be removed there
         os.close(handle)
         with suppress(OSError):
-            path.unlink()
+            remove_empty(path)
     else:
-        path.unlink(missing_ok=True)  # while it is still ours; whoever waits for it sees that it is gone
+        with suppress(FileNotFoundError):
+            remove_empty(path)  # while it is still ours; whoever waits for it sees that it is gone
         os.close(handle)
     with suppress(OSError):
-        path.parent.rmdir()  # only when empty
+        remove_empty(path.parent)

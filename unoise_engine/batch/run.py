@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unoise_engine.errors import CaseRefused, Environment, Usage, printable
+from unoise_engine.errors import CaseRefused, Usage, printable
 
 if TYPE_CHECKING:
     from unoise_engine.batch.job import Job, Outcome
@@ -57,9 +57,12 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     from unoise_engine.batch.cluster import on_cluster
     from unoise_engine.batch.isolate import debugging, usable_cores
     from unoise_engine.batch.job import do_case, sweep
-    from unoise_engine.batch.ledger import Ledger
+    from unoise_engine.batch.ledger import LEDGER, Ledger
     from unoise_engine.batch.local import one_after_the_other, side_by_side
+    from unoise_engine.batch.numbers import TABLE
+    from unoise_engine.batch.summary import FILES as SUMMARY
     from unoise_engine.batch.summary import write_summary
+    from unoise_engine.files import refuse_overlap, refuse_strangers
     from unoise_engine.models.session import DEFAULT_BUNDLE, load_bundle
     from unoise_engine.progress import progress
     from unoise_engine.results.case_folder import prepare_output
@@ -67,6 +70,7 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     from unoise_engine.volume.write import cannot_write
 
     _check(request)
+    refuse_overlap(request.out, request.inputs, inside_too=False)
     show, ledger, count = progress(progress_mode), Ledger(request.out), Counter[str]()
 
     def skipped(sentence: str) -> None:
@@ -80,6 +84,8 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     prepare_output(request.out)
     apart = isolate and (len(cases) > 1 or bool(request.cluster))
     threads = request.threads or (max(1, cores // workers) if apart and not request.cluster else 0)
+    for name in (LEDGER, *SUMMARY, TABLE):
+        refuse_strangers(request.out / name)
     try:
         sweep(request.out)
         jobs = _jobs(request, cases, bundle, threads)
@@ -114,9 +120,9 @@ def _check(request: Request) -> None:
     Settings(request.methods or tuple(METHODS), request.slices, Occlusion(request.patch, request.stride))
     check_format(request.file_format, request.de_identify, request.compress)
     if request.resume and request.overwrite:
-        raise Usage("--resume --overwrite - contradict each other - give one of them")
+        raise Usage("--resume --overwrite", "contradict each other", "give one of them")
     if request.jobs < 0:
-        raise Usage(f"--jobs {request.jobs} - is no number of processes - give 1 or more, or 0 for one a core")
+        raise Usage(f"--jobs {request.jobs}", "is no number of processes", "give 1 or more, or 0 for one a core")
 
 
 def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> list[Job]:
@@ -124,8 +130,9 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
     from unoise_engine.batch.job import Job, already_there, has_results
     from unoise_engine.batch.lock import any_held
     from unoise_engine.batch.numbers import assign
-    from unoise_engine.batch.records import now
+    from unoise_engine.batch.records import now, read_record
     from unoise_engine.explanation.methods import METHODS
+    from unoise_engine.files import refuse_strangers
 
     out, began = request.out.resolve(), now()
     joined = any_held(out)  # another run is at work here: share the cases with it
@@ -159,27 +166,32 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
         )
         for case, name in zip(cases, assign(cases, out, request.keep_names))
     ]
+    for folder in (job.folder for job in jobs):
+        if request.overwrite or read_record(folder) is None:
+            refuse_strangers(folder, contents=False)
     if not (request.overwrite or request.resume or joined) and (old := [j for j in jobs if has_results(j.folder)]):
-        raise Environment(already_there(request.out / old[0].case))
+        raise already_there(request.out / old[0].case)
     return jobs
 
 
-def _refusal(case: Case) -> tuple[str, str] | None:
-    """Code and sentence, for what was refused already when it was looked for: it has no files to read again."""
+def _refusal(case: Case) -> dict[str, str] | None:
+    """`EngineError.facts`, for what was refused already when it was looked for: it has no files to read again."""
     if not case.paths:
         try:
             case.read()
         except CaseRefused as error:
-            return error.code, str(error)
+            return error.facts
     return None
 
 
 def _tell(outcome: Outcome, source: str, request: Request, show: Progress, progress_mode: str) -> None:
     record, folder = outcome.record, request.out / outcome.record.case
     if record.status in ("REFUSED", "FAILED"):
-        said = printable(outcome.said or f"{source} - {record.message} (found before)")
+        found_before = {"source": source, "what": f"{record.message} (found before)", "cure": ""}
+        facts = outcome.error or {"code": record.code, **found_before}
+        said = printable(" - ".join(facts[part] for part in found_before if facts[part]))
         print(f"CASE {record.case}: {record.status} {record.code}: {said}", file=sys.stderr)
-        show.event("case", case=record.case, status=record.status, code=record.code, message=said)
+        show.event("case", case=record.case, status=record.status, **facts, message=said)
         return
     organ = record.report["organ"]
     doubts = record.report.get("warnings", [])

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from unoise_engine.errors import CaseRefused, EngineError, Interrupted, printable
+from unoise_engine.progress import JsonLines
 
 TRAINING_PACKAGES = {"torch", "lightning", "tensorboard", "onnx", "onnxscript", "safetensors"}
 
@@ -47,31 +48,37 @@ def _terminated(*_: object) -> None:
 
 
 def _say(error: BaseException, json_lines: bool) -> int:
-    code, name, message = 1, type(error).__name__, str(error)
-    if isinstance(error, CaseRefused):
-        name, message = error.code, f"REFUSED {error.code}: {error}"
-    elif isinstance(error, Interrupted):
-        code, message = error.exit_code, f"interrupted - {error}"
-    elif isinstance(error, EngineError):
-        code = error.exit_code
-    elif isinstance(error, KeyboardInterrupt) or name == "Abort":  # click turns Ctrl-C into Abort
-        code, message = 130, "interrupted - nothing half-written was left"
-    elif isinstance(error, _Terminated):
-        code, message = 143, "terminated - nothing half-written was left"
-    elif isinstance(error, SystemExit):
+    if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 0
-    elif hasattr(error, "format_message"):  # click's own complaints about the command line
-        code, message = 2, f"{error.format_message()} - see unoise_engine --help"
-    elif isinstance(error, MemoryError):
-        code, message = 3, "out of memory - close other programs, or explain fewer slices with --slices"
-    elif isinstance(error, ModuleNotFoundError):
-        wanted = "unoise-engine[train]" if error.name in TRAINING_PACKAGES else "unoise-engine"
-        code, message = 3, f"{message} - a package is missing - run: pip install '{wanted}'"
-    else:
-        message = f"internal error ({name}: {message}) - run again with --debug and report it"
+    exit_code, facts = _told(error)
+    message = " - ".join(part for part in (facts["source"], facts["what"], facts["cure"]) if part)
+    if isinstance(error, CaseRefused):
+        message = f"REFUSED {error.code}: {message}"
+    elif isinstance(error, Interrupted):
+        message = f"interrupted - {message}"
+    message = printable(" ".join(message.split()))
     if json_lines:
-        from unoise_engine.progress import JsonLines
+        JsonLines().event("error", **facts, message=message)
+    print(f"error: {message}", file=sys.stderr)
+    return exit_code
 
-        JsonLines().event("error", code=name, message=message)
-    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
-    return code
+
+def _told(error: BaseException) -> tuple[int, dict[str, str]]:
+    """The exit code, and the failure as `EngineError.facts` has it."""
+    if isinstance(error, EngineError):
+        return error.exit_code, error.facts
+    name = type(error).__name__
+    if isinstance(error, KeyboardInterrupt) or name == "Abort":  # click turns Ctrl-C into Abort
+        code, parts = 130, ("interrupted", "nothing half-written was left", "")
+    elif isinstance(error, _Terminated):
+        code, parts = 143, ("terminated", "nothing half-written was left", "")
+    elif hasattr(error, "format_message"):  # click's own complaints about the command line
+        code, parts = 2, ("", error.format_message(), "see unoise_engine --help")
+    elif isinstance(error, MemoryError):
+        code, parts = 3, ("", "out of memory", "close other programs, or explain fewer slices with --slices")
+    elif isinstance(error, ModuleNotFoundError):
+        extra = "[train]" if error.name in TRAINING_PACKAGES else ""
+        code, parts = 3, (str(error), "a package is missing", f"run: pip install 'unoise-engine{extra}'")
+    else:
+        code, parts = 1, ("", f"internal error ({name}: {error})", "run again with --debug and report it")
+    return code, {"code": name, **dict(zip(("source", "what", "cure"), parts))}

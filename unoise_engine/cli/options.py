@@ -22,6 +22,7 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 TrainDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Show = Annotated[ProgressMode, typer.Option("--progress", help="A bar, one JSON object a line, or nothing.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier report in that folder.")]
 Key = Annotated[str, typer.Option("--key", help="Minisign public key that the signature must fit.")]
 ValShare = Annotated[float, typer.Option(help="Of the patients, to steer training.")]
 TestShare = Annotated[float, typer.Option(help="Of the patients, to judge.")]
@@ -32,14 +33,14 @@ TrustHU = Annotated[bool, typer.Option("--trust-hu", help="Take values for HU ev
 def comma(names: str) -> tuple[str, ...]:
     chosen = tuple(dict.fromkeys(n.strip() for n in names.split(",") if n.strip()))
     if not chosen:
-        raise Usage("--methods - names no method - give some of unoise, gradcam, occlusion")
+        raise Usage("--methods", "names no method", "give some of unoise, gradcam, occlusion")
     return chosen
 
 
 def numbers(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdigit() and int(part) for part in parts):
-        raise Usage(f"--labels {text} - are no label numbers - write them as 7 or 7,8")
+        raise Usage(f"--labels {text}", "are no label numbers", "write them as 7 or 7,8")
     return tuple(map(int, parts))
 
 
@@ -48,5 +49,5 @@ def slice_range(text: str) -> tuple[int, int] | None:
         return None
     first, colon, last = text.partition(":")
     if not (colon and first.isdigit() and last.isdigit()):
-        raise Usage(f"--slices {text} - is no range - write it as A:B, for example 10:20")
+        raise Usage(f"--slices {text}", "is no range", "write it as A:B, for example 10:20")
     return int(first), int(last)

@@ -110,7 +110,7 @@ def _table(recipe: Any) -> dict[str, Any]:
 
 def _together(device: str, devices: int, nodes: int) -> dict[str, Any]:
     if devices < 1 or nodes < 1:
-        raise Usage(f"--devices {devices} --num-nodes {nodes} - must be at least 1 each - give how many there are")
+        raise Usage(f"--devices {devices} --num-nodes {nodes}", "must be at least 1 each", "give how many there are")
     return {"device": device, "devices": devices, "nodes": nodes}
 
 
@@ -129,5 +129,5 @@ def _recipe_file(name: str) -> Path:
     if name in known:
         return known[name]
     if not Path(name).is_file():
-        raise Usage(f"--recipe {name} - no such recipe - give a TOML file, or one that ships: {', '.join(known)}")
+        raise Usage(f"--recipe {name}", "no such recipe", f"give a TOML file, or one that ships: {', '.join(known)}")
     return Path(name)

@@ -28,11 +28,14 @@ from unoise_engine.explanation.methods import METHODS, choose
 from unoise_engine.explanation.methods import TITLES as METHOD_TITLES
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.protocol import Method
+from unoise_engine.files import refuse_earlier, refuse_overlap
 from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.progress import Progress, Quiet
 from unoise_engine.volume.write import cannot_write
 
 SLICES_A_STEP = 8
+TABLES = ("curves.csv", "summary.csv", "per-patient.csv", "segmentation.csv", "checks.csv")
+NAMES = (*TABLES, "report.md", "curves.png", "curves.svg", "panels-*.png")  # all that is written
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Request:
     device: str = "auto"
     threads: int = 0
     command: str = ""
+    overwrite: bool = False  # an earlier report of ours in `out`
 
 
 @dataclass
@@ -81,11 +85,13 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
     `more` are methods of the caller's own, judged after the request's; stability and shuffled weights leave them out.
     """
     show, more = show or Quiet(), more or {}
+    refuse_overlap(request.out, [*request.data, *request.maps])
+    refuse_earlier(request.out, NAMES, request.overwrite)
     for name in request.methods:
         if name not in (*METHODS, *BASELINES):
-            raise Usage(f"--methods {name} - unknown method - choose from {', '.join((*METHODS, *BASELINES))}")
+            raise Usage(f"--methods {name}", "unknown method", f"choose from {', '.join((*METHODS, *BASELINES))}")
     if request.decoys and not request.landmark:
-        raise Usage("--decoys - belong to a --landmark - name it too")
+        raise Usage("--decoys", "belong to a --landmark", "name it too")
     bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads)
     organ = bundle.manifest.organ
     keep = read_part(request.split, request.part) if request.split else None
@@ -94,7 +100,7 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
 
     chosen, results, seconds = _read(request, entries, bundle, files, show)
     if not chosen.slices:
-        raise Usage("no slice to judge - every case was refused, see the lines above - correct the data")
+        raise Usage("no slice to judge", "every case was refused, see the lines above", "correct the data")
     how = How(draws=request.draws, seed=request.seed, sigma=_sigma(bundle))
     _tell_time(request, chosen, how, seconds, len(more))
     _explain(request, chosen, bundle, show, more)

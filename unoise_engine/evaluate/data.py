@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.errors import Usage
+from unoise_engine.files import sha256
 from unoise_engine.models.frame import Frame, prepare
-from unoise_engine.models.manifest import sha256
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.volume.labelled import read_labelled
 from unoise_engine.volume.pairs import Pair, find_pairs, label_names, patient_of
@@ -71,10 +71,10 @@ def find_entries(
     try:
         re.compile(patient)
     except re.error as error:
-        raise Usage(f"--patient {patient} - is no regular expression ({error}) - correct it") from None
+        raise Usage(f"--patient {patient}", f"is no regular expression ({error})", "correct it") from None
     names = [folder.absolute().name for folder in folders]
     if len(set(names)) < len(names):
-        raise Usage(f"{', '.join(names)} - two data folders have the same name - rename one, cases are named after it")
+        raise Usage(", ".join(names), "two data folders have the same name", "rename one, cases are named after it")
     found = []
     for folder, name in zip(folders, names):
         numbers = tuple(labels) or _numbers(folder, [organ])
@@ -89,12 +89,13 @@ def find_entries(
         return found
     chosen = [entry for entry in found if entry.names & keep]
     if not chosen:
-        raise Usage(f"{', '.join(map(str, folders))} - holds none of the {len(keep)} cases of the split's part - "
-                    "give the data that the split was made for")  # fmt: skip
+        where = ", ".join(map(str, folders))
+        what = f"holds none of the {len(keep)} cases of the split's part"
+        raise Usage(where, what, "give the data that the split was made for")
     for name in keep:
         if len(twice := [entry.name for entry in chosen if name in entry.names]) > 1:
             raise Usage(
-                f"case {name} of the split - is in several data folders ({', '.join(twice)}) - give one of them"
+                f"case {name} of the split", f"is in several data folders ({', '.join(twice)})", "give one of them"
             )
     return chosen
 
@@ -105,12 +106,12 @@ def read_part(path: Path, part: str) -> frozenset[str]:
     try:
         parts = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise Usage(f"{path} - cannot be read as a split ({error}) - give a run's split.json") from None
+        raise Usage(path, f"cannot be read as a split ({error})", "give a run's split.json") from None
     if not isinstance(parts, dict) or not isinstance(parts.get(part), list):
         known = ", ".join(parts) if isinstance(parts, dict) else "none"
-        raise Usage(f"{path} - has no part {part!r} - choose --part from those there: {known}")
+        raise Usage(path, f"has no part {part!r}", f"choose --part from those there: {known}")
     if not parts[part]:
-        raise Usage(f"{path} - its part {part!r} is empty - choose another --part")
+        raise Usage(path, f"its part {part!r} is empty", "choose another --part")
     return frozenset(map(str, parts[part]))
 
 
@@ -148,8 +149,8 @@ def _numbers(folder: Path, wanted: Sequence[str]) -> tuple[int, ...]:
         return ()
     path, named = label_names(folder)
     if path is None:
-        raise Usage(f"{folder} - no labels.json says which number is {wanted[0]} - give it with --labels")
+        raise Usage(folder, f"no labels.json says which number is {wanted[0]}", "give it with --labels")
     for name in wanted:
         if name not in named:
-            raise Usage(f"{path} - gives no number for {name!r} - correct it, or give the organ's with --labels")
+            raise Usage(path, f"gives no number for {name!r}", "correct it, or give the organ's with --labels")
     return tuple(named[name] for name in wanted)

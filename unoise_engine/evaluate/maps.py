@@ -23,19 +23,19 @@ PREFIX = "importance-"
 def find_maps(folder: Path, entries: Sequence[Entry]) -> dict[str, dict[str, Path]]:
     """Method -> case -> file. Raises `Usage` if a method lacks a case, or nothing is there."""
     if not folder.is_dir():
-        raise Usage(f"{folder} - no such folder - give one with <method>/<case>.nii.gz")
+        raise Usage(folder, "no such folder", "give one with <method>/<case>.nii.gz")
     found: dict[str, dict[str, Path]] = {}
     for entry in entries:
         for home in (folder, *(folder / name for name in sorted(_homes(entry)))):
             for method, path in _of_case(home, entry.pair.case):
                 found.setdefault(method, {})[entry.name] = path
     if not found:
-        raise Usage(f"{folder} - holds no importance maps of these cases - it must hold <method>/<case>.nii.gz, "
-                    f"for example METHOD/{entries[0].pair.case}.nii.gz")  # fmt: skip
+        example = f"METHOD/{entries[0].pair.case}.nii.gz"
+        raise Usage(folder, "holds no importance maps of these cases", f"it must hold files such as {example}")
     for method, files in found.items():
         for entry in entries:
             if entry.name not in files:
-                raise Usage(f"{folder} - {method} has no map of case {entry.name} - add it, or leave the case out")
+                raise Usage(folder, f"{method} has no map of case {entry.name}", "add it, or leave the case out")
     return dict(sorted(found.items()))
 
 

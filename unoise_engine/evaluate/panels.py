@@ -14,6 +14,7 @@ from unoise_engine.evaluate.figures import new_figure
 from unoise_engine.evaluate.ranking import count, ranks
 from unoise_engine.evaluate.slices import chance
 from unoise_engine.evaluate.visibility import Segmenter
+from unoise_engine.files import new_file
 
 TRUTH, FOUND = "#5ee05e", "#39d0ff"
 SHOWN = 0.1  # share visible in the last panel
@@ -49,7 +50,9 @@ class Panels:
         if each and "image" in self.curves.answers.how.rankings and self.curves.with_organ.any():
             for name in self.maps:
                 names.append(f"panels-{safe(name)}.png")
-                self.draw(name, each).savefig(out / names[-1], dpi=130, facecolor="black", metadata={"Software": None})
+                figure = self.draw(name, each)
+                with new_file(out / names[-1], replace=True) as draft:
+                    figure.savefig(draft.path, dpi=130, facecolor="black", metadata={"Software": None})
         return names
 
     def draw(self, name: str, each: int) -> Any:

@@ -59,9 +59,9 @@ class How:
     def __post_init__(self) -> None:
         for shares in (self.shares, self.cuts):
             if not all(0 < share < 1 for share in shares) or list(shares) != sorted(set(shares)):
-                raise Usage(f"shares {shares} - must rise and lie between 0 and 1 - correct them")
+                raise Usage(f"shares {shares}", "must rise and lie between 0 and 1", "correct them")
         if self.draws < 1:
-            raise Usage(f"--draws {self.draws} - is no number of draws - give at least 1")
+            raise Usage(f"--draws {self.draws}", "is no number of draws", "give at least 1")
 
     def ends(self, order: str = "keep") -> tuple[float, ...]:
         """The shares kept or hidden, with 0 and 1."""

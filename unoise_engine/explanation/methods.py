@@ -19,5 +19,5 @@ def choose(names: Sequence[str], occlusion: Occlusion) -> dict[str, Method]:
     available = {**METHODS, "occlusion": occlusion}
     for name in names:
         if name not in available:
-            raise Usage(f"--methods {name} - unknown method - choose from {', '.join(METHODS)}")
+            raise Usage(f"--methods {name}", "unknown method", f"choose from {', '.join(METHODS)}")
     return {name: available[name] for name in names}

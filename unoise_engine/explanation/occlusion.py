@@ -39,10 +39,10 @@ class Occlusion:
 
     def __post_init__(self) -> None:
         if self.patch < 1:
-            raise Usage(f"--patch {self.patch} - is no patch - give at least 1 pixel (the paper uses 15)")
+            raise Usage(f"--patch {self.patch}", "is no patch", "give at least 1 pixel (the paper uses 15)")
         if self.stride < 0:
             raise Usage(
-                f"--stride {self.stride} - is no step - give at least 1 pixel (the paper uses 2), or 0: adaptive"
+                f"--stride {self.stride}", "is no step", "give at least 1 pixel (the paper uses 2), or 0: adaptive"
             )
 
     @property

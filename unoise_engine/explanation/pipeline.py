@@ -46,7 +46,9 @@ class Settings:
         total = AxialView.of(ct.grid).apply(ct.voxels).shape[0]
         start, stop = self.slices or (0, total)
         if not 0 <= start < stop <= total:
-            raise Usage(f"--slices {start}:{stop} - outside the CT's {total} axial slices - choose within 0:{total}")
+            raise Usage(
+                f"--slices {start}:{stop}", f"outside the CT's {total} axial slices", f"choose within 0:{total}"
+            )
         return start, stop
 
 
@@ -141,7 +143,7 @@ def explain(
     else:
         cases = find_cases([Path(source)])
         if len(cases) > 1:
-            raise Usage(f"{source} - holds {len(cases)} CTs - give one of them")
+            raise Usage(source, f"holds {len(cases)} CTs", "give one of them")
         ct = cases[0].read().ct
     opened = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, device)
     found = explain_volume(ct, opened, Settings(methods=tuple(methods)))

@@ -89,7 +89,7 @@ def enclosed(body: np.ndarray) -> np.ndarray:
 
 
 def about_jumps(jumps: np.ndarray, slice_mm: float) -> Iterator[str]:
-    """`jumps` (n,) says of each slice explained whether the CT jumps before it (ct/jumps.py)."""
+    """`jumps` (n,) says of each slice explained whether the CT jumps before it (jumps.py)."""
     if 5 * (many := int(jumps.sum())) > len(jumps):
         what = f"{many} of {len(jumps)} slices differ from the one before more than slices {slice_mm:g} mm apart do"
         yield f"{what}: are slices missing, or is their distance wrong? They had no vote on each other."

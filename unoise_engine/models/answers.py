@@ -31,9 +31,9 @@ def check_ports(path: Path, session: onnxruntime.InferenceSession, one_pass: boo
     takes = needs | {port.name for port in session.get_overridable_initializers()}
     answers = {port.name for port in session.get_outputs()}
     if given is not None and not (needs <= given - optional and "slices" in needs and optional <= takes):
-        raise Integrity(f"{path} - takes {_names(needs)}, not {_names(given)} - export the model again")
+        raise Integrity(path, f"takes {_names(needs)}, not {_names(given)}", "export the model again")
     if missing := wanted - answers:
-        raise Integrity(f"{path} - has no output {_names(missing)} - export the model again")
+        raise Integrity(path, f"has no output {_names(missing)}", "export the model again")
 
 
 def ask(
@@ -45,7 +45,7 @@ def ask(
     except Exception as error:
         if out_of_memory(error):
             raise MemoryError(str(path)) from None
-        raise ModelFault(f"{path} - cannot be run ({reason_of(error)}) - do not use this model") from error
+        raise ModelFault(path, f"cannot be run ({reason_of(error)})", "do not use this model") from error
 
 
 def checked(path: Path, name: str, answer: np.ndarray, slices: tuple[int, ...]) -> np.ndarray:
@@ -58,14 +58,14 @@ def checked(path: Path, name: str, answer: np.ndarray, slices: tuple[int, ...]) 
         fits = fits and answer.shape[2:] == (h, w)
     if not fits or answer.dtype.kind != "f":
         what = f"{name} is {answer.dtype} {answer.shape} instead of float32 {(n, 1, h, w)}"
-        raise ModelFault(f"{path} - answers in the wrong form: {what} - do not use this model")
+        raise ModelFault(path, f"answers in the wrong form: {what}", "do not use this model")
     return finite(path, name, answer.astype(np.float32, copy=False))
 
 
 def finite(path: Path, name: str, answer: np.ndarray) -> np.ndarray:
     """The answer itself. Raises ModelFault if it is NaN or infinite anywhere."""
     if not np.isfinite(answer).all():
-        raise ModelFault(f"{path} - answers NaN or infinity: {name} - do not use this model")
+        raise ModelFault(path, f"answers NaN or infinity: {name}", "do not use this model")
     return answer
 
 

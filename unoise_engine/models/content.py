@@ -27,16 +27,16 @@ def check_content(path: Path, content: bytes) -> None:
     kind = path.suffix.lower()
     if kind not in KINDS:
         kinds = ", ".join(KINDS)
-        raise Integrity(f"{path} - is no kind of file a bundle may hold ({kinds}; nothing pickled) - do not use it")
+        raise Integrity(path, f"is no kind of file a bundle may hold ({kinds}; nothing pickled)", "do not use it")
     if content.startswith(PICKLE_STARTS):
-        raise Integrity(f"{path} - is a pickle or an archive under another name - do not use this bundle")
+        raise Integrity(path, "is a pickle or an archive under another name", "do not use this bundle")
     try:
         if kind == ".onnx":
             parse(content)
         elif kind == ".safetensors":
             _check_safetensors(content)
     except (ValueError, struct.error, RecursionError) as error:
-        raise Integrity(f"{path} - {printable(str(error))} - do not use this bundle, or get it again") from None
+        raise Integrity(path, printable(str(error)), "do not use this bundle, or get it again") from None
 
 
 def _check_safetensors(content: bytes) -> None:

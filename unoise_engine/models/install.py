@@ -6,9 +6,7 @@ and never more than announced; all is verified in a hidden folder before it gets
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import stat
 import tempfile
 import zipfile
@@ -17,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from unoise_engine.errors import Environment, Integrity, Usage, printable
+from unoise_engine.files import copy, new_file, new_folder, refuse_overlap
 from unoise_engine.models.manifest import (
     LARGEST_FILE,
     LITTER,
@@ -46,42 +45,41 @@ def install(source: Path, key: PublicKey | None = None, overwrite: bool = False)
     home = models_home()
     try:
         home.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".install-", dir=home))
+        scratch = tempfile.TemporaryDirectory(prefix=".install-", dir=home)
     except OSError as error:
-        raise Environment(f"{home} - cannot be written ({error.strerror}) - set UNOISE_MODELS to a folder") from None
+        raise Environment(home, f"cannot be written ({error.strerror})", "set UNOISE_MODELS to a folder") from None
     try:
-        if source.is_dir():
-            _copy(source, partial)
-        elif source.is_file() and zipfile.is_zipfile(source):
-            _unpack(source, partial)
-        else:
-            raise Usage(f"{source} - is neither a bundle folder nor a zip - give one of them")
-        manifest = verify(partial)
-        if key:
-            verify_signature(partial, key)
-        try_out(partial)
-        final = home / _name(manifest, source)
-        if final.exists() and not overwrite:
-            raise Environment(f"{final} - is installed already - add --overwrite to replace it")
-        partial.chmod(0o755)  # mkdtemp makes private folders
-        old = final.with_name(partial.name + "-old")
-        if final.exists():
-            os.replace(final, old)
-        os.replace(partial, final)
-        shutil.rmtree(old, ignore_errors=True)
+        with scratch as folder:
+            opened = Path(folder)
+            if source.is_dir():
+                _copy(source, opened)
+            elif source.is_file() and zipfile.is_zipfile(source):
+                _unpack(source, opened)
+            else:
+                raise Usage(source, "is neither a bundle folder nor a zip", "give one of them")
+            manifest = verify(opened)
+            if key:
+                verify_signature(opened, key)
+            try_out(opened)
+            final = home / _name(manifest, source)
+            if final.exists() and not overwrite:
+                raise Environment(final, "is installed already", "add --overwrite to replace it")
+            refuse_overlap(final, [source])
+            with new_folder(final, overwrite) as partial:
+                for name in _wanted(manifest):
+                    if (opened / name).is_file():
+                        copy(opened / name, partial / name)
     except OSError as error:
-        raise Environment(f"{home} - cannot be written ({error.strerror}) - check permissions and free space") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        raise Environment(home, f"cannot be written ({error.strerror})", "check permissions and free space") from None
     return manifest, final
 
 
 def _name(manifest: Manifest, source: Path) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", manifest.name):
-        raise Integrity(f"{source} - its manifest's name {manifest.name!r} is no folder name - get the bundle again")
+        raise Integrity(source, f"its manifest's name {manifest.name!r} is no folder name", "get the bundle again")
     shipped = shipped_bundles().get(manifest.name)
     if shipped and model_hash(read_manifest(shipped)) != model_hash(manifest):
-        raise Integrity(f"{source} - calls itself {manifest.name}, as a model that ships does - it must be renamed")
+        raise Integrity(source, f"calls itself {manifest.name}, as a model that ships does", "it must be renamed")
     return manifest.name
 
 
@@ -89,7 +87,7 @@ def _copy(source: Path, partial: Path) -> None:
     verify(source)  # before anything is copied; the copy is verified again
     for name in _wanted(read_manifest(source)):
         if (source / name).is_file():
-            shutil.copyfile(source / name, partial / name, follow_symlinks=False)
+            copy(source / name, partial / name)
 
 
 def _wanted(manifest: Manifest) -> list[str]:
@@ -101,21 +99,21 @@ def _unpack(archive: Path, partial: Path) -> None:
         with zipfile.ZipFile(archive) as z:
             entries = _entries(z, archive)
             if MANIFEST not in entries:
-                raise Integrity(f"{archive} - holds no {MANIFEST} - give a zip of a bundle folder")
+                raise Integrity(archive, f"holds no {MANIFEST}", "give a zip of a bundle folder")
             _extract(z, entries[MANIFEST], partial / MANIFEST, 1 << 20, archive)
             for name in _wanted(read_manifest(partial))[1:]:
                 if name in entries:
                     _extract(z, entries[name], partial / name, LARGEST_FILE, archive)
     except DAMAGED as error:
         reason = printable(str(error))[:200]
-        raise Integrity(f"{archive} - is a damaged or unusual zip ({reason}) - get the bundle again") from None
+        raise Integrity(archive, f"is a damaged or unusual zip ({reason})", "get the bundle again") from None
 
 
 def _entries(z: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInfo]:
     """File name -> entry, the one folder around them all taken off. Raises Integrity for anything hostile."""
 
     def refuse(what: str) -> Integrity:
-        return Integrity(f"{archive} - {what} - do not use this archive")
+        return Integrity(archive, what, "do not use this archive")
 
     infos = z.infolist()
     if len(infos) > MOST_ENTRIES:
@@ -152,11 +150,11 @@ def _entries(z: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInfo]:
 def _extract(z: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, most: int, archive: Path) -> None:
     """Writes at most what was announced; zipfile itself checks the CRC."""
     left = min(info.file_size, most)
-    with z.open(info) as packed, target.open("xb") as f:
+    with z.open(info) as packed, new_file(target) as draft, draft.path.open("wb") as f:
         while piece := _piece(packed):
             left -= len(piece)
             if left < 0:
-                raise Integrity(f"{archive} - {target.name} is larger than announced - do not use this archive")
+                raise Integrity(archive, f"{target.name} is larger than announced", "do not use this archive")
             f.write(piece)
 
 

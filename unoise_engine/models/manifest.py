@@ -17,15 +17,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
-import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from unoise_engine.errors import Environment, Integrity, printable
+from unoise_engine.files import INVENTORY, copy, new_folder, sha256, write
 from unoise_engine.models.clean_up import CleanUp
 from unoise_engine.models.content import check_content
 from unoise_engine.models.recipe import Recipe
@@ -115,7 +114,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise Environment(f"{folder} - is not a model bundle (no {MANIFEST} in it) - give a bundle folder or its name")
+        raise Environment(folder, f"is not a model bundle (no {MANIFEST} in it)", "give a bundle folder or its name")
     try:
         if path.is_symlink() or path.stat().st_size > LARGEST_MANIFEST:
             raise ValueError("a link, or too large")
@@ -123,12 +122,13 @@ def read_manifest(folder: Path) -> Manifest:
         version = body.pop("schema_version")
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise Integrity(
-            f"{path} - cannot be read as a bundle manifest ({printable(str(error))}) - get the bundle again"
+            path, f"cannot be read as a bundle manifest ({printable(str(error))})", "get the bundle again"
         ) from None
     if type(version) is not int or version not in READABLE:
         raise Integrity(
-            f"{path} - schema version {ascii(version)[:20]}, this engine reads {' and '.join(map(str, READABLE))} - "
-            "install the engine that belongs to the bundle, or export the bundle again"
+            path,
+            f"schema version {ascii(version)[:20]}, this engine reads {' and '.join(map(str, READABLE))}",
+            "install the engine that belongs to the bundle, or export the bundle again",
         )
     try:
         manifest = build(Manifest, body)
@@ -141,7 +141,7 @@ def read_manifest(folder: Path) -> Manifest:
         }
         return replace(manifest, **words, metrics=plain(manifest.metrics), architecture=plain(manifest.architecture))
     except ValueError as error:
-        raise Integrity(f"{path} - is not a valid bundle manifest ({error}) - get the bundle again") from None
+        raise Integrity(path, f"is not a valid bundle manifest ({error})", "get the bundle again") from None
 
 
 def verify(folder: Path) -> Manifest:
@@ -153,23 +153,23 @@ def verify(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     for needed in (f"{m}.onnx" for m in MODELS):
         if needed not in manifest.files:
-            raise Integrity(f"{folder / MANIFEST} - lists no {needed} - get the bundle again")
+            raise Integrity(folder / MANIFEST, f"lists no {needed}", "get the bundle again")
     if len({f"{part}.onnx" in manifest.files for part in PARTS}) > 1:
-        raise Integrity(f"{folder / MANIFEST} - lists one of {' and '.join(PARTS)} alone - get the bundle again")
+        raise Integrity(folder / MANIFEST, f"lists one of {' and '.join(PARTS)} alone", "get the bundle again")
     for name, entry in manifest.files.items():
         path = folder / name
         if not re.fullmatch(FILE_NAME, name) or path.is_symlink():
             raise Integrity(
-                f"{folder} - its file {ascii(name)[:60]} is a link, or points outside - do not use this bundle"
+                folder, f"its file {ascii(name)[:60]} is a link, or points outside", "do not use this bundle"
             )
         if not path.is_file():
-            raise Integrity(f"{path} - is missing - get the bundle again")
+            raise Integrity(path, "is missing", "get the bundle again")
         size = path.stat().st_size
         if size != entry.bytes or size > LARGEST_FILE:
-            raise Integrity(f"{path} - {size} bytes instead of {entry.bytes} - get the bundle again")
+            raise Integrity(path, f"{size} bytes instead of {entry.bytes}", "get the bundle again")
         content = path.read_bytes()  # once: what is hashed is what is looked through
         if hashlib.sha256(content).hexdigest() != entry.sha256:
-            raise Integrity(f"{path} - was altered (its sha256 is not the manifest's) - get the bundle again")
+            raise Integrity(path, "was altered (its sha256 is not the manifest's)", "get the bundle again")
         check_content(path, content)
     _refuse_unlisted(folder, manifest)
     return manifest
@@ -178,15 +178,9 @@ def verify(folder: Path) -> Manifest:
 def _refuse_unlisted(folder: Path, manifest: Manifest) -> None:
     """What nobody vouches for must not lie beside what is trusted; texts may."""
     for path in sorted(folder.iterdir()):
-        known = path.name in manifest.files or path.name in (MANIFEST, SIGNATURE, *LITTER)
+        known = path.name in manifest.files or path.name in (MANIFEST, SIGNATURE, INVENTORY, *LITTER)
         if not known and not (path.suffix.lower() in (".txt", ".md") and path.is_file()):
-            raise Integrity(f"{path} - is in the bundle but not in its manifest - do not use this bundle")
-
-
-def sha256(path: Path) -> str:
-    """Of a file, in hex, read piece by piece."""
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+            raise Integrity(path, "is in the bundle but not in its manifest", "do not use this bundle")
 
 
 def model_hash(manifest: Manifest) -> str:
@@ -201,23 +195,19 @@ def write_bundle(out: Path, manifest: Manifest, files: dict[str, Path]) -> Manif
 
     Returns the manifest with sizes and hashes filled in. Raises Environment if `out` exists or cannot be written.
     """
-    if out.exists():
-        raise Environment(f"{out} - exists already - choose another name or remove it")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        with new_folder(out, inventory=False) as partial:
+            for name, source in files.items():
+                copy(source, partial / name)
+            complete = write_manifest(partial, manifest, files)
     except OSError as error:
-        raise Environment(f"{out} - cannot be written ({error.strerror}) - choose another place") from None
-    try:
-        for name, source in files.items():
-            shutil.copyfile(source, partial / name)
-        entries = {name: FileEntry(sha256(partial / name), (partial / name).stat().st_size) for name in files}
-        complete = Manifest(**{**manifest.__dict__, "files": entries})
-        (partial / MANIFEST).write_text(complete.to_json(), encoding="utf-8")
-        partial.chmod(0o755)  # mkdtemp makes private folders; a bundle is to be shared
-        os.replace(partial, out)
-    except OSError as error:
-        raise Environment(f"{out} - cannot be written ({error.strerror}) - choose another place") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        raise Environment(out, f"cannot be written ({error.strerror})", "choose another place") from None
+    return complete
+
+
+def write_manifest(folder: Path, manifest: Manifest, names: Iterable[str]) -> Manifest:
+    """Adds bundle.json to a bundle's other files; returns the manifest with their sizes and hashes. Raises OSError."""
+    entries = {name: FileEntry(sha256(folder / name), (folder / name).stat().st_size) for name in names}
+    complete = Manifest(**{**manifest.__dict__, "files": entries})
+    write(folder / MANIFEST, complete.to_json())
     return complete

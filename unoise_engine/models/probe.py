@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unoise_engine.errors import EngineError
+from unoise_engine.errors import EngineError, Integrity
 from unoise_engine.models.manifest import read_manifest, verify
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.session import Bundle
@@ -26,14 +26,15 @@ PATCH = 9
 
 
 def main() -> None:
-    folder, said = Path(sys.argv[1]), ""
+    folder, said = Path(sys.argv[1]), {}
     try:
         _limit(sum(entry.bytes for entry in read_manifest(folder).files.values()), float(sys.argv[2]))
         answer_all(Bundle(folder, verify(folder), ["CPUExecutionProvider"], threads=1))
     except EngineError as error:
-        said = str(error)
+        said = error.facts
     except MemoryError:
-        said = f"{folder} - its models ask for too much memory - do not use this bundle"
+        what = "its models ask for too much memory"
+        said = Integrity(folder, what, "do not use this bundle").facts
     print(json.dumps(said))
 
 

@@ -70,7 +70,7 @@ def find_bundle(name: str | Path) -> Path:
     if Path(name).is_dir():
         return Path(name)
     names = ", ".join(known) or "none"
-    raise Environment(f"{name} - no such model bundle - give a bundle folder, or one of those here: {names}")
+    raise Environment(name, "no such model bundle", f"give a bundle folder, or one of those here: {names}")
 
 
 def load_bundle(
@@ -95,11 +95,13 @@ def providers(device: str) -> list[str]:
 
     available = onnxruntime.get_available_providers()
     if device not in ("auto", "cpu", "cuda"):
-        raise Usage(f"--device {device} - unknown - choose auto, cpu or cuda")
+        raise Usage(f"--device {device}", "unknown", "choose auto, cpu or cuda")
     if device == "cpu" or (device == "auto" and "CUDAExecutionProvider" not in available):
         return ["CPUExecutionProvider"]
     if "CUDAExecutionProvider" not in available:
-        raise Environment("--device cuda - this onnxruntime has no CUDA - install onnxruntime-gpu, or use --device cpu")
+        raise Environment(
+            "--device cuda", "this onnxruntime has no CUDA", "install onnxruntime-gpu, or use --device cpu"
+        )
     return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
@@ -262,7 +264,7 @@ class Bundle:
             if self.device == "cuda":
                 self._leave_gpu(reason)
                 return self._open(model, adjust)
-            raise Integrity(f"{path} - onnxruntime cannot open it ({reason}) - get the bundle again") from error
+            raise Integrity(path, f"onnxruntime cannot open it ({reason})", "get the bundle again") from error
         check_ports(path, session, self.one_pass)
         if self.device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
             self._leave_gpu("its driver or libraries are missing")
@@ -273,7 +275,7 @@ class Bundle:
         path = self._path(model)
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != self.manifest.files[path.name].sha256:
-            raise Integrity(f"{path} - was altered since it was checked - get the bundle again")
+            raise Integrity(path, "was altered since it was checked", "get the bundle again")
         check_content(path, content)
         return shuffle_kernels(content, self._shuffle[model]) if model in self._shuffle else content
 
@@ -315,7 +317,7 @@ class Bundle:
 
     def _leave_gpu(self, reason: str) -> None:
         if self._strict:
-            raise Environment(f"--device cuda - the GPU cannot be used ({reason}) - use --device cpu")
+            raise Environment("--device cuda", f"the GPU cannot be used ({reason})", "use --device cpu")
         self._providers = ["CPUExecutionProvider"]
         self._note("the GPU cannot be used: the processor did the work")
 

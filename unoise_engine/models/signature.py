@@ -36,7 +36,7 @@ def read_key(text: str) -> PublicKey:
             raise ValueError
         return PublicKey(raw[2:10], raw[10:])
     except (ValueError, OSError, StopIteration):
-        raise Usage(f"--key {text} - is no minisign public key - give the .pub file, or its second line") from None
+        raise Usage(f"--key {text}", "is no minisign public key", "give the .pub file, or its second line") from None
 
 
 def verify_signature(folder: Path, key: PublicKey) -> str:
@@ -46,7 +46,7 @@ def verify_signature(folder: Path, key: PublicKey) -> str:
     """
     path = folder / SIGNATURE
     if not path.is_file():
-        raise Integrity(f"{folder} - is not signed (no {SIGNATURE}) - ask its author for the signature")
+        raise Integrity(folder, f"is not signed (no {SIGNATURE})", "ask its author for the signature")
     try:
         with path.open(encoding="utf-8") as f:
             lines = f.read(LONGEST).splitlines()
@@ -56,17 +56,17 @@ def verify_signature(folder: Path, key: PublicKey) -> str:
         if len(signature) != 74 or len(over_comment) != 64 or comment == lines[2]:
             raise ValueError
     except (ValueError, IndexError):
-        raise Integrity(f"{path} - is no minisign signature - get the bundle again") from None
+        raise Integrity(path, "is no minisign signature", "get the bundle again") from None
     if signature[2:10] != key.number:
-        raise Integrity(f"{path} - was made with another key - check whose key you were given")
+        raise Integrity(path, "was made with another key", "check whose key you were given")
     content = (folder / MANIFEST).read_bytes()
     if signature[:2] == b"ED":
         content = hashlib.blake2b(content).digest()
     elif signature[:2] != b"Ed":
-        raise Integrity(f"{path} - uses an unknown algorithm - sign it with minisign")
+        raise Integrity(path, "uses an unknown algorithm", "sign it with minisign")
     for signed, by in ((content, signature[10:]), (signature[10:] + comment.encode(), over_comment)):
         if not _holds(key.key, by, signed):
-            raise Integrity(f"{path} - does not fit {MANIFEST}: one of them was altered - do not use this bundle")
+            raise Integrity(path, f"does not fit {MANIFEST}: one of them was altered", "do not use this bundle")
     return comment
 
 

@@ -27,14 +27,16 @@ def try_out(folder: Path) -> None:
         )
     except subprocess.TimeoutExpired:
         raise Integrity(
-            f"{folder} - its models gave no answer for a small slice within {SECONDS} s - do not use this bundle"
+            folder, f"its models gave no answer for a small slice within {SECONDS} s", "do not use this bundle"
         ) from None
     try:
         said = json.loads(ran.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         raise Integrity(
-            f"{folder} - its models ended the process that tried them (exit status {ran.returncode}; often: they ask "
-            "for too much memory) - do not use this bundle"
+            folder,
+            f"its models ended the process that tried them (exit status {ran.returncode}; often: they ask for "
+            "too much memory)",
+            "do not use this bundle",
         ) from None
     if said:
-        raise Integrity(said)
+        raise Integrity(said["source"], said["what"], said["cure"])

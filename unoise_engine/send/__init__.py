@@ -29,10 +29,10 @@ def connect(
 ) -> Archive:
     """The archive at AE@host:port or at a DICOMweb URL; nothing is opened yet. Raises Usage or MissingExtra."""
     if bool(to) == bool(stow):
-        raise Usage("send - needs one address - give --to AE@host:port or --stow URL")
+        raise Usage("send", "needs one address", "give --to AE@host:port or --stow URL")
     for file in (ca, cert):
         if file is not None and not file.is_file():
-            raise Usage(f"{file} - does not exist - check the path")
+            raise Usage(file, "does not exist", "check the path")
     needed = "pynetdicom" if to else "dicomweb_client"
     if find_spec(needed) is None:
         raise MissingExtra(needed.replace("_", "-"), "dicom")
@@ -71,8 +71,9 @@ def send_all(
                 for left in pending[k:]:
                     _say(spool.record(left, Answer(False, f"archive not reached: {error}")))
                 raise Environment(
-                    f"{archive.name} - cannot be reached ({error}) - check address and titles, then run send again: "
-                    f"{failed + len(pending) - k} objects wait"
+                    archive.name,
+                    f"cannot be reached ({error})",
+                    f"check address and titles, then run send again: {failed + len(pending) - k} objects wait",
                 ) from None
             failed += not answer.sent
             _say(spool.record(path, answer))
@@ -84,10 +85,10 @@ def send_all(
 def find_objects(out: Path) -> list[Path]:
     """The DICOM results under a folder, in a fixed order; hidden folders hold results that are not finished."""
     if not out.is_dir():
-        raise Usage(f"{out} - is no folder - give the folder that explain --format dicom wrote")
+        raise Usage(out, "is no folder", "give the folder that explain --format dicom wrote")
     found = [p for p in sorted(out.rglob("*.dcm")) if not any(n.startswith(".") for n in p.relative_to(out).parts)]
     if not found:
-        raise Usage(f"{out} - holds no DICOM results - write them with: unoise_engine explain ... --format dicom")
+        raise Usage(out, "holds no DICOM results", "write them with: unoise_engine explain ... --format dicom")
     return found
 
 

@@ -27,9 +27,9 @@ class StoreArchive:
     ):
         match = ADDRESS.fullmatch(address.strip())
         if match is None or not 0 < int(match["port"]) < 65536:
-            raise Usage(f"--to {address} - is no address - write it as AE@host:port, for example PACS@10.0.0.5:104")
+            raise Usage(f"--to {address}", "is no address", "write it as AE@host:port, for example PACS@10.0.0.5:104")
         if not 0 < len(calling_ae.strip()) <= 16 or "\\" in calling_ae:
-            raise Usage(f"--calling-ae {calling_ae} - is no title - give 1 to 16 characters")
+            raise Usage(f"--calling-ae {calling_ae}", "is no title", "give 1 to 16 characters")
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # it logs data sets; we say what matters
         self.name = address.strip()
         self.called, self.host, self.port = match["ae"], match["host"].strip("[]"), int(match["port"])
@@ -105,5 +105,5 @@ def _context(ca: Path | None, cert: Path | None) -> ssl.SSLContext:
         if cert is not None:
             context.load_cert_chain(str(cert))
     except (ssl.SSLError, OSError) as error:
-        raise Environment(f"{cert or ca} - cannot be used for TLS ({error}) - give PEM files") from None
+        raise Environment(cert or ca, f"cannot be used for TLS ({error})", "give PEM files") from None
     return context

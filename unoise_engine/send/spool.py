@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from unoise_engine.errors import Environment
+from unoise_engine.files import grow, sha256
 from unoise_engine.send.archive import Answer
 
 RECORD = "send.jsonl"
@@ -50,7 +50,7 @@ class Spool:
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         try:
-            with self.path.open("a", encoding="utf-8") as f:
+            with os.fdopen(grow(self.path), "a", encoding="utf-8") as f:
                 f.write("\n" * self._torn + json.dumps(entry) + "\n")
                 f.flush()
                 os.fsync(f.fileno())
@@ -66,10 +66,9 @@ class Spool:
 
     def _hash(self, path: Path) -> str:
         try:
-            with path.open("rb") as f:
-                return hashlib.file_digest(f, "sha256").hexdigest()
+            return sha256(path)
         except OSError as error:
-            raise Environment(f"{path} - cannot be read ({error.strerror}) - check its permissions") from None
+            raise Environment(path, f"cannot be read ({error.strerror})", "check its permissions") from None
 
     def _trouble(self, error: OSError) -> Environment:
-        return Environment(f"{self.path} - cannot be used ({error.strerror}) - check permissions and free space")
+        return Environment(self.path, f"cannot be used ({error.strerror})", "check permissions and free space")

@@ -27,7 +27,7 @@ class StowArchive:
     def __init__(self, url: str, ca: Path | None = None, cert: Path | None = None):
         parts = urlsplit(url.strip())
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Usage("--stow - is no URL - write it like https://archive/dicom-web")
+            raise Usage("--stow", "is no URL", "write it like https://archive/dicom-web")
         self.name = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
         logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL + 1)
         session = create_session()

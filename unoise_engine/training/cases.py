@@ -90,7 +90,9 @@ def load_cases(
     cases = []
     for done, name in enumerate(names):
         if name not in found:
-            raise Usage(f"case {name} - belongs to the run's split but not to the data - give the folder it began with")
+            raise Usage(
+                f"case {name}", "belongs to the run's split but not to the data", "give the folder it began with"
+            )
         tell(name, done, len(names))
         pair, k = found[name]
         cases.append(load_case(pair, recipe, sources[k].numbers, sources[k].others, k))

@@ -23,8 +23,8 @@ def choose_device(wanted: str = "auto") -> Device:
         if available and wanted in ("auto", name):
             return name
     if wanted in there:
-        raise Environment(f"device {wanted} - this machine or this torch has none - use --device auto")
-    raise Usage(f"device {wanted} - unknown - use auto, {', '.join(there)}")
+        raise Environment(f"device {wanted}", "this machine or this torch has none", "use --device auto")
+    raise Usage(f"device {wanted}", "unknown", f"use auto, {', '.join(there)}")
 
 
 def choose_precision(wanted: str, device: Device) -> Precision:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ from torch.nn.functional import interpolate
 
 from unoise_engine import __version__
 from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.files import exists, new_folder, refuse_overlap
 from unoise_engine.models.frame import Frame
-from unoise_engine.models.manifest import Manifest, write_bundle
+from unoise_engine.models.manifest import Manifest, write_manifest
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.session import Bundle, load_bundle
 from unoise_engine.training.budgets import CoarseUNet
@@ -63,8 +63,9 @@ def export_bundle(
     Raises Usage for a card that is not one, Environment if `out` exists or a run is unfinished; Integrity, leaving
     nothing behind, if the noise model explains another utility or onnxruntime disagrees with torch.
     """
-    if out.exists():
-        raise Environment(f"{out} - exists already - choose another name or remove it")
+    if lexists(out):
+        raise exists(out)
+    refuse_overlap(out, [utility_run, unoise_run])
     card = read_card(card) if isinstance(card, Path) else card
     measured = read_metrics(metrics) if isinstance(metrics, Path) else metrics or {}
     utility, unoise = UtilityRun.open(utility_run), UNoiseRun.open(unoise_run)
@@ -74,7 +75,7 @@ def export_bundle(
         stored, stored_noise = rounded(net), rounded(noise_net)
     except ValueError as e:
         raise Integrity(
-            f"{utility_run}, {unoise_run} - cannot be stored in half precision ({e}) - train again"
+            f"{utility_run}, {unoise_run}", f"cannot be stored in half precision ({e})", "train again"
         ) from None
     rounding = {"float16": cost_of_rounding(net, stored, utility.recipe.ct, probe)} if probe else {}
     noise = unoise.recipe.noise
@@ -100,16 +101,14 @@ def export_bundle(
         engine_version=__version__,
     )
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-            files = write_models(stored, stored_noise, Path(scratch))
+        with new_folder(out, inventory=False) as scratch:
+            files = write_models(stored, stored_noise, scratch)
             if weights:
-                files |= write_weights({"utility": net, "unoise": noise_net}, Path(scratch))
-            write_bundle(Path(scratch) / "bundle", manifest, files)
-            check_agreement(load_bundle(Path(scratch) / "bundle", device="cpu"), stored, stored_noise)
-            os.replace(Path(scratch) / "bundle", out)
+                files |= write_weights({"utility": net, "unoise": noise_net}, scratch)
+            write_manifest(scratch, manifest, files)
+            check_agreement(load_bundle(scratch, device="cpu"), stored, stored_noise)
     except OSError as e:
-        raise Environment(f"{out} - cannot be written ({e.strerror}) - choose another place") from None
+        raise Environment(out, f"cannot be written ({e.strerror})", "choose another place") from None
     return out
 
 
@@ -205,7 +204,7 @@ def telling_input(utility: UNet, shape: tuple[int, ...]) -> tuple[Tensor, Tensor
         reference = gradcam_by_autograd(utility, slices, target)
         if reference.abs().max() > 0:
             return slices, target, reference
-    raise Integrity(f"Grad-CAM is zero on {TRIES} inputs, so its export cannot be checked - train the utility longer")
+    raise Integrity("Grad-CAM", f"is zero on {TRIES} inputs: its export cannot be checked", "train the utility longer")
 
 
 def finest(net: UNet | NearNet) -> int:
@@ -218,8 +217,9 @@ def compare(name: str, got: np.ndarray, wanted: Tensor, tolerance: float) -> Non
     apart = float(np.abs(got - wanted.numpy()).max()) / max(scale, 1e-12) if got.shape == wanted.shape else np.inf
     if not apart <= tolerance:
         raise Integrity(
-            f"{name} - differs from the trained model by {apart:.1e} of its largest value (at most {tolerance:.0e} is "
-            "allowed) - nothing was exported; report this with your versions of torch, onnx and onnxruntime"
+            name,
+            f"differs from the trained model by {apart:.1e} of its largest value (at most {tolerance:.0e} is allowed)",
+            "nothing was exported; report this with your versions of torch, onnx and onnxruntime",
         )
 
 
@@ -244,4 +244,4 @@ def read_metrics(path: Path) -> dict[str, Any]:
             raise ValueError("not an object")
         return measured
     except (OSError, ValueError) as e:
-        raise Usage(f"{path} - cannot be read as metrics ({e}) - give a JSON object of names and figures") from None
+        raise Usage(path, f"cannot be read as metrics ({e})", "give a JSON object of names and figures") from None

@@ -16,6 +16,7 @@ from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from unoise_engine.errors import Usage
+from unoise_engine.files import refuse_overlap
 from unoise_engine.training import norms, runs
 from unoise_engine.training.cases import load_cases
 from unoise_engine.training.checkpoints import BEST
@@ -57,7 +58,9 @@ def train_utility(
     data, Interrupted after Ctrl-C, EngineError for a loss that is not finite. In the last two cases the run's folder
     can be resumed.
     """
-    sources = open_sources([data] if isinstance(data, Path) else data, recipe.data)
+    folders = [data] if isinstance(data, Path) else data
+    refuse_overlap(out, [*folders, *([init] if init else [])])
+    sources = open_sources(folders, recipe.data)
     if len(sources) == 1:
         recipe = replace(recipe, data=replace(recipe.data, labels=sources[0].numbers))  # written down with the run
     if resume:
@@ -102,12 +105,22 @@ def train_unoise(
     shape: the paper's "pretrained". With the recipe's targets = "predictions" `data` needs no labels, and may be other
     CTs than the utility's. Raises as `train_utility`.
     """
+    folders = [data] if isinstance(data, Path) else data
+    refuse_overlap(out, [*folders, utility_run, *([init] if init else [])])
     utility = runs.UtilityRun.open(utility_run)
     step = 2 ** (recipe.noise.net.depth - 1)
     if utility.recipe.ct.multiple_of % step:
-        raise Usage(f"size {recipe.noise.size} - needs a utility whose [ct] multiple_of is a multiple of {step}")
+        raise Usage(
+            f"size {recipe.noise.size}",
+            f"needs slices in multiples of {step}",
+            "choose a utility with such a [ct] multiple_of",
+        )
     if utility.recipe.ct.multiple_of % recipe.noise.cell:
-        raise Usage(f"cell {recipe.noise.cell} - needs a utility whose [ct] multiple_of is a multiple of it")
+        raise Usage(
+            f"cell {recipe.noise.cell}",
+            "needs slices in multiples of it",
+            "choose a utility with such a [ct] multiple_of",
+        )
     frozen = freeze(folded(utility.net()))  # the same function without batch norm, so a little faster
     seed_everything(recipe.fit.seed, verbose=False)
     noise = runs.make_noise(recipe.noise, utility.recipe.ct.channels)
@@ -121,7 +134,6 @@ def train_unoise(
         check_new(out)
         checkpoint = None
     show, told = choose_progress(progress), utility.recipe.data
-    folders = [data] if isinstance(data, Path) else data
     if recipe.noise.targets == "predictions":
         cts = find_cts(folders)
         split = Split.read(out) if resume else split_cts(cts, utility.split, told)
@@ -132,7 +144,7 @@ def train_unoise(
         train = load_cases(sources, split.train, utility.recipe.ct, teller(show))
         val = load_cases(sources, steering(sources, split, told), utility.recipe.ct, teller(show))
     if init is not None and (learnt := set(Split.read(init).train) & {*split.val, *split.test}):
-        raise Usage(f"{init} - has learnt {min(learnt)}, which validates or tests here - give a run of the same split")
+        raise Usage(init, f"has learnt {min(learnt)}, which validates or tests here", "give a run of the same split")
     if not resume and leads():
         runs.begin(out, recipe, split)
         runs.bind(out, utility)
@@ -202,15 +214,15 @@ def earlier(init: Path, recipe: UtilityRecipe, split: Split) -> UNet:
     start = runs.UtilityRun.open(init)
     if shape(start.recipe) != shape(recipe):
         what = "[net] and [ct] spacing_mm and channels"
-        raise Usage(f"{init} - has another shape or pixel size - give the recipe the run's own {what}")
+        raise Usage(init, "has another shape or pixel size", f"give the recipe the run's own {what}")
     if (before := start.recipe.ct.window_hu) != recipe.ct.window_hu:
         say(f"{init} - knew CTs in a window of {before[0]:g} to {before[1]:g} HU - learns them in the recipe's anew")
     if learnt := set(start.split.train) & {*split.val, *split.test}:
         known = f"{len(learnt)} of the cases that validate or test here, {min(learnt)} first"
-        raise Usage(f"{init} - has learnt {known} - give the recipe the run's own [data], or other folders")
+        raise Usage(init, f"has learnt {known}", "give the recipe the run's own [data], or other folders")
     others = start.recipe.data.others
     if others and others != recipe.data.others:
-        raise Usage(f"{init} - has other structures as outputs - give the recipe the run's own [data] others")
+        raise Usage(init, "has other structures as outputs", "give the recipe the run's own [data] others")
     net = runs.make_net(recipe.net, recipe.ct.channels, outputs(recipe))
     learnt_so_far, fresh = start.whole_net().state_dict(), net.state_dict()
     # A run without other structures gives the organ's output; the others begin.
@@ -231,19 +243,19 @@ def taught(init: Path, utility: runs.UtilityRun, recipe: UNoiseRecipe) -> UNet |
     """An earlier noise model, to be taught further."""
     start, told = runs.UNoiseRun.open(init), recipe.noise
     if any(getattr(start.recipe.noise, name) != getattr(told, name) for name in ("net", "cell", "near")):
-        raise Usage(
-            f"{init} - has another shape than the noise model - give the recipe its [noise] size, cell and near"
-        )
+        raise Usage(init, "has another shape than the noise model", "give the recipe its [noise] size, cell and near")
     return start.net(utility.recipe.ct.channels)
 
 
 def pretrained(init: Path, utility: runs.UtilityRun, recipe: UNoiseRecipe) -> UNet:
     if recipe.noise.near:
-        raise Usage("--init - does not fit a recipe with [noise] near - leave it out: such a net has inputs of its own")
+        raise Usage(
+            "--init", "does not fit a recipe with [noise] near", "leave it out: such a net has inputs of its own"
+        )
     start, shape = runs.UtilityRun.open(init), recipe.noise.net
     if (start.recipe.net, start.recipe.ct) != (shape, utility.recipe.ct):
         need = f"[net] depth = {shape.depth}, first_channels = {shape.first_channels} and the utility's [ct]"
-        raise Usage(f"{init} - has another shape than the noise model - train a segmenter with {need}")
+        raise Usage(init, "has another shape than the noise model", f"train a segmenter with {need}")
     if start.split != utility.split:
-        raise Usage(f"{init} - was trained on another split than {utility.folder} - give both the same [data]")
+        raise Usage(init, f"was trained on another split than {utility.folder}", "give both the same [data]")
     return start.net()

@@ -94,8 +94,9 @@ class Learner(LightningModule):
         loss = self.loss(x, organ.float(), batch["known"])
         if not torch.isfinite(loss):
             raise EngineError(
-                f"step {self.global_step} - the loss became {loss.item()} on {', '.join(batch['names'])} - "
-                "look at these slices, or lower [fit] lr; the last good checkpoint is kept"
+                f"step {self.global_step}",
+                f"the loss became {loss.item()} on {', '.join(batch['names'])}",
+                "look at these slices, or lower [fit] lr; the last good checkpoint is kept",
             )
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True)
         return loss

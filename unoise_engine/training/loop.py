@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from unoise_engine.errors import EngineError, Interrupted
 from unoise_engine.training.cases import Case
-from unoise_engine.training.checkpoints import LAST, Keep
+from unoise_engine.training.checkpoints import LAST, LOGS, Keep
 from unoise_engine.training.device import choose_device, choose_precision
 from unoise_engine.training.draw import Epoch, Stream
 from unoise_engine.training.learners import Learner, Scans
@@ -73,7 +73,7 @@ def run_loop(
             limit_train_batches=rounds.length,
             num_sanity_val_steps=0,
             log_every_n_steps=10,
-            logger=TensorBoardLogger(out, name="", version="logs"),
+            logger=TensorBoardLogger(out, name="", version=LOGS),
             callbacks=callbacks,
             benchmark=chosen == "cuda",
             use_distributed_sampler=False,  # the stream knows its share
@@ -89,11 +89,12 @@ def run_loop(
             trainer.fit(learner, *loaders, ckpt_path=checkpoint, weights_only=True)
         except (SystemExit, SIGTERMException):  # how Lightning ends after Ctrl-C or a terminate signal
             raise Interrupted(
-                f"{out} - training was interrupted at step {trainer.global_step} of {rounds.steps} - "
-                f"{LAST} holds the last finished round, go on from there with --resume"
+                out,
+                f"training was interrupted at step {trainer.global_step} of {rounds.steps}",
+                f"{LAST} holds the last finished round, go on from there with --resume",
             ) from None
         except EngineError as e:
-            raise type(e)(f"{out} - training stopped: {e}") from None
+            raise type(e)(out, f"training stopped: {e.source} {e.what}", e.cure) from None
         finally:
             for number, handler in before.items():  # Lightning leaves Ctrl-C ignored
                 if handler is None:

@@ -17,10 +17,10 @@ def organ_numbers(folder: Path, data: Data) -> tuple[int, ...]:
         return data.labels
     path, named = label_names(folder)
     if path is None:
-        raise Usage(f"{folder} - no labels.json says which number is {data.organ} - set [data] labels in the recipe")
+        raise Usage(folder, f"no labels.json says which number is {data.organ}", "set [data] labels in the recipe")
     if data.organ not in named:
         cure = "correct it, or set [data] labels in the recipe"
-        raise Usage(f"{path} - gives no number for {data.organ!r} - {cure}")
+        raise Usage(path, f"gives no number for {data.organ!r}", cure)
     return (named[data.organ],)
 
 

@@ -23,7 +23,7 @@ EVERY_SECONDS = 0.5  # between two JSON lines
 def choose_progress(wanted: str) -> Kind:
     """auto: a bar if a person watches, else a line a round. Raises `Usage` for an unknown kind."""
     if wanted not in KINDS:
-        raise Usage(f"progress {wanted} - unknown - use one of {', '.join(KINDS)}")
+        raise Usage(f"progress {wanted}", "unknown", f"use one of {', '.join(KINDS)}")
     if wanted == "auto":
         return "bar" if sys.stderr.isatty() else "lines"
     return cast(Kind, wanted)

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from unoise_engine.errors import Usage
+from unoise_engine.files import refuse_overlap
 from unoise_engine.models.manifest import Manifest
 from unoise_engine.training import runs
 from unoise_engine.training.budgets import CoarseUNet
@@ -32,10 +33,12 @@ def unpack(folder: Path, manifest: Manifest, split: Split, out: Path, unoise: Pa
     Both can be trained further and exported again. `split` names the cases that taught, steered and judge them. What
     the bundle does not say - how they were trained, the outputs for other structures - is lost.
     """
+    refuse_overlap(out, [folder])
     if unoise is not None:
+        refuse_overlap(unoise, [folder])
         runs.check_free(unoise)
-        if unoise.absolute() == out.absolute():
-            raise Usage(f"{out} - is to hold the utility and U-Noise - give U-Noise a folder of its own")
+        if unoise.resolve() == out.resolve():
+            raise Usage(out, "is to hold the utility and U-Noise", "give U-Noise a folder of its own")
     utility = rebuilt_utility(folder, manifest)
     shape = Net(utility.depth, utility.first_channels)
     recipe = UtilityRecipe(UtilityFit(max_steps=1), manifest.recipe, shape, Data(manifest.organ))
@@ -92,7 +95,7 @@ def _told(folder: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, AttributeError, RuntimeError, StopIteration) as error:
-        raise Usage(f"{folder} - its nets cannot be built again ({error}) - measure it without torch") from None
+        raise Usage(folder, f"its nets cannot be built again ({error})", "measure it without torch") from None
 
 
 def _fill(net: nn.Module, graph: onnx.GraphProto) -> None:

@@ -7,9 +7,7 @@ utility.json   (U-Noise) the utility it explains       metrics.csv, logs/ (Tenso
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -18,8 +16,9 @@ import torch
 from torch import nn
 
 from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.files import new_file, refuse_strangers, sha256, write_json
 from unoise_engine.training.budgets import CoarseUNet
-from unoise_engine.training.checkpoints import BEST, LAST
+from unoise_engine.training.checkpoints import BEST, LAST, METRICS
 from unoise_engine.training.learners import network_weights
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.recipes import FILE, Net, Noise, UNoiseRecipe, UtilityRecipe, read_recipe, write_recipe
@@ -57,8 +56,7 @@ class UtilityRun:
 
     def fingerprint(self) -> str:
         """sha256 of the best checkpoint."""
-        with present(self.folder, BEST).open("rb") as f:
-            return hashlib.file_digest(f, "sha256").hexdigest()
+        return sha256(present(self.folder, BEST))
 
 
 @dataclass(frozen=True)
@@ -85,14 +83,15 @@ class UNoiseRun:
             known = ""
         if known != utility.fingerprint():
             raise Integrity(
-                f"{self.folder} - explains another utility than {utility.folder / BEST} - "
-                "train U-Noise against this utility, or give the utility it was trained with"
+                self.folder,
+                f"explains another utility than {utility.folder / BEST}",
+                "train U-Noise against this utility, or give the utility it was trained with",
             )
 
 
 def bind(run: Path, utility: UtilityRun) -> None:
     """Writes down which utility a noise model explains."""
-    (run / UTILITY).write_text(json.dumps({"sha256": utility.fingerprint()}) + "\n", "utf-8")
+    write_json(run / UTILITY, {"sha256": utility.fingerprint()})
 
 
 def make_net(shape: Net, channels: int, outputs: int = 1) -> UNet:
@@ -114,30 +113,28 @@ def filled(net: AnyNet, run: Path) -> AnyNet:
     try:
         net.load_state_dict(network_weights(path))
     except Exception as e:  # torch raises a dozen kinds for a damaged or foreign file
-        raise Environment(f"{path} - is damaged or belongs to another recipe - train the run again") from e
+        raise Environment(path, "is damaged or belongs to another recipe", "train the run again") from e
     return net.eval()
 
 
 def replace_weights(run: Path, net: nn.Module) -> None:
     """Puts these weights into the best checkpoint. Raises Environment if it cannot be written."""
-    draft = run / f".{BEST}"
     try:
-        torch.save({"state_dict": {f"net.{name}": values for name, values in net.state_dict().items()}}, draft)
-        os.replace(draft, run / BEST)
+        with new_file(run / BEST, replace=True) as draft:
+            torch.save({"state_dict": {f"net.{name}": values for name, values in net.state_dict().items()}}, draft.path)
     except (OSError, RuntimeError) as e:  # torch tells a full disk by the latter
-        draft.unlink(missing_ok=True)
-        raise Environment(f"{run / BEST} - cannot be written ({e}) - make room, then go on with --resume") from None
+        raise Environment(run / BEST, f"cannot be written ({e})", "make room, then go on with --resume") from None
 
 
 def present(run: Path, name: str) -> Path:
     if not (run / name).is_file():
-        raise Environment(f"{run} - holds no {name}, so no finished round of training - train it, or give another run")
+        raise Environment(run, f"holds no {name}, so no finished round of training", "train it, or give another run")
     return run / name
 
 
 def check_free(run: Path) -> None:
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        raise Usage(f"{run} - is not an empty folder - add --resume to go on with it, or choose another folder")
+        raise Usage(run, "is not an empty folder", "add --resume to go on with it, or choose another folder")
 
 
 def begin(run: Path, recipe: UtilityRecipe | UNoiseRecipe, split: Split) -> None:
@@ -146,13 +143,15 @@ def begin(run: Path, recipe: UtilityRecipe | UNoiseRecipe, split: Split) -> None
         write_recipe(recipe, run)
         split.write(run)
     except OSError as e:
-        raise Environment(f"{run} - cannot be written ({e.strerror}) - choose another place") from None
+        raise Environment(run, f"cannot be written ({e.strerror})", "choose another place") from None
 
 
 def check_same(run: Path, recipe: UtilityRecipe | UNoiseRecipe) -> Path:
     """The checkpoint to go on from. Raises `Usage` if there is none or the run was begun with another recipe."""
     if not (run / LAST).is_file():
-        raise Usage(f"{run} - holds no {LAST} to go on from - start it without --resume")
+        raise Usage(run, f"holds no {LAST} to go on from", "start it without --resume")
     if read_recipe(present(run, FILE), type(recipe)) != recipe:
-        raise Usage(f"{run} - was begun with another recipe - resume with its own: {run / FILE}")
+        raise Usage(run, "was begun with another recipe", f"resume with its own: {run / FILE}")
+    for name in (LAST, BEST, METRICS):
+        refuse_strangers(run / name)
     return run / LAST

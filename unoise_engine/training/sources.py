@@ -43,10 +43,10 @@ class Source:
             return None
         split = Split.read(self.folder)
         if strange := sorted(set(cases) - split.cases):
-            raise Usage(f"{self.folder / FILE} - does not name {strange[0]} - prepare the folder again, or remove it")
+            raise Usage(self.folder / FILE, f"does not name {strange[0]}", "prepare the folder again, or remove it")
         split = split.only(cases)
         if not split.train or not split.val:
-            raise Usage(f"{self.folder / FILE} - leaves no case to learn from or none to validate on - add patients")
+            raise Usage(self.folder / FILE, "leaves no case to learn from or none to validate on", "add patients")
         return split
 
 
@@ -54,9 +54,9 @@ def open_sources(folders: Sequence[Path], data: Data) -> list[Source]:
     """Raises `Usage` for folders of one name, for shares that do not fit them, and whatever `find_pairs` refuses."""
     names = [folder.absolute().name for folder in folders]
     if len(set(names)) < len(names):
-        raise Usage(f"{', '.join(names)} - two data folders have the same name - rename one, cases are named after it")
+        raise Usage(", ".join(names), "two data folders have the same name", "rename one, cases are named after it")
     if data.shares and len(data.shares) != len(folders):
-        raise Usage(f"[data] shares - {len(data.shares)} shares for {len(folders)} data folders - give one a folder")
+        raise Usage("[data] shares", f"{len(data.shares)} shares for {len(folders)} data folders", "give one a folder")
     sources = []
     for folder, name in zip(folders, names):
         prefix = f"{name}/" if len(folders) > 1 else ""
@@ -76,5 +76,7 @@ def split_sources(sources: Sequence[Source], data: Data) -> Split:
         for source in sources
     ]
     if not any(part.val for part in parts):
-        raise Usage("every data folder holds one patient - training needs one to learn and another to validate")
+        raise Usage(
+            "every data folder", "holds one patient", "give another: training needs one to learn and one to validate"
+        )
     return Split(*(tuple(case for part in parts for case in getattr(part, name)) for name in ("train", "val", "test")))

@@ -23,9 +23,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as e:
-        raise Usage(f"{path} - cannot be read ({e.strerror}) - give a .toml file") from None
+        raise Usage(path, f"cannot be read ({e.strerror})", "give a .toml file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise Usage(f"{path} - not a TOML file ({e}) - correct it or start from one in Resources/Recipes") from None
+        raise Usage(path, f"not a TOML file ({e})", "correct it or start from one in Resources/Recipes") from None
 
 
 def build(kind: type[T], table: dict[str, Any], where: str) -> T:
@@ -33,7 +33,7 @@ def build(kind: type[T], table: dict[str, Any], where: str) -> T:
     try:
         return typed.build(kind, table, where)
     except typed.Misfit as e:
-        raise Usage(f"{e.where} - {e.what} - {e.cure}; Resources/Recipes has examples") from None
+        raise Usage(e.where, e.what, f"{e.cure}; Resources/Recipes has examples") from None
 
 
 def to_toml(recipe: Any) -> str:

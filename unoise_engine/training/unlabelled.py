@@ -41,12 +41,12 @@ def find_cts(folders: Sequence[Path]) -> list[CT]:
     found: list[CT] = []
     for folder in folders:
         if not folder.is_dir():
-            raise Usage(f"{folder} - no such folder - give a folder of CTs")
+            raise Usage(folder, "no such folder", "give a folder of CTs")
         prefix = f"{folder.absolute().name}/" if len(folders) > 1 else ""
         found += [CT(prefix + one.case, one.read) for one in _in_folder(folder)]
     names = [one.case for one in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise Usage(f"{twice[0]} - is in the data twice - rename a folder or a file, cases are named after them")
+        raise Usage(twice[0], "is in the data twice", "rename a folder or a file, cases are named after them")
     return found
 
 
@@ -83,7 +83,7 @@ def split_cts(cts: Sequence[CT], utility: Split, data: Data) -> Split:
         fresh = Split((new[0],), (), ()) if alone else split_cases(new, data)
         drawn = Split(*(tuple(sorted((*a, *b))) for a, b in zip(_parts(known), _parts(fresh))))
     if not drawn.train or not drawn.val:
-        raise Usage("the CTs given - leave none to learn from or none to validate on - give more patients")
+        raise Usage("the CTs given", "leave none to learn from or none to validate on", "give more patients")
     return drawn
 
 
@@ -109,7 +109,9 @@ def load_unlabelled(
     for done, name in enumerate(names):
         tell(name, done, len(names))
         if name not in found:
-            raise Usage(f"case {name} - belongs to the run's split but not to the data - give the folder it began with")
+            raise Usage(
+                f"case {name}", "belongs to the run's split but not to the data", "give the folder it began with"
+            )
         windowed, _ = prepare(found[name].read(), utility.recipe.ct)
         stored = np.round(windowed * 255).astype(np.uint8)  # what training will see
         organ = np.zeros(stored.shape, bool)
@@ -120,5 +122,5 @@ def load_unlabelled(
                 organ[some] = (net(x.to(place))[:, 0] > 0).cpu().numpy()
         cases.append(Case(name, stored, organ))
     if not any(len(case.with_organ) for case in cases):
-        raise Usage(f"{len(cases)} CTs - the utility finds no organ in any of them - give CTs that show it")
+        raise Usage(f"{len(cases)} CTs", "the utility finds no organ in any of them", "give CTs that show it")
     return cases

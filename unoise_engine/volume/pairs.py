@@ -35,7 +35,7 @@ def stem(path: Path) -> str:
 def find_pairs(folder: Path) -> list[Pair]:
     """Pairs sorted by case. Raises `Usage` if there are none, CaseRefused NO_LABELS for a CT without its labels."""
     if not folder.is_dir():
-        raise Usage(f"{folder} - no such folder - give a folder that holds {LAYOUTS}")
+        raise Usage(folder, "no such folder", f"give a folder that holds {LAYOUTS}")
     cts = {stem(p).removesuffix("-ct"): p for p in images_in([folder]) if stem(p).endswith("-ct")}
     labels = {stem(p).removesuffix("-labels"): p for p in images_in([folder]) if stem(p).endswith("-labels")}
     if not cts:
@@ -44,7 +44,7 @@ def find_pairs(folder: Path) -> list[Pair]:
         cts = {stem(p).removesuffix("_0000"): p for p in scans}  # nnU-Net numbers its input channels
         labels = {stem(p): p for p in images_in([p for p in inner if p.name.lower() in ("labels", "labelstr")])}
     if not cts:
-        raise Usage(f"{folder} - holds no CTs with labels - it must hold {LAYOUTS}")
+        raise Usage(folder, "holds no CTs with labels", f"it must hold {LAYOUTS}")
     for case, ct in cts.items():
         if case not in labels:
             raise CaseRefused("NO_LABELS", ct, "no label file belongs to it", "add the labels or move the CT away")
@@ -71,7 +71,7 @@ def label_names(folder: Path) -> tuple[Path | None, dict[str, int]]:
             return path, dict(table)
         return path, {str(name): int(number) for number, name in table.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise Usage(f"{path} - is no table of label names - correct it, or give the organ's numbers") from None
+        raise Usage(path, "is no table of label names", "correct it, or give the organ's numbers") from None
 
 
 def patient_of(case: str, pattern: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from unoise_engine.errors import Environment, Usage
+from unoise_engine.files import write_json
 from unoise_engine.volume.pairs import patient_of
 
 FILE = "split.json"
@@ -33,9 +33,8 @@ class Split:
         return Split(*(tuple(c for c in part if c in kept) for part in (self.train, self.val, self.test)))
 
     def write(self, folder: Path) -> None:
-        draft = folder / f".{FILE}.{os.getpid()}"
-        draft.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        os.replace(draft, folder / FILE)
+        """Raises OSError, and Environment if a split that was not made here lies there."""
+        write_json(folder / FILE, asdict(self), replace=True)
 
     @staticmethod
     def read(place: Path) -> Split:
@@ -46,7 +45,7 @@ class Split:
             return Split(*(tuple(str(case) for case in parts[name]) for name in ("train", "val", "test")))
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise Environment(
-                f"{path} - cannot be read as a split ({e}) - give a run's {FILE}, or train again"
+                path, f"cannot be read as a split ({e})", f"give a run's {FILE}, or train again"
             ) from None
 
 
@@ -61,7 +60,11 @@ def draw_split(cases: Sequence[str], pattern: str, val_share: float, test_share:
         patients.setdefault(patient_of(case, pattern), []).append(case)
     n = len(patients)
     if n < 2:
-        raise Usage(f"{n} patient found ({', '.join(patients)}) - training needs one to learn and another to validate")
+        raise Usage(
+            f"{len(cases)} cases",
+            f"are of {n} patient ({', '.join(patients)})",
+            "give another: training needs one to learn and one to validate",
+        )
     order = sorted(patients)
     random.Random(seed).shuffle(order)  # noqa: S311 - reproducible, not secret
     n_test = min(max(1, round(n * test_share)), n - 2) if test_share else 0

@@ -40,7 +40,7 @@ def explained(source, out, bundle, file_format="dicom", **options):
     options = {"methods": ("unoise", "gradcam"), **options}
     request = Request((source,), out, bundle=str(bundle), file_format=file_format, threads=1, **options)
     with mock.patch(
-        "unoise_engine.results.case_folder.case_folder.case_folder.case_folder.case_folder.case_folder.Overview",
+        "unoise_engine.results.case_folder.Overview",
         side_effect=MissingExtra("matplotlib", "plot"),
     ):  # slow
         assert explain_all(request, "off") == 0

@@ -349,7 +349,7 @@ def test_other_inputs_and_wrong_wishes_are_refused_before_work(
     with pytest.raises(Usage, match="unknown"):
         explain_all(Request((series,), out, bundle=str(tiny_bundle), file_format="jpeg"), "off")
     monkeypatch.setattr(
-        "unoise_engine.results.case_folder.case_folder.case_folder.case_folder.case_folder.case_folder.find_spec",
+        "unoise_engine.results.case_folder.find_spec",
         lambda name: None,
     )
     with pytest.raises(MissingExtra, match=r"unoise-engine\[dicom\]"):

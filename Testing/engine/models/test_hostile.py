@@ -54,7 +54,8 @@ class Bang:
 def test_a_zip_installs_and_is_found_by_name(tiny_bundle, tmp_path, home, top):
     manifest, folder = install(zipped(tiny_bundle, tmp_path / "a.zip", top))
     assert folder == home / "tiny" and manifest.name == "tiny"
-    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {p.name: p.read_bytes() for p in tiny_bundle.iterdir()}
+    installed, wanted = ({p.name: p.read_bytes() for p in home.glob("[!.]*")} for home in (folder, tiny_bundle))
+    assert installed == wanted and wanted
     assert known_bundles()["tiny"] == folder == find_bundle("tiny")
     with pytest.raises(Environment, match="installed already"):
         install(tiny_bundle)

@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from Testing.engine.training.world import unoise_recipe, utility_recipe
-from unoise_engine.cli import app
+from unoise_engine.cli.app import app
 from unoise_engine.errors import Environment, Integrity, Usage
 from unoise_engine.lab.phantom.abdomen import PROBE, synthesise
 from unoise_engine.models.session import load_bundle

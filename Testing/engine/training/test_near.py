@@ -10,7 +10,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from Testing.engine.training.world import unoise_recipe
-from unoise_engine.cli import app
+from unoise_engine.cli.app import app
 from unoise_engine.errors import Usage
 from unoise_engine.evaluate.sanity import spearman
 from unoise_engine.models.session import load_bundle

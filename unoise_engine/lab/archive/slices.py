@@ -69,7 +69,7 @@ class SliceArchive:
 def read_archive(path: Path) -> SliceArchive:
     """Raises Usage if there is no such file, CaseRefused BAD_ARCHIVE with one sentence for what does not fit."""
     if not path.is_file():
-        raise Usage(f"{path} - no such file - give a slice archive (.npz)")
+        raise Usage(path, "no such file", "give a slice archive (.npz)")
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unoise_engine.evaluate.figures import COLOURS, MORE_COLOURS, new_figure
+from unoise_engine.files import new_file
 from unoise_engine.lab.benchmark.contest import OURS, Row
 from unoise_engine.lab.benchmark.report import span
 
@@ -45,4 +46,5 @@ def draw(out: Path, rows: Sequence[Row], machine: str) -> None:
     figure.suptitle(machine, fontsize=10, parse_math=False)
     for suffix in ("png", "svg"):
         metadata = {"Software": None} if suffix == "png" else {"Date": None, "Creator": None}
-        figure.savefig(out / f"benchmark.{suffix}", dpi=140, metadata=metadata)
+        with new_file(out / f"benchmark.{suffix}", replace=True) as draft:
+            figure.savefig(draft.path, dpi=140, metadata=metadata)

@@ -53,7 +53,7 @@ def fullest_slice(
     best = int(found.sum(axis=(1, 2, 3)).argmax())
     there = np.argwhere(found[best, 0])
     if not len(there):
-        raise Usage(f"{name} - finds no organ there, so nothing can be explained - choose another --bundle or --ct")
+        raise Usage(name, "finds no organ there, so nothing can be explained", "choose another --bundle or --ct")
     image = framed(slices[best], side, 0.0, np.median(there, axis=0))
     return Subject.of(name, bundle, bundle.recipe.normalise(image[None]))
 

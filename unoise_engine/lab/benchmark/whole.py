@@ -55,9 +55,7 @@ def explain_whole(source: Path, out: Path, bundle: Path, device: str, threads: i
     ran = subprocess.run(line, capture_output=True, text=True)  # noqa: S603 - this very file
     if ran.returncode:
         said = (ran.stderr.strip().splitlines() or ["no word"])[-1]
-        raise Environment(
-            f"{source} - could not be explained ({said}) - run the benchmark on a machine with more memory"
-        )
+        raise Environment(source, f"could not be explained ({said})", "run the benchmark on a machine with more memory")
     told = json.loads(ran.stdout.splitlines()[-1])
     return WholeCT(**{**told, "size": tuple(told["size"])})
 

@@ -26,14 +26,14 @@ def read_names(path: Path) -> Names:
         names = dict(_entry(key, value) for key, value in table.items())
     except (OSError, ValueError, TypeError, IndexError) as error:
         cure = 'write it as {"pancreas": 2, "liver": 5, ...}'
-        raise Usage(f"{path} - is no table of label names ({error}) - {cure}") from None
+        raise Usage(path, f"is no table of label names ({error})", cure) from None
     names.pop(0, None)
     unknown = sorted(name for name in set(names.values()) if tissue_of(name) is None)
     if unknown:
         cure = "use the structure names of TotalSegmentator v2"
-        raise Usage(f"{path} - names structures that are not known: {', '.join(unknown[:6])} - {cure}")
+        raise Usage(path, f"names structures that are not known: {', '.join(unknown[:6])}", cure)
     if "pancreas" not in names.values():
-        raise Usage(f'{path} - names no pancreas - add its number as "pancreas"')
+        raise Usage(path, "names no pancreas", 'add its number as "pancreas"')
     return names
 
 
@@ -53,7 +53,7 @@ def names_file(wanted: str) -> Path:
         return known[wanted]
     if not Path(wanted).is_file():
         some = ", ".join(known)
-        raise Usage(f"--names {wanted} - no such table - give a JSON file, {FILE}, or one that ships: {some}")
+        raise Usage(f"--names {wanted}", "no such table", f"give a JSON file, {FILE}, or one that ships: {some}")
     return Path(wanted)
 
 

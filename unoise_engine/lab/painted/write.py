@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.errors import Environment, Usage
+from unoise_engine.files import refuse_strangers, write_json
 from unoise_engine.lab.painted.hounsfield import PHASES
 from unoise_engine.lab.painted.names import FILE, Names, names_file, names_of
 from unoise_engine.lab.painted.tissues import NUMBERS
@@ -55,21 +55,23 @@ def find_maps(folders: Sequence[Path], names: Sequence[str] = ()) -> list[LabelM
     Raises Usage, and CaseRefused NO_NAMES.
     """
     if len(names) > 1 and len(names) != len(folders):
-        raise Usage(f"{len(names)} --names for {len(folders)} folders - give one for all, or one for each in order")
+        raise Usage(
+            "--names", f"{len(names)} tables for {len(folders)} folders", "give one for all, or one for each in order"
+        )
     maps: list[LabelMap] = []
     for place, folder in enumerate(folders):
         if not folder.is_dir():
-            raise Usage(f"{folder} - is no folder - give folders of label maps")
+            raise Usage(folder, "is no folder", "give folders of label maps")
         wanted = names[place if len(names) > 1 else 0] if names else ""
         table = names_file(wanted) if wanted not in ("", "-") else folder / FILE if (folder / FILE).is_file() else None
         found = sorted(path for path in folder.iterdir() if is_image(path) and not path.name.startswith("."))
         if not found:
-            raise Usage(f"{folder} - holds no label map - give a folder of {', '.join(IMAGE_SUFFIXES)} files")
+            raise Usage(folder, "holds no label map", f"give a folder of {', '.join(IMAGE_SUFFIXES)} files")
         maps += [LabelMap(path, _case_name(folder, path), names_of(path, _stem(path), table)) for path in found]
     seen: dict[str, Path] = {}
     for one in maps:
         if one.name in seen:
-            raise Usage(f"{one.path} - would be named as {seen[one.name]} is ({one.name}) - rename one of them")
+            raise Usage(one.path, f"would be named as {seen[one.name]} is ({one.name})", "rename one of them")
         seen[one.name] = one.path
     return maps
 
@@ -93,22 +95,22 @@ def write_painted(
     has some. `bent` bends the organs across slices too, for more variety to learn from.
     """
     if per_map < 1:
-        raise Usage(f"{per_map} cases a map were asked for - ask for at least 1")
+        raise Usage(f"--per-map {per_map}", "asks for no CT", "ask for at least 1")
     if jobs < 1:
-        raise Usage(f"{jobs} jobs were asked for - use at least 1")
+        raise Usage(f"--jobs {jobs}", "is no number of processes", "use at least 1")
     for option, value in (("--seed", seed), ("--first", first)):
         if value < 0:
-            raise Usage(f"{option} {value} - is negative - use 0 or more")
+            raise Usage(f"{option} {value}", "is negative", "use 0 or more")
     if phase and phase not in PHASES:
-        raise Usage(f"--phase {phase} - is unknown - use one of {', '.join(PHASES)}")
+        raise Usage(f"--phase {phase}", "is unknown", f"use one of {', '.join(PHASES)}")
     if phase and even_phases:
-        raise Usage(f"--phase {phase} - does not go with --even-phases - give one of them")
+        raise Usage(f"--phase {phase}", "does not go with --even-phases", "give one of them")
     _need_scipy()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_json(folder / FILE, NUMBERS)
+        write_json(folder / FILE, NUMBERS)
     except OSError as error:
-        raise Environment(f"{folder} - cannot be written: {error.strerror} - choose another folder") from error
+        raise Environment(folder, f"cannot be written: {error.strerror}", "choose another folder") from error
     tasks = [
         Task(
             one,
@@ -121,6 +123,7 @@ def write_painted(
         for one in maps
     ]
     total, done = len(maps) * per_map, 0
+    refuse_strangers(folder / RECORD)
     records = _records(folder)
 
     def note(some: dict[str, dict[str, object]]) -> None:
@@ -140,7 +143,7 @@ def write_painted(
                 note(future.result())
         finally:
             pool.shutdown(cancel_futures=True)
-    _write_json(folder / RECORD, {name: records[name] for name in sorted(records)})
+    write_json(folder / RECORD, {name: records[name] for name in sorted(records)}, replace=True)
     return [folder / f"{one.name}_{k}-ct.nii.gz" for one in maps for k in range(first, first + per_map)]
 
 
@@ -157,7 +160,7 @@ def _records(folder: Path) -> dict[str, dict[str, object]]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError):
-        raise Usage(f"{folder / RECORD} - is no record of painted CTs - remove it or choose another folder") from None
+        raise Usage(folder / RECORD, "is no record of painted CTs", "remove it or choose another folder") from None
 
 
 def _write_cases(task: Task) -> dict[str, dict[str, object]]:
@@ -204,12 +207,3 @@ def _need_scipy() -> None:
 
     if find_spec("scipy") is None:
         raise MissingExtra("scipy", "train")
-
-
-def _write_json(path: Path, content: object) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -64,11 +64,11 @@ def synthesise(seed: int, *, size: int = 256, slices: int = 40) -> Phantom:
 def check_size(seed: int, size: int, slices: int) -> None:
     """Refuse what cannot be made, in one sentence."""
     if size < SMALLEST_SIZE:
-        raise Usage(f"the image size is {size} - a synthetic abdomen needs at least {SMALLEST_SIZE} pixels a side")
+        raise Usage(f"--size {size}", "is too small for an abdomen", f"give at least {SMALLEST_SIZE} pixels a side")
     if slices < FEWEST_SLICES:
-        raise Usage(f"{slices} slices are too few - a synthetic abdomen needs at least {FEWEST_SLICES}")
+        raise Usage(f"--slices {slices}", "are too few for an abdomen", f"give at least {FEWEST_SLICES}")
     if seed < 0:
-        raise Usage(f"the seed is {seed} - use a whole number from 0 on")
+        raise Usage(f"--seed {seed}", "is negative", "use 0 or more")
 
 
 def _slices(rng: np.random.Generator, patient: anatomy.Anatomy, slices: int) -> tuple[np.ndarray, float]:

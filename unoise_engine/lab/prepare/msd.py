@@ -30,7 +30,7 @@ def find_msd(source: Path, merge: bool, trust_hu: bool = False) -> Collection:
     tumour = next((named[name] for name in TUMOUR_NAMES if name in named), None)
     if organ is None or tumour is None:
         missing = "pancreas" if organ is None else "cancer"
-        raise Usage(f"{path} - names no {missing}: {', '.join(named)} - give the folder of Task07_Pancreas")
+        raise Usage(path, f"names no {missing}: {', '.join(named)}", "give the folder of Task07_Pancreas")
     pairs = _listed(source, table) if table.get("training") else find_pairs(source)
     items = [Item(p.case, (p.ct, p.labels), partial(_read, p, organ, tumour, merge, trust_hu)) for p in pairs]
     labels = {"pancreas": NUMBERS["pancreas"]} if merge else dict(NUMBERS)
@@ -41,13 +41,13 @@ def _dataset(source: Path) -> dict[str, Any]:
     path = source / "dataset.json"
     if not path.is_file():
         what = "holds no dataset.json" if source.is_dir() else "no such folder"
-        raise Usage(f"{source} - {what} - give the unpacked folder of Task07_Pancreas")
+        raise Usage(source, what, "give the unpacked folder of Task07_Pancreas")
     try:
         table = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as e:
-        raise Usage(f"{path} - cannot be read ({e}) - unpack the set again") from None
+        raise Usage(path, f"cannot be read ({e})", "unpack the set again") from None
     if not isinstance(table, dict):
-        raise Usage(f"{path} - is no table - unpack the set again")
+        raise Usage(path, "is no table", "unpack the set again")
     return table
 
 
@@ -55,7 +55,7 @@ def _listed(source: Path, table: dict[str, Any]) -> list[Pair]:
     try:
         pairs = [(source / str(row["image"]), source / str(row["label"])) for row in table["training"]]
     except (KeyError, TypeError):
-        raise Usage(f"{source / 'dataset.json'} - its training list is damaged - unpack the set again") from None
+        raise Usage(source / "dataset.json", "its training list is damaged", "unpack the set again") from None
     return sorted((Pair(stem(ct).removesuffix("_0000"), ct, labels) for ct, labels in pairs), key=lambda p: p.case)
 
 

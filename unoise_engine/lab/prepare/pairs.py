@@ -26,9 +26,9 @@ def find_plain(
     named = {name: number for name, number in named.items() if number}
     if not numbers:
         if path is None:
-            raise Usage(f"{source} - no labels.json says which number is {organ} - give it with --labels")
+            raise Usage(source, f"no labels.json says which number is {organ}", "give it with --labels")
         if organ not in named:
-            raise Usage(f"{path} - gives no number for {organ!r} - correct it, or give it with --labels")
+            raise Usage(path, f"gives no number for {organ!r}", "correct it, or give it with --labels")
         numbers = (named[organ],)
     named = {name: number for name, number in named.items() if number not in numbers} | {organ: numbers[0]}
     items = [Item(p.case, (p.ct, p.labels), partial(_read, p, numbers, trust_hu)) for p in pairs]

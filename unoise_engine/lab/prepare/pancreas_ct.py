@@ -28,11 +28,11 @@ NUMBER = 7  # written; TotalSegmentator's, as in every set made here
 def find_pancreas_ct(source: Path, trust_hu: bool = False) -> Collection:
     """Folders and labels are looked for anywhere below `source`. Raises Usage if there is no pair of both."""
     if not source.is_dir():
-        raise Usage(f"{source} - no such folder - give the folder of Pancreas-CT, images and labels below it")
+        raise Usage(source, "no such folder", "give the folder of Pancreas-CT, images and labels below it")
     folders, labels = _look(source)
     if not folders or not labels:
         what = "folders of patients (PANCREAS_0001)" if not folders else "labels (label0001.nii.gz)"
-        raise Usage(f"{source} - holds no {what} - put images and labels below one folder")
+        raise Usage(source, f"holds no {what}", "put images and labels below one folder")
     items = [
         Item(
             f"pancreas-{number}",

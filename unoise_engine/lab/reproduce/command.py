@@ -54,7 +54,7 @@ def reproduce(request: Request, show: Progress) -> Path:
     """
     scale = choose_scale(request.scale)
     if request.recipe not in KINDS:
-        raise Usage(f"--recipe {request.recipe} - unknown - choose from {', '.join(KINDS)}")
+        raise Usage(f"--recipe {request.recipe}", "unknown", f"choose from {', '.join(KINDS)}")
     new_figure()  # before hours are spent: MissingExtra
     choose_device(request.device)
     stages = Stages(request.out)
@@ -122,7 +122,7 @@ def _ends(data: Path, key: str, stages: Stages) -> tuple[float, float]:
             if good.size:
                 ends.append((float(good.min()), float(good.max())))
         if not ends:
-            raise Usage(f"{data} - holds no CT with a finite voxel - correct the data")
+            raise Usage(data, "holds no CT with a finite voxel", "correct the data")
         return {"low": min(a for a, _ in ends), "high": max(b for _, b in ends)}
 
     _, facts = stages.run("min-max", key, look)

@@ -40,7 +40,7 @@ class Recipes:
 def choose_recipes(kind: str, scale: Scale, organ: str, window_hu: tuple[float, float] | None, seed: int) -> Recipes:
     """`window_hu` are the ends of the data, which recipe `paper` takes for its window. Raises Usage."""
     if kind not in KINDS:
-        raise Usage(f"--recipe {kind} - unknown - choose from {', '.join(KINDS)}")
+        raise Usage(f"--recipe {kind}", "unknown", f"choose from {', '.join(KINDS)}")
     utility = read_recipe(_file(f"{kind}-utility"), UtilityRecipe)
     published = read_recipe(_file("paper-unoise"), UNoiseRecipe)
     ours = read_recipe(_file("default-unoise"), UNoiseRecipe)
@@ -73,5 +73,5 @@ def shorter(fit: Any, steps: int) -> Any:
 def _file(name: str) -> Path:
     known = shipped("recipes", "*.toml")
     if name not in known:
-        raise Environment(f"recipe {name} - did not come with this engine - install it again")
+        raise Environment(f"recipe {name}", "did not come with this engine", "install it again")
     return known[name]

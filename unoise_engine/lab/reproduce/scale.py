@@ -38,5 +38,5 @@ SCALES = {
 
 def choose_scale(name: str) -> Scale:
     if name not in SCALES:
-        raise Usage(f"--scale {name} - unknown - choose from {', '.join(SCALES)}")
+        raise Usage(f"--scale {name}", "unknown", f"choose from {', '.join(SCALES)}")
     return SCALES[name]
