@@ -17,6 +17,7 @@ from unoise_engine.batch.records import (
     RECORD,
     RESULTS_VERSION,
     Inputs,
+    Output,
     Record,
     hash_inputs,
     now,
@@ -44,6 +45,7 @@ from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
 from unoise_engine.results.case_folder import explain_case
 from unoise_engine.results.overview import thumbnail
+from unoise_engine.typed import build
 from unoise_engine.volume.find import ReadSettings, find_again
 
 
@@ -136,7 +138,7 @@ def find_done(job: Job) -> tuple[Outcome | None, str]:
     record = read_record(job.folder)
     why = why_not_done(record, job.folder, job.model, job.settings, job.files)
     if record is not None and not job.overwrite:
-        just_failed = record.status == "FAILED" and "" < job.began < record.finished
+        just_failed = record.status == "FAILED" and "" < job.began < record.finished <= now()
         if not why or just_failed:
             return Outcome(record, already=True), ""
     return None, why
@@ -180,7 +182,8 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         if "overview" in report["files"]:
             write(partial / "thumbnail.jpg", thumbnail(partial / report["files"]["overview"]))
         shown = {key: report[key] for key in ("organ", "corrections", "notes", "warnings", "seconds", "warning")}
-        done = replace(record, status=report["status"], outputs=hash_all(partial), report=shown, finished=now())
+        outputs = {name: build(Output, one) for name, one in hash_all(partial).items()}
+        done = replace(record, status=report["status"], outputs=outputs, report=shown, finished=now())
         write_record(done, partial)
         sync_folder(partial)
         finished.append(done)

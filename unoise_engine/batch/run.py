@@ -59,7 +59,6 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     from unoise_engine.batch.job import do_case, sweep
     from unoise_engine.batch.ledger import LEDGER, Ledger
     from unoise_engine.batch.local import one_after_the_other, side_by_side
-    from unoise_engine.batch.numbers import TABLE
     from unoise_engine.batch.summary import FILES as SUMMARY
     from unoise_engine.batch.summary import write_summary
     from unoise_engine.files import refuse_overlap, refuse_strangers
@@ -84,7 +83,7 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     prepare_output(request.out)
     apart = isolate and (len(cases) > 1 or bool(request.cluster))
     threads = request.threads or (max(1, cores // workers) if apart and not request.cluster else 0)
-    for name in (LEDGER, *SUMMARY, TABLE):
+    for name in (LEDGER, *SUMMARY):
         refuse_strangers(request.out / name)
     try:
         sweep(request.out)
