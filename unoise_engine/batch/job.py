@@ -152,7 +152,8 @@ def do_case(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
     """
     out = Path(job.out)
     if bundle.hash != job.model:
-        raise Integrity(bundle.folder, "is not the model this run began with", "use one model for one run")
+        what = f"is the model {bundle.hash[:16]}..., and this run began with {job.model[:16]}..."
+        raise Integrity(bundle.folder, what, "use one model for one run")
     with held(out, job.case):
         clean(out, job.case)
         done, _ = find_done(job)
