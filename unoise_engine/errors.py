@@ -3,7 +3,8 @@
 EngineError                 exit 1
 ├── CaseError               1  one case is not explained; the others go on (carries a short CODE)
 │   ├── CaseRefused            the input cannot be explained as given
-│   └── CaseFailed             the machine, the model or the engine failed on it
+│   └── CaseFailed             the machine or the engine failed on it
+│       └── ModelFault         the model answered what no map can be made of
 ├── Usage                   2  a wrong option, or nothing to read at all
 ├── Environment             3  the machine lacks something: no model, output not writable, disk full
 │   └── MissingExtra        3  an optional package is needed: names the pip extra
@@ -107,6 +108,16 @@ class Integrity(EngineError):
     """A bundle or a run is not what its hashes say, incomplete, or of another version."""
 
     exit_code = 4
+
+
+class ModelFault(CaseFailed):
+    """A model's answer is not finite, or of the wrong shape."""
+
+    def __init__(self, source: object, what: str, cure: str):
+        super().__init__("MODEL", source, what, cure)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.source, self.what, self.cure)
 
 
 class Interrupted(EngineError):

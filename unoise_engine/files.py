@@ -1,18 +1,288 @@
-"""What is the user's stays the user's."""
+"""All that the engine writes, replaces or removes: what is the user's stays as it is.
+
+A folder with results holds an inventory, `.unoise.sha256`: a line for each file that was written there, with its hash,
+or zeros for one that grows. A file is ours if the inventory beside it lists it with the hash it has now. Anything else,
+a result that somebody corrected by hand too, is neither replaced nor removed.
+
+Files and folders are made under a hidden name and get their own at the end, so nobody meets half of one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from unoise_engine.errors import Usage
+from unoise_engine.errors import Environment, Usage
+
+INVENTORY = ".unoise.sha256"
+WRITE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)  # no link of somebody's
+GROWS = "0" * 64  # instead of the hash of a file that is only ever added to
+DRAFT = re.compile(r"\.unoise-[0-9a-f]{8}-.+")
+PARTIAL = re.compile(r"\.(?P<name>.+)-\d+-partial(?P<old>-old)?")
 
 
-def refuse_overlap(out: Path, inputs: Iterable[Path]) -> None:
-    """Raises Usage if `out` is one of the inputs or lies in one of them. Links are followed."""
-    here = out.resolve()
-    homes = [here, *here.parents]
-    for source in dict.fromkeys(inputs):
-        if any(home.exists() and source.exists() and home.samefile(source) for home in homes):
-            what = f"is the input {source} or lies in it, and what is read is never written to"
-            raise Usage(out, what, "choose another output folder")
+@dataclass
+class Draft:
+    """Where to write. A writer that knows the `sha256` of what it wrote says so, and the file is compared with it."""
+
+    path: Path
+    sha256: str = ""
+
+
+def refuse_overlap(out: Path, inputs: Iterable[Path], inside_too: bool = True) -> None:
+    """Raises Usage if `out` is an input or lies in one, or, `inside_too`, if a folder that is read lies in `out`.
+
+    Links are followed, and names that differ in case alone may mean one file.
+    """
+    for source in inputs:
+        if _within(out, source):
+            what = f"is {source} or lies in it, and nothing is written into what is read"
+        elif inside_too and source.is_dir() and _within(source, out):
+            what = f"holds {source}, and results would lie around what is read"
+        else:
+            continue
+        raise Usage(out, what, "choose another output folder")
+
+
+def _within(path: Path, folder: Path) -> bool:
+    here = path.resolve()
+    return folder.exists() and any(home.exists() and home.samefile(folder) for home in (here, *here.parents))
+
+
+def strangers(path: Path, contents: bool = True) -> Iterator[Path]:
+    """The files at this place, or anywhere below it, that are not ours. Without `contents` the names alone decide."""
+    if path.is_dir() and not path.is_symlink():
+        for name in sorted(os.listdir(path)):
+            if name != INVENTORY and not DRAFT.fullmatch(name):
+                yield from strangers(path / name, contents)
+    elif os.path.lexists(path) and not _is_ours(path, contents):
+        yield path
+
+
+def refuse_strangers(path: Path, contents: bool = True) -> None:
+    """Raises Environment if something at this place is not ours."""
+    for one in strangers(path, contents):
+        what = "was not made here, or was changed since"
+        raise Environment(one, what, "move it away, or choose another output folder")
+
+
+def refuse_earlier(out: Path, patterns: Iterable[str], replace: bool) -> None:
+    """Raises Environment if files of these names lie in `out`; with `replace` only if one of them is not ours."""
+    for path in (path for pattern in patterns for path in sorted(out.glob(pattern))):
+        refuse_strangers(path)
+        if not replace:
+            raise exists(path, "add --overwrite, or ")
+
+
+def note(folder: Path, written: Mapping[str, str]) -> None:
+    """Adds lines (name -> hash) to the inventory, before the files get their names: a run may be killed at any time."""
+    handle = os.open(folder / INVENTORY, WRITE | os.O_APPEND, 0o666)
+    try:
+        os.write(handle, os.fsencode("".join(f"{digest}  {name}\n" for name, digest in written.items())))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def new_file(path: Path, replace: bool = False) -> Iterator[Draft]:
+    """The draft becomes `path` once it is written, flushed and read back. Raises OSError, and Environment as below.
+
+    A file that exists is left alone: refused, unless it is the same, or, with `replace`, unless it is not ours.
+    """
+    if replace:
+        refuse_strangers(path)
+    draft = Draft(path.with_name(f".unoise-{secrets.token_hex(4)}-{path.name[-48:]}"))  # its end tells the format
+    try:
+        yield draft
+        in_partial = bool(PARTIAL.fullmatch(path.parent.name))  # all of it is ours, and hashed at the end
+        if draft.sha256 or not in_partial:
+            _settle(draft)
+        if os.path.lexists(path):
+            if path.is_file() and not path.is_symlink() and sha256(path) == draft.sha256:
+                return
+            if not replace:
+                raise exists(path)
+            refuse_strangers(path)
+        if not in_partial:
+            note(path.parent, {path.name: draft.sha256})
+        os.replace(draft.path, path)
+    finally:
+        draft.path.unlink(missing_ok=True)
+
+
+def write(path: Path, content: str | bytes, replace: bool = False, mode: int = 0o666) -> None:
+    """Text as UTF-8 with plain line ends. Raises as `new_file`."""
+    plain = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
+    with new_file(path, replace) as draft, open(os.open(draft.path, WRITE | os.O_EXCL, mode), "wb") as file:
+        file.write(plain)
+        draft.sha256 = hashlib.sha256(plain).hexdigest()
+
+
+def copy(source: Path, target: Path, replace: bool = False) -> None:
+    """The content of a file. Raises as `new_file`."""
+    with new_file(target, replace) as draft:
+        shutil.copyfile(source, draft.path, follow_symlinks=False)
+
+
+def write_json(path: Path, content: object, replace: bool = False) -> None:
+    """Indented, in ASCII: names of files may hold bytes that are no text. Raises as `new_file`."""
+    write(path, json.dumps(content, indent=1) + "\n", replace)
+
+
+def grow(path: Path) -> int:
+    """A handle that adds to a file, which is made if need be; whoever asks closes it. Raises OSError, Environment."""
+    refuse_strangers(path)
+    if not path.exists():
+        note(path.parent, {path.name: GROWS})
+    return os.open(path, WRITE ^ os.O_WRONLY | os.O_RDWR | os.O_APPEND, 0o666)
+
+
+@contextmanager
+def new_folder(final: Path, replace: bool = False, inventory: bool = True) -> Iterator[Path]:
+    """A hidden folder that becomes `final` at the end, whole or not at all.
+
+    Raises OSError, and Environment if something exists there; with `replace` only if not all of it is ours.
+    """
+    _check_place(final, replace)
+    partial = final.with_name(f".{final.name}-{secrets.randbelow(10**9)}-partial")
+    try:
+        partial.mkdir(parents=True)
+        (partial / INVENTORY).touch()
+        yield partial
+        if inventory:
+            hash_all(partial)
+        else:
+            (partial / INVENTORY).unlink()
+        _check_place(final, replace)
+        _take_place(partial, final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def hash_all(partial: Path) -> dict[str, dict[str, str | int]]:
+    """Name -> sha256 and bytes of the files in a folder that is being made. They are read back, flushed and noted."""
+    found: dict[str, dict[str, str | int]] = {}
+    known = _inventory(partial)
+    for path in sorted(p for p in partial.iterdir() if p.is_file() and p.name not in (INVENTORY, *known)):
+        found[path.name] = {"sha256": sha256(flushed(path)), "bytes": path.stat().st_size}
+    note(partial, {name: str(one["sha256"]) for name, one in found.items()})
+    return found
+
+
+def remove(*paths: Path) -> None:
+    """Files and folders, where there are any. Raises Environment, and removes nothing, if not all of it is ours."""
+    for path in paths:
+        refuse_strangers(path)
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def remove_empty(path: Path) -> None:
+    """A file or folder that holds nothing; anything else stays."""
+    if path.is_dir():
+        path.rmdir()
+    elif path.stat().st_size == 0:
+        path.unlink()
+
+
+def recover(out: Path, name: str) -> None:
+    """Removes the halves that a killed run left of the folder `name`, and gives back an earlier one that was just being
+    replaced. The caller sees to it that nobody is at work on it."""
+    for path in sorted(out.iterdir()):
+        found = PARTIAL.fullmatch(path.name)
+        if found and found["name"] == name and (path / INVENTORY).is_file():
+            if found["old"] and not os.path.lexists(out / name):
+                os.replace(path, out / name)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_drafts(folder: Path, name: str) -> None:
+    """Those that a killed run left of the file `name`. The caller sees to it that nobody is writing it."""
+    for path in folder.glob(f".unoise-*-{name}"):
+        if DRAFT.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Of a file, in hex, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flushed(path: Path) -> Path:
+    """The same file, which is on the disk now."""
+    with path.open("r+b") as file:  # Windows flushes only what is open for writing
+        os.fsync(file.fileno())
+    return path
+
+
+def exists(path: Path, cure: str = "") -> Environment:
+    return Environment(path, "exists already", f"{cure}choose another output folder")
+
+
+def _inventory(folder: Path) -> dict[str, set[str]]:
+    """Name -> the hashes it was written with, the last one and earlier ones."""
+    found: dict[str, set[str]] = {}
+    try:
+        lines = os.fsdecode((folder / INVENTORY).read_bytes()).split("\n")
+    except OSError:
+        return found
+    for line in lines:
+        digest, _, name = line.partition("  ")
+        found.setdefault(name, set()).add(digest)
+    return found
+
+
+def _is_ours(path: Path, contents: bool) -> bool:
+    if path.is_symlink() or not path.is_file() or path.name not in _inventory(path.parent):
+        return False
+    now = sha256(path) if contents else ""
+    hashes = _inventory(path.parent)[path.name]  # read last: another run may just have noted and renamed the file
+    return not contents or GROWS in hashes or now in hashes
+
+
+def _settle(draft: Draft) -> None:
+    """A full disk is not always told: what was written is read back."""
+    found = sha256(flushed(draft.path))
+    if draft.sha256 not in ("", found):
+        raise OSError(errno.EIO, "the file does not read back as written")
+    draft.sha256 = found
+
+
+def _check_place(final: Path, replace: bool) -> None:
+    if os.path.lexists(final):
+        if not replace:
+            raise exists(final)
+        if final.is_symlink() or not final.is_dir():
+            what = "is no folder that was made here"
+            raise Environment(final, what, "move it away, or choose another output folder")
+        refuse_strangers(final)
+
+
+def _take_place(partial: Path, final: Path) -> None:
+    """An earlier folder goes away only once the new one is in its place."""
+    if not final.exists():
+        os.replace(partial, final)
+        return
+    old = partial.with_name(partial.name + "-old")
+    os.replace(final, old)
+    try:
+        os.replace(partial, final)
+    except OSError:
+        os.replace(old, final)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

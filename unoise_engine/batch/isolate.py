@@ -20,10 +20,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import unoise_engine
 from unoise_engine.batch.job import Job, Outcome, clean, do_case, not_done
 from unoise_engine.batch.lock import Busy, held
 from unoise_engine.batch.records import Record
+from unoise_engine.child import environment, python
 from unoise_engine.errors import CaseFailed, EngineError, Environment, error_from
 from unoise_engine.progress import JsonLines
 
@@ -88,18 +88,17 @@ class Children:
                 child.kill()
 
     def _start(self) -> subprocess.Popen[str]:
-        code = f"from {__name__} import main; main()"
         with self._guard:
             if self.stopped.is_set():
                 raise Stopped
             child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code
-                [sys.executable, "-P", "-c", code],  # -P: a folder named numpy in the working directory is not run
+                python(__name__),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=None if self.debug else subprocess.DEVNULL,  # libraries may print names there
                 text=True,
                 encoding="utf-8",
-                env=_environment(),
+                env=environment(),
             )
             self._running.add(child)
         return child
@@ -169,13 +168,6 @@ def _lost(job: Job, returncode: int, silent: bool) -> Outcome:
         return not_done(job, Record(job.case, "FAILED", job.model, job.settings), lost)
 
 
-def _environment() -> dict[str, str]:
-    """Ours, with the place of this very package first, so that the process runs the same code."""
-    home = str(Path(unoise_engine.__file__).parents[1])
-    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
 def main() -> None:
     """The process's own side."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller too, who decides
@@ -189,7 +181,7 @@ def main() -> None:
 
         if not Path(job.out).is_dir():
             raise Environment(job.out, "is not there on this machine", "use a folder that every worker sees")
-        outcome = do_case(job, load_bundle(job.bundle, job.device, job.threads), speak)
+        outcome = do_case(job, load_bundle(job.bundle, job.device, job.threads, tried=True), speak)
         speak.event("outcome", outcome=outcome.to_dict())
     except Busy:
         speak.event("busy")

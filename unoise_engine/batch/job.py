@@ -4,9 +4,6 @@ on another machine."""
 from __future__ import annotations
 
 import os
-import re
-import shutil
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unoise_engine.batch.lock import Busy, held
+from unoise_engine.batch.numbers import TABLE
 from unoise_engine.batch.privacy import hider
 from unoise_engine.batch.records import (
     RECORD,
@@ -21,7 +19,6 @@ from unoise_engine.batch.records import (
     Inputs,
     Record,
     hash_inputs,
-    hash_outputs,
     now,
     read_record,
     stat_of,
@@ -29,17 +26,25 @@ from unoise_engine.batch.records import (
     why_not_done,
     write_record,
 )
-from unoise_engine.errors import CaseError, CaseFailed, CaseRefused, Environment, Integrity, Usage, error_from
+from unoise_engine.batch.summary import FILES
+from unoise_engine.errors import (
+    CaseError,
+    CaseFailed,
+    CaseRefused,
+    Environment,
+    Integrity,
+    ModelFault,
+    Usage,
+    error_from,
+)
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.pipeline import Settings
+from unoise_engine.files import PARTIAL, hash_all, recover, refuse_strangers, remove_drafts, write
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
 from unoise_engine.results.case_folder import explain_case
 from unoise_engine.results.overview import thumbnail
 from unoise_engine.volume.find import ReadSettings, find_again
-
-# The hidden folder of a case in hand, and of an earlier result while the new one takes its place (see results.py).
-PARTIAL = re.compile(r"\.(?P<case>.+)-\d+-partial(?P<old>-old)?")
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,11 @@ def do_case(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
             return done
         if has_results(job.folder) and not (job.overwrite or job.replace):
             raise already_there(job.folder)
+        try:
+            refuse_strangers(job.folder)
+        except Environment as error:  # the other cases go on
+            record = Record(job.case, "REFUSED", job.model, job.settings)
+            return not_done(job, record, CaseRefused("NOT_OURS", error.source, error.what, error.cure))
         return _do(job, bundle, progress)
 
 
@@ -168,9 +178,9 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
     def finish(partial: Path, report: dict[str, Any]) -> None:
         _refuse_changed(job, inputs)
         if "overview" in report["files"]:
-            (partial / "thumbnail.jpg").write_bytes(thumbnail(partial / report["files"]["overview"]))
+            write(partial / "thumbnail.jpg", thumbnail(partial / report["files"]["overview"]))
         shown = {key: report[key] for key in ("organ", "corrections", "notes", "warnings", "seconds", "warning")}
-        done = replace(record, status=report["status"], outputs=hash_outputs(partial), report=shown, finished=now())
+        done = replace(record, status=report["status"], outputs=hash_all(partial), report=shown, finished=now())
         write_record(done, partial)
         sync_folder(partial)
         finished.append(done)
@@ -189,6 +199,9 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         )
         sync_folder(Path(job.out))
         return Outcome(finished[0])
+    except ModelFault as error:
+        what = f"{error.source}: {error.what}"
+        return not_done(job, record, CaseFailed(error.code, job.source, what, error.cure))
     except CaseError as error:
         return not_done(job, record, error)
     except Usage as error:  # --slices beyond this CT
@@ -243,35 +256,20 @@ def already_there(folder: Path) -> Environment:
 
 
 def clean(out: Path, case: str) -> None:
-    """Removes what a killed run left of this case, and gives back an earlier result that was just being replaced.
-
-    The caller holds the case's lock, so nobody is at work on it.
-    """
-    for name in sorted(os.listdir(out)):
-        found = PARTIAL.fullmatch(name)
-        if found and found["case"] == case:
-            if found["old"] and not (out / case).exists():
-                os.replace(out / name, out / case)
-            else:
-                shutil.rmtree(out / name, ignore_errors=True)
-    for half in (out / case).glob(f".*-{RECORD}"):
-        half.unlink(missing_ok=True)
+    """What a killed run left of this case goes. The caller holds the case's lock, so nobody is at work on it."""
+    recover(out, case)
+    remove_drafts(out / case, RECORD)
 
 
 def sweep(out: Path) -> None:
     """`clean` for every case that a killed run left something of, also of cases that this run has not to do."""
     halves = [found for name in os.listdir(out) if (found := PARTIAL.fullmatch(name))]
-    for case in {found["case"] for found in halves}:
+    for case in {found["name"] for found in halves}:
         with suppress(Busy), held(out, case):
             clean(out, case)
-    for lock, pattern in (("inputs", "private/.*-inputs.csv"), ("summary", ".*-summary.*")):
+    for lock, file in (("inputs", out / TABLE), *(("summary", out / name) for name in FILES)):
         with suppress(Busy), held(out, lock):
-            for half in out.glob(pattern):
-                half.unlink(missing_ok=True)
-    for probe in out.glob(".*-probe"):  # of results.prepare_output, which needs it for an instant
-        with suppress(OSError):
-            if time.time() - probe.stat().st_mtime > 60:
-                probe.unlink()
+            remove_drafts(file.parent, file.name)
 
 
 def _refuse_changed(job: Job, inputs: Inputs | None) -> None:

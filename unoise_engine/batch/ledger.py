@@ -15,6 +15,7 @@ from typing import Any
 
 from unoise_engine.batch.lock import held
 from unoise_engine.batch.records import Record
+from unoise_engine.files import grow
 
 LEDGER = "results.jsonl"
 
@@ -32,7 +33,7 @@ class Ledger:
             self._catch_up()
             if (record.case, record.finished) in self._seen:
                 return
-            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            handle = grow(self.path)
             try:
                 line = (json.dumps(line_of(record)) + "\n").encode()
                 os.write(handle, self._mend(handle) + line)

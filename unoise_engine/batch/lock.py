@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unoise_engine.errors import Environment
+from unoise_engine.files import remove_empty
 
 FOLDER = ".locks"  # in the output folder
 POLL_SECONDS = 0.05
@@ -112,9 +113,10 @@ def _drop(handle: int, path: Path) -> None:
     if sys.platform == "win32":  # an open file cannot be removed there
         os.close(handle)
         with suppress(OSError):
-            path.unlink()
+            remove_empty(path)
     else:
-        path.unlink(missing_ok=True)  # while it is still ours; whoever waits for it sees that it is gone
+        with suppress(FileNotFoundError):
+            remove_empty(path)  # while it is still ours; whoever waits for it sees that it is gone
         os.close(handle)
     with suppress(OSError):
-        path.parent.rmdir()  # only when empty
+        remove_empty(path.parent)

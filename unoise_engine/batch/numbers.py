@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from unoise_engine.batch.lock import held
 from unoise_engine.errors import Environment
+from unoise_engine.files import write
 from unoise_engine.volume.find import Case
 
 TABLE = Path("private", "inputs.csv")
@@ -84,12 +84,4 @@ def _append(path: Path, rows: list[Known]) -> None:
     if not old:
         writer.writerow(COLUMNS)
     writer.writerows([row.case, row.part, row.source] for row in rows)
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:
-            f.write(old + text.getvalue().encode("utf-8", "surrogateescape"))
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write(path, old + text.getvalue().encode("utf-8", "surrogateescape"), replace=True, mode=0o600)

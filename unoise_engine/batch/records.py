@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from unoise_engine.files import GROWS, note, sha256, write_json
+
 RECORD = "record.json"
 RECORD_VERSION = 1
 RESULTS_VERSION = 1  # raise it when the same settings come to mean other results: old records then count no more
@@ -69,16 +71,10 @@ def read_record(folder: Path) -> Record | None:
 
 
 def write_record(record: Record, folder: Path) -> None:
-    """Under a temporary name, flushed, then renamed."""
-    partial = folder / f".{os.getpid()}-{RECORD}"
-    try:
-        with partial.open("w", encoding="utf-8") as f:
-            f.write(json.dumps(record.to_dict(), indent=2) + "\n")
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(partial, folder / RECORD)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Raises OSError, and Environment if another record lies in a folder that was not made here."""
+    if not (folder / RECORD).exists():
+        note(folder, {RECORD: GROWS})  # by its name alone: one that a power cut broke is ours too
+    write_json(folder / RECORD, record.to_dict(), replace=True)
 
 
 def now() -> str:
@@ -99,19 +95,8 @@ def hash_inputs(files: tuple[Path, ...]) -> Inputs:
     stat, total = stat_of(files)
     hashes = []
     for path in files:
-        with path.open("rb") as f:
-            hashes.append(hashlib.file_digest(f, "sha256").digest())
+        hashes.append(bytes.fromhex(sha256(path)))
     return Inputs(hashlib.sha256(b"".join(sorted(hashes))).hexdigest(), len(files), total, stat)
-
-
-def hash_outputs(folder: Path) -> dict[str, dict[str, Any]]:
-    """Reads every file of a folder back, and flushes it to the disk."""
-    found = {}
-    for path in sorted(p for p in folder.iterdir() if p.is_file() and p.name != RECORD):
-        with path.open("r+b") as f:  # Windows flushes only what is open for writing
-            found[path.name] = {"sha256": hashlib.file_digest(f, "sha256").hexdigest(), "bytes": path.stat().st_size}
-            os.fsync(f.fileno())
-    return found
 
 
 def sync_folder(folder: Path) -> None:

@@ -57,9 +57,12 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     from unoise_engine.batch.cluster import on_cluster
     from unoise_engine.batch.isolate import debugging, usable_cores
     from unoise_engine.batch.job import do_case, sweep
-    from unoise_engine.batch.ledger import Ledger
+    from unoise_engine.batch.ledger import LEDGER, Ledger
     from unoise_engine.batch.local import one_after_the_other, side_by_side
+    from unoise_engine.batch.numbers import TABLE
+    from unoise_engine.batch.summary import FILES as SUMMARY
     from unoise_engine.batch.summary import write_summary
+    from unoise_engine.files import refuse_overlap, refuse_strangers
     from unoise_engine.models.session import DEFAULT_BUNDLE, load_bundle
     from unoise_engine.progress import progress
     from unoise_engine.results.case_folder import prepare_output
@@ -67,6 +70,7 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     from unoise_engine.volume.write import cannot_write
 
     _check(request)
+    refuse_overlap(request.out, request.inputs, inside_too=False)
     show, ledger, count = progress(progress_mode), Ledger(request.out), Counter[str]()
 
     def skipped(sentence: str) -> None:
@@ -80,6 +84,8 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     prepare_output(request.out)
     apart = isolate and (len(cases) > 1 or bool(request.cluster))
     threads = request.threads or (max(1, cores // workers) if apart and not request.cluster else 0)
+    for name in (LEDGER, *SUMMARY, TABLE):
+        refuse_strangers(request.out / name)
     try:
         sweep(request.out)
         jobs = _jobs(request, cases, bundle, threads)
@@ -91,12 +97,15 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
         else:
             outcomes = one_after_the_other(jobs, lambda job: do_case(job, bundle, show))
         bar = show.stage("", "cases", len(cases)) if apart else nullcontext(lambda amount: None)
-        with closing(outcomes), bar as advance:
-            for outcome in outcomes:
-                ledger.add(outcome.record)
-                count[outcome.record.status] += 1
-                _tell(outcome, source[outcome.record.case], request, show, progress_mode)
-                advance(1)
+        try:
+            with closing(outcomes), bar as advance:
+                for outcome in outcomes:
+                    ledger.add(outcome.record)
+                    count[outcome.record.status] += 1
+                    _tell(outcome, source[outcome.record.case], request, show, progress_mode)
+                    advance(1)
+        finally:
+            sweep(request.out)  # processes that were ended leave halves
         write_summary(request.out, bundle.manifest.warning)
     except OSError as error:
         raise cannot_write(request.out, error) from None
@@ -124,8 +133,9 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
     from unoise_engine.batch.job import Job, already_there, has_results
     from unoise_engine.batch.lock import any_held
     from unoise_engine.batch.numbers import assign
-    from unoise_engine.batch.records import now
+    from unoise_engine.batch.records import now, read_record
     from unoise_engine.explanation.methods import METHODS
+    from unoise_engine.files import refuse_strangers
 
     out, began = request.out.resolve(), now()
     joined = any_held(out)  # another run is at work here: share the cases with it
@@ -159,6 +169,9 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
         )
         for case, name in zip(cases, assign(cases, out, request.keep_names))
     ]
+    for folder in (job.folder for job in jobs):
+        if request.overwrite or read_record(folder) is None:
+            refuse_strangers(folder, contents=False)
     if not (request.overwrite or request.resume or joined) and (old := [j for j in jobs if has_results(j.folder)]):
         raise already_there(request.out / old[0].case)
     return jobs

@@ -10,14 +10,15 @@ from __future__ import annotations
 import csv
 import html
 import io
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from unoise_engine.batch.ledger import latest
 from unoise_engine.batch.lock import held
+from unoise_engine.files import write
 
+FILES = ("summary.csv", "summary.html")
 STATUSES = ("OK", "CORRECTED", "REFUSED", "FAILED")
 COLUMNS = (
     "case", "status", "code", "message", "organ", "organ_found", "volume_ml", "corrections", "warnings", "notes",
@@ -35,8 +36,8 @@ def write_summary(out: Path, warning: str) -> None:
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows([row[column] for column in COLUMNS] for row in map(_row, lines))
-        _write(out / "summary.csv", table.getvalue())
-        _write(out / "summary.html", page(lines, out, warning))
+        write(out / FILES[0], table.getvalue(), replace=True)
+        write(out / FILES[1], page(lines, out, warning), replace=True)
 
 
 def page(lines: list[dict[str, Any]], out: Path, warning: str) -> str:
@@ -108,18 +109,6 @@ def _picture(case: str, out: Path) -> str:
     name = html.escape(case)
     image = f'<img alt="overview of {name}" src="{name}/thumbnail.jpg">'
     return f'<a href="{name}/overview.png">{image}</a>'
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as f:
-            f.write(text)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 PAGE = """<!doctype html>

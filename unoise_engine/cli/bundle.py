@@ -25,16 +25,16 @@ def bundle_info(bundle: Annotated[str, typer.Argument(help="Name or folder.")] =
 
 @bundle_app.command("verify")
 def bundle_verify(bundle: Annotated[str, typer.Argument(help="Name or folder.")] = "", key: Key = "") -> None:
-    """Hash every file of a bundle, look through its content, check its signature, then open its models."""
-    from unoise_engine.models.manifest import verify
-    from unoise_engine.models.session import DEFAULT_BUNDLE, find_bundle, load_bundle
+    """Hash every file of a bundle, look through its content, check its signature, then run its models once."""
+    from unoise_engine.models.manifest import model_hash, verify
+    from unoise_engine.models.session import DEFAULT_BUNDLE, find_bundle
+    from unoise_engine.models.trial import try_out
 
     folder = find_bundle(bundle or DEFAULT_BUNDLE)
-    verify(folder)
+    manifest = verify(folder)
     signed = _signature(folder, key)
-    opened = load_bundle(folder, "cpu")
-    opened.open_all()
-    print(f"{opened.manifest.name}: OK, {len(opened.manifest.files)} files, {signed}, model sha256 {opened.hash}")
+    try_out(folder)
+    print(f"{manifest.name}: OK, {len(manifest.files)} files, {signed}, model sha256 {model_hash(manifest)}")
 
 
 @bundle_app.command("install")
@@ -73,7 +73,7 @@ def bundle_unpack(
 @bundle_app.command("list")
 def bundle_list() -> None:
     """Show the models at hand: name, hash, title and folder."""
-    from unoise_engine.errors import Integrity
+    from unoise_engine.errors import Integrity, printable
     from unoise_engine.models.manifest import model_hash, read_manifest
     from unoise_engine.models.session import known_bundles
 
@@ -81,7 +81,7 @@ def bundle_list() -> None:
     for name, folder in known_bundles().items():
         try:
             manifest = read_manifest(folder)
-            print(f"{name}  {model_hash(manifest)[:12]}  {manifest.title}  {folder}")
+            print(printable(f"{name}  {model_hash(manifest)[:12]}  {manifest.title}  {folder}"))
         except Integrity as error:  # the others are still listed
             damaged = error
     if damaged:

@@ -71,10 +71,12 @@ def paint(
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Paint synthetic abdominal CTs around the organs of real label maps, as NIfTI."""
+    from unoise_engine.files import refuse_overlap
     from unoise_engine.lab.painted.write import find_maps, write_painted
     from unoise_engine.progress import progress as tell
     from unoise_engine.results.case_folder import prepare_output
 
+    refuse_overlap(out, labels)
     maps = find_maps(labels, names)
     prepare_output(out)
     with tell(progress.value).stage("paint", "painting", len(maps) * per_map) as advance:
@@ -117,8 +119,10 @@ def prepare_msd(
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Medical Segmentation Decathlon, Task07: CTs, pancreas and tumour. Goes on where it was interrupted."""
+    from unoise_engine.files import refuse_overlap
     from unoise_engine.lab.prepare.msd import find_msd
 
+    refuse_overlap(out, [source])
     _prepare(find_msd(source, tumour == Tumour.merged, trust_hu), out, val_share, test_share, seed, progress)
 
 
@@ -133,8 +137,10 @@ def prepare_pancreas_ct(
     progress: Show = ProgressMode.auto,
 ) -> None:
     """NIH Pancreas-CT: DICOM and labels, whose axes are found by looking at both. Goes on where it was interrupted."""
+    from unoise_engine.files import refuse_overlap
     from unoise_engine.lab.prepare.pancreas_ct import find_pancreas_ct
 
+    refuse_overlap(out, [source])
     _prepare(find_pancreas_ct(source, trust_hu), out, val_share, test_share, seed, progress)
 
 
@@ -154,12 +160,14 @@ def prepare_pairs(
     """Your own CT / label pairs: checked, in HU, with a split. Goes on where it was interrupted."""
     import re
 
+    from unoise_engine.files import refuse_overlap
     from unoise_engine.lab.prepare.pairs import find_plain
 
     try:
         re.compile(patient)
     except re.error as error:
         raise Usage(f"--patient {patient}", f"is no regular expression ({error})", "correct it") from None
+    refuse_overlap(out, [source])
     found = find_plain(source, organ, numbers(labels), patient, trust_hu)
     _prepare(found, out, val_share, test_share, seed, progress)
 

@@ -84,11 +84,13 @@ def obscure(
     """Keep only what the model needs to see of a CT and replace the rest by noise; report the dice kept."""
     from unoise_engine.errors import CaseRefused
     from unoise_engine.evaluate.obscure import obscure_case
+    from unoise_engine.files import refuse_overlap
     from unoise_engine.models.session import DEFAULT_BUNDLE, load_bundle
     from unoise_engine.progress import progress as tell
     from unoise_engine.results.case_folder import prepare_output
     from unoise_engine.volume.find import find_cases
 
+    refuse_overlap(out, inputs, inside_too=False)
     cases = find_cases(inputs)
     opened = load_bundle(bundle or DEFAULT_BUNDLE, device)
     prepare_output(out)

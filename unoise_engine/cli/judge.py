@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from unoise_engine.cli.options import Bundle, Device, Out, ProgressMode, Show, TrainDevice, comma, numbers
+from unoise_engine.cli.options import Bundle, Device, Out, Overwrite, ProgressMode, Show, TrainDevice, comma, numbers
 
 
 def evaluate(
@@ -42,6 +42,7 @@ def evaluate(
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples of the patients.")] = 2000,
     device: Device = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
+    overwrite: Overwrite = False,
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Judge a model's segmentation and importance maps by numbers, on labelled CTs: tables, curves, a report."""
@@ -75,6 +76,7 @@ def evaluate(
         device=device,
         threads=threads,
         command=shlex.join(["unoise_engine", *sys.argv[1:]]),
+        overwrite=overwrite,
     )
     prepare_output(out)
     refused = run(request, tell(progress.value))
@@ -97,6 +99,7 @@ def benchmark(
     ] = None,
     device: Device = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
+    overwrite: Overwrite = False,
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Time every method on this machine, beside other programs on the same nets and input, agreement checked first."""
@@ -107,7 +110,7 @@ def benchmark(
     from unoise_engine.results.case_folder import prepare_output
 
     command = shlex.join(["unoise_engine", *sys.argv[1:]])
-    request = Request(out, bundle, peers, paper, quick, repeats, ct, device, threads, command)
+    request = Request(out, bundle, peers, paper, quick, repeats, ct, device, threads, command, overwrite)
     prepare_output(out)
     agreed = run(request, tell(progress.value))
     print(f"report: {out / 'benchmark.md'}")
@@ -133,11 +136,13 @@ def reproduce(
     """Reproduce the paper's figures and tables, with ours beside. The same command goes on after an interruption."""
     import shlex
 
+    from unoise_engine.files import refuse_overlap
     from unoise_engine.lab.reproduce.command import Request
     from unoise_engine.lab.reproduce.command import reproduce as run
     from unoise_engine.progress import progress as tell
     from unoise_engine.results.case_folder import prepare_output
 
+    refuse_overlap(out, [data] if data else [])
     prepare_output(out)
     command = shlex.join(["unoise_engine", *sys.argv[1:]])
     request = Request(out, scale, data, recipe, organ, seed, device, jobs, progress.value, planted, command)

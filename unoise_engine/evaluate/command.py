@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unoise_engine.errors import CaseRefused, MissingExtra, Usage
+from unoise_engine.errors import CaseRefused, Environment, Usage
 from unoise_engine.evaluate.baselines import BASELINES
 from unoise_engine.evaluate.baselines import TITLES as BASELINE_TITLES
 from unoise_engine.evaluate.cause import Cause, cause_measures
@@ -28,11 +28,14 @@ from unoise_engine.explanation.methods import METHODS, choose
 from unoise_engine.explanation.methods import TITLES as METHOD_TITLES
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.protocol import Method
+from unoise_engine.files import refuse_earlier, refuse_overlap
 from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.progress import Progress, Quiet
 from unoise_engine.volume.write import cannot_write
 
 SLICES_A_STEP = 8
+TABLES = ("curves.csv", "summary.csv", "per-patient.csv", "segmentation.csv", "checks.csv")
+NAMES = (*TABLES, "report.md", "curves.png", "curves.svg", "panels-*.png")  # all that is written
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Request:
     device: str = "auto"
     threads: int = 0
     command: str = ""
+    overwrite: bool = False  # an earlier report of ours in `out`
 
 
 @dataclass
@@ -81,6 +85,8 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
     `more` are methods of the caller's own, judged after the request's; stability and shuffled weights leave them out.
     """
     show, more = show or Quiet(), more or {}
+    refuse_overlap(request.out, [*request.data, *request.maps])
+    refuse_earlier(request.out, NAMES, request.overwrite)
     for name in request.methods:
         if name not in (*METHODS, *BASELINES):
             raise Usage(f"--methods {name}", "unknown method", f"choose from {', '.join((*METHODS, *BASELINES))}")
@@ -256,6 +262,6 @@ def _draw(
         names = draw_curves(request.out, curves, titles, about.model_title, about.warning)
         panels = Panels(bundle, chosen.found, chosen.maps, curves, titles, about.warning)
         return names + panels.draw_all(request.out, request.panels)
-    except MissingExtra as error:
+    except Environment as error:
         print(f"no figures: {error}", file=sys.stderr)
         return []

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.errors import Usage
+from unoise_engine.files import sha256
 from unoise_engine.models.frame import Frame, prepare
-from unoise_engine.models.manifest import sha256
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.volume.labelled import read_labelled
 from unoise_engine.volume.pairs import Pair, find_pairs, label_names, patient_of

@@ -11,6 +11,7 @@ import numpy as np
 from unoise_engine.drawing import load_matplotlib
 from unoise_engine.evaluate.curves import Curves
 from unoise_engine.evaluate.published import Published, published
+from unoise_engine.files import new_file
 
 COLOURS = {  # Okabe and Ito: told apart by colour-blind eyes too
     "unoise": "#d55e00",
@@ -48,12 +49,13 @@ def draw_curves(out: Path, curves: Curves, titles: Mapping[str, str], title: str
     shown = {text: handles[text] for text in order}
     figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     full = curves.bootstrap.estimate(curves.full)
-    figure.suptitle(f"{title}: dice against share visible (full dice {full})\n{warning}", fontsize=11)
+    figure.suptitle(f"{title}: dice against share visible (full dice {full})\n{warning}", fontsize=11, parse_math=False)
     names = []
     for suffix in ("png", "svg"):
         names.append(f"curves.{suffix}")
         metadata = {"Software": None} if suffix == "png" else {"Date": None, "Creator": None}
-        figure.savefig(out / names[-1], dpi=140, metadata=metadata)
+        with new_file(out / names[-1], replace=True) as draft:
+            figure.savefig(draft.path, dpi=140, metadata=metadata)
     return names
 
 

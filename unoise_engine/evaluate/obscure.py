@@ -6,19 +6,19 @@ grey, and say nothing of the CT: noise that was only added could be subtracted a
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unoise_engine.errors import Environment, Usage
+from unoise_engine.errors import Usage
 from unoise_engine.evaluate.hiding import SIGMA
 from unoise_engine.evaluate.overlap import dice
 from unoise_engine.evaluate.ranking import count, ranks
+from unoise_engine.files import exists, write_json
 from unoise_engine.models.frame import Frame
 from unoise_engine.models.session import Bundle
 from unoise_engine.volume.find import Case
@@ -83,8 +83,8 @@ def obscure_case(
     """
     image, path = (out / f"{name}-{NAME}{suffix}" for suffix in (".nii.gz", ".json"))
     for there in (image, path):
-        if there.exists():
-            raise Environment(there, "exists already", "choose another output folder")
+        if lexists(there):
+            raise exists(there)
     found = obscure(case.read().ct, bundle, visible, seed, advance)
     write_volume(found.ct, image)
     told = {
@@ -95,9 +95,7 @@ def obscure_case(
         "model_sha256": bundle.hash,
         "warning": bundle.manifest.warning,
     }
-    draft = path.with_name(f".{os.getpid()}-{path.name}")
-    draft.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-    os.replace(draft, path)
+    write_json(path, told)
     return told
 
 

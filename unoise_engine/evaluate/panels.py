@@ -14,6 +14,7 @@ from unoise_engine.evaluate.figures import new_figure
 from unoise_engine.evaluate.ranking import count, ranks
 from unoise_engine.evaluate.slices import chance
 from unoise_engine.evaluate.visibility import Segmenter
+from unoise_engine.files import new_file
 
 TRUTH, FOUND = "#5ee05e", "#39d0ff"
 SHOWN = 0.1  # share visible in the last panel
@@ -49,7 +50,9 @@ class Panels:
         if each and "image" in self.curves.answers.how.rankings and self.curves.with_organ.any():
             for name in self.maps:
                 names.append(f"panels-{safe(name)}.png")
-                self.draw(name, each).savefig(out / names[-1], dpi=130, facecolor="black", metadata={"Software": None})
+                figure = self.draw(name, each)
+                with new_file(out / names[-1], replace=True) as draft:
+                    figure.savefig(draft.path, dpi=130, facecolor="black", metadata={"Software": None})
         return names
 
     def draw(self, name: str, each: int) -> Any:
@@ -124,14 +127,14 @@ def mosaic(rows: Sequence[Sequence[Picture]], title: str, below: str) -> Any:
                 if part is not None:
                     whole[place] = part
             tone, middle = "#ffb347" if one.marked else "white", left + inner_w / 2
-            axes.text(middle, top - 2, one.title, color=tone, fontsize=7.5, ha="center", va="bottom")
+            axes.text(middle, top - 2, one.title, color=tone, fontsize=7.5, ha="center", va="bottom", parse_math=False)
     axes.imshow(colours, interpolation="bilinear", aspect="auto")
     axes.set_axis_off()
     for whole, line in ((truth, TRUTH), (found, FOUND)):
         if whole.any():
             axes.contour(whole, levels=[0.5], colors=[line], linewidths=0.9)
-    figure.text(0.5, 1 - 0.06 / high, title, color="white", fontsize=11, ha="center", va="top")
-    figure.text(0.5, 0.06 / high, below, color="#ffb347", fontsize=8, ha="center", va="bottom")
+    figure.text(0.5, 1 - 0.06 / high, title, color="white", fontsize=11, ha="center", va="top", parse_math=False)
+    figure.text(0.5, 0.06 / high, below, color="#ffb347", fontsize=8, ha="center", va="bottom", parse_math=False)
     return figure
 
 

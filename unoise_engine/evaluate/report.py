@@ -25,6 +25,7 @@ from unoise_engine.evaluate.interval import Estimate
 from unoise_engine.evaluate.published import published
 from unoise_engine.evaluate.sanity import EXPLAINER, STABILITY, UTILITY
 from unoise_engine.evaluate.slices import facts
+from unoise_engine.files import write
 
 FILL_WORDS = {"grey": "hidden by grey (0)", "noise": "hidden by noise"}
 RANKING_WORDS = {"image": "ranking per image", "pooled": "one threshold for the whole set, as in the paper"}
@@ -73,7 +74,7 @@ def write_report(
     blocks += _cause(curves, found, titles)
     blocks += [f"![{name}]({name})" for name in pictures if name.endswith(".png")]
     blocks += [_how(curves)]
-    path.write_text("\n\n".join(block for block in blocks if block) + "\n", encoding="utf-8")
+    write(path, "\n\n".join(block for block in blocks if block) + "\n", replace=True)
 
 
 def _about(about: About, curves: Curves) -> str:

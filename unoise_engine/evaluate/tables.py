@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from unoise_engine.evaluate.interval import Estimate
 from unoise_engine.evaluate.sanity import Check
 from unoise_engine.evaluate.segmentation import CaseResult, as_row
 from unoise_engine.evaluate.slices import LabelledSlice
+from unoise_engine.files import write
 
 
 def write_tables(
@@ -33,11 +35,11 @@ def write_tables(
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Columns are those of the first row. Numbers with six digits; NaN is an empty cell."""
     rows = list(rows)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: _cell(value) for key, value in row.items()})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+    write(path, text.getvalue(), replace=True)
 
 
 def check_rows(checks: Sequence[Check], slices: Sequence[LabelledSlice]) -> Iterable[dict[str, Any]]:

@@ -12,10 +12,10 @@ import numpy as np
 
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.jumps import coarse, jumps
-from unoise_engine.explanation.methods import METHODS, choose
+from unoise_engine.explanation.methods import METHODS, TITLES, choose
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.protocol import Model
-from unoise_engine.explanation.trust import about_jumps, about_pieces, about_scan
+from unoise_engine.explanation.trust import about_answers, about_jumps, about_pieces, about_scan
 from unoise_engine.models.frame import Frame, Restored
 from unoise_engine.models.recall import Recall
 from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
@@ -108,6 +108,7 @@ def explain_volume(
         scope = bundle.manifest.scope
         warnings += [*about_scan(ct, scope), *about_jumps(apart, slice_mm)]
         warnings += about_pieces(dropped, bundle.manifest.organ, scope)
+        warnings += about_answers("What the model answers", logits)
     yield "segmentation", frame.restore(cleaned, ct, start, bundle.manifest.labels[bundle.manifest.organ])
 
     # A method explains the utility's own answer on a slice, wherever clean-up left some of it.
@@ -121,6 +122,8 @@ def explain_volume(
                 answer[empty[some]] = -1
                 with clock(seconds, name):
                     maps[some] = method(model, slices, answer[:, None], advance)
+        if warnings is not None:
+            warnings += about_answers(f"The map of {TITLES[name]}", (maps[k] for k in np.flatnonzero(~empty)))
         yield f"importance-{name}", frame.restore(maps, ct, start)
         del maps  # before there are the next ones
 

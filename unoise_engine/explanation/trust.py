@@ -6,7 +6,7 @@ segmentation alone, so the checks cost a fraction of a second.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -100,6 +100,17 @@ def about_pieces(dropped: float, organ: str, scope: Scope) -> Iterator[str]:
     if dropped > scope.dropped_share:
         what = f"What looked like {organ} lay in pieces far apart"
         yield f"{what}; the smaller ones, {dropped:.0%} of it, were dropped."
+
+
+def about_answers(what: str, slices: Iterable[np.ndarray]) -> Iterator[str]:
+    """`slices` are a model's answers (h, w); read no further than the first that is not flat."""
+    levels = set()
+    for one in slices:
+        levels.add(float(one.min()))
+        if len(levels) > 1 or one.max() > one.min():
+            return
+    if levels:
+        yield f"{what} is the same number everywhere, in every slice: it tells nothing about this CT."
 
 
 def about_volume(areas_ml: Sequence[float], organ: str, scope: Scope) -> Iterator[str]:

@@ -23,12 +23,12 @@ COARSE = Occlusion(patch=24, stride=24)  # a minute instead of five
 
 
 def run(out: Path, seed: int) -> None:
-    """Writes the CT, its labels and the results under `out`, and prints a table. Earlier results there are replaced."""
+    """Writes the CT, its labels and the results under `out`, and prints a table. An earlier demo there is replaced."""
     prepare_output(out)
     show = progress("auto")
     bundle = load_bundle()
     with show.stage("demo", "synthetic CT", 1) as advance:
-        (ct_path,) = write_phantoms(out / "synthetic-ct", 1, seed)
+        (ct_path,) = write_phantoms(out / "synthetic-ct", 1, seed, replace=True)
         advance(1)
     (case,) = find_cases([ct_path])
     report = explain_case(case, out, bundle, Settings(occlusion=COARSE), show, overwrite=True)

@@ -6,16 +6,16 @@ and never more than announced; all is verified in a hidden folder before it gets
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import stat
 import tempfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import IO
 
-from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.errors import Environment, Integrity, Usage, printable
+from unoise_engine.files import copy, new_file, new_folder, refuse_overlap
 from unoise_engine.models.manifest import (
     LARGEST_FILE,
     LITTER,
@@ -28,11 +28,13 @@ from unoise_engine.models.manifest import (
 )
 from unoise_engine.models.session import models_home, shipped_bundles
 from unoise_engine.models.signature import PublicKey, verify_signature
+from unoise_engine.models.trial import try_out
 
 MOST_ENTRIES = 64
 LARGEST_BUNDLE = 4 << 30  # bytes unpacked
 HIGHEST_RATIO = 100  # weights hardly shrink; a bomb shrinks a thousandfold
 PIECE = 1 << 20
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
 def install(source: Path, key: PublicKey | None = None, overwrite: bool = False) -> tuple[Manifest, Path]:
@@ -43,32 +45,32 @@ def install(source: Path, key: PublicKey | None = None, overwrite: bool = False)
     home = models_home()
     try:
         home.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".install-", dir=home))
+        scratch = tempfile.TemporaryDirectory(prefix=".install-", dir=home)
     except OSError as error:
         raise Environment(home, f"cannot be written ({error.strerror})", "set UNOISE_MODELS to a folder") from None
     try:
-        if source.is_dir():
-            _copy(source, partial)
-        elif source.is_file() and zipfile.is_zipfile(source):
-            _unpack(source, partial)
-        else:
-            raise Usage(source, "is neither a bundle folder nor a zip", "give one of them")
-        manifest = verify(partial)
-        if key:
-            verify_signature(partial, key)
-        final = home / _name(manifest, source)
-        if final.exists() and not overwrite:
-            raise Environment(final, "is installed already", "add --overwrite to replace it")
-        partial.chmod(0o755)  # mkdtemp makes private folders
-        old = final.with_name(partial.name + "-old")
-        if final.exists():
-            os.replace(final, old)
-        os.replace(partial, final)
-        shutil.rmtree(old, ignore_errors=True)
+        with scratch as folder:
+            opened = Path(folder)
+            if source.is_dir():
+                _copy(source, opened)
+            elif source.is_file() and zipfile.is_zipfile(source):
+                _unpack(source, opened)
+            else:
+                raise Usage(source, "is neither a bundle folder nor a zip", "give one of them")
+            manifest = verify(opened)
+            if key:
+                verify_signature(opened, key)
+            try_out(opened)
+            final = home / _name(manifest, source)
+            if final.exists() and not overwrite:
+                raise Environment(final, "is installed already", "add --overwrite to replace it")
+            refuse_overlap(final, [source])
+            with new_folder(final, overwrite) as partial:
+                for name in _wanted(manifest):
+                    if (opened / name).is_file():
+                        copy(opened / name, partial / name)
     except OSError as error:
         raise Environment(home, f"cannot be written ({error.strerror})", "check permissions and free space") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return manifest, final
 
 
@@ -85,7 +87,7 @@ def _copy(source: Path, partial: Path) -> None:
     verify(source)  # before anything is copied; the copy is verified again
     for name in _wanted(read_manifest(source)):
         if (source / name).is_file():
-            shutil.copyfile(source / name, partial / name, follow_symlinks=False)
+            copy(source / name, partial / name)
 
 
 def _wanted(manifest: Manifest) -> list[str]:
@@ -102,8 +104,9 @@ def _unpack(archive: Path, partial: Path) -> None:
             for name in _wanted(read_manifest(partial))[1:]:
                 if name in entries:
                     _extract(z, entries[name], partial / name, LARGEST_FILE, archive)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise Integrity(archive, f"is a damaged or unusual zip ({error})", "get the bundle again") from None
+    except DAMAGED as error:
+        reason = printable(str(error))[:200]
+        raise Integrity(archive, f"is a damaged or unusual zip ({reason})", "get the bundle again") from None
 
 
 def _entries(z: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInfo]:
@@ -147,9 +150,16 @@ def _entries(z: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInfo]:
 def _extract(z: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, most: int, archive: Path) -> None:
     """Writes at most what was announced; zipfile itself checks the CRC."""
     left = min(info.file_size, most)
-    with z.open(info) as packed, target.open("xb") as f:
-        while piece := packed.read(PIECE):
+    with z.open(info) as packed, new_file(target) as draft, draft.path.open("wb") as f:
+        while piece := _piece(packed):
             left -= len(piece)
             if left < 0:
                 raise Integrity(archive, f"{target.name} is larger than announced", "do not use this archive")
             f.write(piece)
+
+
+def _piece(packed: IO[bytes]) -> bytes:
+    try:
+        return packed.read(PIECE)
+    except Exception as error:  # each way of packing has errors of its own; bzip2's is OSError, as if of the disk
+        raise ValueError(error) from None

@@ -17,18 +17,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from dataclasses import asdict, dataclass, field
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from unoise_engine.errors import Environment, Integrity
+from unoise_engine.errors import Environment, Integrity, printable
+from unoise_engine.files import INVENTORY, copy, new_folder, sha256, write
 from unoise_engine.models.clean_up import CleanUp
 from unoise_engine.models.content import check_content
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.scope import Scope
+from unoise_engine.models.text import LONGEST, one_line, plain
+from unoise_engine.strict_json import read_json
+from unoise_engine.typed import build
 
 SCHEMA_VERSION = 2
 READABLE = (1, 2)
@@ -40,6 +43,9 @@ MODELS = ("utility", "unoise")  # each an ONNX file of that name
 GRADCAM = "gradcam.onnx"
 PARTS = ("occlusion", "occlusion-clean")  # both or neither
 LARGEST_FILE = 1 << 30  # bytes; a manifest that asks for more is refused unread
+FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
+LONGEST_ORGAN = 80  # letters
+LONGEST_TEXTS = {"name": 200, "title": 200, "engine_version": 200}  # letters; of all other texts text.LONGEST
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,10 @@ class FileEntry:
 
     sha256: str
     bytes: int
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256) or not 0 <= self.bytes <= LARGEST_FILE:
+            raise ValueError(f"must have a sha256 in hexadecimal, and 0 .. {LARGEST_FILE} bytes")
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,15 @@ class Manifest:
     architecture: dict[str, Any] = field(default_factory=dict)
     engine_version: str = ""
     files: dict[str, FileEntry] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.labels:
+            raise ValueError("labels must name at least one organ")
+        for organ, label in self.labels.items():
+            if not organ or one_line(organ, LONGEST_ORGAN) != organ:
+                raise ValueError(f"labels: an organ is 1 .. {LONGEST_ORGAN} printable letters, not {ascii(organ)[:60]}")
+            if not 1 <= label <= 255:
+                raise ValueError(f"labels: {organ} must be a number of 1 .. 255, not {str(label)[:20]}")
 
     @property
     def organ(self) -> str:
@@ -99,31 +118,30 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         if path.is_symlink() or path.stat().st_size > LARGEST_MANIFEST:
             raise ValueError("a link, or too large")
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = read_json(path.read_bytes(), LARGEST_MANIFEST)
         version = body.pop("schema_version")
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise Integrity(path, f"cannot be read as a bundle manifest ({error})", "get the bundle again") from None
-    if version not in READABLE:
+        raise Integrity(
+            path, f"cannot be read as a bundle manifest ({printable(str(error))})", "get the bundle again"
+        ) from None
+    if type(version) is not int or version not in READABLE:
         raise Integrity(
             path,
-            f"schema version {version}, this engine reads {' and '.join(map(str, READABLE))}",
+            f"schema version {ascii(version)[:20]}, this engine reads {' and '.join(map(str, READABLE))}",
             "install the engine that belongs to the bundle, or export the bundle again",
         )
     try:
-        files = {str(k): FileEntry(str(v["sha256"]), int(v["bytes"])) for k, v in body.pop("files").items()}
-        if version == 1 and GRADCAM not in files:
+        manifest = build(Manifest, body)
+        if version == 1 and GRADCAM not in manifest.files:
             raise ValueError(f"lists no {GRADCAM}")
-        parts = {
-            "recipe": Recipe.from_dict(body["recipe"]),
-            "clean_up": CleanUp(**body.get("clean_up", {})),
-            "scope": Scope.from_dict(body.get("scope", {})),
+        words: dict[str, Any] = {
+            name: one_line(getattr(manifest, name), LONGEST_TEXTS.get(name, LONGEST))
+            for name, kind in get_type_hints(Manifest).items()
+            if kind is str
         }
-        manifest = Manifest(**{**body, **parts}, files=files)
-        if not all(isinstance(v, int) for v in manifest.labels.values()) or not manifest.labels:
-            raise ValueError("labels must name at least one organ")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return replace(manifest, **words, metrics=plain(manifest.metrics), architecture=plain(manifest.architecture))
+    except ValueError as error:
         raise Integrity(path, f"is not a valid bundle manifest ({error})", "get the bundle again") from None
-    return manifest
 
 
 def verify(folder: Path) -> Manifest:
@@ -140,8 +158,10 @@ def verify(folder: Path) -> Manifest:
         raise Integrity(folder / MANIFEST, f"lists one of {' and '.join(PARTS)} alone", "get the bundle again")
     for name, entry in manifest.files.items():
         path = folder / name
-        if Path(name).name != name or path.is_symlink():
-            raise Integrity(path, "points outside the bundle", "do not use this bundle")
+        if not re.fullmatch(FILE_NAME, name) or path.is_symlink():
+            raise Integrity(
+                folder, f"its file {ascii(name)[:60]} is a link, or points outside", "do not use this bundle"
+            )
         if not path.is_file():
             raise Integrity(path, "is missing", "get the bundle again")
         size = path.stat().st_size
@@ -158,15 +178,9 @@ def verify(folder: Path) -> Manifest:
 def _refuse_unlisted(folder: Path, manifest: Manifest) -> None:
     """What nobody vouches for must not lie beside what is trusted; texts may."""
     for path in sorted(folder.iterdir()):
-        known = path.name in manifest.files or path.name in (MANIFEST, SIGNATURE, *LITTER)
+        known = path.name in manifest.files or path.name in (MANIFEST, SIGNATURE, INVENTORY, *LITTER)
         if not known and not (path.suffix.lower() in (".txt", ".md") and path.is_file()):
             raise Integrity(path, "is in the bundle but not in its manifest", "do not use this bundle")
-
-
-def sha256(path: Path) -> str:
-    """Of a file, in hex, read piece by piece."""
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def model_hash(manifest: Manifest) -> str:
@@ -181,23 +195,19 @@ def write_bundle(out: Path, manifest: Manifest, files: dict[str, Path]) -> Manif
 
     Returns the manifest with sizes and hashes filled in. Raises Environment if `out` exists or cannot be written.
     """
-    if out.exists():
-        raise Environment(out, "exists already", "choose another name or remove it")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        with new_folder(out, inventory=False) as partial:
+            for name, source in files.items():
+                copy(source, partial / name)
+            complete = write_manifest(partial, manifest, files)
     except OSError as error:
         raise Environment(out, f"cannot be written ({error.strerror})", "choose another place") from None
-    try:
-        for name, source in files.items():
-            shutil.copyfile(source, partial / name)
-        entries = {name: FileEntry(sha256(partial / name), (partial / name).stat().st_size) for name in files}
-        complete = Manifest(**{**manifest.__dict__, "files": entries})
-        (partial / MANIFEST).write_text(complete.to_json(), encoding="utf-8")
-        partial.chmod(0o755)  # mkdtemp makes private folders; a bundle is to be shared
-        os.replace(partial, out)
-    except OSError as error:
-        raise Environment(out, f"cannot be written ({error.strerror})", "choose another place") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    return complete
+
+
+def write_manifest(folder: Path, manifest: Manifest, names: Iterable[str]) -> Manifest:
+    """Adds bundle.json to a bundle's other files; returns the manifest with their sizes and hashes. Raises OSError."""
+    entries = {name: FileEntry(sha256(folder / name), (folder / name).stat().st_size) for name in names}
+    complete = Manifest(**{**manifest.__dict__, "files": entries})
+    write(folder / MANIFEST, complete.to_json())
     return complete

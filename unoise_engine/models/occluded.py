@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from unoise_engine.errors import ModelFault
+from unoise_engine.models.answers import ask, checked
 
 if TYPE_CHECKING:
     from unoise_engine.models.runtime import onnxruntime
 
 
 class Clean:
-    """What every layer of the utility says about a slice (c, h, w) when nothing is hidden."""
+    """What every layer of the utility says about a slice (c, h, w) when nothing is hidden. Raises ModelFault."""
 
-    def __init__(self, image: np.ndarray, session: onnxruntime.InferenceSession):
+    def __init__(self, image: np.ndarray, session: onnxruntime.InferenceSession, path: Path):
         names = [port.name for port in session.get_outputs()]
         self.image = image.copy()
-        self.layers = dict(zip(names, session.run(names, {"slices": image[None]})))
-        self.logits = self.layers.pop("logits")[0]
+        self.layers = dict(zip(names, ask(path, session, names, {"slices": image[None]})))
+        self.logits = checked(path, "logits", self.layers.pop("logits"), (1, *image.shape))[0]
 
     def is_of(self, image: np.ndarray) -> bool:
         return np.array_equal(self.image, image)
@@ -25,6 +29,7 @@ class Clean:
     def occluded(
         self,
         session: onnxruntime.InferenceSession,
+        path: Path,
         place: tuple[int, int],
         patch: int,
         fill: float,
@@ -32,12 +37,15 @@ class Clean:
     ) -> np.ndarray:
         """Logits (1, h, w) with a square of `patch` pixels set to `fill`, first row and column `place`.
 
-        Outside the region (first row, first column, first row and column not any more) they stay as they were.
+        Outside the region (first row, first column, first row and column not any more) they stay as they were. Raises
+        ModelFault.
         """
-        feeds = self.feeds(place, patch, fill, region)
-        part, (top, left, bottom, right) = session.run(["logits", "window"], feeds)
-        logits = self.logits.copy()
-        logits[:, top:bottom, left:right] = part[0]
+        part, window = ask(path, session, ["logits", "window"], self.feeds(place, patch, fill, region))
+        logits, wanted = self.logits.copy(), window.shape == (4,) and window.dtype.kind == "i"
+        top, left, bottom, right = window.tolist() if wanted else (0, 0, 0, 0)
+        if not wanted or not (0 <= top <= bottom <= logits.shape[1] and 0 <= left <= right <= logits.shape[2]):
+            raise ModelFault(path, "answers for a place outside the slice: window", "do not use this model")
+        logits[:, top:bottom, left:right] = checked(path, "logits", part, (1, 1, bottom - top, right - left))[0]
         return logits
 
     def feeds(

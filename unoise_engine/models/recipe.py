@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+FARTHEST_HU = 100_000
+MOST_PIXELS, MOST_CHANNELS = 512, 64  # of the deepest pixel's side; of a slice
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -26,21 +29,18 @@ class Recipe:
 
     def __post_init__(self) -> None:
         lo, hi = self.window_hu
-        if not lo < hi:
-            raise ValueError(f"window_hu must rise: {self.window_hu}")
+        if not -FARTHEST_HU <= lo < hi <= FARTHEST_HU:
+            raise ValueError(f"window_hu must rise, within {FARTHEST_HU} HU of 0: {self.window_hu}")
         if not 0.1 <= self.spacing_mm <= 10:
             raise ValueError(f"spacing_mm must lie in 0.1 .. 10 mm: {self.spacing_mm}")
-        if self.multiple_of < 1:
-            raise ValueError(f"multiple_of must be positive: {self.multiple_of}")
-        if self.channels < 1 or len(self.mean) != self.channels or len(self.std) != self.channels:
+        if not 1 <= self.multiple_of <= MOST_PIXELS:
+            raise ValueError(f"multiple_of must lie in 1 .. {MOST_PIXELS}: {self.multiple_of}")
+        if not 1 <= self.channels <= MOST_CHANNELS:
+            raise ValueError(f"channels must lie in 1 .. {MOST_CHANNELS}: {self.channels}")
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ValueError(f"{self.channels} channels need as many means and stds: {self.mean}, {self.std}")
-        if min(self.std) <= 0:
-            raise ValueError(f"std must be positive: {self.std}")
-
-    @staticmethod
-    def from_dict(d: dict[str, Any]) -> Recipe:
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}
-        return Recipe(**fields)
+        if not all(-1e3 <= m <= 1e3 for m in self.mean) or not all(1e-3 <= s <= 1e3 for s in self.std):
+            raise ValueError(f"mean must lie in -1000 .. 1000, std in 0.001 .. 1000: {self.mean}, {self.std}")
 
     def to_dict(self) -> dict[str, Any]:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 Range = tuple[float, float]
 
@@ -23,7 +22,7 @@ class Scope:
     organ_ml: Range = (15.0, 250.0)
     dropped_share: float = 0.35  # of the organ found, what lay apart from the rest
 
-    @staticmethod
-    def from_dict(d: dict[str, Any]) -> Scope:
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}
-        return Scope(**values)
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, tuple) and value[0] > value[1]:
+                raise ValueError(f"scope: {name} must rise: {value}")

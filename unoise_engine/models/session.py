@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.models.answers import ask, check_ports, checked, out_of_memory, reason_of
 from unoise_engine.models.content import check_content
 from unoise_engine.models.enlarge import enlarged
 from unoise_engine.models.manifest import GRADCAM, MODELS, PARTS, Manifest, model_hash, verify
 from unoise_engine.models.occluded import Clean
 from unoise_engine.models.parts import with_weights
 from unoise_engine.models.shuffle import shuffle_kernels
+from unoise_engine.models.trial import try_out
 from unoise_engine.shipped import shipped
 
 if TYPE_CHECKING:
     from unoise_engine.models.runtime import onnxruntime
 
 DEFAULT_BUNDLE = "pancreas-ct"
+_tried: set[str] = set()  # hashes of models that answered as they must
 # Slices of 256 x 256 a call: memory stays bounded, and on a CPU larger batches gain nothing.
 PIXELS_A_CALL = 8 * 256 * 256
 # onnxruntime computes every output of a graph, wanted or not; a Grad-CAM of no pixel costs it least.
@@ -70,13 +73,20 @@ def find_bundle(name: str | Path) -> Path:
     raise Environment(name, "no such model bundle", f"give a bundle folder, or one of those here: {names}")
 
 
-def load_bundle(name: str | Path = DEFAULT_BUNDLE, device: str = "auto", threads: int = 0) -> Bundle:
+def load_bundle(
+    name: str | Path = DEFAULT_BUNDLE, device: str = "auto", threads: int = 0, tried: bool = False
+) -> Bundle:
     """Verifies every file's hash, then opens the bundle for `device` (auto, cpu, cuda).
 
-    ``threads`` = 0 lets onnxruntime use every core. Raises Environment, Integrity or Usage.
+    ``threads`` = 0 lets onnxruntime use every core. A bundle that neither ships nor was installed is tried out first
+    (trial.py), once a process, unless it was `tried`. Raises Environment, Integrity or Usage.
     """
     folder = find_bundle(name)
-    return Bundle(folder, verify(folder), providers(device), threads, strict=device == "cuda")
+    manifest = verify(folder)
+    if not tried and folder not in known_bundles().values() and model_hash(manifest) not in _tried:
+        try_out(folder)
+        _tried.add(model_hash(manifest))
+    return Bundle(folder, manifest, providers(device), threads, strict=device == "cuda")
 
 
 def providers(device: str) -> list[str]:
@@ -193,9 +203,9 @@ class Bundle:
             kept = np.repeat(self.predict(image[None]), len(rows), axis=0)
             kept[:, :, top:bottom, left:right] = logits[:, :, top:bottom, left:right]
             return kept
-        clean, patched = self.clean(image), self._session("occlusion")
+        clean, patched, path = self.clean(image), self._session("occlusion"), self._path("occlusion")
         region = region or (0, 0, *image.shape[1:])
-        return np.stack([clean.occluded(patched, (y, x), patch, fill, region) for y, x in zip(rows, columns)])
+        return np.stack([clean.occluded(patched, path, (y, x), patch, fill, region) for y, x in zip(rows, columns)])
 
     @property
     def windowed(self) -> bool:
@@ -206,7 +216,7 @@ class Bundle:
         """The layers of a slice (c, h, w) that occluded patches start from; those of the last slice are kept."""
         if self._clean is None or not self._clean.is_of(image):
             self.forget()  # before there are the next layers
-            self._clean = Clean(image, self._session("occlusion-clean"))
+            self._clean = Clean(image, self._session("occlusion-clean"), self._path("occlusion-clean"))
         return self._clean
 
     def forget(self) -> None:
@@ -218,6 +228,9 @@ class Bundle:
         for model in (*MODELS, "gradcam", *PARTS):
             if f"{model}.onnx" in self.manifest.files:
                 self._session(model)
+
+    def _path(self, model: str) -> Path:
+        return self.folder / f"{model}.onnx"
 
     def _session(self, model: str) -> onnxruntime.InferenceSession:
         if model not in self._sessions:
@@ -231,29 +244,35 @@ class Bundle:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
-        options.log_severity_level = 3  # errors only: warnings about the machine would mix with our own lines
+        options.log_severity_level = (
+            4  # it raises its errors, too; what it prints has names from the model's file in it
+        )
         # A model's idle threads would go on spinning, on cores that the next model or another job needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         adjust(options)
-        path = self.folder / f"{model}.onnx"
+        path = self._path(model)
         content = self._content(model)
         if model in PARTS:
             content = with_weights(content, self._content("utility"))
         try:
-            session = onnxruntime.InferenceSession(content, options, providers=self._providers)
+            # No fallback of its own, which prints on standard output and tries again: ours is below.
+            session = onnxruntime.InferenceSession(content, options, providers=self._providers, enable_fallback=0)
         except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if out_of_memory(error) and self.device == "cpu":
+                raise MemoryError(str(path)) from None
+            reason = reason_of(error)
             if self.device == "cuda":
                 self._leave_gpu(reason)
                 return self._open(model, adjust)
             raise Integrity(path, f"onnxruntime cannot open it ({reason})", "get the bundle again") from error
+        check_ports(path, session, self.one_pass)
         if self.device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
             self._leave_gpu("its driver or libraries are missing")
         return session
 
     def _content(self, model: str) -> bytes:
         """The very bytes that the manifest names, looked through, or these with their weights shuffled."""
-        path = self.folder / f"{model}.onnx"
+        path = self._path(model)
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != self.manifest.files[path.name].sha256:
             raise Integrity(path, "was altered since it was checked", "get the bundle again")
@@ -264,22 +283,23 @@ class Bundle:
         self, model: str, feeds: dict[str, np.ndarray], wanted: list[str], fixed: dict[str, np.ndarray] | None = None
     ) -> list[np.ndarray]:
         """The outputs `wanted`; `feeds` are given some slices at a time, `fixed` as they are."""
-        n, _, h, w = feeds["slices"].shape
+        path, (n, _, h, w) = self._path(model), feeds["slices"].shape
         parts: list[list[np.ndarray]] = []
         start = 0
         while start < n:
             step = max(1, PIXELS_A_CALL // (h * w) // self._fewer)
             some = {name: values[start : start + step] for name, values in feeds.items()} | (fixed or {})
+            session = self._session(model)
+            began = time.perf_counter()
             try:
-                session = self._session(model)
-                began = time.perf_counter()
-                parts.append(session.run(wanted, some))
-                self.seconds += time.perf_counter() - began
-                start += step
-            except Exception as error:
-                if not out_of_memory(error):
-                    raise
+                answers = ask(path, session, wanted, some)
+            except MemoryError:
                 self._make_do(step)
+                continue
+            self.seconds += time.perf_counter() - began
+            shape = some["slices"].shape
+            parts.append([checked(path, name, answer, shape) for name, answer in zip(wanted, answers)])
+            start += step
         if not parts:
             return [np.zeros((0, 1, h, w), np.float32) for _ in wanted]
         return [np.concatenate(column) for column in zip(*parts)]
@@ -304,10 +324,3 @@ class Bundle:
     def _note(self, sentence: str) -> None:
         if sentence not in self.notes:
             self.notes.append(sentence)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error of onnxruntime or numpy says that memory ran out."""
-    said = str(error).lower()
-    signs = ("bad alloc", "bad_alloc", "failed to allocate", "out of memory", "alloc_failed", "memoryallocation")
-    return isinstance(error, MemoryError) or any(sign in said for sign in signs)

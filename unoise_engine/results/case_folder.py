@@ -6,15 +6,13 @@ With the format dicom: segmentation.dcm, importance-<method>.dcm and overlay-<me
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import platform
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +22,7 @@ from unoise_engine.errors import Environment, MissingExtra, Usage
 from unoise_engine.explanation.methods import TITLES
 from unoise_engine.explanation.pipeline import Settings, clock, explain_volume
 from unoise_engine.explanation.trust import about_volume
+from unoise_engine.files import new_file, new_folder, write_json
 from unoise_engine.models.frame import Frame, Restored
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
@@ -38,9 +37,8 @@ def prepare_output(out: Path) -> None:
     """Makes the folder and proves that it can be written, before hours are spent. Raises Environment."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".{os.getpid()}-probe"
-        probe.touch()
-        probe.unlink()
+        with TemporaryFile(dir=out, prefix=".unoise-"):
+            pass
     except OSError as error:
         raise cannot_write(out, error) from None
 
@@ -131,29 +129,24 @@ def explain_case(
 
     Everything goes to a hidden folder that gets its name at the end, so a failure leaves nothing half-written and an
     earlier result intact. `finish` sees that folder and the report just before; `hide` takes names out of sentences.
-    Raises CaseRefused for the input, Environment if the result exists or cannot be written.
+    Raises CaseRefused for the input, Environment if the result exists, if not all of an earlier one was made here, or
+    if it cannot be written.
     """
     check_format(file_format, de_identify)
     final = out / case.id
-    if final.exists() and not overwrite:
-        raise Environment(final, "exists already", "add --overwrite, or choose another output folder")
-    partial = out / f".{case.id}-{os.getpid()}-partial"
     seconds: dict[str, float] = {}
     needed = 0
     try:
-        with clock(seconds, "read"):
-            reading = case.read()
-        reading = replace(reading, notes=tuple(hide(note) for note in reading.notes))
-        needed = _bytes_needed(reading.ct, bundle, settings)
-        writer = _writer(reading, case, bundle, settings, file_format, de_identify)
-        partial.mkdir()
-        report = _explain_into(partial, reading, case, bundle, settings, progress, writer, seconds)
-        finish(partial, report)
-        _replace(partial, final)
+        with new_folder(final, overwrite) as partial:
+            with clock(seconds, "read"):
+                reading = case.read()
+            reading = replace(reading, notes=tuple(hide(note) for note in reading.notes))
+            needed = _bytes_needed(reading.ct, bundle, settings)
+            writer = _writer(reading, case, bundle, settings, file_format, de_identify)
+            report = _explain_into(partial, reading, case, bundle, settings, progress, writer, seconds)
+            finish(partial, report)
     except OSError as error:
         raise cannot_write(final, error, needed) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return report
 
 
@@ -203,7 +196,7 @@ def _explain_into(
             try:
                 if settings.picture:
                     picture = Overview(view.apply(ct.voxels)[shown], volume.slice(shown) > 0, view.spacing_mm[1:])
-            except MissingExtra as error:
+            except Environment as error:  # no matplotlib, or no temporary folder for it
                 notes.append(f"no overview.png: {error}")
         elif picture is not None:
             picture.add(name.removeprefix("importance-"), volume.slice(shown))
@@ -216,7 +209,8 @@ def _explain_into(
             title = f"{case.id[:60]}  -  model: {manifest.title}"
             note = f"axial slice {shown + 1} of {len(view.apply(ct.voxels))} from the feet"
             files["overview"] = "overview.png"
-            picture.draw(folder / files["overview"], title, note, "\n".join([*warnings, manifest.warning]))
+            with new_file(folder / files["overview"]) as draft:
+                picture.draw(draft.path, title, note, "\n".join([*warnings, manifest.warning]))
     corrections = [*reading.notes, *writer.notes]
     report = {
         "report_version": 1,
@@ -246,23 +240,8 @@ def _explain_into(
         },
         "versions": _versions(),
     }
-    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "report.json", report)
     return report
-
-
-def _replace(partial: Path, final: Path) -> None:
-    """Gives `partial` its final name; an earlier result goes away only once the new one is in its place."""
-    if final.exists():
-        old = final.with_name(partial.name + "-old")
-        os.replace(final, old)
-        try:
-            os.replace(partial, final)
-        except OSError:
-            os.replace(old, final)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.replace(partial, final)
 
 
 def _versions() -> dict[str, str]:

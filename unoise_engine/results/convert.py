@@ -6,16 +6,14 @@ The objects are those that `--format dicom` writes, to the last byte.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unoise_engine.errors import CaseRefused, Environment, MissingExtra, Usage
+from unoise_engine.errors import CaseRefused, MissingExtra, Usage
+from unoise_engine.files import new_folder, write_json
 from unoise_engine.progress import Progress
 
 if TYPE_CHECKING:
@@ -49,32 +47,28 @@ def convert(request: Conversion, progress: Progress) -> None:
     from unoise_engine.results.dicom.result import DicomResult
     from unoise_engine.volume.write import cannot_write
 
-    if request.out.exists():
-        raise Environment(request.out, "exists already", "choose another name")
     origin = _origin(request.report)
     names = sorted(request.results, key=lambda name: name != "segmentation")  # maps are drawn with its outline
     if names[:1] != ["segmentation"]:
         raise Usage("results", "hold no segmentation", "give it with the maps")
     ct = _volume(request.ct)
     files: dict[str, str] = {}
-    partial = request.out.with_name(f".{request.out.name}-{os.getpid()}-partial")
     try:
-        with progress.stage("", "dicom", len(names) + 1) as advance:
+        with (
+            new_folder(request.out, inventory=False) as partial,
+            progress.stage("", "dicom", len(names) + 1) as advance,
+        ):
             writer = DicomResult(ct, _in_order(request.dicom, ct, request.ct), origin, request.ct, request.de_identify)
-            partial.mkdir(parents=True)
             advance(1)
             for name in names:
                 files |= writer.write(name, _on_grid(request.results[name], ct), partial)
                 advance(1)
-        corrections = [*request.report.get("corrections", []), *writer.notes]
-        settings = {**request.report["settings"], **writer.settings}
-        report = {**request.report, "corrections": corrections, "settings": settings, "files": files}
-        (partial / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, request.out)
+            corrections = [*request.report.get("corrections", []), *writer.notes]
+            settings = {**request.report["settings"], **writer.settings}
+            report = {**request.report, "corrections": corrections, "settings": settings, "files": files}
+            write_json(partial / "report.json", report)
     except OSError as error:
         raise cannot_write(request.out, error) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     progress.event("converted", folder=str(request.out), files=len(files), corrections=list(writer.notes))
 
 

@@ -55,8 +55,9 @@ class Overview:
                 self._caption(figure, axes, slice_note)
             if found:
                 axes.contour(self.organ, levels=[0.5], colors=[OUTLINE], linewidths=1.2)
-        figure.suptitle(title, color="white", fontsize=11)
-        figure.supxlabel(warning, color="#ffb347", fontsize=9)
+        # Names of cases, models and organs are no mathematics, whatever dollar signs they have.
+        figure.suptitle(title, color="white", fontsize=11, parse_math=False)
+        figure.supxlabel(warning, color="#ffb347", fontsize=9, parse_math=False)
         figure.savefig(path, dpi=130, facecolor="black", metadata={"Software": None})
 
     def _ct(self, axes) -> None:  # type: ignore[no-untyped-def]

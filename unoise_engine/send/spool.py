@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from unoise_engine.errors import Environment
+from unoise_engine.files import grow, refuse_strangers, sha256
 from unoise_engine.send.archive import Answer
 
 RECORD = "send.jsonl"
@@ -20,6 +20,7 @@ class Spool:
     def __init__(self, out: Path, archive: str):
         self.out, self.archive = out, archive
         self.path = out / RECORD
+        refuse_strangers(self.path)
         self._sent: set[tuple[str, str]] = set()  # (object, sha256)
         try:
             text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
@@ -50,7 +51,7 @@ class Spool:
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         try:
-            with self.path.open("a", encoding="utf-8") as f:
+            with os.fdopen(grow(self.path), "a", encoding="utf-8") as f:
                 f.write("\n" * self._torn + json.dumps(entry) + "\n")
                 f.flush()
                 os.fsync(f.fileno())
@@ -66,8 +67,7 @@ class Spool:
 
     def _hash(self, path: Path) -> str:
         try:
-            with path.open("rb") as f:
-                return hashlib.file_digest(f, "sha256").hexdigest()
+            return sha256(path)
         except OSError as error:
             raise Environment(path, f"cannot be read ({error.strerror})", "check its permissions") from None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import math
 import os
-import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from unoise_engine.errors import Environment
+from unoise_engine.files import GROWS, Draft, copy, grow, new_file, note
 
-LAST, BEST, METRICS = "last.ckpt", "best.ckpt", "metrics.csv"
+LAST, BEST, METRICS, LOGS = "last.ckpt", "best.ckpt", "metrics.csv", "logs"
 
 
 class Keep(Callback):
@@ -51,18 +52,18 @@ class Keep(Callback):
         self.save(trainer, LAST)
         if trainer.is_global_zero:
             if improved:
-                copy(self.run / LAST, self.run / BEST)
+                copy(self.run / LAST, self.run / BEST, replace=True)
             self.note(trainer)
 
     def save(self, trainer: Trainer, name: str) -> None:
         """Raises Environment if the disk is full; the checkpoint before stays whole."""
-        partial = self.run / f".{name}"
+        leads = trainer.is_global_zero  # the others take part, and write nothing
         try:
-            trainer.save_checkpoint(partial)
-            if trainer.is_global_zero:
-                os.replace(partial, self.run / name)
+            if leads and (logs := self.run / LOGS).is_dir():
+                note(logs, dict.fromkeys(os.listdir(logs), GROWS))
+            with new_file(self.run / name, replace=True) if leads else nullcontext(Draft(self.run)) as draft:
+                trainer.save_checkpoint(draft.path)
         except OSError as e:
-            partial.unlink(missing_ok=True)
             cure = "make room, then go on with --resume; the last one is kept"
             raise Environment(self.run / name, f"cannot be written ({e.strerror})", cure) from None
 
@@ -73,14 +74,8 @@ class Keep(Callback):
         row |= {name: float(trainer.callback_metrics[name]) for name in watched}
         row |= {"lr": trainer.optimizers[0].param_groups[0]["lr"], "seconds": round(self.seconds, 1)}
         new = not path.exists()
-        with path.open("a", newline="", encoding="utf-8") as f:
+        with os.fdopen(grow(path), "a", newline="", encoding="utf-8") as f:
             writer = csv.DictWriter(f, list(row))
             if new:
                 writer.writeheader()
             writer.writerow(row)
-
-
-def copy(source: Path, target: Path) -> None:
-    partial = target.with_name(f".{target.name}")
-    shutil.copyfile(source, partial)
-    os.replace(partial, target)

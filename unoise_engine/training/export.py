@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ from torch.nn.functional import interpolate
 
 from unoise_engine import __version__
 from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.files import exists, new_folder, refuse_overlap
 from unoise_engine.models.frame import Frame
-from unoise_engine.models.manifest import Manifest, write_bundle
+from unoise_engine.models.manifest import Manifest, write_manifest
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.session import Bundle, load_bundle
 from unoise_engine.training.budgets import CoarseUNet
@@ -63,8 +63,9 @@ def export_bundle(
     Raises Usage for a card that is not one, Environment if `out` exists or a run is unfinished; Integrity, leaving
     nothing behind, if the noise model explains another utility or onnxruntime disagrees with torch.
     """
-    if out.exists():
-        raise Environment(out, "exists already", "choose another name or remove it")
+    if lexists(out):
+        raise exists(out)
+    refuse_overlap(out, [utility_run, unoise_run])
     card = read_card(card) if isinstance(card, Path) else card
     measured = read_metrics(metrics) if isinstance(metrics, Path) else metrics or {}
     utility, unoise = UtilityRun.open(utility_run), UNoiseRun.open(unoise_run)
@@ -100,14 +101,12 @@ def export_bundle(
         engine_version=__version__,
     )
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-            files = write_models(stored, stored_noise, Path(scratch))
+        with new_folder(out, inventory=False) as scratch:
+            files = write_models(stored, stored_noise, scratch)
             if weights:
-                files |= write_weights({"utility": net, "unoise": noise_net}, Path(scratch))
-            write_bundle(Path(scratch) / "bundle", manifest, files)
-            check_agreement(load_bundle(Path(scratch) / "bundle", device="cpu"), stored, stored_noise)
-            os.replace(Path(scratch) / "bundle", out)
+                files |= write_weights({"utility": net, "unoise": noise_net}, scratch)
+            write_manifest(scratch, manifest, files)
+            check_agreement(load_bundle(scratch, device="cpu"), stored, stored_noise)
     except OSError as e:
         raise Environment(out, f"cannot be written ({e.strerror})", "choose another place") from None
     return out

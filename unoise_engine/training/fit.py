@@ -16,6 +16,7 @@ from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from unoise_engine.errors import Usage
+from unoise_engine.files import refuse_overlap
 from unoise_engine.training import norms, runs
 from unoise_engine.training.cases import load_cases
 from unoise_engine.training.checkpoints import BEST
@@ -57,7 +58,9 @@ def train_utility(
     data, Interrupted after Ctrl-C, EngineError for a loss that is not finite. In the last two cases the run's folder
     can be resumed.
     """
-    sources = open_sources([data] if isinstance(data, Path) else data, recipe.data)
+    folders = [data] if isinstance(data, Path) else data
+    refuse_overlap(out, [*folders, *([init] if init else [])])
+    sources = open_sources(folders, recipe.data)
     if len(sources) == 1:
         recipe = replace(recipe, data=replace(recipe.data, labels=sources[0].numbers))  # written down with the run
     if resume:
@@ -102,6 +105,8 @@ def train_unoise(
     shape: the paper's "pretrained". With the recipe's targets = "predictions" `data` needs no labels, and may be other
     CTs than the utility's. Raises as `train_utility`.
     """
+    folders = [data] if isinstance(data, Path) else data
+    refuse_overlap(out, [*folders, utility_run, *([init] if init else [])])
     utility = runs.UtilityRun.open(utility_run)
     step = 2 ** (recipe.noise.net.depth - 1)
     if utility.recipe.ct.multiple_of % step:
@@ -129,7 +134,6 @@ def train_unoise(
         check_new(out)
         checkpoint = None
     show, told = choose_progress(progress), utility.recipe.data
-    folders = [data] if isinstance(data, Path) else data
     if recipe.noise.targets == "predictions":
         cts = find_cts(folders)
         split = Split.read(out) if resume else split_cts(cts, utility.split, told)

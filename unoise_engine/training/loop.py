@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from unoise_engine.errors import EngineError, Interrupted
 from unoise_engine.training.cases import Case
-from unoise_engine.training.checkpoints import LAST, Keep
+from unoise_engine.training.checkpoints import LAST, LOGS, Keep
 from unoise_engine.training.device import choose_device, choose_precision
 from unoise_engine.training.draw import Epoch, Stream
 from unoise_engine.training.learners import Learner, Scans
@@ -73,7 +73,7 @@ def run_loop(
             limit_train_batches=rounds.length,
             num_sanity_val_steps=0,
             log_every_n_steps=10,
-            logger=TensorBoardLogger(out, name="", version="logs"),
+            logger=TensorBoardLogger(out, name="", version=LOGS),
             callbacks=callbacks,
             benchmark=chosen == "cuda",
             use_distributed_sampler=False,  # the stream knows its share

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from unoise_engine.errors import Usage
+from unoise_engine.files import refuse_overlap
 from unoise_engine.models.manifest import Manifest
 from unoise_engine.training import runs
 from unoise_engine.training.budgets import CoarseUNet
@@ -32,14 +33,16 @@ def unpack(folder: Path, manifest: Manifest, split: Split, out: Path, unoise: Pa
     Both can be trained further and exported again. `split` names the cases that taught, steered and judge them. What
     the bundle does not say - how they were trained, the outputs for other structures - is lost.
     """
+    refuse_overlap(out, [folder])
+    runs.check_free(out)
     if unoise is not None:
+        refuse_overlap(unoise, [folder])
         runs.check_free(unoise)
-        if unoise.absolute() == out.absolute():
+        if unoise.resolve() == out.resolve():
             raise Usage(out, "is to hold the utility and U-Noise", "give U-Noise a folder of its own")
     utility = rebuilt_utility(folder, manifest)
     shape = Net(utility.depth, utility.first_channels)
     recipe = UtilityRecipe(UtilityFit(max_steps=1), manifest.recipe, shape, Data(manifest.organ))
-    runs.check_free(out)
     runs.begin(out, recipe, split)
     runs.replace_weights(out, utility)
     if unoise is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar
 
+from unoise_engine.files import write
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.training.budgets import Budgets
 from unoise_engine.training.tables import build, read_toml, require, to_toml
@@ -241,5 +242,5 @@ def read_recipe(path: Path, kind: type[T]) -> T:
 def write_recipe(recipe: UtilityRecipe | UNoiseRecipe, folder: Path) -> Path:
     """Saves every value, defaults included, as ``recipe.toml`` in the run's folder."""
     path = folder / FILE
-    path.write_text(to_toml(recipe), "utf-8")
+    write(path, to_toml(recipe))
     return path

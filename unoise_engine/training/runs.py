@@ -7,9 +7,7 @@ utility.json   (U-Noise) the utility it explains       metrics.csv, logs/ (Tenso
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -18,8 +16,9 @@ import torch
 from torch import nn
 
 from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.files import new_file, refuse_strangers, sha256, write_json
 from unoise_engine.training.budgets import CoarseUNet
-from unoise_engine.training.checkpoints import BEST, LAST
+from unoise_engine.training.checkpoints import BEST, LAST, METRICS
 from unoise_engine.training.learners import network_weights
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.recipes import FILE, Net, Noise, UNoiseRecipe, UtilityRecipe, read_recipe, write_recipe
@@ -57,8 +56,7 @@ class UtilityRun:
 
     def fingerprint(self) -> str:
         """sha256 of the best checkpoint."""
-        with present(self.folder, BEST).open("rb") as f:
-            return hashlib.file_digest(f, "sha256").hexdigest()
+        return sha256(present(self.folder, BEST))
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ class UNoiseRun:
 
 def bind(run: Path, utility: UtilityRun) -> None:
     """Writes down which utility a noise model explains."""
-    (run / UTILITY).write_text(json.dumps({"sha256": utility.fingerprint()}) + "\n", "utf-8")
+    write_json(run / UTILITY, {"sha256": utility.fingerprint()})
 
 
 def make_net(shape: Net, channels: int, outputs: int = 1) -> UNet:
@@ -121,12 +119,10 @@ def filled(net: AnyNet, run: Path) -> AnyNet:
 
 def replace_weights(run: Path, net: nn.Module) -> None:
     """Puts these weights into the best checkpoint. Raises Environment if it cannot be written."""
-    draft = run / f".{BEST}"
     try:
-        torch.save({"state_dict": {f"net.{name}": values for name, values in net.state_dict().items()}}, draft)
-        os.replace(draft, run / BEST)
+        with new_file(run / BEST, replace=True) as draft:
+            torch.save({"state_dict": {f"net.{name}": values for name, values in net.state_dict().items()}}, draft.path)
     except (OSError, RuntimeError) as e:  # torch tells a full disk by the latter
-        draft.unlink(missing_ok=True)
         raise Environment(run / BEST, f"cannot be written ({e})", "make room, then go on with --resume") from None
 
 
@@ -156,4 +152,6 @@ def check_same(run: Path, recipe: UtilityRecipe | UNoiseRecipe) -> Path:
         raise Usage(run, f"holds no {LAST} to go on from", "start it without --resume")
     if read_recipe(present(run, FILE), type(recipe)) != recipe:
         raise Usage(run, "was begun with another recipe", f"resume with its own: {run / FILE}")
+    for name in (LAST, BEST, METRICS):
+        refuse_strangers(run / name)
     return run / LAST

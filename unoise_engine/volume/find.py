@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from unoise_engine.errors import CaseRefused, Usage, printable
+from unoise_engine.files import INVENTORY
 from unoise_engine.volume.case import Case, Reading, ReadSettings, find_again, of_image, of_refusal, of_series
 from unoise_engine.volume.dicom import Series, group
 from unoise_engine.volume.dicom_images import Image, NotASlice, is_dicom, read_images
@@ -153,6 +154,8 @@ def _look_at(path: Path, found: _Found) -> None:
     name = path.name.lower()
     try:
         status = path.lstat()
+        if name == INVENTORY:
+            return
         if name.startswith("."):
             found.skip(path, "hidden file")
         elif stat.S_ISLNK(status.st_mode):

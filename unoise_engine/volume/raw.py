@@ -5,12 +5,12 @@ Nothing is flushed to the disk or read back, as write.py does for results that a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from unoise_engine.files import new_file
 from unoise_engine.volume.volume import Voxels
 
 TYPES = {"int16": "short", "uint8": "uchar", "float32": "float"}
@@ -25,19 +25,15 @@ def write_raw(volume: Voxels, path: Path) -> None:
         f"sizes: {' '.join(map(str, grid.size))}\nspace directions: {' '.join(map(_vector, steps.T))}\n"
         f"kinds: domain domain domain\nendian: little\nencoding: raw\nspace origin: {_vector(grid.origin_mm)}\n\n"
     ).encode()
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
     wanted = len(header)
-    try:
-        with partial.open("wb") as f:
+    with new_file(path) as draft:
+        with draft.path.open("wb") as f:
             f.write(header)
             for plane in volume.planes():
                 content = np.ascontiguousarray(plane, dtype.newbyteorder("<")).data.cast("B")
                 wanted += f.write(content)
-        if partial.stat().st_size != wanted:
+        if draft.path.stat().st_size != wanted:
             raise OSError(28, "the file is shorter than what was written; is the disk full?")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _vector(numbers: Iterable[float]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from unoise_engine.errors import Environment, Usage
+from unoise_engine.files import write_json
 from unoise_engine.volume.pairs import patient_of
 
 FILE = "split.json"
@@ -33,9 +33,8 @@ class Split:
         return Split(*(tuple(c for c in part if c in kept) for part in (self.train, self.val, self.test)))
 
     def write(self, folder: Path) -> None:
-        draft = folder / f".{FILE}.{os.getpid()}"
-        draft.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        os.replace(draft, folder / FILE)
+        """Raises OSError, and Environment if a split that was not made here lies there."""
+        write_json(folder / FILE, asdict(self), replace=True)
 
     @staticmethod
     def read(place: Path) -> Split:

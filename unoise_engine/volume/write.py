@@ -1,4 +1,4 @@
-"""Volumes to files: to a temporary name, flushed, read back, then renamed, so that no reader meets half a file."""
+"""Volumes to files, read back before they get their name, so that no reader meets half a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import errno
 import gzip
 import hashlib
 import math
-import os
 import shutil
 import struct
 import zlib
@@ -19,6 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from unoise_engine.errors import Environment
+from unoise_engine.files import new_file
 from unoise_engine.volume.packed import packed
 from unoise_engine.volume.volume import Volume, Voxels
 
@@ -34,40 +34,31 @@ def to_image(volume: Volume) -> sitk.Image:
     return image
 
 
-def write_volume(volume: Voxels, path: Path) -> None:
+def write_volume(volume: Voxels, path: Path, replace: bool = False) -> None:
     """Writes the volume, compressed, in the format its suffix names (.nii.gz, .nrrd), one plane after the other.
 
     No text field is set, so nothing of the patient reaches the header. Raises Environment, and leaves an earlier file
-    of that name intact, if it cannot be written whole; MemoryError if memory ran out.
+    of that name intact, if it cannot be written whole or may not be replaced (`files.new_file`); MemoryError if memory
+    ran out.
     """
-    partial = path.with_name(f".{os.getpid()}-{path.name}")  # same folder: a rename never crosses file systems
     try:
-        header = _header(volume, path)
-        with partial.open("wb") as f:
-            written = _write(f, header, volume, header_is_packed=path.name.endswith(".nii.gz"))
-            f.flush()
-            os.fsync(f.fileno())
-        # A full disk is not always told: read the file back and compare before it gets its name.
-        with partial.open("rb") as f:
-            if hashlib.file_digest(f, "sha256").digest() != written:
-                raise OSError(errno.EIO, "the file does not read back as written")
-        os.replace(partial, path)
+        with new_file(path, replace) as draft:
+            header = _header(volume, draft.path)
+            with draft.path.open("wb") as f:
+                draft.sha256 = _write(f, header, volume, header_is_packed=path.name.endswith(".nii.gz"))
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "alloc" in str(error):
             raise MemoryError(str(error)) from None
         raise cannot_write(path, error, math.prod(volume.grid.size) * volume.dtype.itemsize) from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _header(volume: Voxels, path: Path) -> bytes:
-    """What ITK writes before the voxels of such a volume, taken from one of a single voxel."""
+    """What ITK writes before the voxels of such a volume, taken from a file of one voxel, which `path` becomes."""
     grid = volume.grid
-    small = path.with_name(f".{os.getpid()}-header-{path.name}")
     try:
         one = replace(grid, size=(1, 1, 1))
-        sitk.WriteImage(to_image(Volume(np.zeros((1, 1, 1), volume.dtype), one)), str(small), useCompression=True)
-        content = small.read_bytes()
+        sitk.WriteImage(to_image(Volume(np.zeros((1, 1, 1), volume.dtype), one)), str(path), useCompression=True)
+        content = path.read_bytes()
         if path.name.endswith(".nii.gz"):
             header = bytearray(gzip.decompress(content)[:352])
             header[42:48] = struct.pack("<3h", *grid.size)
@@ -76,11 +67,9 @@ def _header(volume: Voxels, path: Path) -> bytes:
         return text.replace(b"\nsizes: 1 1 1\n", b"\nsizes: %d %d %d\n" % grid.size)
     except (EOFError, ValueError, struct.error, zlib.error):
         raise OSError(errno.EIO, "its header cannot be made") from None
-    finally:
-        small.unlink(missing_ok=True)
 
 
-def _write(f: BinaryIO, header: bytes, volume: Voxels, header_is_packed: bool) -> bytes:
+def _write(f: BinaryIO, header: bytes, volume: Voxels, header_is_packed: bool) -> str:
     """Returns the sha256 of all that was written."""
     little = (np.ascontiguousarray(plane, volume.dtype.newbyteorder("<")) for plane in volume.planes())
     inside = [np.frombuffer(header, np.uint8)] if header_is_packed else []
@@ -88,7 +77,7 @@ def _write(f: BinaryIO, header: bytes, volume: Voxels, header_is_packed: bool) -
     for part in chain([] if header_is_packed else [header], packed(chain(inside, little))):
         digest.update(part)
         f.write(part)
-    return digest.digest()
+    return digest.hexdigest()
 
 
 def cannot_write(path: Path, error: Exception, needed: int = 0) -> Environment:

@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from Testing.engine.conftest import ellipsoid_ct, image_of
 from unoise_engine.batch.run import Request, explain_all
+from unoise_engine.files import INVENTORY
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -108,5 +109,5 @@ def volumes(out):
 
 
 def leftovers(out):
-    """Hidden files: locks, probes, halves."""
-    return [p for p in out.rglob(".*")]
+    """Hidden files: locks, drafts, halves."""
+    return [p for p in out.rglob(".*") if p.name != INVENTORY]

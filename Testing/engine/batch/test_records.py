@@ -48,8 +48,12 @@ def test_what_counts_as_another_case(explain, cohort, out, tiny_bundle, tmp_path
     os.utime(cohort / "ct0.nii.gz")
     save(cohort / "ct1.nii.gz", 99)
     assert done_again(explain, cohort, out) == ["case-0002"]
-    with (out / "case-0003" / "segmentation.nii.gz").open("ab") as f:
+    corrected = out / "case-0003" / "segmentation.nii.gz"
+    with corrected.open("ab") as f:
         f.write(b"x")
+    assert explain(cohort, out, resume=True) == explain(cohort, out, overwrite=True) == 1  # not lost, and said so
+    assert corrected.read_bytes().endswith(b"x") and lines(out)[-1]["code"] == "NOT_OURS"
+    corrected.unlink()
     assert done_again(explain, cohort, out) == ["case-0003"]
     (out / "case-0001" / "importance-unoise.nii.gz").unlink()
     assert done_again(explain, cohort, out) == ["case-0001"]

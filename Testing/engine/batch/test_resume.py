@@ -12,6 +12,7 @@ import pytest
 from Testing.engine.batch.conftest import leftovers, lines, save, volumes
 from unoise_engine.batch.ledger import latest
 from unoise_engine.errors import Environment
+from unoise_engine.files import INVENTORY
 
 
 def test_halves_are_cleaned_and_an_earlier_result_comes_back(explain, cohort, tmp_path):
@@ -19,12 +20,15 @@ def test_halves_are_cleaned_and_an_earlier_result_comes_back(explain, cohort, tm
     explain(cohort, out)
     first = volumes(out)
     (out / ".case-0001-999999-partial").mkdir()
+    (out / ".case-0001-999999-partial" / INVENTORY).touch()
     (out / ".case-0001-999999-partial" / "segmentation.nii.gz").write_bytes(b"half")
     os.replace(out / "case-0002", out / ".case-0002-999999-partial-old")  # killed between two renames
     (out / ".somebody-elses").mkdir()
+    (out / ".case-0003-1-partial").mkdir()  # it holds no inventory, so nobody knows whose it is
+    (out / ".case-0003-1-partial" / "thesis.txt").touch()
     explain(cohort, out, resume=True)
     assert volumes(out) == first and len(lines(out)) == 3
-    assert leftovers(out) == [out / ".somebody-elses"]
+    assert sorted(leftovers(out)) == [out / ".case-0003-1-partial", out / ".somebody-elses"]
 
 
 def test_a_lost_or_broken_line_is_written_again(explain, cohort, tmp_path):
@@ -58,7 +62,7 @@ def test_every_input_is_counted_and_listed(explain, cohort, tmp_path, capsys):
 def test_one_case_needs_no_summary(explain, cohort, tmp_path):
     explain(cohort / "ct0.nii.gz", tmp_path / "out")
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
-    assert names == ["case-0001", "private", "results.jsonl"]
+    assert names == [INVENTORY, "case-0001", "private", "results.jsonl"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unoise_engine.explanation.trust import about_pieces, about_scan, about_volume
+from unoise_engine.explanation.trust import about_answers, about_pieces, about_scan, about_volume
 from unoise_engine.models.clean_up import CleanUp, one_piece, smooth_slices
 from unoise_engine.models.scope import Scope
 from unoise_engine.volume.volume import Grid, Volume
@@ -42,6 +42,15 @@ def test_a_good_ct_is_not_doubted():
 )
 def test_what_is_out_of_range_is_named(ct, words):
     assert any(words in sentence for sentence in said(ct)), said(ct)
+
+
+def test_an_answer_without_content_is_named():
+    flat, other, lively = np.full((4, 5), 2.5), np.full((4, 5), 2), np.arange(20.0).reshape(4, 5)
+    assert [*about_answers("The map", [flat, flat])] == [
+        "The map is the same number everywhere, in every slice: it tells nothing about this CT."
+    ]
+    for fine in ([flat, other], [lively], [flat, lively], []):
+        assert [*about_answers("The map", fine)] == []
 
 
 def test_a_ct_cut_off_at_0_hu_is_named():

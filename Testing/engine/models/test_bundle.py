@@ -142,7 +142,9 @@ def test_other_damage(copy, tmp_path):
         ({"recipe": {"spacing_mm": -1}}, "spacing_mm"),
         ({"surprise": 1}, "surprise"),
         ({"files": {}}, r"lists no utility\.onnx"),
-        ({"files": {"../../x": {"sha256": "", "bytes": 1}}}, "lists no"),
+        ({"files": {"../../x": {"sha256": "0" * 64, "bytes": 1}}}, "lists no"),
+        ({"files": {"x.txt": {"sha256": "0" * 63, "bytes": 1}}}, "sha256"),
+        ({"files": {"x.txt": {"sha256": "0" * 64, "bytes": -1}}}, "bytes"),
     ],
 )
 def test_a_wrong_manifest_is_one_sentence(copy, changes, said):
@@ -153,7 +155,7 @@ def test_a_wrong_manifest_is_one_sentence(copy, changes, said):
 
 def test_nothing_outside_the_folder_is_read(copy):
     files = json.loads((copy / "bundle.json").read_text())["files"]
-    edit(copy, files={**files, "../outside.txt": {"sha256": "0", "bytes": 1}})
+    edit(copy, files={**files, "../outside.txt": {"sha256": "0" * 64, "bytes": 1}})
     with pytest.raises(Integrity, match="points outside"):
         verify(copy)
     (copy / "bundle.json").write_text("{not json")

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from Testing.engine.conftest import ellipsoid_ct, image_of
 from unoise_engine.models.frame import prepare, resize_weights
 from unoise_engine.models.recipe import Recipe
+from unoise_engine.typed import build
 from unoise_engine.volume.read import from_image
 from unoise_engine.volume.volume import AxialView
 
@@ -44,7 +45,7 @@ def test_recipe_checks_itself(wrong):
 
 def test_recipe_survives_json():
     recipe = Recipe(window_hu=(-1.5, 2.5), spacing_mm=1.25)
-    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    assert build(Recipe, recipe.to_dict()) == recipe
 
 
 def test_weights_keep_a_constant_and_a_slope():

@@ -68,4 +68,4 @@ def test_files_are_those_of_itk(code, dtype, suffix, tmp_path):
         (head, here), (wanted, itk) = here.split(b"\n\n", 1), itk.split(b"\n\n", 1)
         assert head == wanted
     assert gzip.decompress(here) == gzip.decompress(itk)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f"here{suffix}", f"itk{suffix}"]
+    assert sorted(p.name for p in tmp_path.glob("[!.]*")) == [f"here{suffix}", f"itk{suffix}"]

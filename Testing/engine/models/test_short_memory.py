@@ -21,6 +21,9 @@ class Session:
     def __init__(self, real, most, gpu):
         self.real, self.most, self.gpu = real, most, gpu
 
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
     def get_providers(self):
         return GPU if self.gpu else GPU[1:]
 
@@ -37,7 +40,7 @@ def limits(monkeypatch):
 
     real, most = onnxruntime.InferenceSession, {"gpu": 8, "cpu": 8}
 
-    def start(content, options, providers):
+    def start(content, options, providers, enable_fallback):
         gpu = providers[0] == GPU[0]
         if gpu and most["gpu"] is None:
             raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected")

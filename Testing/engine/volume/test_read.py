@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 from Testing.engine.conftest import image_of
 from unoise_engine.errors import CaseRefused, Environment, Usage
+from unoise_engine.files import INVENTORY
 from unoise_engine.volume.find import find_cases
 from unoise_engine.volume.names import safe_id
 from unoise_engine.volume.read import check_ct, read_image
@@ -31,7 +32,7 @@ def test_written_volumes_read_back(ct, tmp_path, suffix):
     image = sitk.ReadImage(str(path))
     assert (sitk.GetArrayFromImage(image) == ct.voxels).all()
     assert np.allclose(image.GetOrigin(), ct.grid.origin_mm) and np.allclose(image.GetDirection(), ct.grid.direction)
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [INVENTORY, path.name]
 
 
 def test_a_failed_write_keeps_the_earlier_file(ct, tmp_path, monkeypatch):

@@ -7,28 +7,33 @@ file (1 mm) means nothing.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from unoise_engine.errors import Environment
+from unoise_engine.files import exists, write_json
 from unoise_engine.lab.archive.scale import guess_spacing_mm
 from unoise_engine.lab.archive.slices import SliceArchive
 from unoise_engine.volume.volume import Grid, Volume
 from unoise_engine.volume.write import write_volume
 
+RECORD = "archive.json"
 LABELS = {"pancreas": 7}  # the TotalSegmentator number, as in every set made here
 NOMINAL_MM = 1.0  # between slices that are no neighbours
 HEAD_FIRST = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 def write_cases(archive: SliceArchive, out: Path, organ: str, tell: Callable[[int], None]) -> list[str]:
-    """Writes every patient's case into `out` and returns their names. `tell` hears 1 after each."""
+    """Writes every patient's case into `out` and returns their names. `tell` hears 1 after each.
+
+    An interrupted call goes on. Raises Environment where another archive has gone, or files lie in the way.
+    """
     number = LABELS.get(organ, 1)
     notes, names = {}, []
+    if (out / RECORD).exists():
+        raise exists(out / RECORD)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for patient in archive.patients:
@@ -49,7 +54,7 @@ def write_cases(archive: SliceArchive, out: Path, organ: str, tell: Callable[[in
             }
             names.append(name)
             tell(1)
-        write_json(out / "archive.json", notes)
+        write_json(out / RECORD, notes)
         write_json(out / "labels.json", {organ: number})
     except OSError as e:
         raise Environment(out, f"cannot be written ({e.strerror})", "choose another folder") from None
@@ -61,9 +66,3 @@ def spacing_of(archive: SliceArchive, indices: np.ndarray, frames: list[np.ndarr
         return float(np.median(archive.spacing_mm[indices])), "given"
     whole = [frame for frame, k in zip(frames, indices) if not archive.margin_px[k]]
     return guess_spacing_mm(whole), "guessed from the torso's width"
-
-
-def write_json(path: Path, body: dict) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(body, indent=1) + "\n", "utf-8")
-    os.replace(draft, path)

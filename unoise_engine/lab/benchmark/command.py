@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -11,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.errors import MissingExtra, Usage
+from unoise_engine.files import refuse_earlier, refuse_overlap, write, write_json
 from unoise_engine.lab.benchmark.adaptive import adaptive_apart
 from unoise_engine.lab.benchmark.contest import Contest, Row, hold
 from unoise_engine.lab.benchmark.figure import draw
-from unoise_engine.lab.benchmark.findings import Findings, write_csv_files, write_text
+from unoise_engine.lab.benchmark.findings import Findings, write_csv_files
 from unoise_engine.lab.benchmark.floor import floors, peak_gflops
 from unoise_engine.lab.benchmark.goals import PAPER_MODEL, goals
 from unoise_engine.lab.benchmark.growth import growth
@@ -34,6 +34,7 @@ from unoise_engine.volume.find import find_cases
 from unoise_engine.volume.write import cannot_write, write_volume
 
 SEED = 2026  # of the phantom whose slice is explained: that of the demo
+NAMES = ("benchmark.*", "machine.json", "growth.csv", "nodes.csv")
 PAPER_SLICES = 4  # that the paper's models take their statistics from
 SMALL_SIDE = 96  # pixels of a slice in a quick run, around the organ
 SMALL = {"depth": 3, "first_channels": 8}  # what stands for the paper's utility in a quick run
@@ -53,6 +54,7 @@ class Request:
     device: str = "auto"
     threads: int = 0
     command: str = ""
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
@@ -78,9 +80,12 @@ QUICK = Size(batches=2, places=16, counted=3, ct=(256, 20))
 def run(request: Request, show: Progress | None = None) -> bool:
     """Writes all files into `request.out`, which must exist, and returns whether all that ran agrees.
 
-    Raises Usage, Environment, Integrity, CaseRefused; MissingExtra for --paper without the extra `train`.
+    Raises Usage, Environment (also for an earlier report, without `overwrite`), Integrity, CaseRefused; MissingExtra
+    for --paper without the extra `train`.
     """
     began, show = time.perf_counter(), show or Quiet()
+    refuse_overlap(request.out, [request.ct] if request.ct else [], inside_too=False)
+    refuse_earlier(request.out, NAMES, request.overwrite)
     if request.paper:
         need_training()
     size = QUICK if request.quick else FULL
@@ -202,8 +207,8 @@ def _write(out: Path, found: Findings) -> None:
             draw(out, found.rows, f"{found.machine['processor']}, {found.machine['threads']} threads")
         except MissingExtra as error:
             found.left_out.append(f"benchmark.png: {error}")
-        write_text(out / "machine.json", json.dumps(found.machine, indent=1) + "\n")
+        write_json(out / "machine.json", found.machine, replace=True)
         write_csv_files(out, found)
-        write_text(out / "benchmark.md", report(found))
+        write(out / "benchmark.md", report(found), replace=True)
     except OSError as error:
         raise cannot_write(out, error) from None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unoise_engine.evaluate.figures import COLOURS, MORE_COLOURS, new_figure
+from unoise_engine.files import new_file
 from unoise_engine.lab.benchmark.contest import OURS, Row
 from unoise_engine.lab.benchmark.report import span
 
@@ -39,10 +40,11 @@ def draw(out: Path, rows: Sequence[Row], machine: str) -> None:
         axes.set_ylim(place + 0.5, -0.2)
         axes.set_yticks(ticks, names, fontsize=8)
         axes.set_xlabel("seconds (logarithmic)")
-        axes.set_title(model, fontsize=11)
+        axes.set_title(model, fontsize=11, parse_math=False)
         axes.grid(axis="x", alpha=0.25, lw=0.5)
         axes.set_axisbelow(True)
-    figure.suptitle(machine, fontsize=10)
+    figure.suptitle(machine, fontsize=10, parse_math=False)
     for suffix in ("png", "svg"):
         metadata = {"Software": None} if suffix == "png" else {"Date": None, "Creator": None}
-        figure.savefig(out / f"benchmark.{suffix}", dpi=140, metadata=metadata)
+        with new_file(out / f"benchmark.{suffix}", replace=True) as draft:
+            figure.savefig(draft.path, dpi=140, metadata=metadata)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from unoise_engine.files import write
 from unoise_engine.lab.benchmark.adaptive import Apart
 from unoise_engine.lab.benchmark.contest import Row
 from unoise_engine.lab.benchmark.floor import Floor
@@ -45,21 +45,15 @@ def write_csv_files(out: Path, found: Findings) -> None:
     for r in found.rows:
         times = map(_exact, (r.seconds, r.low, r.high))
         lines.append((r.model, r.what, r.by, *times, r.repeats, _exact(r.error), r.sampled, _exact(r.apart), r.agrees))
-    write_text(out / "benchmark.csv", _csv(heads, lines))
+    write(out / "benchmark.csv", _csv(heads, lines), replace=True)
     more = ("by", "slices", "side", "threads", "segmentation_gradcam_seconds", "unoise_seconds")
     lines = [(p.by, p.slices, p.side, p.threads, _exact(p.segmentation), _exact(p.unoise)) for p in found.points]
-    write_text(out / "growth.csv", _csv(more, lines))
+    write(out / "growth.csv", _csv(more, lines), replace=True)
     lines = []
     for key, nodes in found.nodes.items():
         lines += [(*key, n.name, n.op, " x ".join(map(str, n.out)), _exact(n.seconds)) for n in nodes]
-    write_text(out / "nodes.csv", _csv(("model", "file", "node", "op", "out", "seconds"), lines))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, "utf-8", newline="\n")
-    os.replace(draft, path)
+    last = ("model", "file", "node", "op", "out", "seconds")
+    write(out / "nodes.csv", _csv(last, lines), replace=True)
 
 
 def _csv(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.errors import Environment, Usage
+from unoise_engine.files import refuse_strangers, write_json
 from unoise_engine.lab.painted.hounsfield import PHASES
 from unoise_engine.lab.painted.names import FILE, Names, names_file, names_of
 from unoise_engine.lab.painted.tissues import NUMBERS
@@ -108,7 +108,7 @@ def write_painted(
     _need_scipy()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_json(folder / FILE, NUMBERS)
+        write_json(folder / FILE, NUMBERS)
     except OSError as error:
         raise Environment(folder, f"cannot be written: {error.strerror}", "choose another folder") from error
     tasks = [
@@ -124,6 +124,7 @@ def write_painted(
     ]
     total, done = len(maps) * per_map, 0
     records = _records(folder)
+    refuse_strangers(folder / RECORD)
 
     def note(some: dict[str, dict[str, object]]) -> None:
         nonlocal done
@@ -142,7 +143,7 @@ def write_painted(
                 note(future.result())
         finally:
             pool.shutdown(cancel_futures=True)
-    _write_json(folder / RECORD, {name: records[name] for name in sorted(records)})
+    write_json(folder / RECORD, {name: records[name] for name in sorted(records)}, replace=True)
     return [folder / f"{one.name}_{k}-ct.nii.gz" for one in maps for k in range(first, first + per_map)]
 
 
@@ -206,12 +207,3 @@ def _need_scipy() -> None:
 
     if find_spec("scipy") is None:
         raise MissingExtra("scipy", "train")
-
-
-def _write_json(path: Path, content: object) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)

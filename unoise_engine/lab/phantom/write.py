@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.errors import Environment, Usage
+from unoise_engine.files import write_json
 from unoise_engine.lab.phantom.abdomen import check_size, synthesise
 from unoise_engine.lab.phantom.labels import LABELS
 from unoise_engine.lab.phantom.planted import LABELS as PLANTED_LABELS
@@ -38,10 +37,12 @@ def write_phantoms(
     jobs: int = 1,
     progress: Progress = quiet,
     planted: bool = False,
+    replace: bool = False,
 ) -> list[Path]:
     """Write `count` cases, abdomens or those of planted.py, and return their CT files in order.
 
-    The files do not depend on `jobs`.
+    The files do not depend on `jobs`. Files that are there stay, and are refused unless they are the same; with
+    `replace` earlier phantoms go. Raises Usage, Environment.
     """
     if count < 1:
         raise Usage(f"--count {count}", "asks for no CT", "ask for at least 1")
@@ -51,10 +52,10 @@ def write_phantoms(
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_names(folder / "labels.json", PLANTED_LABELS if planted else LABELS)
+        write_json(folder / "labels.json", PLANTED_LABELS if planted else LABELS, replace)
     except OSError as error:
         raise Environment(folder, f"cannot be written: {error.strerror}", "choose another folder") from error
-    tasks = [(folder, k, seed, size, slices, planted) for k in range(count)]
+    tasks = [(folder, k, seed, size, slices, planted, replace) for k in range(count)]
     if jobs == 1 or count == 1:
         for done, task in enumerate(tasks, 1):
             _write_case(*task)
@@ -75,19 +76,9 @@ def _name(folder: Path, index: int, what: str) -> Path:
     return folder / f"case-{index:04d}-{what}.nii.gz"
 
 
-def _write_case(folder: Path, index: int, seed: int, size: int, slices: int, planted: bool) -> None:
+def _write_case(folder: Path, index: int, seed: int, size: int, slices: int, planted: bool, replace: bool) -> None:
     from unoise_engine.volume.write import write_volume
 
     phantom = (plant if planted else synthesise)(case_seed(seed, index), size=size, slices=slices)
-    write_volume(phantom.labels, _name(folder, index, "labels"))
-    write_volume(phantom.ct, _name(folder, index, "ct"))  # last: a CT on disk has its labels
-
-
-def _write_names(path: Path, names: dict[str, int]) -> None:
-    """The label numbers, atomically."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(json.dumps(names, indent=2) + "\n", encoding="utf-8")
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_volume(phantom.labels, _name(folder, index, "labels"), replace)
+    write_volume(phantom.ct, _name(folder, index, "ct"), replace)  # last: a CT on disk has its labels

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from unoise_engine.errors import CaseRefused, Environment
-from unoise_engine.files import refuse_overlap
+from unoise_engine.files import refuse_strangers, remove, sha256, write_json
 from unoise_engine.lab.prepare.item import Collection, Item, Labelled
 from unoise_engine.volume.pairs import patient_of
 from unoise_engine.volume.split import FILE as SPLIT
 from unoise_engine.volume.split import draw_split
 from unoise_engine.volume.write import cannot_write, write_volume
 
-RECORD = "prepared.json"
+RECORD, NAMES = "prepared.json", "labels.json"
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,6 @@ def prepare(
     patient only, Environment for a folder that cannot be written or was made from another source or with other choices.
     """
     told = tell or _say
-    refuse_overlap(out, [file.parent for item in collection.items for file in item.files])
     split = draw_split([i.case for i in collection.items], collection.patient, shares.val, shares.test, shares.seed)
     settings = {
         "source": collection.kind,
@@ -64,7 +62,12 @@ def prepare(
         "patient": collection.patient,
         "split": {"val_share": shares.val, "test_share": shares.test, "seed": shares.seed},
     }
+    for item in collection.items:
+        for path in _names(item.case, out):
+            refuse_strangers(path, contents=False)
     record = _begin(out, settings, [item.case for item in collection.items])
+    for name in (RECORD, SPLIT, NAMES):
+        refuse_strangers(out / name)
     count, good = Count(), []
     for item in collection.items:
         digest = _digest(item)
@@ -72,21 +75,17 @@ def prepare(
             count.kept += 1
             good.append(item.case)
         else:
-            made = _is_there(item.case, record["cases"].get(item.case), out)
-            record["cases"][item.case] = entry = _do(item, collection, out, told, made)
+            record["cases"][item.case] = entry = _do(item, collection, out, told)
             entry["sha256"] = digest
             if entry["status"] == "ok":
                 count.ok += 1
                 good.append(item.case)
             else:
                 count.refused += 1
-            write_json(out / RECORD, record)
+            _write(out / RECORD, record)
         advance(1)
-    try:
-        write_json(out / "labels.json", collection.labels)
-        split.only(good).write(out)
-    except OSError as error:
-        raise cannot_write(out, error) from None
+    _write(out / NAMES, collection.labels)
+    _write(out / SPLIT, asdict(split.only(good)))
     return count
 
 
@@ -111,20 +110,16 @@ def _begin(out: Path, settings: dict[str, Any], cases: list[str]) -> dict[str, A
     return record
 
 
-def _do(
-    item: Item, collection: Collection, out: Path, told: Callable[[str, CaseRefused], None], made: bool
-) -> dict[str, Any]:
+def _do(item: Item, collection: Collection, out: Path, told: Callable[[str, CaseRefused], None]) -> dict[str, Any]:
     ct_file, label_file = _names(item.case, out)
     try:
         found = _guarded(item)
     except CaseRefused as error:
         told(item.case, error)
-        if made:  # by an earlier run, from a source that was good then
-            for path in (ct_file, label_file):
-                path.unlink(missing_ok=True)
+        remove(ct_file, label_file)  # of an earlier run, from a source that was good then
         return {"status": "refused", "code": error.code, "message": str(error)}
-    write_volume(found.labels, label_file)
-    write_volume(found.ct, ct_file)  # last: a CT on disk has its labels
+    write_volume(found.labels, label_file, replace=True)
+    write_volume(found.ct, ct_file, replace=True)  # last: a CT on disk has its labels
     organ = found.labels.voxels == collection.labels[collection.organ]
     return {
         "status": "ok",
@@ -149,12 +144,7 @@ def _guarded(item: Item) -> Labelled:
 
 def _is_done(case: str, entry: dict[str, Any] | None, digest: str, out: Path) -> bool:
     """By its record: the same source, and files of the size they had."""
-    return entry is not None and entry.get("sha256") == digest and _is_there(case, entry, out)
-
-
-def _is_there(case: str, entry: dict[str, Any] | None, out: Path) -> bool:
-    """Both files, of the size they had."""
-    if not entry or entry.get("status") != "ok":
+    if not entry or entry.get("status") != "ok" or entry.get("sha256") != digest:
         return False
     return [p.stat().st_size if p.is_file() else -1 for p in _names(case, out)] == entry.get("bytes")
 
@@ -168,8 +158,7 @@ def _digest(item: Item) -> str:
     whole = hashlib.sha256()
     for path in item.files:
         try:
-            with path.open("rb") as file:
-                whole.update(hashlib.file_digest(file, "sha256").digest())
+            whole.update(bytes.fromhex(sha256(path)))
         except OSError:
             whole.update(b"unreadable")
     return whole.hexdigest()
@@ -179,11 +168,8 @@ def _say(case: str, error: CaseRefused) -> None:
     print(f"CASE {case}: REFUSED {error.code}: {error}", file=sys.stderr)
 
 
-def write_json(path: Path, body: Any) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+def _write(path: Path, body: Any) -> None:
     try:
-        draft.write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        os.replace(draft, path)
+        write_json(path, body, replace=True)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise cannot_write(path, error) from None

@@ -14,6 +14,7 @@ from unoise_engine.evaluate.ranking import ranks
 from unoise_engine.explanation.methods import choose
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.protocol import silent
+from unoise_engine.files import new_file
 from unoise_engine.lab.reproduce.recipes import SIZES
 from unoise_engine.lab.reproduce.study import METHODS, Study, samples, title_of
 from unoise_engine.lab.reproduce.tables import Summary, curve
@@ -46,7 +47,8 @@ def draw_all(study: Study, out: Path) -> dict[str, Path]:
     paths = {}
     for name, figure in figures.items():
         paths[name] = out / f"{name}.png"
-        figure.savefig(paths[name], dpi=110, metadata={"Software": None})
+        with new_file(paths[name], replace=True) as draft:
+            figure.savefig(draft.path, dpi=110, metadata={"Software": None})
     return paths
 
 

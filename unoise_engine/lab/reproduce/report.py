@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from unoise_engine import __version__
 from unoise_engine.evaluate.cause import APART, AREA, LANDMARK_AREA, POINTING, TAKEN
 from unoise_engine.evaluate.published import published
+from unoise_engine.files import write
 from unoise_engine.lab.reproduce import quirks
 from unoise_engine.lab.reproduce.figures import TITLES
 from unoise_engine.lab.reproduce.study import METHODS, Study
@@ -98,9 +98,7 @@ def write_page(path: Path, content: Content) -> None:
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
         f"<body>{''.join(blocks)}</body></html>\n"
     )
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(page, "utf-8")
-    os.replace(draft, path)
+    write(path, page, replace=True)
 
 
 def _titles(study: Study) -> dict[str, str]:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from unoise_engine.errors import Environment
+from unoise_engine.files import remove, write_json
 from unoise_engine.volume.write import cannot_write
 
 
@@ -38,12 +36,8 @@ class Stages:
             print(f"reproduce: {name}: done before", file=sys.stderr)
         else:
             begun = record.get("key") == key and folder.is_dir()
-            if folder.exists() and not begun:
-                if record.get("key") is None:
-                    what = "is there already, and no record says that it was made here"
-                    raise Environment(folder, what, "move it away, or choose another output folder")
-                shutil.rmtree(folder)
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            if not begun:
+                remove(folder)  # made on other ground
             self._write(path, {"key": key})
             print(f"reproduce: {name} ...", file=sys.stderr, flush=True)
             started = time.perf_counter()
@@ -61,11 +55,9 @@ class Stages:
         return key, record["facts"]
 
     def _write(self, path: Path, record: dict[str, Any]) -> None:
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-            os.replace(draft, path)
+            write_json(path, record, replace=True)
         except OSError as error:
             raise cannot_write(path, error) from None
 

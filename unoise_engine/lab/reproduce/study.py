@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from unoise_engine.evaluate.command import Request, run
 from unoise_engine.evaluate.data import find_entries, read_part, read_scan
 from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.files import remove
 from unoise_engine.lab.phantom.abdomen import PROBE, synthesise
 from unoise_engine.lab.reproduce.recipes import SIZES, Recipes
 from unoise_engine.lab.reproduce.scale import Scale
@@ -75,8 +75,7 @@ class Study:
                 synthetic=self.synthetic,
                 intended_use="Reproduction of figures. Not for clinical use.",
             )
-            if folder.exists():  # written, but its record was not
-                shutil.rmtree(folder)
+            remove(folder)  # written, but its record was not
             runs, probe = (self.folders["utility"], self.folders["ours"]), synthesise(**PROBE).ct
             export_bundle(*runs, folder, card=card, weights=False, probe=probe)
             return {}
@@ -100,6 +99,7 @@ class Study:
                 draws=self.scale.draws,
                 seed=self.seed,
                 resamples=self.scale.resamples,
+                overwrite=True,  # what an interrupted stage has written
                 command=f"reproduce, stage {self.name}-evaluation",
             )
             channels = self.recipes.utility.ct.channels
@@ -186,8 +186,7 @@ def again(folder: Path, begun: bool, go: Callable[[bool], None]) -> None:
     if begun and (folder / "last.ckpt").is_file():
         go(True)
         return
-    if folder.exists():
-        shutil.rmtree(folder)
+    remove(folder)
     go(False)
 
 

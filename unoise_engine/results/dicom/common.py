@@ -20,6 +20,7 @@ import pydicom
 from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage
 
+from unoise_engine.files import new_file
 from unoise_engine.results.dicom.origin import MANUFACTURER, Origin, short
 from unoise_engine.results.dicom.source import Source, twin
 
@@ -166,7 +167,6 @@ def store(dataset: pydicom.Dataset, path: Path, pixels: Pixels | None = None) ->
 
     With `pixels` the dataset's own are replaced.
     """
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
     if pixels:
         for keyword in PIXELS:
             dataset.pop(keyword, None)
@@ -174,24 +174,20 @@ def store(dataset: pydicom.Dataset, path: Path, pixels: Pixels | None = None) ->
         dataset.NumberOfFrames = pixels.count
     elif len(dataset.PixelData) % 2:
         dataset.PixelData += b"\0"
-    try:
-        digest = hashlib.sha256()
-        with quietly():
-            with partial.open("wb") as f:
-                dataset.save_as(f, enforce_file_format=True)
-                start = f.tell()
-                for piece in [pixels.element] if pixels else []:
-                    f.write(piece)
-                for piece in pixels.pieces() if pixels else ():
-                    digest.update(piece)
-                    f.write(piece)
-                f.flush()
-                os.fsync(f.fileno())
-            if not _reads_back(partial, dataset, pixels, start, digest.digest()):
-                raise OSError(28, "the file does not read back as written; is the disk full?")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    digest = hashlib.sha256()
+    with new_file(path) as draft, quietly():
+        with draft.path.open("wb") as f:
+            dataset.save_as(f, enforce_file_format=True)
+            start = f.tell()
+            for piece in [pixels.element] if pixels else []:
+                f.write(piece)
+            for piece in pixels.pieces() if pixels else ():
+                digest.update(piece)
+                f.write(piece)
+            f.flush()
+            os.fsync(f.fileno())
+        if not _reads_back(draft.path, dataset, pixels, start, digest.digest()):
+            raise OSError(28, "the file does not read back as written; is the disk full?")
 
 
 def _reads_back(path: Path, dataset: pydicom.Dataset, pixels: Pixels | None, start: int, digest: bytes) -> bool:

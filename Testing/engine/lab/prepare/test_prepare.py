@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from Testing.engine.lab.prepare.world import SHAPE, save, torso, write_msd, write_pancreas_ct
 from unoise_engine.errors import Environment, Usage
+from unoise_engine.files import INVENTORY
 from unoise_engine.lab.prepare.msd import find_msd
 from unoise_engine.lab.prepare.pairs import find_plain
 from unoise_engine.lab.prepare.pancreas_ct import find_pancreas_ct
@@ -136,7 +137,7 @@ def test_an_interrupted_run_goes_on(tmp_path):
     count = prepare(find_msd(source, True), out, Shares())
     assert (count.ok, count.kept) == (1, 3)
     assert len(Split.read(out).cases) == 4
-    assert not [p for p in out.iterdir() if p.name.startswith(".")]
+    assert [p.name for p in out.iterdir() if p.name.startswith(".")] == [INVENTORY]
 
 
 def test_other_choices_need_another_folder(tmp_path):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from unoise_engine.files import remove, write
 from unoise_engine.lab.reproduce.stages import Stages
 
 
@@ -11,7 +12,7 @@ def maker(calls):
     def make(folder, begun):
         calls.append(begun)
         folder.mkdir(exist_ok=True)
-        (folder / "half").touch()
+        write(folder / "half", "")
         return {"n": len(calls)}
 
     return make
@@ -23,7 +24,7 @@ def test_once_and_again_when_the_ground_changes(tmp_path, capsys):
     again, same = Stages(tmp_path).run("a", ["x", 1], maker(calls))
     assert calls == [False] and facts == same == {"n": 1} and first == again
     assert "done before" in capsys.readouterr().err
-    (tmp_path / "a" / "old").touch()
+    write(tmp_path / "a" / "old", "")
     other, _ = Stages(tmp_path).run("a", ["x", 2], maker(calls))
     assert calls == [False, False] and other != first and not (tmp_path / "a" / "old").exists()
     assert json.loads((tmp_path / "records" / "a.json").read_text())["facts"] == {"n": 2}
@@ -32,7 +33,7 @@ def test_once_and_again_when_the_ground_changes(tmp_path, capsys):
 def test_what_was_cut_off_goes_on(tmp_path):
     def cut(folder, begun):
         folder.mkdir()
-        (folder / "half").touch()
+        write(folder / "half", "")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -45,7 +46,6 @@ def test_what_was_cut_off_goes_on(tmp_path):
 def test_a_folder_that_is_gone_is_made_again(tmp_path):
     calls = []
     Stages(tmp_path).run("a", 1, maker(calls))
-    (tmp_path / "a" / "half").unlink()
-    (tmp_path / "a").rmdir()
+    remove(tmp_path / "a")
     Stages(tmp_path).run("a", 1, maker(calls))
     assert len(calls) == 2

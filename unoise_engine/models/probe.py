@@ -1,0 +1,72 @@
+"""The process in which a bundle is tried out: python -P -c ... unoise_engine.models.probe FOLDER SECONDS
+
+Prints a sentence as JSON, empty if all is well. Whatever a model does here - loop for ever, ask for all memory, crash -
+harms nobody else. The caller's limit of time holds on every system, that of memory on Linux alone: macOS does not
+enforce it, Windows has none of the kind.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from unoise_engine.errors import EngineError, Integrity
+from unoise_engine.models.manifest import read_manifest, verify
+from unoise_engine.models.recipe import Recipe
+from unoise_engine.models.session import Bundle
+
+MEMORY_BYTES = 4 << 30  # address space; and a multiple of the models' size
+COPIES = 6  # of the models in memory: file, message, session, twice where two share weights
+SMALLEST = (32, 48)  # rows and columns of a slice, at least
+PATCH = 9
+
+
+def main() -> None:
+    folder, said = Path(sys.argv[1]), {}
+    try:
+        _limit(sum(entry.bytes for entry in read_manifest(folder).files.values()), float(sys.argv[2]))
+        answer_all(Bundle(folder, verify(folder), ["CPUExecutionProvider"], threads=1))
+    except EngineError as error:
+        said = error.facts
+    except MemoryError:
+        what = "its models ask for too much memory"
+        said = Integrity(folder, what, "do not use this bundle").facts
+    print(json.dumps(said))
+
+
+def answer_all(bundle: Bundle) -> None:
+    """Asks every model of an opened bundle for every answer. Raises EngineError or MemoryError."""
+    slices = small_slices(bundle.recipe)
+    bundle.open_all()
+    for some in (slices[:1], slices):
+        logits = bundle.predict(some)
+        if bundle.one_pass:
+            bundle.predict_and_explain(some)
+        bundle.noise_logits(some, logits)
+        bundle.gradcam(some, np.ones_like(logits))
+    rows, columns = (np.array([0, side // 2, side - 1]) for side in slices.shape[2:])
+    bundle.occluded(slices[0], rows, columns, PATCH, float(slices.min()))
+
+
+def small_slices(recipe: Recipe) -> np.ndarray:
+    """(3, channels, h, w): a bright disc in noise, air alone, and the window's upper end; h and w differ."""
+    rows, columns = (-(-side // recipe.multiple_of) * recipe.multiple_of for side in SMALLEST)
+    columns += recipe.multiple_of * (rows == columns)
+    y, x = np.ogrid[:rows, :columns]
+    disc = 0.5 + 0.3 * ((y - rows / 2) ** 2 + (x - columns / 2) ** 2 < (rows / 4) ** 2)
+    noisy = np.clip(disc + np.random.default_rng(0).normal(0, 0.1, disc.shape), 0, 1)
+    return recipe.normalise(np.stack([noisy, np.zeros_like(noisy), np.ones_like(noisy)]))
+
+
+def _limit(model_bytes: int, seconds: float) -> None:
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        most = MEMORY_BYTES + COPIES * model_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        processor = int(seconds) + 60  # should the caller be gone
+        resource.setrlimit(resource.RLIMIT_CPU, (processor, processor))
