@@ -193,10 +193,10 @@ def sabotaged(tmp_path, code):
         ("import os; print('all is well', flush=True); os._exit(0)", ["code 0", "all is well", "see the log"]),
         ("raise MemoryError", ["Memory ran out", "fewer slices"]),
         ("from unoise_engine import worker; from unoise_engine.errors import Usage\n"
-         "raise Usage('standard input - is no request (unexpected picture) - send one')", ["of another version"]),
+         "raise Usage('standard input', 'is no request (unexpected picture)', 'send one')", ["of another version"]),
         ("raise KeyError('x')", ["internal error", "see the log"]),
         ("from unoise_engine.errors import Environment\n"
-         "raise Environment('--device cuda - no GPU here - use --device cpu')", ["Graphics card", "another device"]),
+         "raise Environment('--device cuda', 'no GPU here', 'use --device cpu')", ["Graphics card", "another device"]),
     ],
 )  # fmt: skip
 def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):

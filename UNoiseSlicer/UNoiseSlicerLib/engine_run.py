@@ -18,7 +18,7 @@ from slicer.i18n import tr as _
 
 from UNoiseSlicerLib.engine_process import LONGEST_TEXT, EngineProcess
 from UNoiseSlicerLib.exchange import Refused
-from UNoiseSlicerLib.install import PackageMissing, wheel_message
+from UNoiseSlicerLib.install import PACKAGE, PackageMissing, broken_message, wheel_message
 from UNoiseSlicerLib.models import engine_home
 from UNoiseSlicerLib.workspace import Workspace
 
@@ -55,7 +55,7 @@ class EngineRun:
         self._logic, self.ct, self._scene = logic, ct, ct.GetScene()
         self.state = State()
         self.seconds: dict[str, float] = {}
-        self._problem = self._code = ""
+        self._problem = self._code = self._source = self._what = ""
         self._answered = False
         self._clock = time.monotonic()
         try:
@@ -119,6 +119,7 @@ class EngineRun:
                 self._advance(event)
             elif kind == "error":
                 self._problem, self._code = str(event.get("message", "")), str(event.get("code", ""))
+                self._source, self._what = str(event.get("source", "")), str(event.get("what", ""))
             elif kind == "end":
                 with self._closing_on_failure():
                     self._ended(event["code"])
@@ -159,7 +160,9 @@ class EngineRun:
 
     def _refusal(self, code: int) -> Refused:
         """The engine's own sentence if it left one."""
-        if "No module named" in self._problem and any(name in self._problem for name in ("'onnxruntime", "'google")):
+        if self._source == PACKAGE:
+            return PackageMissing(broken_message(self._in_own_words(self._what)))
+        if "No module" in self._problem and any(name in self._problem for name in ("'onnxruntime", "'google")):
             return PackageMissing(wheel_message())
         if "is no request" in self._problem:  # it knows other questions than ours
             return Refused(_("The engine is of another version - install the extension again, and see the log."))
