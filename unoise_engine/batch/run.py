@@ -115,12 +115,11 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
 
 
 def _check(request: Request) -> None:
-    from unoise_engine.explanation.methods import METHODS
     from unoise_engine.explanation.occlusion import Occlusion
     from unoise_engine.explanation.pipeline import Settings
     from unoise_engine.results.case_folder import check_format
 
-    Settings(request.methods or tuple(METHODS), request.slices, Occlusion(request.patch, request.stride))
+    Settings(request.methods, request.slices, Occlusion(request.patch, request.stride))
     check_format(request.file_format, request.de_identify, request.compress)
     if request.resume and request.overwrite:
         raise Usage("--resume --overwrite", "contradict each other", "give one of them")
@@ -134,10 +133,11 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
     from unoise_engine.batch.lock import any_held
     from unoise_engine.batch.numbers import assign
     from unoise_engine.batch.records import now, read_record
-    from unoise_engine.explanation.methods import METHODS
+    from unoise_engine.explanation.pipeline import Settings
     from unoise_engine.files import refuse_strangers
 
     out, began = request.out.resolve(), now()
+    methods = Settings(request.methods).methods_for(bundle)
     joined = any_held(out)  # another run is at work here: share the cases with it
     jobs = [
         Job(
@@ -149,7 +149,7 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
             model=bundle.hash,
             device=request.device,
             threads=threads,
-            methods=request.methods or tuple(METHODS),
+            methods=methods,
             slices=request.slices,
             patch=request.patch,
             stride=request.stride,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,13 +19,15 @@ import numpy as np
 
 from unoise_engine import __version__
 from unoise_engine.errors import Environment, MissingExtra, Usage
-from unoise_engine.explanation.methods import TITLES
-from unoise_engine.explanation.pipeline import Settings, clock, explain_volume
+from unoise_engine.explanation.method import Method
+from unoise_engine.explanation.methods import TITLES, choose
+from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.pipeline import Settings, explain_volume
 from unoise_engine.explanation.trust import about_volume
 from unoise_engine.files import new_file, new_folder, write_json
-from unoise_engine.models.frame import Frame, Restored
+from unoise_engine.models.input import Input, Restored
 from unoise_engine.models.session import Bundle
-from unoise_engine.progress import Progress
+from unoise_engine.progress import Progress, clock
 from unoise_engine.results.overview import Overview
 from unoise_engine.volume.find import Case, Reading
 from unoise_engine.volume.raw import write_raw
@@ -97,13 +99,14 @@ def _writer(
     from unoise_engine.results.dicom.result import DicomResult
 
     manifest, occlusion = bundle.manifest, settings.occlusion
+    given = Input.of(reading.ct, bundle.recipe, *(settings.slices or ()))
     origin = Origin(
         organ=manifest.organ,
         model=manifest.name,
         model_hash=bundle.hash,
         engine_version=__version__,
         warning=manifest.warning,
-        slices=settings.range_in(reading.ct),
+        slices=(given.start, given.stop),
         titles=TITLES,
         parameters={"importance-occlusion": " ".join(f"{k}={v}" for k, v in asdict(occlusion).items())},
     )
@@ -152,9 +155,8 @@ def explain_case(
 
 def _bytes_needed(ct: Volume, bundle: Bundle, settings: Settings) -> int:
     """At most: results that do not pack at all, and three stacks of the model's slices on their way."""
-    start, stop = settings.range_in(ct)
-    slices = 4 * (stop - start) * math.prod(Frame.of(ct, bundle.recipe).size)
-    return ct.voxels.size * (1 + 4 * len(settings.methods)) + 3 * slices
+    planes = 4 * math.prod(Input.of(ct, bundle.recipe, *(settings.slices or ())).shape)
+    return ct.voxels.size * (1 + 4 * len(settings.methods_for(bundle))) + 3 * planes
 
 
 def _explain_into(
@@ -167,9 +169,9 @@ def _explain_into(
     writer: Writer,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    ct, manifest = reading.ct, bundle.manifest
+    ct, manifest, methods = reading.ct, bundle.manifest, settings.methods_for(bundle)
     view = AxialView.of(ct.grid)
-    start, stop = settings.range_in(ct)
+    start, stop = settings.slices or (0, len(view.apply(ct.voxels)))
     files: dict[str, str] = {}
     notes: list[str] = []
     warnings: list[str] = []
@@ -224,9 +226,9 @@ def _explain_into(
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "files": files,
         "settings": {
-            "methods": list(settings.methods),
+            "methods": list(methods),
             "axial_slices": [start, stop],
-            "occlusion": {**asdict(settings.occlusion), "kind": settings.occlusion.kind},
+            **_parameters(choose(methods, settings.occlusion)),
             "device": bundle.device,
             **writer.settings,
         },
@@ -242,6 +244,14 @@ def _explain_into(
     }
     write_json(folder / "report.json", report)
     return report
+
+
+def _parameters(methods: Mapping[str, Method]) -> dict[str, dict[str, Any]]:
+    """Method -> its parameters, of those that have some."""
+    told = {name: asdict(method) for name, method in methods.items()}  # type: ignore[call-overload]
+    if isinstance(occlusion := methods.get("occlusion"), Occlusion):
+        told["occlusion"]["kind"] = occlusion.kind
+    return {name: parameters for name, parameters in told.items() if parameters}
 
 
 def _versions() -> dict[str, str]:
