@@ -21,6 +21,7 @@ from unoise_engine.files import refuse_overlap
 from unoise_engine.training import begun, norms, runs
 from unoise_engine.training.cases import load_cases
 from unoise_engine.training.checkpoints import BEST, network_weights
+from unoise_engine.training.contents import contents_of, read_rest, refuse_leaks, refuse_others
 from unoise_engine.training.device import choose_device
 from unoise_engine.training.draw import Stream
 from unoise_engine.training.fold import folded
@@ -74,8 +75,13 @@ def train_utility(
         val = load_cases(sources, steering(sources, split, recipe.data), recipe.ct, teller(show))
         seed_everything(recipe.fit.seed, verbose=False)
         net = earlier(init, recipe, split) if init else runs.make_net(recipe.net, recipe.ct.channels, outputs(recipe))
-        if state.checkpoint is None and leads():
-            begun.begin(out, recipe, split)
+        if leads():
+            seen = contents_of([*train, *val])
+            if state.checkpoint is None:
+                seen = read_rest(sources, seen)
+                refuse_leaks(split, seen, [init] if init else [])
+                begun.begin(out, recipe, split, seen=seen)
+            refuse_others(out, seen)
         rounds = Rounds(recipe.fit, recipe.draw, train, devices * nodes, recipe.data.shares)
         learner = UtilityLearner(net, recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
         if init is not None and norms.lost(net):
@@ -147,8 +153,12 @@ def train_unoise(
         if init is not None and (learnt := set(Split.read(init).train) & {*split.val, *split.test}):
             what = f"has learnt {min(learnt)}, which validates or tests here"
             raise Usage(init, what, "give a run of the same split")
-        if state.checkpoint is None and leads():
-            begun.begin(out, recipe, split, utility)
+        if leads():
+            seen = contents_of([*train, *val])
+            if state.checkpoint is None:
+                refuse_leaks(split, seen, [utility_run, *([init] if init else [])])
+                begun.begin(out, recipe, split, utility, seen)
+            refuse_others(out, seen)
         shares = told.shares if recipe.noise.targets == "labels" else ()
         rounds = Rounds(recipe.fit, recipe.draw, train, devices * nodes, shares)
         common = (utility.recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)

@@ -3,7 +3,7 @@
 recipe.toml    every setting, defaults included        last.ckpt   the end of the last round, for going on
 split.json     cases that learn, steer and judge       best.ckpt   the best validation, for use
 utility.json   (U-Noise) the utility it explains       metrics.csv, logs/ (TensorBoard)
-finished.json  nothing is left to do
+cases.json     what the CTs are known again by         finished.json  nothing is left to do
 """
 
 from __future__ import annotations
