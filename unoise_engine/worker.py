@@ -2,8 +2,8 @@
 
 One JSON object on standard input, with the fields of `run.Request`, or of `convert.Conversion` to write results that
 exist as DICOM; JSON lines on standard output (see progress.py).
-Needs no command-line package, so where numpy, SimpleITK and pydicom exist (Slicer brings them), onnxruntime is all
-that must be installed.
+Needs no command-line package, so where numpy, SimpleITK and pydicom exist (Slicer brings them), onnxruntime and
+protobuf are all that must be installed.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from unoise_engine.errors import Environment, Integrity
-from unoise_engine.files import altered, copy, grow, new_file, note, write
+from unoise_engine.files import GROWS, altered, copy, grow, new_file, note, write
 
 LAST, BEST, METRICS, LOGS = "last.ckpt", "best.ckpt", "metrics.csv", "logs"
 
@@ -61,8 +61,8 @@ class Keep(Callback):
             trainer.save_checkpoint(self.run)  # takes part, and writes nothing
             return
         try:
-            for log in (self.run / LOGS).glob("*"):
-                note(log)
+            if (logs := self.run / LOGS).is_dir():
+                note(logs, dict.fromkeys(os.listdir(logs), GROWS))
             with new_file(self.run / LAST, replace=True) as draft:
                 trainer.save_checkpoint(draft.path)
                 if improved:
