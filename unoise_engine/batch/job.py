@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from unoise_engine.batch.lock import Busy, held
 from unoise_engine.batch.numbers import TABLE
 from unoise_engine.batch.privacy import hider
 from unoise_engine.batch.records import (
@@ -40,6 +39,7 @@ from unoise_engine.errors import (
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.pipeline import Settings
 from unoise_engine.files import PARTIAL, hash_all, recover, refuse_strangers, remove_drafts, write
+from unoise_engine.lock import Busy, held
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
 from unoise_engine.results.case_folder import explain_case

@@ -130,11 +130,11 @@ def _check(request: Request) -> None:
 def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> list[Job]:
     """What is to be done for each case. Raises Environment if results stand there that nobody said what to do with."""
     from unoise_engine.batch.job import Job, already_there, has_results
-    from unoise_engine.batch.lock import any_held
     from unoise_engine.batch.numbers import assign
     from unoise_engine.batch.records import now, read_record
     from unoise_engine.explanation.pipeline import Settings
     from unoise_engine.files import refuse_strangers
+    from unoise_engine.lock import any_held
 
     out, began = request.out.resolve(), now()
     methods = Settings(request.methods).methods_for(bundle)
