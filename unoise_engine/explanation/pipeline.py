@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.jumps import coarse, jumps
-from unoise_engine.explanation.methods import METHODS, TITLES, choose
-from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.methods import METHODS, TITLES
 from unoise_engine.explanation.protocol import Model
+from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_answers, about_jumps, about_pieces, about_scan
 from unoise_engine.models.frame import Frame, Restored
 from unoise_engine.models.recall import Recall
@@ -22,34 +21,9 @@ from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.progress import Progress, Quiet
 from unoise_engine.volume.find import find_cases
 from unoise_engine.volume.scratch import IN_MEMORY_BYTES, room
-from unoise_engine.volume.volume import AxialView, Volume
+from unoise_engine.volume.volume import Volume
 
 SLICES_A_STEP = 8
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is asked of an explanation. `slices` counts axial slices from the feet: first, and first not any more.
-    `picture` and `compress` say how the results are written."""
-
-    methods: tuple[str, ...] = tuple(METHODS)
-    slices: tuple[int, int] | None = None
-    occlusion: Occlusion = field(default_factory=Occlusion)
-    picture: bool = True  # overview.png
-    compress: bool = True
-
-    def __post_init__(self) -> None:
-        choose(self.methods, self.occlusion)
-
-    def range_in(self, ct: Volume) -> tuple[int, int]:
-        """Raises Usage if the slices asked for are not in the CT."""
-        total = AxialView.of(ct.grid).apply(ct.voxels).shape[0]
-        start, stop = self.slices or (0, total)
-        if not 0 <= start < stop <= total:
-            raise Usage(
-                f"--slices {start}:{stop}", f"outside the CT's {total} axial slices", f"choose within 0:{total}"
-            )
-        return start, stop
 
 
 def explain_volume(
@@ -114,7 +88,7 @@ def explain_volume(
     # A method explains the utility's own answer on a slice, wherever clean-up left some of it.
     empty = np.array([not (one > 0).any() for one in cleaned])
     del cleaned
-    for name, method in choose(settings.methods, settings.occlusion).items():
+    for name, method in settings.chosen.items():
         maps = room(shape, folder)
         with progress.stage(case, name, n) as advance:
             for some in _steps(n):
