@@ -16,6 +16,7 @@ from Testing.engine.dicom.conftest import explained, needs_dciodvfy, needs_dcmqi
 from Testing.engine.dicom.series import HEAD_FIRST, PRONE, UPRIGHT, write_series
 from unoise_engine.batch.run import explain_all
 from unoise_engine.errors import CaseRefused, EngineError, MissingExtra, Usage
+from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.results.dicom.font import text_dots
 from unoise_engine.results.dicom.origin import Origin
 from unoise_engine.results.dicom.picture import INFERNO, OUTLINE, Style, draw
@@ -168,7 +169,7 @@ def test_another_model_or_setting_gives_another_identity(result, series, tiny_bu
     methods = ("unoise", "occlusion")
     few = {"slices": (2, 4), "methods": methods}
     first = explained(series, tmp_path / "a", pancreas_bundle, **few)
-    patch = explained(series, tmp_path / "b", pancreas_bundle, patch=9, **few)
+    patch = explained(series, tmp_path / "b", pancreas_bundle, parameters={"occlusion": Occlusion(9)}, **few)
     model = explained(series, tmp_path / "c", tiny_bundle, **few)
     names = ("segmentation.dcm", "importance-unoise.dcm", "importance-occlusion.dcm")
     assert [uids(first, n) == uids(patch, n) for n in names] == [True, True, False]
