@@ -61,17 +61,19 @@ check: lint
 
 BENCH_CT ?= $(wildcard ../shared/data/ct-upper-abdomen-dicom)
 bench: .venv-bench/ok
-	.venv-bench/bin/unoise_engine benchmark --peers --paper $(if $(BENCH_CT),--ct $(BENCH_CT)) -o bench
+	.venv-bench/bin/unoise_engine benchmark --peers --paper $(if $(BENCH_CT),--ct $(BENCH_CT)) -o bench --overwrite
 
 # Measures the shipped model on held-out synthetic CTs, and the time of a whole explanation stage by stage.
 bench-model: .venv/ok
 	.venv/bin/python Testing/benchmarks/held_out_phantoms.py
 	.venv/bin/python Testing/benchmarks/explain_time.py
 
-# Damages the headers of every input format for as long as this says: no crash, no hang, the good case is still read.
+# For as long as this says, each: damages the headers of every input format (no crash, no hang, the good case is still
+# read), and model bundles (no file outside is opened, and what passes `verify` answers as it must).
 FUZZ_SECONDS ?= 120
 fuzz: .venv/ok
 	.venv/bin/python -m Testing.fuzz.headers --seconds $(FUZZ_SECONDS)
+	.venv/bin/python -m Testing.fuzz.bundles --seconds $(FUZZ_SECONDS)
 
 # Remakes docs/faults.md: what other readers make of planted faults, and what happens here.
 .venv-peers/ok: pyproject.toml constraints.txt

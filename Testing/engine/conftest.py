@@ -81,10 +81,9 @@ def blur_net(path: Path, name: str) -> None:
     onnx.save(model, str(path))
 
 
-@pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory) -> Path:
-    """A bundle folder: everything brighter than about 60 HU is 'organ', for tests of all that is not the model."""
-    home = tmp_path_factory.mktemp("bundle")
+def write_tiny_bundle(home: Path) -> Path:
+    """A bundle folder in `home`: everything brighter than about 60 HU is 'organ'."""
+    home.mkdir(parents=True, exist_ok=True)
     files = {}
     for name in ("utility", "unoise"):
         blur_net(home / f"{name}.onnx", name)
@@ -101,6 +100,12 @@ def tiny_bundle(tmp_path_factory) -> Path:
     )
     write_bundle(home / "tiny", manifest, files)
     return home / "tiny"
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory) -> Path:
+    """For tests of all that is not the model."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 def ellipsoid_ct(shape=(10, 40, 48), spacing_mm=(1.5, 2.5, 4.0), dtype=np.int16) -> Volume:

@@ -130,7 +130,7 @@ def test_maps_in_files_are_those_in_memory_byte_for_byte(ct_file, tmp_path, monk
     assert len(files) == 4
     for path in files:
         assert path.read_bytes() == (tmp_path / "files" / "case-0001" / path.name).read_bytes(), path.name
-    assert sorted(p.name for p in (tmp_path / "files").iterdir()) == ["case-0001", "private", "results.jsonl"]
+    assert sorted(p.name for p in (tmp_path / "files").glob("[!.]*")) == ["case-0001", "private", "results.jsonl"]
 
 
 def test_json_progress(ct_file, tiny_bundle, tmp_path):

@@ -65,7 +65,7 @@ def test_without_internet_the_wheel_is_named():
     for pip in (offline, lambda _arguments: None):  # pip fails, or says it worked and it did not
         with pytest.raises(install.PackageMissing) as refusal:
             install.ensure(User(pip=pip), NOWHERE)
-        assert install.wheel_name() in str(refusal.value) and "Install from file" in str(refusal.value)
+        assert "unoise-no-such-package-*" in str(refusal.value) and "Install from file" in str(refusal.value)
         assert "\n" not in str(refusal.value)
 
 
@@ -115,6 +115,8 @@ def test_a_wheel_from_a_file_is_installed_by_real_pip(tmp_path, monkeypatch):
     assert install.missing(wanted) == wanted
     said = install.install_file(User(pip=pip), wheel(stick), wanted)
     assert "onnxruntime-99.1-py3-none-any.whl is installed" in said and "Explain" in said
+    said = install.install_file(User(pip=pip), wheel(stick), [*wanted, *NOWHERE])
+    assert said.endswith("is installed - now unoise-no-such-package-*-py3-none-any.whl, too.")
     assert install.missing(wanted) == [] and (home / "brought_on_a_stick.py").is_file()
     assert sorted(p.name for p in home.iterdir() if "numpy" in p.name) == []
     with pytest.raises(install.PackageMissing, match="could not be installed"):
@@ -125,7 +127,8 @@ def test_a_wheel_from_a_file_is_installed_by_real_pip(tmp_path, monkeypatch):
     ("name", "reason"),
     [
         ("holiday.jpg", "not that of a wheel"),
-        ("numpy-2.0-py3-none-any.whl", "it is numpy"),
+        ("numpy-2.0-py3-none-any.whl", "it is numpy, not onnxruntime or protobuf"),
+        ("protobuf-3.20.3-py2.py3-none-any.whl", "too old"),
         ("onnxruntime-1.9.0-py3-none-any.whl", "too old"),
         ("onnxruntime-1.32.0-cp27-cp27m-win32.whl", "another Python"),
         ("onnxruntime-1.32.0-cp312-cp312-plan9_vax.whl", "another kind of computer"),
@@ -144,8 +147,28 @@ def test_a_wheel_of_another_make_serves_too(tmp_path):
 
 
 def test_the_shipped_requirements_are_read():
-    assert install.requirements() == ["onnxruntime>=1.20"]
+    assert install.requirements() == ["onnxruntime>=1.25", "protobuf>=4.25.8"]
+    assert install.missing(install.requirements()) == []
 
 
-def test_versions_are_compared_as_numbers():
-    assert install._numbers("1.20.0") > install._numbers("1.9") and install._numbers("2.5.1+cpu") == (2, 5, 1)
+@pytest.mark.parametrize(
+    ("system", "machine", "wanted"),
+    [("darwin", "x86_64", "onnxruntime>=1.23.2"), ("darwin", "arm64", "onnxruntime>=1.25"),
+     ("win32", "AMD64", "onnxruntime>=1.25"), ("linux", "x86_64", "onnxruntime>=1.25")],
+)  # fmt: skip
+def test_intel_macs_take_their_last_release(system, machine, wanted, monkeypatch):
+    from packaging import markers
+
+    here = markers.default_environment() | {"sys_platform": system, "platform_machine": machine}
+    monkeypatch.setattr(markers, "default_environment", lambda: here)
+    assert install.requirements() == [wanted, "protobuf>=4.25.8"]
+
+
+def test_versions_are_compared_as_numbers(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", lambda _name: "1.100.0+cpu")
+    assert install.missing(["onnxruntime>=1.25", "onnxruntime>=1.101"]) == ["onnxruntime>=1.101"]
+
+
+def test_every_wheel_that_is_missing_is_named():
+    said = install.wheel_message(["onnxruntime>=1.25", "protobuf>=4"])
+    assert install.wheel_name() in said and "protobuf-*-py3-none-any.whl" in said

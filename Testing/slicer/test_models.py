@@ -57,6 +57,29 @@ def test_demonstration_and_research_models_say_so(synthetic, tmp_path):
     assert warning.endswith("Not for clinical use.")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"a":' * 100_000, '{"title": "x"', "5", "[]", "null", '{"title": 5, "synthetic": true}',
+     '{"title": "x", "synthetic": true, "recipe": {"spacing_mm": "2"}}', '{"title": "x", "synthetic": 1, "files": 3}',
+     '{"title": "x", "synthetic": true, "recipe": {"multiple_of": 0}}', '{"title": "x", "synthetic": 1, "recipe": []}',
+     '{"title": "x", "synthetic": true, "files": {"utility.onnx": {"bytes": null}}}', "x" * (2 << 20), '"\xff"'],
+)  # fmt: skip
+def test_a_card_by_anybody_is_described_or_refused(text, tmp_path):
+    (tmp_path / "bundle.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(exchange.Refused, match=r"bundle\.json cannot be read") as refusal:
+        models.describe(str(tmp_path))
+    assert "\n" not in str(refusal.value)
+
+
+def test_words_of_a_card_are_fit_to_be_shown(tmp_path):
+    odd = "\x1b[31mred\u202e\nand <b>bold</b>" + "W" * 9000
+    model = models.describe(bundle(tmp_path / "m", title=odd, attribution=odd, citation=odd))
+    assert model.title.startswith("[31mred and <b>bold</b>WW") and len(model.title) == 200
+    for shown in (model.about, model.details):
+        assert all(line.isprintable() and len(line) < 4100 for line in shown.split("\n"))
+    assert "<" not in model.details
+
+
 def test_attribution_and_citation_are_shown_if_there_are_any(tmp_path):
     plain = models.describe(bundle(tmp_path / "m"))
     assert plain.about == plain.warning

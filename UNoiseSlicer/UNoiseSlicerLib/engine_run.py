@@ -148,7 +148,7 @@ class EngineRun:
 
     def _refusal(self, code: int) -> Refused:
         """The engine's own sentence if it left one."""
-        if "onnxruntime" in self._problem and "No module" in self._problem:
+        if "No module named" in self._problem and any(name in self._problem for name in ("'onnxruntime", "'google")):
             return PackageMissing(wheel_message())
         if "is no request" in self._problem:  # it knows other questions than ours
             return Refused(_("The engine is of another version - install the extension again, and see the log."))

@@ -1,15 +1,14 @@
-"""The one package that the engine needs and Slicer lacks: asks once, installs only it, helps those without internet.
+"""What the engine needs and Slicer lacks: asks once, installs only that, helps those without internet.
 
-Nothing of Slicer's own Python is touched: the wheel is installed without its dependencies, since what the engine uses
-of onnxruntime needs numpy alone, which Slicer brings. Hence slicer.util.pip_install, not slicer.packaging.pip_ensure,
-which would install them.
+Nothing of Slicer's own Python is touched: the wheels are installed without their dependencies, since what the engine
+uses of onnxruntime needs numpy alone, which Slicer brings, and protobuf needs nothing. Hence slicer.util.pip_install,
+not slicer.packaging.pip_ensure, which would install them.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,12 @@ class PackageMissing(Refused):
 
 
 def requirements(path: Path = REQUIREMENTS) -> list[str]:
+    """The lines that are meant for this computer, without their conditions."""
+    from packaging.requirements import Requirement
+
     lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return [line for line in lines if line]
+    wanted = [Requirement(line) for line in lines if line]
+    return [f"{one.name}{one.specifier}" for one in wanted if one.marker is None or one.marker.evaluate()]
 
 
 def missing(wanted: list[str]) -> list[str]:
@@ -37,20 +40,17 @@ def missing(wanted: list[str]) -> list[str]:
 
 
 def _satisfied(requirement: str) -> bool:
-    name, _sep, least = requirement.partition(">=")
+    from packaging.requirements import Requirement
+
+    wanted = Requirement(requirement)
     importlib.invalidate_caches()
-    found = None
-    for distribution in (name.strip(), f"{name.strip()}-gpu"):
+    for distribution in (wanted.name, f"{wanted.name}-gpu"):
         try:
             found = importlib.metadata.version(distribution)
-            break
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found is not None and _numbers(found) >= _numbers(least)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(n) for n in re.findall(r"\d+", version.split("+")[0])[:3])
+        return wanted.specifier.contains(found, prereleases=True)
+    return False
 
 
 def ensure(ui: Any, wanted: list[str] | None = None) -> None:
@@ -63,7 +63,7 @@ def ensure(ui: Any, wanted: list[str] | None = None) -> None:
         return
     names = ", ".join(absent)
     question = _(
-        "The engine needs one more Python package: {names} (about 20 MB, from the Python Package Index).\n\n"
+        "The engine needs what Slicer lacks: {names} (about 20 MB, from the Python Package Index).\n\n"
         "Install it into Slicer now? Nothing else in Slicer's Python is changed."
     ).format(names=names)
     if not ui.confirmOkCancelDisplay(question, _("U-Noise")):
@@ -74,22 +74,28 @@ def ensure(ui: Any, wanted: list[str] | None = None) -> None:
         # --no-deps: numpy, protobuf and the like stay as Slicer has them. Wheels only: nothing is compiled.
         ui.pip_install(["--no-deps", "--only-binary=:all:", *absent])
     except Exception:  # pip's own error: a process's exit code, of a type that depends on Slicer's version
-        raise PackageMissing(wheel_message()) from None
-    if missing(absent):
-        raise PackageMissing(wheel_message())
+        raise PackageMissing(wheel_message(absent)) from None
+    if left := missing(absent):
+        raise PackageMissing(wheel_message(left))
 
 
-def wheel_message() -> str:
-    """For a computer without internet: which file to bring, and what to do with it."""
+def wheel_message(absent: list[str] | None = None) -> str:
+    """For a computer without internet: which files to bring, and what to do with them."""
+    absent = absent or missing(requirements()) or requirements()
     return _(
-        "onnxruntime is missing and could not be installed from the internet - on another computer download "
-        "{wheel} (1.20 or newer) from the Python Package Index (pypi.org, project onnxruntime, Download files), bring "
-        "it here, and click Install from file."
-    ).format(wheel=wheel_name())
+        "{names} is missing and could not be installed from the internet - on another computer download {wheels} from "
+        "the Python Package Index (pypi.org, Download files), bring it here, and click Install from file."
+    ).format(names=", ".join(absent), wheels=", ".join(wheel_name(_package(line)) for line in absent))
 
 
-def wheel_name() -> str:
+def _package(requirement: str) -> str:
+    return requirement.partition(">=")[0]
+
+
+def wheel_name(package: str = PACKAGE) -> str:
     """The pattern of the wheel's file name for this Python and this computer."""
+    if package != PACKAGE:
+        return f"{package}-*-py3-none-any.whl"
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
     machine = platform.machine().lower()
     system = {
@@ -110,7 +116,8 @@ def install_file(ui: Any, path: Path, wanted: list[str] | None = None) -> str:
         )  # fmt: skip
     try:
         ui.pip_install(["--no-index", "--no-deps", str(path)])
-        trouble = _("it is not there afterwards") if missing(wanted) else ""
+        absent = missing(wanted)
+        trouble = _("it is not there afterwards") if path.name.startswith(tuple(map(_package, absent))) else ""
     except Exception as error:  # pip's own error, see above
         trouble = str(error) or type(error).__name__
     if trouble:
@@ -118,21 +125,26 @@ def install_file(ui: Any, path: Path, wanted: list[str] | None = None) -> str:
             _("{file} could not be installed ({trouble}) - download it again, or see Slicer's Python console.").format(
                 file=path.name, trouble=trouble)
         )  # fmt: skip
+    if absent:
+        return _("{file} is installed - now {wheel}, too.").format(
+            file=path.name, wheel=wheel_name(_package(absent[0]))
+        )
     return _("{file} is installed - click Explain.").format(file=path.name)
 
 
 def _unfit(path: Path, wanted: list[str]) -> str:
     """Why a wheel does not serve; empty if it does, by its name."""
     from packaging import tags, utils
+    from packaging.requirements import Requirement
 
     try:
         name, version, _build, made_for = utils.parse_wheel_filename(path.name)
     except utils.InvalidWheelFilename:
         return _("its name is not that of a wheel")
-    if name not in (PACKAGE, f"{PACKAGE}-gpu"):
-        return _("it is {name}, not {wanted}").format(name=name, wanted=PACKAGE)
-    least = next((line.partition(">=")[2] for line in wanted if line.startswith(PACKAGE)), "0")
-    if _numbers(str(version)) < _numbers(least):
+    needed = next((one for one in map(Requirement, wanted) if name in (one.name, f"{one.name}-gpu")), None)
+    if needed is None:
+        return _("it is {name}, not {wanted}").format(name=name, wanted=_(" or ").join(map(_package, wanted)))
+    if not needed.specifier.contains(version, prereleases=True):
         return _("version {version} is too old").format(version=version)
     if made_for.isdisjoint(tags.sys_tags()):
         return _("it is made for another Python or another kind of computer")

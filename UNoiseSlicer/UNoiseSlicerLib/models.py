@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SECONDS_A_PASS = 0.05  # of a model of this size on one slice and a laptop's processor, until a run has measured it
 ADAPTIVE = 8  # pixels: the stride that takes about as long as an adaptive map
 MODEL_BYTES = 2.2e6
+LARGEST_MANIFEST, MOST_BRACKETS = 1 << 20, 5000  # bytes; ours has some hundred lists and tables
 
 
 def engine_home() -> Path:
@@ -56,11 +57,12 @@ class Model:
             (_("Licence: {text}"), "licence"),
             (_("Please cite: {text}"), "citation"),
         )
-        return "\n".join(line.format(text=said) for line, key in lines if (said := self._said(key)))
+        told = "\n".join(line.format(text=said) for line, key in lines if (said := self._said(key)))
+        return told.replace("<", "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}")  # a tool tip takes < for markup
 
     def _said(self, key: str) -> str:
         value = self.facts.get(key)
-        return " ".join(value.split()) if isinstance(value, str) else ""
+        return _shown(value, 4000) if isinstance(value, str) else ""
 
 
 def shipped_models() -> dict[str, Path]:
@@ -99,9 +101,9 @@ def describe(name: str) -> Model:
     """Reads a model's card; the engine checks everything when it runs. Raises Refused if it cannot be read."""
     folder = find_model(name)
     try:
-        facts = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-        title, synthetic = str(facts["title"]), bool(facts["synthetic"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        facts = _facts(folder / "bundle.json")
+        title, synthetic = _shown(facts["title"], 200), bool(facts["synthetic"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise Refused(
             _("{file} cannot be read ({error}) - get the model again.").format(file=folder / "bundle.json", error=error)
         ) from None
@@ -111,6 +113,26 @@ def describe(name: str) -> Model:
         else _("Research model. Not for clinical use.")
     )
     return Model(name, title, warning, facts)
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """Of a manifest by anybody, bounded. Raises what `describe` expects; the engine says more."""
+    with path.open("rb") as f:
+        text = f.read(LARGEST_MANIFEST + 1).decode("utf-8")
+    if len(text) > LARGEST_MANIFEST or text.count("[") + text.count("{") > MOST_BRACKETS:
+        raise ValueError(_("too large"))
+    facts: dict[str, Any] = json.loads(text)
+    recipe, size = facts.get("recipe", {}), facts.get("files", {}).get("utility.onnx", {}).get("bytes", MODEL_BYTES)
+    if not (
+        0.1 <= recipe.get("spacing_mm", 2.0) <= 10 and 1 <= recipe.get("multiple_of", 16) <= 512 and 0 <= size < 1e10
+    ):
+        raise ValueError(_("its recipe or its files are out of range"))
+    return facts
+
+
+def _shown(text: str, most: int) -> str:
+    """Printable characters on one line, as the engine shows them."""
+    return "".join(c for c in " ".join(text[: 4 * most].split()) if c.isprintable())[:most]
 
 
 def occlusion_seconds(ct: Any, model: Model, choices: Choices, report: dict[str, Any]) -> float:

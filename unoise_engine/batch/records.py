@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from unoise_engine.files import note, sha256, write_json
+from unoise_engine.files import GROWS, note, sha256, write_json
 
 RECORD = "record.json"
 RECORD_VERSION = 1
@@ -73,7 +73,7 @@ def read_record(folder: Path) -> Record | None:
 def write_record(record: Record, folder: Path) -> None:
     """Raises OSError, and Environment if another record lies in a folder that was not made here."""
     if not (folder / RECORD).exists():
-        note(folder / RECORD)  # by its name alone: one that a power cut broke is ours too
+        note(folder, {RECORD: GROWS})  # by its name alone: one that a power cut broke is ours too
     write_json(folder / RECORD, record.to_dict(), replace=True)
 
 

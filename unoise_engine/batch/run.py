@@ -76,12 +76,15 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
         else:
             outcomes = one_after_the_other(jobs, lambda job: do_case(job, bundle, show))
         bar = show.stage("", "cases", len(cases)) if apart else nullcontext(lambda amount: None)
-        with closing(outcomes), bar as advance:
-            for outcome in outcomes:
-                ledger.add(outcome.record)
-                count[outcome.record.status] += 1
-                _tell(outcome, source[outcome.record.case], request, show, progress_mode)
-                advance(1)
+        try:
+            with closing(outcomes), bar as advance:
+                for outcome in outcomes:
+                    ledger.add(outcome.record)
+                    count[outcome.record.status] += 1
+                    _tell(outcome, source[outcome.record.case], request, show, progress_mode)
+                    advance(1)
+        finally:
+            sweep(request.out)  # processes that were ended leave halves
         write_summary(request.out, bundle.manifest.warning)
     except OSError as error:
         raise cannot_write(request.out, error) from None

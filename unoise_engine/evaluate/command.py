@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unoise_engine.errors import CaseRefused, MissingExtra, Usage
+from unoise_engine.errors import CaseRefused, Environment, Usage
 from unoise_engine.evaluate.baselines import BASELINES
 from unoise_engine.evaluate.baselines import TITLES as BASELINE_TITLES
 from unoise_engine.evaluate.cause import Cause, cause_measures
@@ -262,6 +262,6 @@ def _draw(
         names = draw_curves(request.out, curves, titles, about.model_title, about.warning)
         panels = Panels(bundle, chosen.found, chosen.maps, curves, titles, about.warning)
         return names + panels.draw_all(request.out, request.panels)
-    except MissingExtra as error:
+    except Environment as error:
         print(f"no figures: {error}", file=sys.stderr)
         return []

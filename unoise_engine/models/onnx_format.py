@@ -143,9 +143,12 @@ def _unknown(message: Message) -> Iterator[str]:
     for field in UnknownFieldSet(message):
         yield REFUSED.get((kind, field.field_number), f"an unknown field ({kind} {field.field_number})")
     for field, value in message.ListFields():
+        some = [value] if isinstance(value, Base | str | bytes) else value
         if field.message_type:
-            for one in [value] if isinstance(value, Base) else value:
+            for one in some:
                 yield from _unknown(one)
+        elif field.type == TEXT and not all(isinstance(one, str) for one in some):  # bytes, where it is none
+            yield "text that is not UTF-8"
 
 
 @cache

@@ -255,7 +255,8 @@ class Bundle:
         if model in PARTS:
             content = with_weights(content, self._content("utility"))
         try:
-            session = onnxruntime.InferenceSession(content, options, providers=self._providers)
+            # No fallback of its own, which prints on standard output and tries again: ours is below.
+            session = onnxruntime.InferenceSession(content, options, providers=self._providers, enable_fallback=0)
         except Exception as error:
             if out_of_memory(error) and self.device == "cpu":
                 raise MemoryError(str(path)) from None

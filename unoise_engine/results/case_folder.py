@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from unoise_engine import __version__
-from unoise_engine.errors import MissingExtra
+from unoise_engine.errors import Environment
 from unoise_engine.explanation.methods import TITLES
 from unoise_engine.explanation.pipeline import clock, explain_volume
 from unoise_engine.explanation.settings import Settings
@@ -185,7 +185,7 @@ def _explain_into(
             try:
                 if with_picture:
                     picture = Overview(view.apply(ct.voxels)[shown], volume.slice(shown) > 0, view.spacing_mm[1:])
-            except MissingExtra as error:
+            except Environment as error:  # no matplotlib, or no temporary folder for it
                 notes.append(f"no overview.png: {error}")
         elif picture is not None:
             picture.add(name.removeprefix("importance-"), volume.slice(shown))

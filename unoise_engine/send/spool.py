@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from unoise_engine.errors import Environment
-from unoise_engine.files import grow, sha256
+from unoise_engine.files import grow, refuse_strangers, sha256
 from unoise_engine.send.archive import Answer
 
 RECORD = "send.jsonl"
@@ -20,6 +20,7 @@ class Spool:
     def __init__(self, out: Path, archive: str):
         self.out, self.archive = out, archive
         self.path = out / RECORD
+        refuse_strangers(self.path)
         self._sent: set[tuple[str, str]] = set()  # (object, sha256)
         try:
             text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""

@@ -14,7 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from unoise_engine.errors import Environment
-from unoise_engine.files import Draft, copy, grow, new_file, note
+from unoise_engine.files import GROWS, Draft, copy, grow, new_file, note
 
 LAST, BEST, METRICS, LOGS = "last.ckpt", "best.ckpt", "metrics.csv", "logs"
 
@@ -59,8 +59,8 @@ class Keep(Callback):
         """Raises Environment if the disk is full; the checkpoint before stays whole."""
         leads = trainer.is_global_zero  # the others take part, and write nothing
         try:
-            for log in (self.run / LOGS).glob("*") if leads else ():
-                note(log)
+            if leads and (logs := self.run / LOGS).is_dir():
+                note(logs, dict.fromkeys(os.listdir(logs), GROWS))
             with new_file(self.run / name, replace=True) if leads else nullcontext(Draft(self.run)) as draft:
                 trainer.save_checkpoint(draft.path)
         except OSError as e:

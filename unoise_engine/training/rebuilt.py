@@ -34,6 +34,7 @@ def unpack(folder: Path, manifest: Manifest, split: Split, out: Path, unoise: Pa
     the bundle does not say - how they were trained, the outputs for other structures - is lost.
     """
     refuse_overlap(out, [folder])
+    runs.check_free(out)
     if unoise is not None:
         refuse_overlap(unoise, [folder])
         runs.check_free(unoise)
@@ -42,7 +43,6 @@ def unpack(folder: Path, manifest: Manifest, split: Split, out: Path, unoise: Pa
     utility = rebuilt_utility(folder, manifest)
     shape = Net(utility.depth, utility.first_channels)
     recipe = UtilityRecipe(UtilityFit(max_steps=1), manifest.recipe, shape, Data(manifest.organ))
-    runs.check_free(out)
     runs.begin(out, recipe, split)
     runs.replace_weights(out, utility)
     if unoise is not None:

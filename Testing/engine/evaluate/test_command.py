@@ -30,7 +30,7 @@ def data(tmp_path_factory):
 def evaluate(data, out, bundle, **how):
     out.mkdir(exist_ok=True)
     folders = data if isinstance(data, tuple) else (data,)
-    return run(Request(data=folders, out=out, bundle=str(bundle), **{**QUICK, **how}))
+    return run(Request(data=folders, out=out, bundle=str(bundle), overwrite=True, **{**QUICK, **how}))
 
 
 def rows(path):
@@ -49,7 +49,7 @@ def test_everything_is_written(out):
     tables = ("curves", "summary", "per-patient", "segmentation", "checks")
     wanted = {f"{name}.csv" for name in tables} | {"report.md", "curves.png", "curves.svg"}
     methods = ("unoise", "gradcam", "occlusion", "random", "edges", "distance")
-    assert {p.name for p in out.iterdir()} == wanted | {f"panels-{m}.png" for m in methods}
+    assert {p.name for p in out.glob("[!.]*")} == wanted | {f"panels-{m}.png" for m in methods}
     curves = rows(out / "curves.csv")
     assert {r["method"] for r in curves} == set(methods)
     kept = [r for r in curves if r["order"] == "keep"]
@@ -169,8 +169,8 @@ def test_what_explain_writes_can_be_read_back(data, tiny_bundle, tmp_path):
 
     for k in range(2):
         (case,) = find_cases([data / f"case-{k}-ct.nii.gz"])
-        explain_case(case, tmp_path, load_bundle(tiny_bundle, "cpu"), Settings(("unoise",)), Quiet())
-    evaluate(data, tmp_path / "out", tiny_bundle, methods=("unoise",), maps=(tmp_path,))
+        explain_case(case, tmp_path / "maps", load_bundle(tiny_bundle, "cpu"), Settings(("unoise",)), Quiet())
+    evaluate(data, tmp_path / "out", tiny_bundle, methods=("unoise",), maps=(tmp_path / "maps",))
     area = {
         r["method"]: float(r["value"])
         for r in rows(tmp_path / "out" / "summary.csv")

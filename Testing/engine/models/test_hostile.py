@@ -250,6 +250,7 @@ def test_external_data_in_a_second_graph_behind_odd_tags(copy, place, long):
         (stored(20, b""), "training"),
         (stored(7, stored(1, stored(4, b"Add") + stored(5, stored(1, b"x") + stored(77, b"")))), r"\(Attribute 77\)"),
         (stored(7, stored(15, b"")), "sparse"),
+        (stored(2, b"\xff"), "UTF-8|utf-8"),  # a producer
         (b"\x0b" * 100_000 + b"\x0c" * 100_000, "no ONNX file"),  # groups within groups
     ],
 )
@@ -301,6 +302,15 @@ def test_odd_graphs(copy, kind):
     with pytest.raises(
         Integrity, match=r"utility\.onnx - (holds a tensor|holds ext|holds text|uses the operator|a Conv has)"
     ):
+        verify(copy)
+
+
+def test_names_that_are_no_text(copy):
+    """onnxruntime would fail in Python, and say so on standard output."""
+    path = copy / "unoise.onnx"
+    path.write_bytes(path.read_bytes().replace(b"noise_logits", b"noise\xfflogits"))
+    list_again(copy, "unoise.onnx")
+    with pytest.raises(Integrity, match=r"unoise\.onnx - .*(UTF-8|utf-8)"):
         verify(copy)
 
 

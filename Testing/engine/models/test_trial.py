@@ -137,6 +137,13 @@ def test_what_never_ends_is_ended(tiny_bundle, monkeypatch):
         try_out(tiny_bundle)
 
 
+def test_a_runtime_that_does_not_load_is_not_blamed_on_the_bundle(tiny_bundle, monkeypatch):
+    monkeypatch.delitem(sys.modules, "unoise_engine.models.runtime", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match="onnxruntime"):
+        try_out(tiny_bundle)
+
+
 def test_a_process_that_dies_is_said(tiny_bundle, monkeypatch):
     monkeypatch.setattr(trial, "python", lambda *_: ["false"])
     with pytest.raises(Integrity, match="exit status 1"):

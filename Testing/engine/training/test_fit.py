@@ -41,7 +41,7 @@ def test_a_utility_learns_and_leaves_its_papers(utility_run, world):
     assert len(run.split.train) == 3 and len(run.split.val) == len(run.split.test) == 1
     assert list((utility_run / "logs").glob("events*"))
     assert not run.net().training
-    assert not [p for p in utility_run.iterdir() if p.name.startswith(".")]
+    assert [p.name for p in utility_run.glob(".*")] == [".unoise.sha256"]
 
 
 def test_validation_dice_is_the_mean_over_whole_cases(utility_run, world):

@@ -123,8 +123,8 @@ def write_painted(
         for one in maps
     ]
     total, done = len(maps) * per_map, 0
-    refuse_strangers(folder / RECORD)
     records = _records(folder)
+    refuse_strangers(folder / RECORD)
 
     def note(some: dict[str, dict[str, object]]) -> None:
         nonlocal done

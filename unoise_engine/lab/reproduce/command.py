@@ -12,6 +12,7 @@ import numpy as np
 from unoise_engine.errors import Usage
 from unoise_engine.evaluate.data import find_entries, fingerprint
 from unoise_engine.evaluate.figures import new_figure
+from unoise_engine.files import refuse_strangers
 from unoise_engine.lab.phantom.write import write_phantoms
 from unoise_engine.lab.reproduce.figures import draw_all
 from unoise_engine.lab.reproduce.recipes import KINDS, choose_recipes
@@ -57,6 +58,8 @@ def reproduce(request: Request, show: Progress) -> Path:
         raise Usage(f"--recipe {request.recipe}", "unknown", f"choose from {', '.join(KINDS)}")
     new_figure()  # before hours are spent: MissingExtra
     choose_device(request.device)
+    for name in ("report.html", "figures", "records"):
+        refuse_strangers(request.out / name)
     stages = Stages(request.out)
     data, key, said = _data(request, scale, stages)
     window = _ends(data, key, stages) if request.recipe == "paper" else None

@@ -20,7 +20,7 @@ def test_the_files_hold_the_phantoms_whatever_the_number_of_jobs(tmp_path):
     assert [f.name for f in files] == [f"case-000{k}-ct.nii.gz" for k in range(3)]
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert json.loads((one / "labels.json").read_text()) == LABELS and LABELS["pancreas"] == 7
-    assert sorted(p.name for p in two.iterdir()) == [
+    assert sorted(p.name for p in two.glob("[!.]*")) == [
         "case-0000-ct.nii.gz", "case-0000-labels.nii.gz", "case-0001-ct.nii.gz", "case-0001-labels.nii.gz",
         "labels.json",
     ]  # fmt: skip
