@@ -34,8 +34,9 @@ def read(kind: type[T], table: Any, where: str) -> T:
 
 def build(kind: type[T], table: dict[str, Any], where: str = "") -> T:
     """Nested tables -> nested dataclasses. Raises Misfit."""
-    values = _each(table, get_type_hints(kind, include_extras=True), where)
-    for f in fields(kind):  # type: ignore[arg-type]
+    hints, known = get_type_hints(kind, include_extras=True), fields(kind)  # type: ignore[arg-type]
+    values = _each(table, {f.name: hints[f.name] for f in known}, where)
+    for f in known:
         if f.name not in values and f.default is MISSING and f.default_factory is MISSING:
             raise Misfit(where, f"[{f.name}] is missing", "add it")
     try:

@@ -80,7 +80,7 @@ def test_the_worker(watched, cohort, tiny_bundle):
     """As 3D Slicer starts it."""
     out = watched.folder / "out"
     request = question((cohort / "ct0.nii.gz",), out, bundle=str(tiny_bundle), methods=("unoise",))
-    assert_quiet(watched, watched.run("-m", "unoise_engine.worker", text=request), out)
+    watched.assert_quiet(watched.run("-m", "unoise_engine.worker", text=request), out)
 
 
 def test_the_library(watched, cohort, tiny_bundle):

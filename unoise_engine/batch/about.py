@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from unoise_engine import __version__
 from unoise_engine.errors import EngineError
-from unoise_engine.explanation.methods import METHODS, TITLES
-from unoise_engine.explanation.protocol import Method
-from unoise_engine.explanation.settings import Settings
+from unoise_engine.explanation.method import Method
+from unoise_engine.explanation.methods import METHODS
 from unoise_engine.models.manifest import model_hash, read_manifest
 from unoise_engine.models.session import DEFAULT_BUNDLE, known_bundles
 from unoise_engine.models.settings import DEVICES
@@ -66,28 +64,21 @@ def models(folders: tuple[Path, ...] = ()) -> Iterator[dict[str, Any]]:
 def methods() -> Iterator[dict[str, Any]]:
     """`passes` is how often the model runs for one slice of SIDE x SIDE pixels, about; `default` whether the method is
     used if none is named; `least` and `most` bound a parameter, None where nothing does."""
-    usual = Settings().methods
     for name, method in METHODS.items():
         yield {
             "name": name,
-            "title": TITLES[name],
-            "description": (sys.modules[_home(method)].__doc__ or "").partition("\n")[0],  # one file a method
-            "default": name in usual,
-            "passes": getattr(method, "places", lambda h, w: 1)(SIDE, SIDE),
+            "title": method.title,
+            "description": method.about,
+            "default": method.chosen,
+            "passes": getattr(method, "places", lambda *size: 1)(SIDE, SIDE),
             "parameters": [*_parameters(method)],
         }
 
 
 def _parameters(method: Method) -> Iterator[dict[str, Any]]:
-    if not is_dataclass(method):
-        return
-    for f in fields(method):
+    for f in fields(method):  # type: ignore[arg-type]
         bounds = {"least": f.metadata.get("least"), "most": f.metadata.get("most")}
         yield {"name": f.name, "default": to_table(getattr(method, f.name)), **bounds}
-
-
-def _home(method: Method) -> str:
-    return (type(method) if is_dataclass(method) else method).__module__
 
 
 def _has_cuda() -> bool:

@@ -38,7 +38,6 @@ from unoise_engine.errors import (
     Usage,
     error_from,
 )
-from unoise_engine.explanation.settings import KINDS
 from unoise_engine.files import PARTIAL, hash_all, recover, refuse_strangers, remove_drafts, write
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
@@ -86,10 +85,11 @@ class Job:
     def settings(self) -> dict[str, Any]:
         """What a result depends on besides input and model: part of its record."""
         asked = self.options.explanation
-        methods = {name: method for name, method in asked.chosen.items() if name in KINDS}
         leaves: list[Any] = [self.options.results, self.options.reading]
+        methods = asked.chosen
         if "occlusion" in methods:
             leaves.append(methods.pop("occlusion"))
+        others = {name: table for name, method in methods.items() if (table := to_table(method))}
         told: dict[str, Any] = {
             "results_version": RESULTS_VERSION,
             "methods": list(asked.methods),
@@ -98,7 +98,7 @@ class Job:
         for leaf in leaves:
             usual = to_table(type(leaf)())
             told |= {key: value for key, value in to_table(leaf).items() if key in ALWAYS or value != usual[key]}
-        return told | ({"parameters": to_table(methods)} if methods else {})
+        return told | ({"parameters": others} if others else {})
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,7 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
     """What is to be done for each case. Raises Environment if results stand there that nobody said what to do with."""
     out, began, batch = request.out.resolve(), now(), request.options.batch
     model = replace(request.options.model, bundle=str(bundle.folder.resolve()), threads=threads)
+    options = replace(request.options, model=model, explanation=request.options.explanation.for_model(bundle))
     joined = any_held(out)  # another run is at work here: share the cases with it
     jobs = [
         Job(
@@ -105,7 +106,7 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
             paths=tuple(str(path.absolute()) for path in case.paths),
             out=str(out),
             model=bundle.hash,
-            options=replace(request.options, model=model),
+            options=options,
             began=began,
             alone=len(cases) == 1,
             part=case.part,

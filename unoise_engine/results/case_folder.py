@@ -19,13 +19,13 @@ import numpy as np
 from unoise_engine import __version__
 from unoise_engine.errors import Environment
 from unoise_engine.explanation.methods import TITLES
-from unoise_engine.explanation.pipeline import clock, explain_volume
+from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_volume
 from unoise_engine.files import new_file, new_folder, write_json
-from unoise_engine.models.frame import Frame, Restored
+from unoise_engine.models.input import Input, Restored
 from unoise_engine.models.session import Bundle
-from unoise_engine.progress import Progress
+from unoise_engine.progress import Progress, clock
 from unoise_engine.results.overview import Overview
 from unoise_engine.results.settings import ResultSettings
 from unoise_engine.volume.find import Case, Reading
@@ -86,13 +86,14 @@ def _writer(reading: Reading, case: Case, bundle: Bundle, settings: Settings, ho
     from unoise_engine.results.dicom.result import DicomResult
 
     manifest = bundle.manifest
+    given = Input.of(reading.ct, bundle.recipe, *(settings.slices or ()))
     origin = Origin(
         organ=manifest.organ,
         model=manifest.name,
         model_hash=bundle.hash,
         engine_version=__version__,
         warning=manifest.warning,
-        slices=settings.range_in(reading.ct),
+        slices=(given.start, given.stop),
         titles=TITLES,
         parameters=settled(settings.told),
     )
@@ -120,7 +121,7 @@ def explain_case(
     Raises CaseRefused for the input, Environment if the result exists, if not all of an earlier one was made here, or
     if it cannot be written.
     """
-    how, final = how or ResultSettings(), out / case.id
+    how, final, settings = how or ResultSettings(), out / case.id, settings.for_model(bundle)
     seconds: dict[str, float] = {}
     needed = 0
     try:
@@ -140,9 +141,8 @@ def explain_case(
 
 def _bytes_needed(ct: Volume, bundle: Bundle, settings: Settings) -> int:
     """At most: results that do not pack at all, and three stacks of the model's slices on their way."""
-    start, stop = settings.range_in(ct)
-    slices = 4 * (stop - start) * math.prod(Frame.of(ct, bundle.recipe).size)
-    return ct.voxels.size * (1 + 4 * len(settings.methods)) + 3 * slices
+    planes = 4 * math.prod(Input.of(ct, bundle.recipe, *(settings.slices or ())).shape)
+    return ct.voxels.size * (1 + 4 * len(settings.methods)) + 3 * planes
 
 
 def _explain_into(
@@ -158,7 +158,7 @@ def _explain_into(
 ) -> dict[str, Any]:
     ct, manifest = reading.ct, bundle.manifest
     view = AxialView.of(ct.grid)
-    start, stop = settings.range_in(ct)
+    start, stop = settings.slices or (0, len(view.apply(ct.voxels)))
     files: dict[str, str] = {}
     notes: list[str] = []
     warnings: list[str] = []
