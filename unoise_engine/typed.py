@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -21,6 +21,12 @@ class Misfit(ValueError):
     def __init__(self, where: str, what: str, cure: str = "correct it"):
         super().__init__(f"{where} {what}".strip())
         self.where, self.what, self.cure = where, what, cure
+
+
+def bounded(default: T, least: float | None = None, most: float | None = None, about: str = "") -> T:
+    """A field of a dataclass that says, for panels and lists, which values it takes and what it is."""
+    made: T = field(default=default, metadata={"least": least, "most": most, "about": about})
+    return made
 
 
 def read(kind: type[T], table: Any, where: str) -> T:

@@ -77,8 +77,8 @@ def methods() -> Iterator[dict[str, Any]]:
 
 def _parameters(method: Method) -> Iterator[dict[str, Any]]:
     for f in fields(method):  # type: ignore[arg-type]
-        bounds = {"least": f.metadata.get("least"), "most": f.metadata.get("most")}
-        yield {"name": f.name, "default": to_table(getattr(method, f.name)), **bounds}
+        told = {key: f.metadata.get(key, usual) for key, usual in (("least", None), ("most", None), ("about", ""))}
+        yield {"name": f.name, "default": to_table(getattr(method, f.name)), **told}
 
 
 def _has_cuda() -> bool:

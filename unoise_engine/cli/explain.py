@@ -104,7 +104,7 @@ def methods() -> None:
         passes = "one pass" if one["passes"] == 1 else f"about {one['passes']} passes"
         print(f"{one['name']}  {one['title']}, {passes} of the model a slice\n  {one['description']}")
         for parameter in one["parameters"]:
-            print(f"  --set {one['name']}.{parameter['name']}={parameter['default']}")
+            print(f"  --set {one['name']}.{parameter['name']}={parameter['default']}  {parameter['about']}")
 
 
 def obscure(

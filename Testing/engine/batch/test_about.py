@@ -4,10 +4,12 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from unoise_engine.batch.about import About, about, models
+from unoise_engine.errors import Usage
 from unoise_engine.explanation.methods import METHODS
 from unoise_engine.models.session import DEFAULT_BUNDLE
 from unoise_engine.results.case_folder import REPORT_VERSION
@@ -45,8 +47,24 @@ def test_methods_say_what_they_are_and_cost():
     assert list(told) == list(METHODS) and all(one["title"] and one["description"] for one in told.values())
     assert told["unoise"]["default"] and not told["gradient"]["default"]
     assert told["unoise"]["passes"] == 1 and told["occlusion"]["passes"] == (256 // 8) ** 2
-    parameters = {one["name"]: one["default"] for one in told["occlusion"]["parameters"]}
-    assert parameters["patch"] == 15 and parameters["stride"] == 0 and told["unoise"]["parameters"] == []
+    parameters = {one["name"]: one for one in told["occlusion"]["parameters"]}
+    assert parameters["patch"]["default"] == 15 and "grey square" in parameters["patch"]["about"]
+    assert (parameters["stride"]["default"], told["unoise"]["parameters"]) == (0, [])
+
+
+def test_the_bounds_that_are_told_are_those_that_hold():
+    """A panel may offer all of a range, and nothing beyond it is worth offering."""
+    seen = 0
+    for one in about(About())["methods"]:
+        for parameter in one["parameters"]:
+            method, step = METHODS[one["name"]], 1 if isinstance(parameter["default"], int) else 0.01
+            for end, beyond in ((parameter["least"], -step), (parameter["most"], step)):
+                if end is not None:
+                    seen += 1
+                    replace(method, **{parameter["name"]: end})
+                    with pytest.raises(Usage):
+                        replace(method, **{parameter["name"]: end + beyond})
+    assert seen >= 7
 
 
 def test_the_worker_answers_where_nothing_is_installed_yet(home):
