@@ -27,7 +27,8 @@ SCRIPTED = Path("lib/Slicer-5.x/qt-scripted-modules")
 REQUIRED_KEYS = {"$schema", "category", "scm_url"}
 OPTIONAL_KEYS = {"scm_revision", "build_dependencies", "build_subdirectory", "tier"}
 LARGEST_CHECKOUT_MB = 100
-MRML_ONLY = {"annotation.py", "axial.py", "display.py", "exchange.py", "scene.py", "scene_tests.py", "volumes.py"}
+MRML_ONLY = {"annotation.py", "axial.py", "display.py", "exchange.py", "fingerprint.py", "naming.py", "scene.py",
+             "scene_tests.py", "segmentation.py", "volumes.py"}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
