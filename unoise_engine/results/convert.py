@@ -67,8 +67,13 @@ def convert(request: Conversion, progress: Progress) -> None:
                 files |= writer.write(name, _on_grid(request.results[name], ct), partial)
                 advance(1)
         corrections = [*request.report.get("corrections", []), *writer.notes]
-        settings = {**request.report["settings"], **writer.settings}
-        report = {**request.report, "corrections": corrections, "settings": settings, "files": files}
+        changes = {
+            "corrections": corrections,
+            "warnings": [*request.report.get("warnings", []), *writer.warnings],
+            "settings": {**request.report["settings"], **writer.settings},
+            "files": files,
+        }
+        report = {**request.report, **changes}
         (partial / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         os.replace(partial, request.out)
     except OSError as error:
