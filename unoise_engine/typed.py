@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -23,6 +23,12 @@ class Misfit(ValueError):
         self.where, self.what, self.cure = where, what, cure
 
 
+def bounded(default: T, least: float | None = None, most: float | None = None, about: str = "") -> T:
+    """A field of a dataclass that says, for panels and lists, which values it takes and what it is."""
+    made: T = field(default=default, metadata={"least": least, "most": most, "about": about})
+    return made
+
+
 def read(kind: type[T], table: Any, where: str) -> T:
     """`build` of what a user or a program gave. Raises Usage."""
     try:
@@ -34,8 +40,9 @@ def read(kind: type[T], table: Any, where: str) -> T:
 
 def build(kind: type[T], table: dict[str, Any], where: str = "") -> T:
     """Nested tables -> nested dataclasses. Raises Misfit."""
-    values = _each(table, get_type_hints(kind, include_extras=True), where)
-    for f in fields(kind):  # type: ignore[arg-type]
+    hints, known = get_type_hints(kind, include_extras=True), fields(kind)  # type: ignore[arg-type]
+    values = _each(table, {f.name: hints[f.name] for f in known}, where)
+    for f in known:
         if f.name not in values and f.default is MISSING and f.default_factory is MISSING:
             raise Misfit(where, f"[{f.name}] is missing", "add it")
     try:

@@ -14,16 +14,16 @@ import time
 from asyncio import CancelledError
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unoise_engine import __version__
+from unoise_engine import __version__, typed
 from unoise_engine.batch.isolate import SILENT_SECONDS, Children, Stopped, debugging, usable_cores
 from unoise_engine.batch.job import Job, Outcome, find_done, not_done
-from unoise_engine.batch.lock import Busy, held
 from unoise_engine.batch.records import Record
 from unoise_engine.errors import CaseFailed, EngineError, Environment, MissingExtra, error_from
+from unoise_engine.lock import Busy, held
 
 CONNECT_SECONDS = 20
 POLL_SECONDS = 1.0
@@ -160,7 +160,7 @@ def _answer_of(future: Any, job: Job, client: Any, address: str) -> dict[str, An
 
 def _submit(client: Any, job: Job) -> Any:
     key = f"unoise-{job.case}-{time.time_ns()}"
-    return client.submit(run_job, asdict(job), __version__, pure=False, retries=0, key=key)
+    return client.submit(run_job, typed.to_table(job), __version__, pure=False, retries=0, key=key)
 
 
 def run_job(body: dict[str, Any], version: str) -> dict[str, Any]:
@@ -169,9 +169,10 @@ def run_job(body: dict[str, Any], version: str) -> dict[str, Any]:
         from distributed import get_worker
 
         return {"abort": _other_version(get_worker().address, __version__, version).facts}
-    job = Job.from_dict(body)
-    job = replace(job, threads=job.threads or _share_of_cores())
     try:
+        job = typed.read(Job, body, "job")
+        model = replace(job.options.model, threads=job.options.model.threads or _share_of_cores())
+        job = replace(job, options=replace(job.options, model=model))
         return {"outcome": Children().do(job, tell=lambda message: None).to_dict()}
     except (Busy, Stopped):
         return {"busy": True}

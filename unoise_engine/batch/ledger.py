@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from unoise_engine.batch.lock import held
 from unoise_engine.batch.records import EXPLAINED, RECORD, STATUSES, Organ, Record, read_record
 from unoise_engine.files import grow
+from unoise_engine.lock import held
 from unoise_engine.strict_json import read_json
 from unoise_engine.typed import build
 from unoise_engine.volume.names import SAFE

@@ -15,9 +15,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from unoise_engine.batch.lock import held
 from unoise_engine.errors import Environment
 from unoise_engine.files import GROWS, INVENTORY, note, write
+from unoise_engine.lock import held
 from unoise_engine.volume.find import Case
 from unoise_engine.volume.names import SAFE
 

@@ -17,9 +17,9 @@ from typing import Any
 from urllib.parse import quote
 
 from unoise_engine.batch.ledger import latest
-from unoise_engine.batch.lock import held
 from unoise_engine.batch.records import EXPLAINED, STATUSES
 from unoise_engine.files import write
+from unoise_engine.lock import held
 
 FILES = ("summary.csv", "summary.html")
 # What a spreadsheet would run, at the start of a cell or behind what may part cells (OWASP: CSV injection).
