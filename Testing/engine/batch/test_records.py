@@ -107,7 +107,7 @@ def test_refused_once_is_refused_without_reading_again(explain, cohort, tmp_path
     monkeypatch.setattr("unoise_engine.batch.job.explain_case", lambda *_: pytest.fail("read again"))
     assert explain(cohort, out, resume=True) == 1
     again = capsys.readouterr().err
-    assert said in again and "ct1.nii.gz" in again and len(lines(out)) == 3
+    assert said in again and "(found before)" in again and len(lines(out)) == 3
     monkeypatch.undo()
     save(cohort / "ct1.nii.gz", 1)
     assert explain(cohort, out, resume=True, methods=("unoise",)) == 0
