@@ -68,6 +68,12 @@ def strangers(path: Path, contents: bool = True) -> Iterator[Path]:
         yield path
 
 
+def altered(path: Path) -> bool:
+    """Whether the inventory lists a file, but never with the hash that it has now."""
+    hashes = _inventory(path.parent).get(path.name, set())
+    return bool(hashes) and GROWS not in hashes and sha256(path) not in hashes
+
+
 def refuse_strangers(path: Path, contents: bool = True) -> None:
     """Raises Environment if something at this place is not ours."""
     for one in strangers(path, contents):
@@ -107,12 +113,12 @@ def new_file(path: Path, replace: bool = False) -> Iterator[Draft]:
         in_partial = bool(PARTIAL.fullmatch(path.parent.name))  # all of it is ours, and hashed at the end
         if draft.sha256 or not in_partial:
             _settle(draft)
-        if os.path.lexists(path):
-            if path.is_file() and not path.is_symlink() and sha256(path) == draft.sha256:
-                return
-            if not replace:
-                raise exists(path)
+        if replace:
             refuse_strangers(path)
+        elif path.is_file() and not path.is_symlink() and sha256(path) == draft.sha256:
+            return
+        elif os.path.lexists(path):
+            raise exists(path)
         if not in_partial:
             note(path.parent, {path.name: draft.sha256})
         os.replace(draft.path, path)

@@ -74,7 +74,7 @@ def convert(request: Conversion, progress: Progress) -> None:
 
 def _origin(report: dict[str, Any]) -> Origin:
     from unoise_engine.explanation.methods import TITLES
-    from unoise_engine.results.dicom.origin import Origin
+    from unoise_engine.results.dicom.origin import Origin, settled
 
     try:
         model, settings = report["model"], report["settings"]
@@ -87,7 +87,7 @@ def _origin(report: dict[str, Any]) -> Origin:
             warning=str(report["warning"]),
             slices=(int(start), int(stop)),
             titles=TITLES,
-            parameters={"importance-occlusion": " ".join(f"{k}={v}" for k, v in settings["occlusion"].items())},
+            parameters=settled({name: settings[name] for name in settings["methods"] if name in settings}),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Usage("report", f"is not one of this engine ({error})", "explain the CT again") from None

@@ -90,7 +90,7 @@ def test_no_canary_sings(explain, aviary, tmp_path, capsys, file_format):
     if kind == "dicom":
         pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
     out = tmp_path / "out"
-    refused = explain(aviary, out, file_format=kind, de_identify=bool(de_identify))
+    refused = explain(aviary, out, format=kind, de_identify=bool(de_identify))
     assert refused == (2 if kind == "dicom" else 1)  # a NIfTI is no source for DICOM
     said = capsys.readouterr()
     assert [line["status"] for line in lines(out)].count("REFUSED") == refused and len(lines(out)) == 3

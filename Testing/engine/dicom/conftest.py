@@ -11,8 +11,9 @@ import pytest
 
 pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
 
+from Testing.engine.conftest import asked
 from Testing.engine.dicom.series import write_series
-from unoise_engine.batch.run import Request, explain_all
+from unoise_engine.batch.run import explain_all
 from unoise_engine.errors import MissingExtra
 from unoise_engine.models.manifest import read_manifest, write_bundle
 
@@ -38,7 +39,7 @@ def verify(path):
 def explained(source, out, bundle, file_format="dicom", **options):
     """The folder of the one case that `source` is."""
     options = {"methods": ("unoise", "gradcam"), **options}
-    request = Request((source,), out, bundle=str(bundle), file_format=file_format, threads=1, **options)
+    request = asked((source,), out, bundle=str(bundle), format=file_format, threads=1, **options)
     with mock.patch(
         "unoise_engine.results.case_folder.Overview",
         side_effect=MissingExtra("matplotlib", "plot"),

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.errors import CaseRefused, Usage
-from unoise_engine.models.frame import resize_weights
+from unoise_engine.models.input import resize_weights
 
 CURE = "see README, 'Slice archives', for the arrays it must hold"
 
