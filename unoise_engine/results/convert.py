@@ -87,7 +87,7 @@ def _origin(report: dict[str, Any]) -> Origin:
             warning=str(report["warning"]),
             slices=(int(start), int(stop)),
             titles=TITLES,
-            parameters={"importance-occlusion": " ".join(f"{k}={v}" for k, v in settings["occlusion"].items())},
+            parameters={"importance-occlusion": " ".join(f"{k}={v}" for k, v in settings.get("occlusion", {}).items())},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Usage("report", f"is not one of this engine ({error})", "explain the CT again") from None
