@@ -17,7 +17,7 @@ from slicer.i18n import tr as _
 
 from UNoiseSlicerLib.engine_process import LONGEST_TEXT, EngineProcess
 from UNoiseSlicerLib.exchange import Refused
-from UNoiseSlicerLib.install import PackageMissing, wheel_message
+from UNoiseSlicerLib.install import PACKAGE, PackageMissing, broken_message, wheel_message
 from UNoiseSlicerLib.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -163,6 +163,8 @@ class EngineRun:
 
     def _refusal(self, code: int) -> Refused:
         source, kind = self._failure.get("source", ""), self._failure.get("code", "")
+        if source == PACKAGE:
+            return PackageMissing(broken_message(self._in_own_words(self._failure["what"])))
         if kind == "ModuleNotFoundError" and any(name in source for name in ("'onnxruntime", "'google")):
             return PackageMissing(wheel_message())
         if source.startswith(STANDARD_INPUT):  # it knows other questions than ours

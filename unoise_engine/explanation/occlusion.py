@@ -31,8 +31,8 @@ class Occlusion:
     interpolated linearly. Patches beside the body (beyond the box around all that is above the slice's lowest value)
     and patches that are `fill` already are not tried and get 0, and so do slices without organ.
 
-    `stride` = 0 is adaptive: every 16 pixels (fewer for a small patch), and on to every 2 where values vary by more than
-    5 % of their range. A single place that differs while its neighbours agree may be missed.
+    `stride` = 0 is adaptive: every 16 pixels (fewer for a small patch), and on to every 2 where values vary by more
+    than 5 % of their range. A single place that differs while its neighbours agree may be missed.
     Farther than 16 pixels from the box around the organ it takes the prediction for unchanged: it tells what is lost
     of the organ, not where the grey patch itself is mistaken for one, which the exact map counts too. docs/speed.md
     tells how far it is from the exact map.

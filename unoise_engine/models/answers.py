@@ -25,8 +25,8 @@ COARSE = "gradcam"  # the one answer that may be smaller than the item
 
 
 def check_ports(path: Path, session: onnxruntime.InferenceSession, rank: int, one_pass: bool) -> None:
-    """Raises Integrity if the model cannot be given what it will be, does not name what it will be asked, or takes items
-    that have not `rank` axes.
+    """Raises Integrity if the model cannot be given what it will be, does not name what it will be asked, or takes
+    items that have not `rank` axes.
 
     A utility that answers "gradcam" takes a "target" and does without one; one that does not takes slices alone.
     """
