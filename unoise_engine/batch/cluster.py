@@ -16,9 +16,9 @@ from typing import Any
 from unoise_engine import typed
 from unoise_engine.batch.isolate import Children, Stopped, usable_cores
 from unoise_engine.batch.job import Job, Outcome, find_done, not_done
-from unoise_engine.batch.lock import Busy, held
 from unoise_engine.batch.records import Record
 from unoise_engine.errors import CaseFailed, EngineError, Environment, MissingExtra, error_from
+from unoise_engine.lock import Busy, held
 
 TRIES = 3  # workers that may be lost over one case before the case is taken for the cause
 CONNECT_SECONDS = 20

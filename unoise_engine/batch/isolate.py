@@ -21,10 +21,10 @@ from typing import Any
 
 from unoise_engine import typed
 from unoise_engine.batch.job import Job, Outcome, clean, do_case, not_done
-from unoise_engine.batch.lock import Busy, held
 from unoise_engine.batch.records import Record
 from unoise_engine.child import environment, python
 from unoise_engine.errors import CaseFailed, EngineError, Environment, error_from
+from unoise_engine.lock import Busy, held
 from unoise_engine.progress import JsonLines
 
 DEBUG = "UNOISE_DEBUG"  # set for --debug: tracebacks are shown

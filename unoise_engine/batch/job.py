@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from unoise_engine.batch.lock import Busy, held
 from unoise_engine.batch.numbers import TABLE
 from unoise_engine.batch.options import Options
 from unoise_engine.batch.privacy import hider
@@ -39,6 +38,7 @@ from unoise_engine.errors import (
     error_from,
 )
 from unoise_engine.files import PARTIAL, hash_all, recover, refuse_strangers, remove_drafts, write
+from unoise_engine.lock import Busy, held
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
 from unoise_engine.results.case_folder import explain_case

@@ -14,7 +14,6 @@ from unoise_engine.batch.isolate import debugging, usable_cores
 from unoise_engine.batch.job import Job, Outcome, already_there, do_case, has_results, sweep
 from unoise_engine.batch.ledger import LEDGER, Ledger
 from unoise_engine.batch.local import one_after_the_other, side_by_side
-from unoise_engine.batch.lock import any_held
 from unoise_engine.batch.numbers import TABLE, assign
 from unoise_engine.batch.options import Options
 from unoise_engine.batch.records import Record, now, read_record
@@ -22,6 +21,7 @@ from unoise_engine.batch.summary import FILES as SUMMARY
 from unoise_engine.batch.summary import write_summary
 from unoise_engine.errors import CaseRefused, printable
 from unoise_engine.files import refuse_overlap, refuse_strangers
+from unoise_engine.lock import any_held
 from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.progress import Progress, progress
 from unoise_engine.results.case_folder import prepare_output

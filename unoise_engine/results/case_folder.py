@@ -47,9 +47,11 @@ def prepare_output(out: Path) -> None:
 
 
 class Writer(Protocol):
-    """Turns results into files of one format. `notes` says what it had to correct first, `settings` how it writes."""
+    """Turns results into files of one format. `notes` says what it had to correct first, `warnings` what to beware of,
+    `settings` how it writes."""
 
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     settings: dict[str, Any]
 
     def write(self, name: str, volume: Restored, folder: Path) -> dict[str, str]:
@@ -61,6 +63,7 @@ class Volumes:
     """NIfTI or NRRD: one file a result."""
 
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, file_format: str):
         self.settings = {"format": file_format}
@@ -207,7 +210,7 @@ def _explain_into(
         "status": "CORRECTED" if corrections else "OK",
         "corrections": corrections,
         "warning": manifest.warning,
-        "warnings": warnings,
+        "warnings": [*warnings, *writer.warnings],
         "notes": [*notes, *bundle.notes],
         "organ": organ,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},

@@ -63,10 +63,13 @@ def convert(request: Conversion, progress: Progress) -> None:
             for name in names:
                 files |= writer.write(name, _on_grid(request.results[name], ct), partial)
                 advance(1)
-            corrections = [*request.report.get("corrections", []), *writer.notes]
-            settings = {**request.report["settings"], **writer.settings}
-            report = {**request.report, "corrections": corrections, "settings": settings, "files": files}
-            write_json(partial / "report.json", report)
+            changes = {
+                "corrections": [*request.report.get("corrections", []), *writer.notes],
+                "warnings": [*request.report.get("warnings", []), *writer.warnings],
+                "settings": {**request.report["settings"], **writer.settings},
+                "files": files,
+            }
+            write_json(partial / "report.json", {**request.report, **changes})
     except OSError as error:
         raise cannot_write(request.out, error) from None
     progress.event("converted", folder=str(request.out), files=len(files), corrections=list(writer.notes))

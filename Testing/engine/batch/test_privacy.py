@@ -76,10 +76,11 @@ def songs(folder):
     return sorted(found)
 
 
-# What a DICOM object must say of its patient and study (PS3.3: Patient and General Study modules).
+# What a DICOM object must say of its patient and study (PS3.3: Patient and General Study modules), and what an archive
+# would miss if it did not say it as the CT does.
 REQUIRED = {
     "PatientName", "PatientID", "PatientBirthDate", "StudyDate", "StudyID", "AccessionNumber", "ReferringPhysicianName",
-    "ContentDate",
+    "ContentDate", "IssuerOfPatientID", "StudyDescription", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
 }  # fmt: skip
 
 

@@ -65,3 +65,15 @@ def series(tmp_path_factory):
 @pytest.fixture(scope="session")
 def result(series, pancreas_bundle, tmp_path_factory):
     return explained(series, tmp_path_factory.mktemp("dicom"), pancreas_bundle)
+
+
+@pytest.fixture
+def out(result, tmp_path):
+    """A few of a run's objects, in a folder of their own, and one of an unfinished run."""
+    names = ("segmentation.dcm", "importance-unoise.dcm", "overlay-unoise-003.dcm")
+    for name in names:
+        (tmp_path / "out" / "ct" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(result / name, tmp_path / "out" / "ct" / name)
+    (tmp_path / "out" / ".ct-1-partial").mkdir()
+    shutil.copy(result / names[0], tmp_path / "out" / ".ct-1-partial" / "segmentation.dcm")
+    return tmp_path / "out"

@@ -29,6 +29,7 @@ from unoise_engine.volume.find import find_cases
 TILTED = (np.cos(0.3), np.sin(0.3), 0, -np.sin(0.3) * np.cos(0.2), np.cos(0.3) * np.cos(0.2), -np.sin(0.2))
 WORLDS = {"upright": UPRIGHT, "head first": HEAD_FIRST, "prone": PRONE, "oblique": TILTED}
 MAPS = ("importance-unoise", "importance-gradcam")
+SCHEME = "CodingSchemeDesignator"
 
 
 @pytest.fixture(scope="module", params=WORLDS)
@@ -143,6 +144,10 @@ def test_objects_say_what_they_are(result):
         values = np.frombuffer(ds.FloatPixelData, np.float32)
         assert mapping.DoubleFloatRealWorldValueFirstValueMapped == values.min()
         assert mapping.DoubleFloatRealWorldValueLastValueMapped == values.max()
+        (scheme,) = ds.CodingSchemeIdentificationSequence
+        assert (
+            scheme.CodingSchemeDesignator == mapping.QuantityDefinitionSequence[0].ConceptCodeSequence[0][SCHEME].value
+        )
     for ds in (pydicom.dcmread(p) for p in result.rglob("*.dcm")):
         assert ds.ContentQualification == "RESEARCH"
         assert ds.DeviceSerialNumber == model
@@ -200,7 +205,7 @@ def test_what_an_identity_is_made_of(result, series, pancreas_bundle, tmp_path):
         assert path.read_bytes() == (result / path.name).read_bytes(), path.name
 
 
-def test_only_explained_slices_have_frames(series, pancreas_bundle, tmp_path):
+def test_only_explained_slices_are_segmented_and_maps_say_which(series, pancreas_bundle, tmp_path):
     part = explained(series, tmp_path / "a", pancreas_bundle, slices=(2, 5))
     whole = explained(series, tmp_path / "b", pancreas_bundle, "nrrd", slices=(2, 5))
     seg = hd.seg.segread(part / "segmentation.dcm")
@@ -209,6 +214,14 @@ def test_only_explained_slices_have_frames(series, pancreas_bundle, tmp_path):
     wanted = sitk.GetArrayFromImage(volume(whole, "segmentation"))
     assert wanted[2:5].any() and not wanted[:2].any()
     np.testing.assert_array_equal(seg.pixel_array[np.argsort(found)], wanted[2:5])
+    for name in MAPS:  # viewers wait for a frame of every slice
+        ds = pydicom.dcmread(part / f"{name}.dcm")
+        assert int(ds.NumberOfFrames) == 6
+        np.testing.assert_array_equal(ds.pixel_array, sitk.GetArrayFromImage(volume(whole, name)))
+        assert ds.pixel_array[2:5].any() and not ds.pixel_array[[0, 1, 5]].any()
+        said = [f.FrameContentSequence[0].get("FrameComments", "") for f in ds.PerFrameFunctionalGroupsSequence]
+        assert [bool(s) for s in said] == [True, True, False, False, False, True]
+        assert "not explained" in said[0]
 
 
 @needs_dciodvfy
@@ -350,7 +363,7 @@ def test_other_inputs_and_wrong_wishes_are_refused_before_work(
     with pytest.raises(Usage, match="unknown"):
         explain_all(asked((series,), out, bundle=str(tiny_bundle), format="jpeg"), "off")
     monkeypatch.setattr(
-        "unoise_engine.results.settings.find_spec",
+        "unoise_engine.results.case_folder.settings.find_spec",
         lambda name: None,
     )
     with pytest.raises(MissingExtra, match=r"unoise-engine\[dicom\]"):
