@@ -1167,9 +1167,9 @@ world = offscreen.World()
 stand_in.start(world, main_window=False)
 ct = scene_tests.add_volume(world.scene, small_world.ct(), small_world.MATRIX, "Doe")
 run = logics.UNoiseSlicerLogic(sys.executable).explain(
-    ct, logics.Choices({bundle!r}, ("occlusion",), patch=3, stride=1)
+    ct, logics.Choices({bundle!r}, ("occlusion",), parameters={{"occlusion": {{"patch": 3, "stride": 1}}}})
 )
-while run.state.stage != "Occlusion":
+while run.state.stage != "occlusion":  # nobody has asked the engine for its title
     run.step()
     time.sleep(0.02)
 print(run.pid, run._folder, flush=True)

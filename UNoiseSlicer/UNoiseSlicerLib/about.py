@@ -67,7 +67,8 @@ def details_of(model: Mapping[str, Any]) -> str:
         (_("Licence: {text}"), "licence"),
         (_("Please cite: {text}"), "citation"),
     )
-    return "\n".join(line.format(text=model[key]) for line, key in lines if model.get(key))
+    told = "\n".join(line.format(text=model[key]) for line, key in lines if model.get(key))
+    return told.replace("<", "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}")  # a tool tip takes < for markup
 
 
 class Asking:

@@ -684,7 +684,7 @@ class Field:
     """A box for a parameter of a method, by what the engine says of it."""
 
     def __init__(self, facts: dict[str, Any]):
-        self.usual = facts["default"]
+        self.usual, what = facts["default"], facts["about"]
         if isinstance(self.usual, bool):
             self.widget = qt.QCheckBox(facts["name"])
             self.changed, self.show = self.widget.toggled, self.widget.setChecked
@@ -696,7 +696,7 @@ class Field:
             self.changed, self.show = self.widget.valueChanged, self.widget.setValue
         if isinstance(self.usual, float):
             self.widget.setSingleStep(0.05)
-        self.widget.setToolTip(facts["about"])
+        self.widget.setToolTip(what)
 
     @property
     def value(self) -> Any:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 from unoise_engine import __version__
-from unoise_engine.errors import EngineError
+from unoise_engine.errors import EngineError, Integrity
 from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.methods import METHODS
 from unoise_engine.explanation.settings import KINDS
@@ -55,6 +55,10 @@ def models(folders: tuple[Path, ...] = ()) -> Iterator[dict[str, Any]]:
             manifest = read_manifest(folder)
         except EngineError as error:
             yield {**here, "title": name, "error": error.facts}
+            continue
+        except OSError as error:
+            broken = Integrity(folder, f"cannot be read ({error.strerror})", "check its permissions")
+            yield {**here, "title": name, "error": broken.facts}
             continue
         told = ("title", "warning", "intended_use", "training_data", "licence", "attribution", "citation", "synthetic")
         yield {
