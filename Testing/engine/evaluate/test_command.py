@@ -251,3 +251,34 @@ def test_a_planted_cause_is_measured(tiny_bundle, tmp_path):
         evaluate(data, tmp_path / "out", tiny_bundle, landmark="spot")
     with pytest.raises(Usage, match="belong to a --landmark"):
         evaluate(data, tmp_path / "out", tiny_bundle, decoys=decoys)
+
+
+def test_half_a_split_is_no_figure(data, tmp_path):
+    """Cases of the part that belong here and are missing are told; those of another folder are not asked for."""
+    split = tmp_path / "split.json"
+    for absent in ("case-7", "set-a/case-7"):
+        split.write_text(json.dumps({"train": [], "val": [], "test": ["case-1", absent]}))
+        with pytest.raises(Usage, match=f"lack 1 of the 2 cases of the split's part, {absent} first"):
+            find_entries([data], "bright", keep=read_part(split, "test"))
+    split.write_text(json.dumps({"train": ["case-0", "case-1"], "val": [], "test": ["case-1"]}))
+    with pytest.raises(Usage, match="names case-1 twice, in train and in test"):
+        read_part(split, "test")
+
+
+def test_the_same_ct_counts_once(tiny_bundle, tmp_path, capsys):
+    folder = write_cases(tmp_path / "twice")
+    for what in ("ct", "labels"):
+        sitk.WriteImage(sitk.ReadImage(str(folder / f"case-0-{what}.nii.gz")), str(folder / f"copy-{what}.mha"))
+    assert evaluate(folder, tmp_path / "out", tiny_bundle, methods=("random",)) == 1
+    assert "CASE copy: REFUSED SAME_CT" in capsys.readouterr().err
+    assert [r["case"] for r in rows(tmp_path / "out" / "segmentation.csv")] == ["case-0", "case-1"]
+
+
+def test_a_pattern_or_a_number_that_fits_nothing(data, tmp_path):
+    with pytest.raises(Usage, match="finds nothing in the name 'case-0'"):
+        find_entries([data], "bright", patient="^p[0-9]+")
+    folder = write_cases(tmp_path / "odd")
+    for number in (0, -7):
+        (folder / "labels.json").write_text(json.dumps({"bright": number}))
+        with pytest.raises(Usage, match="labels begin at 1"):
+            find_entries([folder], "bright")
