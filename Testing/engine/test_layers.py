@@ -163,7 +163,7 @@ CHANGES = {
 SAVES = {"savefig", "save", "save_as", "save_file", "WriteImage", "save_checkpoint", "imsave", "tofile", "savez"}
 MAY_CHANGE = {
     "files": "the one place",
-    "batch.lock": "lock files, which are empty",
+    "lock": "lock files, which are empty",
     "volume.decode": "one slice in a temporary folder of its own",
     "results.overview": "draws into a draft of its caller; a thumbnail in memory",
     "training.export": "ONNX files in a bundle that is being made",
