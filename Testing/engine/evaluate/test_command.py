@@ -202,7 +202,15 @@ def test_a_bad_case_is_one_line_and_the_others_go_on(data, tiny_bundle, tmp_path
     [
         (dict(methods=("unoise", "lime")), "unknown method"),
         (dict(patient="("), "no regular expression"),
-        (dict(draws=0), "no number of draws"),
+        (dict(draws=0), "--draws 0 - is out of range"),
+        (dict(seed=-1), "--seed -1 - is out of range"),
+        (dict(resamples=0), "--resamples 0 - is out of range"),
+        (dict(resamples=10**9), "--resamples 1000000000 - is out of range"),
+        (dict(slices_per_case=-1), "--slices-per-case -1 - is out of range"),
+        (dict(empty_per_case=-2), "--empty-per-case -2 - is out of range"),
+        (dict(checks_per_case=-1), "--checks-per-case -1 - is out of range"),
+        (dict(panels=-1), "--panels -1 - is out of range"),
+        (dict(threads=-1), "--threads -1 - is out of range"),
     ],
 )
 def test_wrong_options_are_one_line(data, tiny_bundle, tmp_path, how, said):
