@@ -113,12 +113,12 @@ def new_file(path: Path, replace: bool = False) -> Iterator[Draft]:
         in_partial = bool(PARTIAL.fullmatch(path.parent.name))  # all of it is ours, and hashed at the end
         if draft.sha256 or not in_partial:
             _settle(draft)
-        if os.path.lexists(path):
-            if path.is_file() and not path.is_symlink() and sha256(path) == draft.sha256:
-                return
-            if not replace:
-                raise exists(path)
+        if replace:
             refuse_strangers(path)
+        elif path.is_file() and not path.is_symlink() and sha256(path) == draft.sha256:
+            return
+        elif os.path.lexists(path):
+            raise exists(path)
         if not in_partial:
             note(path.parent, {path.name: draft.sha256})
         os.replace(draft.path, path)

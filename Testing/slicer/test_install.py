@@ -7,7 +7,10 @@ import platform
 import re
 import subprocess
 import sys
+import tomllib
+import types
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +18,10 @@ pytest.importorskip(
     "slicer.slicer_core", reason="slicer-core cannot be loaded: make test-slicer installs it", exc_type=ImportError
 )
 
+import slicer
 from UNoiseSlicerLib import install
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class User:
@@ -59,6 +65,65 @@ def test_a_no_is_respected():
     with pytest.raises(install.PackageMissing, match="not installed - click Explain again"):
         install.ensure(user, NOWHERE)
     assert user.installed == []
+
+
+def test_slicers_own_tests_are_asked_nothing_and_install_nothing(monkeypatch):
+    """Slicer answers its questions itself then, with yes."""
+    user = User()
+    monkeypatch.setattr(slicer, "app", types.SimpleNamespace(testingEnabled=lambda: True), raising=False)
+    with pytest.raises(install.PackageMissing, match="is not installed"):
+        install.ensure(user, NOWHERE)
+    assert user.asked == user.installed == []
+    slicer.app.testingEnabled = lambda: False
+    with pytest.raises(install.PackageMissing):
+        install.ensure(user, NOWHERE)
+    assert len(user.asked) == len(user.installed) == 1
+
+
+def test_pip_is_told_who_asks_and_shows_no_message_of_its_own():
+    """As far as this Slicer's pip_install takes it."""
+    told = []
+
+    class New(User):
+        def pip_install(self, requirements, **more):
+            told.append(more)
+
+    class Newer(User):
+        def pip_install(self, requirements, constraints=None, requester=None):
+            told.append({"requester": requester, "constraints": constraints})
+
+    for user in (New(), Newer(), User()):
+        with pytest.raises(install.PackageMissing):
+            install.ensure(user, NOWHERE)
+    assert told == [{"requester": "U-Noise", "show_progress": False}, {"requester": "U-Noise", "constraints": None}]
+
+
+def test_the_question_tells_the_size(monkeypatch):
+    monkeypatch.setattr(install, "missing", lambda wanted: list(wanted))
+    user = User(answer=False)
+    with pytest.raises(install.PackageMissing):
+        install.ensure(user)
+    assert all(line in user.asked[0] for line in install.requirements())
+    assert "16 to 28 MB" in user.asked[0] and "78 MB" in user.asked[0]
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "arm64"])
+def test_which_versions_serve_is_told_with_the_wheel(machine, monkeypatch):
+    """For Intel Macs, the last that was made for them: none of the newer has such a file."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    told = "1.23.2, the last for Intel Macs" if machine == "x86_64" else "1.25 or newer"
+    line = f"onnxruntime>={told.split()[0].strip(',')}"
+    assert f"{install.wheel_name()} ({told})" in install.wheel_message([line])
+
+
+@pytest.mark.parametrize("system", ["win32", "linux", "darwin"])
+def test_a_package_that_does_not_load_has_a_way_on(system, monkeypatch):
+    monkeypatch.setattr(sys, "platform", system)
+    said = install.broken_message("is installed but does not load (DLL load failed)")
+    assert said.startswith("onnxruntime is installed but does not load (DLL load failed) - ")
+    assert "Install from file" in said and install.wheel_name() in said
+    assert ("Visual C++" in said) == (system == "win32")
 
 
 def test_without_internet_the_wheel_is_named():
@@ -172,3 +237,14 @@ def test_versions_are_compared_as_numbers(monkeypatch):
 def test_every_wheel_that_is_missing_is_named():
     said = install.wheel_message(["onnxruntime>=1.25", "protobuf>=4"])
     assert install.wheel_name() in said and "protobuf-*-py3-none-any.whl" in said
+
+
+def test_the_requirements_are_those_of_the_engine():
+    """What the engine needs (pyproject.toml) and Slicer's Python lacks, in the same versions, which stand nowhere else
+    in the module."""
+    engine = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    needed = [line for line in engine if re.split("[<>=~ ;]", line)[0] in {"onnxruntime", "protobuf"}]
+    lines = (line.split("#")[0].strip() for line in install.REQUIREMENTS.read_text(encoding="utf-8").splitlines())
+    assert sorted(line.replace('"', "'") for line in lines if line) == sorted(needed) and len(needed) == 3
+    for path in (ROOT / "UNoiseSlicer").rglob("*.py"):
+        assert not re.search(r"1\.2\d", path.read_text(encoding="utf-8")), path.name

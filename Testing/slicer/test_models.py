@@ -99,7 +99,7 @@ def test_the_estimate_counts_the_passes_of_the_engine(matrix, patch, stride, spa
     from UNoiseSlicerLib import scene_tests
 
     from unoise_engine.explanation import lattice
-    from unoise_engine.models.frame import Frame
+    from unoise_engine.models.input import Input
     from unoise_engine.models.recipe import Recipe
     from unoise_engine.volume.read import read_image
 
@@ -107,7 +107,7 @@ def test_the_estimate_counts_the_passes_of_the_engine(matrix, patch, stride, spa
     exchange.write_ct(ct, tmp_path / "ct.nrrd")
     recipe = Recipe(spacing_mm=spacing)
     engine = read_image(tmp_path / "ct.nrrd")
-    rows, columns = Frame.of(engine, recipe).size
+    rows, columns = Input.of(engine, recipe).shape[1:]
     places = len(lattice._corners(rows, patch, stride or 8)) * len(lattice._corners(columns, patch, stride or 8))
     model = models.describe(bundle(tmp_path / "m", recipe=recipe.to_dict()))
     asked = types.SimpleNamespace(slices=(2, 6), patch=patch, stride=stride)

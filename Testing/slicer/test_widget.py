@@ -180,6 +180,12 @@ def sabotaged(tmp_path, code):
     ("code", "words"),
     [
         ("raise ModuleNotFoundError(\"No module named 'onnxruntime'\")", ["onnxruntime-*-cp3", "Install from file"]),
+        ("raise ImportError('DLL load failed while importing onnxruntime_pybind11_state')",
+         ["onnxruntime is installed but does not load (DLL load failed", "onnxruntime-*-cp3", "Install from file"]),
+        ("raise OSError('libgomp.so.1: cannot open shared object file')",
+         ["does not load (libgomp.so.1: cannot", "Install from file"]),
+        ("import onnxruntime.capi", ["does not load (No module named 'onnxruntime.capi'", "Install from file"]),
+        ("import sys; print('x' * 5_000_000); print('[' * 100_000); sys.exit(9)", ["code 9", "see the log"]),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", ["memory ran out", "fewer slices"]),
         ("import os; os.abort()", ["code -6"]),
         ("import sys, os; print('{garbage', flush=True); print('what a day', file=sys.stderr); os._exit(7)",
@@ -187,10 +193,10 @@ def sabotaged(tmp_path, code):
         ("import os; print('all is well', flush=True); os._exit(0)", ["code 0", "all is well", "see the log"]),
         ("raise MemoryError", ["Memory ran out", "fewer slices"]),
         ("from unoise_engine import worker; from unoise_engine.errors import Usage\n"
-         "raise Usage('standard input - is no request (unexpected picture) - send one')", ["of another version"]),
+         "raise Usage('standard input', 'is no request (unexpected picture)', 'send one')", ["of another version"]),
         ("raise KeyError('x')", ["internal error", "see the log"]),
         ("from unoise_engine.errors import Environment\n"
-         "raise Environment('--device cuda - no GPU here - use --device cpu')", ["Graphics card", "another device"]),
+         "raise Environment('--device cuda', 'no GPU here', 'use --device cpu')", ["Graphics card", "another device"]),
     ],
 )  # fmt: skip
 def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
@@ -202,6 +208,7 @@ def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
     p.wait()
     assert all(word in p.message() for word in words), p.message()
     assert "\n" not in p.message() and "Traceback" not in p.message() and "--" not in p.message()
+    assert len(p.message()) < 500 and p.ui.wheelButton.isHidden() == ("Install from file" not in words)
     said = p.ui.logText.plainText
     kept = [word for word in ("{garbage", "what a day", "all is well") if word in code]
     assert all(word in said for word in kept) and ("error:" in said or "Error" not in code)
@@ -993,3 +1000,49 @@ def test_the_tests_inside_slicer_are_these(world, monkeypatch):
     monkeypatch.setattr(scene_tests, "ALL", {"one": ran.append, "two": ran.append})
     module.UNoiseSlicerTest().runTest()
     assert ran == [world.scene, world.scene]
+
+
+SESSION = """
+import sys, time
+sys.path[:0] = {paths!r}
+import conftest, offscreen, small_world, stand_in
+from pathlib import Path
+stand_in.install(Path({root!r}) / "UNoiseSlicer")
+from UNoiseSlicerLib import logic as logics, scene_tests
+world = offscreen.World()
+stand_in.start(world, main_window=False)
+ct = scene_tests.add_volume(world.scene, small_world.ct(), small_world.MATRIX, "Doe")
+run = logics.UNoiseSlicerLogic(sys.executable).explain(
+    ct, logics.Choices({bundle!r}, ("occlusion",), patch=3, stride=1)
+)
+while run.state.stage != "Occlusion":
+    run.step()
+    time.sleep(0.02)
+print(run.pid, run._folder, flush=True)
+time.sleep(100)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not tried on Windows")
+def test_the_ct_of_a_slicer_that_was_killed_is_removed_at_the_next_start(world, bundle, tmp_path, monkeypatch):
+    """A real session, killed in the middle of a real run: the engine ends by itself, the next logic removes the CT."""
+    import signal
+    import subprocess
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = SESSION.format(paths=[str(Path(__file__).parent), str(ROOT)], root=str(ROOT), bundle=str(bundle))
+    session = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
+                               env=os.environ | {"TMPDIR": str(tmp_path)})  # fmt: skip
+    pid, folder = next(line for line in session.stdout if str(tmp_path) in line).split()
+    session.send_signal(signal.SIGKILL)
+    session.wait()
+    session.stdout.close()
+    assert (Path(folder) / "ct.nrrd").is_file()
+    stand_in.start(world, main_window=False)
+    logics.UNoiseSlicerLogic(sys.executable)
+    assert not Path(folder).exists()
+    end = time.monotonic() + 20
+    while not gone(int(pid)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert gone(int(pid)), "the engine runs on"

@@ -62,6 +62,7 @@ class DicomExport(EngineRun):
         reason = why_not(ct)
         if reason:
             raise Refused(reason)
+        scenes.check_fresh(ct.GetScene(), ct)
         self._sources = source_files(ct, database)
         self._maps = scenes.maps_of(ct.GetScene(), ct)
         voxels = ct.GetImageData().GetNumberOfPoints()

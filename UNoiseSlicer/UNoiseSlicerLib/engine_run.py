@@ -16,15 +16,18 @@ from typing import TYPE_CHECKING, Any
 import slicer
 from slicer.i18n import tr as _
 
-from UNoiseSlicerLib.engine_process import EngineProcess
+from UNoiseSlicerLib.engine_process import LONGEST_TEXT, EngineProcess
 from UNoiseSlicerLib.exchange import Refused
-from UNoiseSlicerLib.install import PackageMissing, wheel_message
+from UNoiseSlicerLib.install import PACKAGE, PackageMissing, broken_message, wheel_message
 from UNoiseSlicerLib.models import engine_home
+from UNoiseSlicerLib.workspace import Workspace
 
 if TYPE_CHECKING:
     from UNoiseSlicerLib.logic import UNoiseSlicerLogic
 
 OUT_OF_MEMORY = (-9, -6, 137, 134, 0xC0000017)  # killed, aborted on bad_alloc, the same by way of a shell, Windows
+LONGEST_LOG = 10_000  # lines
+LONGEST_QUOTE = 200  # letters of the engine's that fit into a sentence
 MEMORY_CODES = ("OUT_OF_MEMORY", "NO_MEMORY", "MemoryError")  # the engine's own
 
 
@@ -37,6 +40,13 @@ class State:
     seconds_left: float | None = None  # of this stage
     log: list[str] = field(default_factory=list)
 
+    def say(self, line: str) -> None:
+        """Into the log, which has an end."""
+        if len(self.log) < LONGEST_LOG:
+            self.log.append(line)
+        elif len(self.log) == LONGEST_LOG:
+            self.log.append(_("... (the rest is left out)"))
+
 
 class EngineRun:
     """`seconds` holds the parts of its time. What is asked and what becomes of the answer is for the kinds of run."""
@@ -45,11 +55,12 @@ class EngineRun:
         self._logic, self.ct, self._scene = logic, ct, ct.GetScene()
         self.state = State()
         self.seconds: dict[str, float] = {}
-        self._problem = self._code = ""
+        self._problem = self._code = self._source = self._what = ""
         self._answered = False
         self._clock = time.monotonic()
         try:
-            self._folder = Path(tempfile.mkdtemp(prefix="unoise-"))
+            self._workspace = Workspace()
+            self._folder = self._workspace.folder
         except OSError as error:
             raise Refused(
                 _("The temporary folder cannot be used ({reason}) - choose another in Edit / Application Settings / "
@@ -101,13 +112,14 @@ class EngineRun:
         for event in self._engine.poll():
             kind = event["event"]
             if kind == "log":
-                self.state.log.append(self._in_own_words(event["text"]))
+                self.state.say(self._in_own_words(event["text"]))
             elif kind == "progress":
                 if "start" not in self.seconds:
                     self._lap("start")
                 self._advance(event)
             elif kind == "error":
                 self._problem, self._code = str(event.get("message", "")), str(event.get("code", ""))
+                self._source, self._what = str(event.get("source", "")), str(event.get("what", ""))
             elif kind == "end":
                 with self._closing_on_failure():
                     self._ended(event["code"])
@@ -129,7 +141,7 @@ class EngineRun:
         """Ends the engine, if it still runs, and removes the temporary folder."""
         if getattr(self, "_engine", None) is not None:
             self._engine.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._workspace.remove()
         self._logic.run = None
 
     def _ended(self, code: int) -> None:
@@ -148,7 +160,9 @@ class EngineRun:
 
     def _refusal(self, code: int) -> Refused:
         """The engine's own sentence if it left one."""
-        if "No module named" in self._problem and any(name in self._problem for name in ("'onnxruntime", "'google")):
+        if self._source == PACKAGE:
+            return PackageMissing(broken_message(self._in_own_words(self._what)))
+        if "No module" in self._problem and any(name in self._problem for name in ("'onnxruntime", "'google")):
             return PackageMissing(wheel_message())
         if "is no request" in self._problem:  # it knows other questions than ours
             return Refused(_("The engine is of another version - install the extension again, and see the log."))
@@ -164,7 +178,7 @@ class EngineRun:
             return Refused(text.format(code=code))
         last = self.state.log[-1] if self.state.log else _("no message")
         text = _("The engine ended with code {code} ({last}) - see the log, and report it.")
-        return Refused(text.format(code=code, last=last))
+        return Refused(text.format(code=code, last=last[:LONGEST_QUOTE]))
 
     @property
     def _input(self) -> Path:
@@ -172,6 +186,7 @@ class EngineRun:
 
     def _in_own_words(self, text: str) -> str:
         """The person at the panel knows the CT by its name, not by our temporary file, and no options of a command."""
+        text = text[:LONGEST_TEXT]
         text = text.replace(str(self._input), self.ct.GetName()).replace(str(self._folder), _("temporary folder"))
         text = re.sub(r"run (it alone|again) with --debug and report it", _("see the log, and report it"), text)
         text = text.replace("use --device cpu", _("choose another device"))

@@ -21,6 +21,7 @@ from UNoiseSlicerLib.volumes import image_of, matrix_of, nodes_of, upright
 
 TITLES = {"unoise": "U-Noise", "gradcam": "Grad-CAM", "occlusion": _("Occlusion")}
 REPORT_VERSION = 1
+LARGEST_REPORT = 1 << 24  # bytes; some thousands are usual
 CT_ADULT_AIR_HU = -200  # any CT that shows some air or lung or fat has voxels below
 CT_LARGEST_HU = 40000  # metal, with extended scales
 # Slicer's NRRD writer refuses the others: signed char and the 64-bit integers.
@@ -154,12 +155,14 @@ def reading(folder: Path, ct: Any) -> Generator[None, None, Results]:
     Stops after each file, so that a window may breathe between them.
     """
     try:
+        if (folder / "report.json").stat().st_size > LARGEST_REPORT:
+            raise ValueError(_("it is larger than any report"))
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         version, files = report.get("report_version"), dict(report["files"])
         methods = list(report["settings"]["methods"])
         organ = report["organ"]["name"]
         report["organ"]["volume_ml"] /= upright(matrix_of(ct))[1]  # the engine counted upright voxels
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Refused(
             _("The engine left no readable report ({error}) - see the log, and install the extension again if it "
               "happens twice.").format(error=error)

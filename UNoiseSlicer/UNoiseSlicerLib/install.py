@@ -3,16 +3,20 @@
 Nothing of Slicer's own Python is touched: the wheels are installed without their dependencies, since what the engine
 uses of onnxruntime needs numpy alone, which Slicer brings, and protobuf needs nothing. Hence slicer.util.pip_install,
 not slicer.packaging.pip_ensure, which would install them.
+
+That a package is installed does not mean that it loads: this shows in the engine's own process (`broken_message`).
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import platform
 import sys
 from pathlib import Path
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 
 from UNoiseSlicerLib.exchange import Refused
@@ -54,7 +58,7 @@ def _satisfied(requirement: str) -> bool:
 
 
 def ensure(ui: Any, wanted: list[str] | None = None) -> None:
-    """Asks, and installs what is missing. Raises PackageMissing.
+    """Asks, and installs what is missing; while Slicer runs its tests, neither. Raises PackageMissing.
 
     `ui` has Slicer's confirmOkCancelDisplay(text, title) and pip_install(list of arguments): slicer.util.
     """
@@ -63,20 +67,42 @@ def ensure(ui: Any, wanted: list[str] | None = None) -> None:
         return
     names = ", ".join(absent)
     question = _(
-        "The engine needs what Slicer lacks: {names} (about 20 MB, from the Python Package Index).\n\n"
-        "Install it into Slicer now? Nothing else in Slicer's Python is changed."
-    ).format(names=names)
-    if not ui.confirmOkCancelDisplay(question, _("U-Noise")):
+        "The engine needs what Slicer lacks: {names}, from the Python Package Index.\n\n"
+        "Install it into Slicer now? Nothing else in Slicer's Python is changed. Slicer does not answer meanwhile."
+    ).format(names=", ".join(line + _size(line) for line in absent))
+    # In tests Slicer's own question is answered with yes, by nobody.
+    if _is_testing() or not ui.confirmOkCancelDisplay(question, _("U-Noise")):
         raise PackageMissing(
             _("{names} is not installed - click Explain again to install it, or Install from file.").format(names=names)
         )
     try:
         # --no-deps: numpy, protobuf and the like stay as Slicer has them. Wheels only: nothing is compiled.
-        ui.pip_install(["--no-deps", "--only-binary=:all:", *absent])
+        _pip(ui, ["--no-deps", "--only-binary=:all:", *absent])
     except Exception:  # pip's own error: a process's exit code, of a type that depends on Slicer's version
         raise PackageMissing(wheel_message(absent)) from None
     if left := missing(absent):
         raise PackageMissing(wheel_message(left))
+
+
+def _size(requirement: str) -> str:
+    return _(" (16 to 28 MB, up to 78 MB when installed)") if _package(requirement) == PACKAGE else ""
+
+
+def _is_testing() -> bool:
+    app = getattr(slicer, "app", None)
+    return app is not None and bool(app.testingEnabled())
+
+
+def _pip(ui: Any, arguments: list[str]) -> None:
+    """Slicer's pip, told who asks where it takes that, and without its progress window: after a failure that window
+    shows a message of its own, and ours would be the second."""
+    try:
+        takes = inspect.signature(ui.pip_install).parameters
+    except ValueError:
+        takes = {}
+    anything = any(p.kind is p.VAR_KEYWORD for p in takes.values())
+    more = {"requester": _("U-Noise"), "show_progress": False}
+    ui.pip_install(arguments, **{name: value for name, value in more.items() if anything or name in takes})
 
 
 def wheel_message(absent: list[str] | None = None) -> str:
@@ -85,7 +111,31 @@ def wheel_message(absent: list[str] | None = None) -> str:
     return _(
         "{names} is missing and could not be installed from the internet - on another computer download {wheels} from "
         "the Python Package Index (pypi.org, Download files), bring it here, and click Install from file."
-    ).format(names=", ".join(absent), wheels=", ".join(wheel_name(_package(line)) for line in absent))
+    ).format(names=", ".join(absent), wheels=_wheels(absent))
+
+
+def broken_message(what: str) -> str:
+    """For onnxruntime that is installed but does not load; `what` is wrong in the engine's words."""
+    if sys.platform == "win32":
+        text = _(
+            "onnxruntime {what} - install the Microsoft Visual C++ Redistributable from microsoft.com and start Slicer "
+            "again, or bring another version ({wheels}) and click Install from file."
+        )
+    else:
+        text = _("onnxruntime {what} - bring another version of it ({wheels}) and click Install from file.")
+    return text.format(what=what, wheels=_wheels([line for line in requirements() if _package(line) == PACKAGE]))
+
+
+def _wheels(wanted: list[str]) -> str:
+    """Patterns of file names, and which versions serve."""
+    return ", ".join(f"{wheel_name(_package(line))} ({_versions(line)})" for line in wanted)
+
+
+def _versions(requirement: str) -> str:
+    version = requirement.partition(">=")[2]
+    if _package(requirement) == PACKAGE and sys.platform == "darwin" and platform.machine().lower() == "x86_64":
+        return _("{version}, the last for Intel Macs").format(version=version)
+    return _("{version} or newer").format(version=version)
 
 
 def _package(requirement: str) -> str:
@@ -115,7 +165,7 @@ def install_file(ui: Any, path: Path, wanted: list[str] | None = None) -> str:
                 file=path.name, reason=reason, wheel=wheel_name())
         )  # fmt: skip
     try:
-        ui.pip_install(["--no-index", "--no-deps", str(path)])
+        _pip(ui, ["--no-index", "--no-deps", str(path)])
         absent = missing(wanted)
         trouble = _("it is not there afterwards") if path.name.startswith(tuple(map(_package, absent))) else ""
     except Exception as error:  # pip's own error, see above

@@ -20,8 +20,10 @@ from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.dicom_export import DicomExport
 from UNoiseSlicerLib.engine_run import EngineRun, check_room
 from UNoiseSlicerLib.exchange import Refused
+from UNoiseSlicerLib.fingerprint import difference, fingerprint
 from UNoiseSlicerLib.models import find_model
 from UNoiseSlicerLib.parameters import UNoiseSlicerParameterNode
+from UNoiseSlicerLib.workspace import sweep
 
 ROOM = 1.05  # results are not compressed, and a report lies beside them
 
@@ -51,6 +53,7 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         self.python = python
         self.environment = environment
         self.run: EngineRun | None = None
+        sweep()
 
     def getParameterNode(self) -> UNoiseSlicerParameterNode:
         return UNoiseSlicerParameterNode(super().getParameterNode())
@@ -96,6 +99,7 @@ class Run(EngineRun):
         super().__init__(logic, ct)
 
     def _write(self) -> dict[str, Any]:
+        self._written = fingerprint(self.ct, trust_clock=False)
         exchange.write_ct(self.ct, self._input)
         c = self.choices
         return {
@@ -153,6 +157,9 @@ class Run(EngineRun):
             next(self._reading)
             return False
         except StopIteration as end:
+            changed = difference(self.ct.GetName(), self._written, fingerprint(self.ct, trust_clock=False))
+            if changed:  # meanwhile
+                raise Refused(changed) from None
             report = end.value.report
             sentences = dict.fromkeys([*exchange.warnings_of(report), *self._warnings])
             report["warnings"] = [self._in_own_words(sentence) for sentence in sentences]

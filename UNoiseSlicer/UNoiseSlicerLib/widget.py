@@ -27,6 +27,12 @@ from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.parameters import MOST_SLICES, Region, UNoiseSlicerParameterNode, methods_of
 
 TICK_MILLISECONDS = 100
+# What happens to a CT that may part it from its results, or from their names.
+CT_EVENTS = (
+    vtk.vtkCommand.ModifiedEvent,
+    slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent,
+    slicer.vtkMRMLTransformableNode.TransformModifiedEvent,
+)
 PICTURES = (".png", ".jpg", ".jpeg")  # what Screen Capture writes
 
 
@@ -40,6 +46,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._warnings = Warnings()
         self._shown: Any = None  # what was last drawn, so that a slider draws once
         self._sliced: Any = None  # the CT whose slices the range boxes count
+        self._stale = ""  # why the results are put away
         self._logged = 0
         self._filling = self._drawing = False
 
@@ -121,10 +128,29 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_node_removed(self, _caller: Any, _event: Any, node: Any) -> None:
         """A result or a CT was deleted by hand; what we remove ourselves is followed by our own drawing."""
+        for event in CT_EVENTS:
+            if self.hasObserver(node, event, self._on_ct):
+                self.removeObserver(node, event, self._on_ct)
         if self._parameters is None or self._drawing or self.logic.run is not None:
             return
         if node is not None and (node.GetAttribute(scenes.ROLE) or node.IsA("vtkMRMLVolumeNode")):
             self._shown = None
+            self._on_parameters()
+
+    def _watch(self) -> None:
+        """Whoever moves, edits or renames an explained CT is noticed at once, and so is what was done before."""
+        for ct in scenes.explained(slicer.mrmlScene):
+            if not self.hasObserver(ct, CT_EVENTS[0], self._on_ct):
+                for event in CT_EVENTS:
+                    self.addObserver(ct, event, self._on_ct)
+                scenes.follow_name(slicer.mrmlScene, ct)
+
+    def _on_ct(self, ct: Any, _event: Any) -> None:
+        p, scene = self._parameters, slicer.mrmlScene
+        if p is None or self._drawing or scene.IsImporting() or scene.IsClosing():
+            return
+        scenes.follow_name(scene, ct)
+        if ct is p.inputVolume:
             self._on_parameters()
 
     def _on_layout(self, *_event: Any) -> None:
@@ -217,6 +243,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if report and not report["organ"]["found"]:
             empty = _("The model found no {organ} - maps of methods that ask about it are empty.")
             told.insert(0, empty.format(organ=report["organ"]["name"]))
+        kept = scenes.kept(slicer.mrmlScene, ct)
+        if kept:
+            told.append(_("Kept in the Data module: {names}.").format(names=", ".join(kept)))
         self._say("\n".join(told))
         self._shown = None
         self._on_parameters()
@@ -247,6 +276,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self._filling = True
         try:
+            self._watch()
             self._fill_slices()
             self._fill_methods()
         finally:
@@ -269,7 +299,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for widget in (self.ui.progressBar, self.ui.stageLabel):
             widget.setVisible(running)
         self.ui.inputsButton.setEnabled(not running)
-        found = p is not None and bool(scenes.maps_of(slicer.mrmlScene, p.inputVolume))
+        found = p is not None and self._has_fresh_maps()
         self.ui.resultsButton.setEnabled(found and not running)
         reason = dicom_export.why_not(p.inputVolume) if found else ""
         purpose = _(
@@ -283,6 +313,10 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for widget in (self.ui.firstBox, self.ui.lastBox):
             widget.setVisible(p is not None and p.region == Region.RANGE)
         self.ui.estimateLabel.setText(self._estimate() if occlusion else "")
+
+    def _has_fresh_maps(self) -> bool:
+        scene, ct = slicer.mrmlScene, self._parameters.inputVolume
+        return bool(scenes.maps_of(scene, ct)) and not scenes.why_stale(scene, ct)
 
     def _estimate(self) -> str:
         p = self._parameters
@@ -404,14 +438,18 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if p is None:
             self._warnings.refresh()
             return
-        wanted = None
-        if scenes.maps_of(scene, p.inputVolume):
-            wanted = (p.inputVolume.GetID(), p.shownMethod, self.look(), p.sideBySide)
-            if wanted == self._shown:
-                return
+        ct, stale = p.inputVolume, scenes.why_stale(scene, p.inputVolume)
+        wanted: Any = stale or None
+        if self._has_fresh_maps():
+            wanted = (ct.GetID(), p.shownMethod, self.look(), p.sideBySide, ct.GetTransformNodeID())
+        if wanted and wanted == self._shown:
+            return
         self._shown = wanted
+        if stale or self.ui.messageLabel.text == self._stale:
+            self._say(stale)
+        self._stale = stale
         with self._busy_drawing():
-            if wanted is None:
+            if stale or wanted is None:
                 display.put_away(scene, p.inputVolume)
                 self._warnings.refresh()
                 return
@@ -475,6 +513,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             with self._sentences():
                 written = scenes.export(slicer.mrmlScene, self._parameters.inputVolume, Path(folder))
                 self._say(_("Exported to {folder}").format(folder=written))
+            self._on_parameters()  # the CT was looked at once more
 
     def _on_export_dicom(self, *_clicked: Any) -> None:
         folder = self.ask_folder(_("Export DICOM objects to"))
@@ -483,7 +522,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             with self._sentences():
                 database = getattr(slicer, "dicomDatabase", None)
                 self._begin(self.logic.export_dicom(self._parameters.inputVolume, Path(folder), database))
-            self._update_buttons()
+            self._on_parameters()
 
     def _on_picture(self, *_clicked: Any) -> None:
         with self._sentences():

@@ -33,7 +33,7 @@ TrustHU = Annotated[bool, typer.Option("--trust-hu", help="Take values for HU ev
 def comma(names: str) -> tuple[str, ...]:
     chosen = tuple(dict.fromkeys(n.strip() for n in names.split(",") if n.strip()))
     if not chosen:
-        raise Usage("--methods", "names no method", "give some of unoise, gradcam, occlusion")
+        raise Usage("--methods", "names no method", "give some, with commas between")
     return chosen
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from unoise_engine.errors import Usage
 from unoise_engine.files import sha256
-from unoise_engine.models.frame import Frame, prepare
+from unoise_engine.models.input import Input
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.volume.labelled import read_labelled
 from unoise_engine.volume.pairs import Pair, by_patient, find_pairs, number_of, patient_of
@@ -40,8 +40,7 @@ class Scan:
 
     entry: Entry
     ct: Volume
-    frame: Frame
-    windowed: np.ndarray  # (n, h, w) float32 in [0, 1]
+    given: Input
     organ: np.ndarray  # (n, h, w) bool on the model's grid
     labels: np.ndarray  # (n, rows, columns) on the CT's grid, axial
 
@@ -52,7 +51,7 @@ class Scan:
 
     def mask(self, numbers: Sequence[int], k: int) -> np.ndarray:
         """(h, w) bool: where slice k shows these labels, on the model's grid."""
-        return to_model(np.isin(self.labels[k : k + 1], numbers), self.frame)[0] > 0.5
+        return self.given.resampled(np.isin(self.labels[k : k + 1], numbers))[0] > 0.5
 
 
 def find_entries(
@@ -122,21 +121,11 @@ def read_part(path: Path, part: str) -> frozenset[str]:
 def read_scan(entry: Entry, recipe: Recipe) -> Scan:
     """Raises CaseRefused as `read_labelled` does."""
     ct, labels = read_labelled(entry.pair, entry.numbers)
-    windowed, frame = prepare(ct, recipe)
-    axial = frame.view.apply(labels.voxels)
-    return Scan(entry, ct, frame, windowed, to_model(np.isin(axial, entry.numbers), frame) > 0.5, axial)
-
-
-def to_model(axial: np.ndarray, frame: Frame) -> np.ndarray:
-    """Axial slices (n, rows, columns) of the CT's grid -> (n, h, w) float32 at the model's spacing."""
-    rows, columns = frame.forth
-    return np.stack([rows @ one.astype(np.float32) @ columns.T for one in axial])
-
-
-def to_ct(maps: np.ndarray, frame: Frame) -> np.ndarray:
-    """(n, h, w) at the model's spacing -> axial slices (n, rows, columns) of the CT's grid."""
-    rows, columns = frame.back
-    return np.stack([rows @ one.astype(np.float32, copy=False) @ columns.T for one in maps])
+    if recipe.rank != 2:
+        raise Usage("--bundle", "is a model of whole blocks, and slices are judged", "give a model of single slices")
+    given = Input.of(ct, recipe)
+    axial = given.view.apply(labels.voxels)
+    return Scan(entry, ct, given, given.resampled(np.isin(axial, entry.numbers)) > 0.5, axial)
 
 
 def fingerprint(entries: Sequence[Entry]) -> str:

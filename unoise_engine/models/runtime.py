@@ -6,7 +6,26 @@ Neither helps a program on Linux or macOS that imported onnxruntime before the e
 way. Such a program must set ORT_DISABLE_TELEMETRY=1 itself.
 """
 
-import onnxruntime
+import sys
+
+from unoise_engine.errors import Environment
+
+
+def _does_not_load(error: Exception) -> Environment:
+    cure = "install another version of it"
+    if sys.platform == "win32":  # an old one is the usual cause
+        cure = "install the Microsoft Visual C++ Redistributable, or another version of onnxruntime"
+    return Environment("onnxruntime", f"is installed but does not load ({error})", cure)
+
+
+try:
+    import onnxruntime
+except ModuleNotFoundError as error:
+    if str(error) == "No module named 'onnxruntime'":
+        raise
+    raise _does_not_load(error) from error
+except (ImportError, OSError) as error:  # a library that it is made of, or that it wants of the system
+    raise _does_not_load(error) from error
 
 onnxruntime.disable_telemetry_events()
 

@@ -122,8 +122,8 @@ def replace_weights(run: Path, net: nn.Module) -> None:
     """Puts these weights, and nothing else, into the best checkpoint. Raises Environment if it cannot be written."""
     weights = {"state_dict": {f"net.{name}": values for name, values in net.state_dict().items()}}
     try:
-        with new_file(run / BEST, replace=True) as draft, draft.path.open("wb") as draft_file:
-            torch.save(weights, draft_file)  # given a path it would write down the draft's name
+        with new_file(run / BEST, replace=True) as draft, draft.path.open("wb") as drafted:
+            torch.save(weights, drafted)  # given a path it would write down the draft's name
     except (OSError, RuntimeError) as e:  # torch tells a full disk by the latter
         raise Environment(run / BEST, f"cannot be written ({e})", "make room, then go on with --resume") from None
 

@@ -42,7 +42,7 @@ def read_labelled(pair: Pair, numbers: Sequence[int]) -> tuple[Volume, Volume]:
 
 
 def whole(labels: Volume, source: object) -> Volume:
-    """The labels as whole numbers. Raises CaseRefused UNKNOWN_LABEL for values between them, which count as nothing."""
+    """The labels as whole numbers. Raises CaseRefused UNKNOWN_LABEL for values between them, which nobody counts."""
     if labels.dtype.kind != "f":
         return labels
     numbers = np.round(labels.voxels)

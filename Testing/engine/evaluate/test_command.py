@@ -82,7 +82,8 @@ def test_the_same_seed_gives_the_same_bytes(data, tiny_bundle, out, tmp_path):
 
 
 def test_segmentation_is_judged_on_the_ct(data, tiny_bundle, out):
-    from unoise_engine.explanation.pipeline import Settings, explain_volume
+    from unoise_engine.explanation.pipeline import explain_volume
+    from unoise_engine.explanation.settings import Settings
 
     for row in rows(out / "segmentation.csv"):
         ct, labels = (read_image(data / f"{row['case']}-{what}.nii.gz") for what in ("ct", "labels"))
@@ -161,7 +162,7 @@ def test_maps_from_files_are_judged_like_any_other(data, tiny_bundle, tmp_path):
 
 
 def test_what_explain_writes_can_be_read_back(data, tiny_bundle, tmp_path):
-    from unoise_engine.explanation.pipeline import Settings
+    from unoise_engine.explanation.settings import Settings
     from unoise_engine.progress import Quiet
     from unoise_engine.results.case_folder import explain_case
     from unoise_engine.volume.find import find_cases

@@ -321,9 +321,9 @@ def test_what_is_opened_is_what_was_looked_through(copy):
         f.write(stored(99, b"x"))
     list_again(copy, "unoise.onnx")
     with pytest.raises(Integrity, match="altered"):
-        bundle.looks_at_logits  # noqa: B018 - opens the noise model
+        bundle.looks_at_scores  # noqa: B018 - opens the noise model
     with pytest.raises(Integrity, match="unknown field"):
-        Bundle(copy, read_manifest(copy), ["CPUExecutionProvider"]).looks_at_logits  # noqa: B018
+        Bundle(copy, read_manifest(copy), ["CPUExecutionProvider"]).looks_at_scores  # noqa: B018
 
 
 def safetensors(header, size=16):

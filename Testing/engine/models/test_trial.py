@@ -154,8 +154,8 @@ def test_a_case_fails_and_the_others_go_on(bundle_with, tmp_path, ct):
     """This noise model divides by the number of rows that the first CT gets, less itself: no small slice shows it."""
     import SimpleITK as sitk
 
-    from Testing.engine.conftest import ellipsoid_ct, image_of
-    from unoise_engine.batch.run import Request, explain_all
+    from Testing.engine.conftest import asked, ellipsoid_ct, image_of
+    from unoise_engine.batch.run import explain_all
 
     nodes = [
         helper.make_node("Shape", ["slices"], ["rows"], start=2, end=3),
@@ -168,7 +168,7 @@ def test_a_case_fails_and_the_others_go_on(bundle_with, tmp_path, ct):
     home.mkdir()
     for name, volume in (("a", ct), ("b", ellipsoid_ct((10, 48, 48)))):
         sitk.WriteImage(image_of(volume), str(home / f"{name}.nii.gz"))
-    request = Request(
+    request = asked(
         inputs=(home,), out=tmp_path / "out", bundle=str(folder), methods=("unoise",), device="cpu", keep_names=True
     )
     assert explain_all(request, "off") == 1
@@ -178,7 +178,8 @@ def test_a_case_fails_and_the_others_go_on(bundle_with, tmp_path, ct):
 
 
 def test_a_constant_answer_is_doubted(bundle_with, ct):
-    from unoise_engine.explanation.pipeline import Settings, explain_volume
+    from unoise_engine.explanation.pipeline import explain_volume
+    from unoise_engine.explanation.settings import Settings
 
     warnings = []
     flat = bundle_with([helper.make_node("Mul", ["old", "k"], ["new"])], factor(0.0), "utility.onnx")
@@ -187,7 +188,8 @@ def test_a_constant_answer_is_doubted(bundle_with, ct):
 
 
 def test_a_constant_map_is_doubted(bundle_with, ct):
-    from unoise_engine.explanation.pipeline import Settings, explain_volume
+    from unoise_engine.explanation.pipeline import explain_volume
+    from unoise_engine.explanation.settings import Settings
 
     warnings = []
     flat = bundle_with([helper.make_node("Mul", ["old", "k"], ["new"])], factor(0.0))

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.errors import CaseRefused, Usage
-from unoise_engine.models.frame import resize_weights
+from unoise_engine.models.input import resize_weights
 
 ARRAYS = ("image", "mask", "patient", "instance", "margin_px", "spacing_mm")
 SMALLEST_PX = 17

@@ -15,6 +15,7 @@ from unoise_engine.errors import EngineError
 from unoise_engine.evaluate.command import Request, run
 from unoise_engine.evaluate.data import find_entries, read_part, read_scan
 from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.target import Target
 from unoise_engine.files import remove
 from unoise_engine.lab.phantom.abdomen import PROBE, synthesise
 from unoise_engine.lab.reproduce.recipes import SIZES, Recipes
@@ -117,10 +118,10 @@ class Study:
 
         def measure(folder: Path, begun: bool) -> dict[str, Any]:
             folder.mkdir(parents=True, exist_ok=True)
-            x, _, logits, _ = samples(self, 1)[0]
+            x, _, target, _ = samples(self, 1)[0]
             runs = {t: UNoiseRun.open(self.folders[t]) for t in self.titles if "Pretrained" not in t}
             utility = UtilityRun.open(self.folders["utility"])
-            return {"seconds": time_methods(utility, runs, x, logits[0, 0] > 0, self.device)}
+            return {"seconds": time_methods(utility, runs, x, target.mask[0, 0], self.device)}
 
         depends = [keys[t] for t in ("utility", *self.titles)]
         return stages.run(f"{self.name}-timing", [depends, self.device, os.cpu_count()], measure)[1]["seconds"]
@@ -204,13 +205,12 @@ def facts_of(run: Path, parameters: int) -> dict[str, Any]:
     return found
 
 
-Sample = tuple[np.ndarray, np.ndarray, np.ndarray, str]
+Sample = tuple[np.ndarray, np.ndarray, Target, str]
 
 
 def samples(study: Study, count: int) -> list[Sample]:
-    """Slices of test patients with the most organ: normalised image (c, h, w), truth (h, w), logits, a name.
-
-    Logits are the utility's (1, 1, h, w), as methods take them.
+    """Slices of test patients with the most organ: normalised image (c, h, w), truth (h, w), what is found
+    there, a name.
     """
     bundle = load_bundle(study.folders["bundle"], "cpu")
     keep = read_part(study.folders["utility"] / "split.json", "test")
@@ -219,6 +219,6 @@ def samples(study: Study, count: int) -> list[Sample]:
     for entry in find_entries((study.data,), organ, keep=keep)[:count]:
         scan = read_scan(entry, bundle.recipe)
         k = int(scan.organ.sum(axis=(1, 2)).argmax())
-        x = bundle.recipe.normalise(scan.windowed[k : k + 1])
-        found.append((x[0], scan.organ[k], bundle.predict(x), f"{entry.name} slice {k + 1}"))
+        x = scan.given.items(slice(k, k + 1))
+        found.append((x[0], scan.organ[k], Target(bundle.predict(x)), f"{entry.name} slice {k + 1}"))
     return found
