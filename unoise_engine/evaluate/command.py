@@ -37,6 +37,16 @@ from unoise_engine.volume.contents import slice_hashes
 from unoise_engine.volume.write import cannot_write
 
 SLICES_A_STEP = 8
+RANGES = {  # of the whole numbers in a request
+    "slices_per_case": (0, 100_000),
+    "empty_per_case": (0, 100_000),
+    "checks_per_case": (0, 100_000),
+    "draws": (1, 1000),
+    "panels": (0, 100),
+    "seed": (0, 2**63 - 1),
+    "resamples": (1, 100_000),
+    "threads": (0, 1024),
+}
 TABLES = ("curves.csv", "summary.csv", "per-patient.csv", "segmentation.csv", "checks.csv")
 NAMES = (*TABLES, "report.md", "curves.png", "curves.svg", "panels-*.png")  # all that is written
 
@@ -69,6 +79,12 @@ class Request:
     threads: int = 0
     command: str = ""
     overwrite: bool = False  # an earlier report of ours in `out`
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in RANGES.items():
+            if not low <= (value := getattr(self, name)) <= high:
+                option = f"--{name.replace('_', '-')} {value}"
+                raise Usage(option, f"is out of range: {low} to {high}", "correct it")
 
 
 @dataclass

@@ -21,7 +21,7 @@ from unoise_engine.files import refuse_overlap
 from unoise_engine.training import begun, norms, runs
 from unoise_engine.training.cases import load_cases
 from unoise_engine.training.checkpoints import BEST, network_weights
-from unoise_engine.training.contents import contents_of, read_rest, refuse_leaks, refuse_others
+from unoise_engine.training.contents import contents_of, read_rest, readers, refuse_leaks, refuse_others
 from unoise_engine.training.device import choose_device
 from unoise_engine.training.draw import Stream
 from unoise_engine.training.fold import folded
@@ -78,7 +78,7 @@ def train_utility(
         if leads():
             seen = contents_of([*train, *val])
             if state.checkpoint is None:
-                seen = read_rest(sources, seen)
+                seen = read_rest(seen, readers(sources))
                 refuse_leaks(split, seen, [init] if init else [])
                 begun.begin(out, recipe, split, seen=seen)
             refuse_others(out, seen)
@@ -144,10 +144,11 @@ def train_unoise(
         if recipe.noise.targets == "predictions":
             cts = find_cts(folders)
             split = split_cts(cts, utility.split, told) if state.checkpoint is None else Split.read(out)
+            rest = {one.case: one.read for one in cts if one.case in split.test}
             train, val = (load_unlabelled(cts, part, utility, frozen, device, teller(show))
                           for part in (split.train, split.val))  # fmt: skip
         else:
-            sources, split = open_sources(folders, replace(told, others=())), utility.split
+            sources, split, rest = open_sources(folders, replace(told, others=())), utility.split, {}
             train = load_cases(sources, split.train, utility.recipe.ct, teller(show))
             val = load_cases(sources, steering(sources, split, told), utility.recipe.ct, teller(show))
         if init is not None and (learnt := set(Split.read(init).train) & {*split.val, *split.test}):
@@ -156,6 +157,7 @@ def train_unoise(
         if leads():
             seen = contents_of([*train, *val])
             if state.checkpoint is None:
+                seen = read_rest(seen, rest)
                 refuse_leaks(split, seen, [utility_run, *([init] if init else [])])
                 begun.begin(out, recipe, split, utility, seen)
             refuse_others(out, seen)

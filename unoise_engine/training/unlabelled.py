@@ -56,11 +56,11 @@ def _in_folder(folder: Path) -> list[CT]:
         inner = sorted(p for p in folder.iterdir() if p.is_dir() and p.name.lower() in ("images", "imagestr"))
         files = by_case(images_in(inner), "_0000")
     if files:
-        return [CT(case, partial(_read_file, path)) for case, path in sorted(files.items())]
+        return [CT(case, partial(read_file, path)) for case, path in sorted(files.items())]
     return [CT(found.id, partial(_read_case, found)) for found in find_cases([folder])]
 
 
-def _read_file(path: Path) -> Volume:
+def read_file(path: Path) -> Volume:
     return check_ct(read_image(path), path)
 
 
