@@ -60,10 +60,11 @@ def explain(
     ] = False,
 ) -> None:
     """Segment CTs and show what the model looked at: importance maps on each CT's own grid."""
-    from unoise_engine.batch.options import BatchSettings, Options, ReadSettings
+    from unoise_engine.batch.options import BatchSettings, Options
     from unoise_engine.batch.run import Request, explain_all
     from unoise_engine.models.settings import ModelSettings
     from unoise_engine.results.settings import ResultSettings
+    from unoise_engine.volume.case import ReadSettings
 
     square = {"patch": patch, "stride": stride}
     lines = [f"occlusion.{name}={value}" for name, value in square.items() if value is not None]
