@@ -19,7 +19,7 @@ def read_labelled(pair: Pair, numbers: Sequence[int]) -> tuple[Volume, Volume]:
 
     Labels stored in another order of axes or directions than the CT, as converters do, are brought into the CT's order.
 
-    Raises CaseRefused: OTHER_GRID, EMPTY_LABEL, NO_SUCH_LABEL, and whatever `read_image` and `check_ct` refuse.
+    Raises CaseRefused: OTHER_GRID, NOT_LABELS, EMPTY_LABEL, NO_SUCH_LABEL, and what `read_image` and `check_ct` refuse.
     """
     ct, labels = check_ct(read_image(pair.ct), pair.ct), read_image(pair.labels)
     apart = apart_mm(ct.grid, labels.grid)
@@ -29,6 +29,10 @@ def read_labelled(pair: Pair, numbers: Sequence[int]) -> tuple[Volume, Volume]:
         what = f"lies on another grid than {pair.ct.name} ({describe(apart)})"
         raise CaseRefused("OTHER_GRID", pair.labels, what, "resample the labels to the CT's grid")
     found = np.unique(labels.voxels)
+    if not (np.isfinite(found).all() and (found == np.rint(found)).all()):
+        odd = found[~(np.isfinite(found) & (found == np.rint(found)))][0]
+        what = f"holds {odd:g}, which is no label: labels are whole numbers"
+        raise CaseRefused("NOT_LABELS", pair.labels, what, "save the labels as whole numbers, without interpolation")
     if not found.any():
         raise CaseRefused("EMPTY_LABEL", pair.labels, "holds no label at all", "remove the case or label the organ")
     if not np.isin(found, numbers).any():
