@@ -160,8 +160,8 @@ def test_nor_is_a_series_decoded(tmp_path, read, monkeypatch, step, pixel):
 
 def test_a_stack_so_slanted_that_its_box_is_giant(tmp_path, read, monkeypatch):
     monkeypatch.setattr(budget, "LARGEST_CT", 42_000)  # 38 400 voxels, whose upright box has some more
-    steps = np.diag((2.5, 2.5, 3.0))
-    steps[1, 2] = 6.0
+    steps = np.diag((2.5, 2.5, 0.5))
+    steps[1, 2] = 1.0
     assert read.refusal(nifti(tmp_path / "ct.nii", steps=steps)).code == "TOO_LARGE"
 
 
