@@ -1,6 +1,6 @@
 # Each target sets up all it needs: Python 3.11 or newer and make suffice.
 PYTHON ?= python3
-.PHONY: demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan clean
+.PHONY: demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan release-tree mutants clean
 
 # A source tree changes under an editable install; only new requirements need a new one.
 .venv-demo/ok: pyproject.toml constraints.txt
@@ -61,17 +61,19 @@ check: lint
 
 BENCH_CT ?= $(wildcard ../shared/data/ct-upper-abdomen-dicom)
 bench: .venv-bench/ok
-	.venv-bench/bin/unoise_engine benchmark --peers --paper $(if $(BENCH_CT),--ct $(BENCH_CT)) -o bench
+	.venv-bench/bin/unoise_engine benchmark --peers --paper $(if $(BENCH_CT),--ct $(BENCH_CT)) -o bench --overwrite
 
 # Measures the shipped model on held-out synthetic CTs, and the time of a whole explanation stage by stage.
 bench-model: .venv/ok
 	.venv/bin/python Testing/benchmarks/held_out_phantoms.py
 	.venv/bin/python Testing/benchmarks/explain_time.py
 
-# Damages the headers of every input format for as long as this says: no crash, no hang, the good case is still read.
+# For as long as this says, each: damages the headers of every input format (no crash, no hang, the good case is still
+# read), and model bundles (no file outside is opened, and what passes `verify` answers as it must).
 FUZZ_SECONDS ?= 120
 fuzz: .venv/ok
 	.venv/bin/python -m Testing.fuzz.headers --seconds $(FUZZ_SECONDS)
+	.venv/bin/python -m Testing.fuzz.bundles --seconds $(FUZZ_SECONDS)
 
 # Remakes docs/faults.md: what other readers make of planted faults, and what happens here.
 .venv-peers/ok: pyproject.toml constraints.txt
@@ -116,6 +118,16 @@ sbom: .venv-supply/ok
 
 scan: .venv-supply/ok
 	.venv-supply/bin/python -m Testing.supply_chain.scan
+
+# The tree as one commit without history, which is what gets published: a clone with its history is near the 100 MB that
+# Slicer's extension index allows.
+release-tree:
+	rm -rf dist/release
+	git init -q -b main dist/release
+	git push -q dist/release "$$(git commit-tree HEAD^{tree} -m "U-Noise $$(git describe --always)"):refs/heads/release"
+	git -C dist/release checkout -q -B main release
+	git -C dist/release branch -q -D release
+	@du -sh dist/release
 
 clean:
 	rm -rf .venv .venv-bench .venv-peers .venv-supply .venv-demo .venv-slicer .venv-slicer-older demo bench dist build

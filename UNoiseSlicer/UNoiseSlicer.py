@@ -11,8 +11,10 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadab
 from UNoiseSlicerLib import display
 from UNoiseSlicerLib.logic import UNoiseSlicerLogic  # noqa: F401  Slicer looks for it here
 from UNoiseSlicerLib.widget import UNoiseSlicerWidget  # noqa: F401
+from UNoiseSlicerLib.workspace import sweep
 
 HERE = os.path.dirname(__file__)
+STATUS_MILLISECONDS = 20_000
 SAMPLE = os.path.join(HERE, "Resources", "SampleData", "synthetic-abdomen.nrrd")
 
 
@@ -33,6 +35,8 @@ class UNoiseSlicer(ScriptedLoadableModule):
         )
         slicer.app.connect("startupCompleted()", register_sample_data)
         slicer.app.connect("startupCompleted()", register_layout)
+        slicer.app.connect("startupCompleted()", look_after_scenes)
+        slicer.app.connect("startupCompleted()", sweep)
 
 
 def register_sample_data() -> None:
@@ -53,6 +57,17 @@ def register_sample_data() -> None:
 def register_layout() -> None:
     """So that a scene that was saved side by side opens before the panel does."""
     display.register_layout(slicer.mrmlScene)
+
+
+def look_after_scenes() -> None:
+    """A scene may be opened and its views seen before the panel is: no map is shown over a CT that it does not fit."""
+    scene = slicer.mrmlScene
+    scene.AddObserver(scene.EndImportEvent, lambda *_event: put_away_stale())
+
+
+def put_away_stale() -> None:
+    for reason in display.put_away_stale(slicer.mrmlScene):
+        slicer.util.showStatusMessage(reason, STATUS_MILLISECONDS)
 
 
 class UNoiseSlicerTest(ScriptedLoadableModuleTest):

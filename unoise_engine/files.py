@@ -17,7 +17,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
@@ -26,7 +26,7 @@ from pathlib import Path
 from unoise_engine.errors import Environment, Usage
 
 INVENTORY = ".unoise.sha256"
-WRITE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
+WRITE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)  # no link of somebody's
 GROWS = "0" * 64  # instead of the hash of a file that is only ever added to
 DRAFT = re.compile(r"\.unoise-[0-9a-f]{8}-.+")
 PARTIAL = re.compile(r"\.(?P<name>.+)-\d+-partial(?P<old>-old)?")
@@ -70,6 +70,12 @@ def strangers(path: Path, contents: bool = True) -> Iterator[Path]:
         yield path
 
 
+def altered(path: Path) -> bool:
+    """Whether the inventory lists a file, but never with the hash that it has now."""
+    hashes = _inventory(path.parent).get(path.name, set())
+    return bool(hashes) and GROWS not in hashes and sha256(path) not in hashes
+
+
 def refuse_strangers(path: Path, contents: bool = True) -> None:
     """Raises Environment if something at this place is not ours."""
     for one in strangers(path, contents):
@@ -85,11 +91,11 @@ def refuse_earlier(out: Path, patterns: Iterable[str], replace: bool) -> None:
             raise exists(path, "add --overwrite, or ")
 
 
-def note(path: Path, digest: str = GROWS) -> None:
-    """Adds a line to the inventory, before the file gets its name: a run may be killed at any time."""
-    handle = os.open(path.parent / INVENTORY, WRITE | os.O_APPEND, 0o666)
+def note(folder: Path, written: Mapping[str, str]) -> None:
+    """Adds lines (name -> hash) to the inventory, before the files get their names: a run may be killed at any time."""
+    handle = os.open(folder / INVENTORY, WRITE | os.O_APPEND, 0o666)
     try:
-        os.write(handle, os.fsencode(f"{digest}  {path.name}\n"))
+        os.write(handle, os.fsencode("".join(f"{digest}  {name}\n" for name, digest in written.items())))
         os.fsync(handle)
     finally:
         os.close(handle)
@@ -109,14 +115,14 @@ def new_file(path: Path, replace: bool = False) -> Iterator[Draft]:
         in_partial = bool(PARTIAL.fullmatch(path.parent.name))  # all of it is ours, and hashed at the end
         if draft.sha256 or not in_partial:
             _settle(draft)
-        if os.path.lexists(path):
-            if path.is_file() and not path.is_symlink() and sha256(path) == draft.sha256:
-                return
-            if not replace:
-                raise exists(path)
+        if replace:
             refuse_strangers(path)
+        elif path.is_file() and not path.is_symlink() and sha256(path) == draft.sha256:
+            return
+        elif os.path.lexists(path):
+            raise exists(path)
         if not in_partial:
-            note(path, draft.sha256)
+            note(path.parent, {path.name: draft.sha256})
         os.replace(draft.path, path)
     finally:
         draft.path.unlink(missing_ok=True)
@@ -145,7 +151,7 @@ def grow(path: Path) -> int:
     """A handle that adds to a file, which is made if need be; whoever asks closes it. Raises OSError, Environment."""
     refuse_strangers(path)
     if not path.exists():
-        note(path)
+        note(path.parent, {path.name: GROWS})
     return os.open(path, WRITE ^ os.O_WRONLY | os.O_RDWR | os.O_APPEND, 0o666)
 
 
@@ -177,17 +183,19 @@ def hash_all(partial: Path) -> dict[str, dict[str, str | int]]:
     known = _inventory(partial)
     for path in sorted(p for p in partial.iterdir() if p.is_file() and p.name not in (INVENTORY, *known)):
         found[path.name] = {"sha256": sha256(flushed(path)), "bytes": path.stat().st_size}
-        note(path, str(found[path.name]["sha256"]))
+    note(partial, {name: str(one["sha256"]) for name, one in found.items()})
     return found
 
 
-def remove(path: Path) -> None:
-    """A file or folder, if there is one. Raises Environment, and removes nothing, if not all of it is ours."""
-    refuse_strangers(path)
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def remove(*paths: Path) -> None:
+    """Files and folders, where there are any. Raises Environment, and removes nothing, if not all of it is ours."""
+    for path in paths:
+        refuse_strangers(path)
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def remove_empty(path: Path) -> None:

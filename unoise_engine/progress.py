@@ -115,3 +115,13 @@ def progress(mode: str) -> Progress:
     if mode == "auto" and sys.stderr.isatty():
         return Bar()
     return Quiet()
+
+
+@contextmanager
+def clock(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Adds the seconds spent inside to `seconds[name]`."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started

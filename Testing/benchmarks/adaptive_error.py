@@ -14,22 +14,26 @@ from typing import Any
 
 import numpy as np
 
+from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.occlusion import FINE, Occlusion, around
-from unoise_engine.explanation.protocol import silent
-from unoise_engine.models.frame import prepare
+from unoise_engine.explanation.target import Target
+from unoise_engine.models.input import Input
+from unoise_engine.models.segmenter import Wrapped
 from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.volume.read import read_image
 
 
-class Near:
+class Near(Wrapped):
     """The model, whose predictions change near an organ (h, w) alone."""
 
     def __init__(self, bundle: Bundle, organ: np.ndarray):
-        self.bundle, self.region = bundle, around(organ)
+        super().__init__(bundle)
+        self.region = around(organ)
 
-    def occluded(self, *how: Any) -> np.ndarray:
-        """As the bundle's; the last argument, the region, is ours."""
-        return self.bundle.occluded(*how[:-1], self.region)
+    def occluded(
+        self, image: np.ndarray, places: np.ndarray, patch: int, fill: float, region: Any = None
+    ) -> np.ndarray:
+        return self.model.occluded(image, places, patch, fill, self.region)
 
 
 def main() -> None:
@@ -40,17 +44,17 @@ def main() -> None:
     asked = words.parse_args()
     bundle = load_bundle(asked.bundle, "cpu")
     for path in asked.cts:
-        windowed, _ = prepare(read_image(path), bundle.recipe)
-        middle = len(windowed) // 2
-        image = bundle.recipe.normalise(windowed[middle : middle + 1])
+        given = Input.of(read_image(path), bundle.recipe)
+        middle = len(given) // 2
+        image = given.items(slice(middle, middle + 1))
         logits = bundle.predict(image)
         organ = logits[0, 0] > 0
         if not organ.any():
             print(f"{path.name}: no organ in slice {middle + 1}", flush=True)
             continue
-        adaptive = Occlusion()(bundle, image, logits, silent)[0]
+        adaptive = Occlusion()(bundle, image, Target(logits), silent)[0]
         for name, model in (("near", Near(bundle, organ)), ("all", bundle)):
-            exact = Occlusion(stride=FINE)(model, image, logits, silent)[0]  # type: ignore[arg-type]
+            exact = Occlusion(stride=FINE)(model, image, Target(logits), silent)[0]
             error = np.abs(adaptive - exact) / np.ptp(exact)
             rms, most = np.sqrt((error**2).mean()), error.max()
             print(f"{path.name}, slice {middle + 1}, {name}: RMS {rms:.2%}, largest {most:.1%}", flush=True)

@@ -19,12 +19,12 @@ import numpy as np
 
 from Testing.benchmarks.real_ct import ORGAN, names
 from unoise_engine.evaluate.overlap import dice
-from unoise_engine.explanation.jumps import coarse, jumps
+from unoise_engine.explanation.segment import Prediction, segment
 from unoise_engine.models.clean_up import CleanUp
-from unoise_engine.models.frame import Frame, prepare
+from unoise_engine.models.input import Input
 from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.volume.read import read_image
-from unoise_engine.volume.volume import AxialView, Volume
+from unoise_engine.volume.volume import AxialView
 
 SLICES_A_STEP = 8
 
@@ -34,11 +34,8 @@ class Steering:
     """A whole CT with its truth, and what the model says of each slice alone."""
 
     set: str
-    ct: Volume
-    frame: Frame
+    found: Prediction
     truth: np.ndarray  # (n, rows, columns) bool, axial
-    logits: np.ndarray  # (n, h, w) float32, the model's pixels
-    jumps: np.ndarray  # (n,) bool
 
 
 def main() -> None:
@@ -72,23 +69,19 @@ def read(words: str) -> CleanUp:
 def steering(bundle: Bundle, folder: Path, cases: list[str], phases: dict[str, dict[str, str]]) -> Iterator[Steering]:
     for case in cases:
         ct, labels = (read_image(folder / f"{case}-{what}.nii.gz") for what in ("ct", "labels"))
-        windowed, frame = prepare(ct, bundle.recipe)
-        slices = bundle.recipe.normalise(windowed)
-        steps = range(0, len(slices), SLICES_A_STEP)
-        logits = np.concatenate([bundle.predict(slices[k : k + SLICES_A_STEP]) for k in steps])[:, 0]
-        apart = jumps(coarse(slices, bundle.recipe), frame.view.spacing_mm[0], bundle.recipe)
         truth = AxialView.of(labels.grid).apply(labels.voxels) == ORGAN
-        yield Steering(phases.get(case, {}).get("phase", "phantoms"), ct, frame, truth, logits, apart)
+        found = segment(bundle, Input.of(ct, bundle.recipe))
+        yield Steering(phases.get(case, {}).get("phase", "phantoms"), found, truth)
 
 
 def judge(one: Steering, how: CleanUp, pixel_mm: float) -> tuple[float, float, float]:
     """Dice, recall, and ml of organ in slices without any."""
-    cleaned, _ = how.apply(one.logits, one.frame.view.spacing_mm[0], pixel_mm, jumps=one.jumps)
-    restored = one.frame.restore(np.stack([*cleaned]), one.ct, label=1)
-    found = AxialView.of(one.ct.grid).apply(restored.voxels) > 0
+    given = one.found.given
+    cleaned, _ = how.apply(one.found.scores, given.slice_mm, pixel_mm, jumps=one.found.jumps)
+    found = np.stack([*given.restore(cleaned, label=1).slices()]) > 0
     without = ~one.truth.any(axis=(1, 2))
     recall = np.count_nonzero(found & one.truth) / np.count_nonzero(one.truth)
-    return dice(found, one.truth), recall, float(found[without].sum()) * one.ct.grid.voxel_ml
+    return dice(found, one.truth), recall, float(found[without].sum()) * given.ct.grid.voxel_ml
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 
-from unoise_engine.models.frame import BLOCK_BYTES
+from unoise_engine.models.input import BLOCK_BYTES
 from unoise_engine.volume.scratch import IN_MEMORY_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,12 +30,19 @@ MEASURE = (
 )
 EXPLAIN = """
 import sys; from pathlib import Path
-from unoise_engine.models import frame
+from unoise_engine.models import input as given
 from unoise_engine.volume import scratch
-frame.BLOCK_BYTES, scratch.IN_MEMORY_BYTES = map(int, sys.argv[1].split(","))
+given.BLOCK_BYTES, scratch.IN_MEMORY_BYTES = map(int, sys.argv[1].split(","))
 from unoise_engine.batch.run import Request, explain_all
+from unoise_engine.typed import read
 source, out, bundle, file_format, methods = sys.argv[2:]
-assert explain_all(Request((Path(source),), Path(out), methods.split(","), bundle, "cpu", file_format), "off") == 0
+options = {
+    "model": {"bundle": bundle, "device": "cpu"},
+    "explanation": {"methods": methods.split(",")},
+    "results": {"format": file_format},
+}
+request = read(Request, {"inputs": [source], "out": out, "options": options}, "request")
+assert explain_all(request, "off") == 0
 """
 
 

@@ -79,6 +79,55 @@ def test_a_flood_of_lines_blocks_nobody(tmp_path):
     assert len(events) == 200_001 and events[-1]["code"] == 0
 
 
+def held_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc: the memory held is not measured")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "for k in range(400): sys.stdout.write('x' * (1 << 20))\nprint()",
+        "for k in range(400): sys.stdout.write('x' * (1 << 20))",
+        "for k in range(400): sys.stderr.write('x' * (1 << 20))",
+        'sys.stdout.write(\'{"event": "progress", "stage": "\'); sys.stdout.write(\'x\' * (400 << 20)); print(\'"}\')',
+    ],
+)
+def test_a_line_without_end_is_cut(tmp_path, code):
+    """400 MB on one line, of text or of JSON: little of it is held, and what follows is heard."""
+    before = held_mb()
+    code = f'import sys\n{code}\nprint(\'\\n{{"event": "after"}}\')\nsys.exit(5)'
+    most, events = 0.0, []
+
+    def watch(event):
+        nonlocal most
+        most = max(most, held_mb())
+
+    events = events_of(engine(tmp_path, code), until=watch)
+    assert most - before < 60
+    assert {"event": "after"} in events and events[-1] == {"event": "end", "code": 5}
+    cut = [e["text"] for e in events if e["event"] == "log" and e["text"]]
+    assert len(cut) == 1 and len(cut[0]) < 2100 and cut[0].endswith(" ...")
+
+
+@pytest.mark.parametrize("opening", ["[", '{"event":', '{"event": "progress", "done": ['])
+def test_json_nested_without_end_is_a_line_of_the_log(tmp_path, opening):
+    events = events_of(engine(tmp_path, f"print({opening!r} * 100_000)"))
+    assert [e["event"] for e in events] == ["log", "end"] and events[-1]["code"] == 0
+
+
+def test_an_engine_that_is_not_listened_to_waits(tmp_path):
+    """Lines without end: those that nobody took are not piled up, and a kill ends it all the same."""
+    process = engine(tmp_path, "while True: print('x' * 50)")
+    time.sleep(2)
+    assert process._lines.qsize() <= module.LINES_AHEAD
+    process.kill()
+    assert not alive(process.pid)
+    events = events_of(process)
+    assert events[-1] == {"event": "end", "code": -9} and len(events) < 2 * module.LINES_AHEAD
+
+
 def test_a_large_request_to_a_deaf_engine(tmp_path):
     """The pipe fills up: the window must not wait for it."""
     started = time.monotonic()

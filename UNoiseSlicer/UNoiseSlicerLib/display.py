@@ -12,7 +12,7 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
-from UNoiseSlicerLib import axial, exchange, volumes
+from UNoiseSlicerLib import axial, exchange, naming, volumes
 from UNoiseSlicerLib import scene as scenes
 
 # Perceptually uniform colour maps (matplotlib's, CC0), at 17 even steps; linear in between, off by 4 % at most.
@@ -25,11 +25,11 @@ COLOURS = {
     "8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838",
 }
 ALPHA_FULL_AT = 0.4  # of the range: what matters little lets the CT through, as in the engine's pictures
-OUTLINE_PIXELS = 2
 TOP = "UNoise.Top"  # attribute of a map: when it was looked through, and where its colours end
 USUAL_SHARE = 0.5  # percent of the important voxels that may lie beyond the colours' end
 QUANTILE_SAMPLE = 400_000  # voxels: enough for a tenth of a percent, and quick enough for a slider
 LAYOUT_ID = 7150
+METHODS_AT_FIRST = ("", "", "")  # views beside the CT's, until the engine or a result has named the methods
 VIEW_GROUP = 71  # linked among themselves only
 VIEWS = "UNoise"  # names of the side-by-side views start so
 
@@ -51,16 +51,21 @@ class Look:
 def show(scene: Any, ct: Any, method: str, look: Look) -> Any:
     """Shows one method's map over the CT in the ordinary slice views ("" for none) and returns its node.
 
-    While a map shows, the segmentation is an outline: a filled one would hide it.
+    While a map shows, the segmentation is an outline: a filled one would hide it. Raises Refused, with everything put
+    away, if the CT is not what was explained any more.
     """
-    found, maps = scenes.results_of(scene, ct), scenes.maps_of(scene, ct)
-    scenes.follow(ct, found)
+    stale = scenes.why_stale(scene, ct)
+    if stale:
+        put_away(scene, ct)
+        raise exchange.Refused(stale)
+    maps = scenes.maps_of(scene, ct)
+    scenes.follow(ct, scenes.every_result(scene, ct))
     drop_curtains(scene)
     shown = maps.get(method)
     for name, node in maps.items():
         dress(scene, node, name, look)
         curtain(scene, ct, name, node, look.share if node is shown or is_side_by_side(scene) else 100.0)
-    outline(found.get("segmentation"), only=shown is not None)
+    outlines(scene, ct, filled=shown is None)
     for composite in composites(scene, side_by_side=False):
         layers(composite, ct, shown, look)
     for composite in composites(scene, side_by_side=True):
@@ -130,6 +135,7 @@ def legend(node: Any, visible: bool) -> None:
         if not visible:
             return
         known = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(display)
+        known.SetName(_("U-Noise legend"))  # Slicer would put the CT's name into it
         known.SetUseColorNamesForLabels(False)
         known.SetNumberOfLabels(3)
         known.SetSize(0.08, 0.35)
@@ -147,13 +153,15 @@ def _digits(top: float) -> str:
     return next((f for least, f in ((100, "%.0f"), (1, "%.1f"), (0.02, "%.2f")) if top >= least), "%.0e")
 
 
-def outline(segmentation: Any, only: bool) -> None:
-    if segmentation is None or segmentation.GetDisplayNode() is None:
-        return
-    display = segmentation.GetDisplayNode()
-    display.SetVisibility2DFill(not only)
-    display.SetVisibility2DOutline(True)
-    display.SetSliceIntersectionThickness(OUTLINE_PIXELS)
+def outlines(scene: Any, ct: Any, filled: bool) -> None:
+    """Of all segmentations that models made, only the one of this CT's last run shows: all have the same colour. What
+    was hidden by hand stays hidden."""
+    current = scenes.results_of(scene, ct).get("segmentation") if not scenes.why_stale(scene, ct) else None
+    for node in volumes.nodes_of(scene, "vtkMRMLSegmentationNode"):
+        if ct is not None and node.GetAttribute(scenes.ROLE) and node.GetDisplayNode() is not None:
+            scenes.hold(node.GetDisplayNode(), "Visibility", off=node is not current)
+            if node is current:
+                scenes.hold(node.GetDisplayNode(), "Visibility2DFill", off=not filled)
 
 
 # --- the share that stays visible (the paper's Fig. 3b) ---
@@ -174,11 +182,12 @@ def curtain(scene: Any, ct: Any, method: str, node: Any, share: float) -> Any:
     values = slicer.util.arrayFromVolume(node)
     if old is None or slicer.util.arrayFromVolume(old).shape != values.shape:
         empty = np.zeros(values.shape, np.uint8)
-        name = _("{ct} hidden by {method}").format(ct=ct.GetName(), method=exchange.TITLES.get(method, method))
-        old = scenes.place_volume(scene, ct, role, name, empty, old, "vtkMRMLLabelMapVolumeNode")
+        title = _("{ct} hidden by {method}").format(ct=naming.HERE, method=exchange.TITLES.get(method, method))
+        stamp = {scenes.EXPLAINED: node.GetAttribute(scenes.EXPLAINED)}
+        old = scenes.place_volume(scene, ct, role, title, empty, old, "vtkMRMLLabelMapVolumeNode", stamp)
         old.SetHideFromEditors(True)
         old.GetDisplayNode().SetAndObserveColorNodeID(_black(scene).GetID())
-        scenes.follow(ct, {role: old})
+        scenes.follow(ct, [old])
     explained = _explained(scene, ct, values.shape)
     hidden = slicer.util.arrayFromVolume(old)
     axis = 2 - axial.axial_axis(volumes.matrix_of(ct))[0]
@@ -200,10 +209,29 @@ def hiding_level(values: np.ndarray, share: float) -> float:
 
 
 def put_away(scene: Any, ct: Any) -> None:
-    """Where no map is left to show: no curtain without its map or its CT, a filled segmentation, the former layout."""
+    """Where no map of this CT is left to show: the views get back what they showed before, the segmentation is filled,
+    or hidden if it does not fit the CT any more, and the former layout returns."""
     drop_curtains(scene)
-    outline(scenes.results_of(scene, ct).get("segmentation"), only=False)
+    for composite in composites(scene, side_by_side=False):
+        give_back(composite, "Foreground")
+        give_back(composite, "Label")
+    outlines(scene, ct, filled=True)
     side_by_side(scene, ct, Look(), False)
+
+
+def put_away_stale(scene: Any) -> list[str]:
+    """Takes results that do not fit their CT any more out of the views, and returns a sentence for each CT."""
+    reasons = {ct: reason for ct in scenes.explained(scene) if (reason := scenes.why_stale(scene, ct))}
+    for node in volumes.nodes_of(scene, "vtkMRMLSliceCompositeNode"):
+        shown = scene.GetNodeByID(node.GetForegroundVolumeID() or "")
+        if shown is not None and shown.GetNodeReference(scenes.CT) in reasons:
+            give_back(node, "Foreground")
+            give_back(node, "Label")
+    for ct in reasons:
+        found = scenes.results_of(scene, ct).get("segmentation")
+        if found is not None and found.GetDisplayNode() is not None:
+            scenes.hold(found.GetDisplayNode(), "Visibility", off=True)
+    return list(reasons.values())
 
 
 def drop_curtains(scene: Any) -> None:
@@ -218,9 +246,9 @@ def drop_curtains(scene: Any) -> None:
 
 def _explained(scene: Any, ct: Any, shape: tuple[int, ...]) -> tuple[slice, ...]:
     """The part of the voxel array whose axial slices were explained."""
-    start, stop = scenes.report_of(scene, ct)["settings"]["axial_slices"]
     axis, backwards = axial.axial_axis(volumes.matrix_of(ct))
     total = shape[2 - axis]
+    start, stop = scenes.report_of(scene, ct).get("settings", {}).get("axial_slices", (0, total))
     along = slice(total - stop, total - start) if backwards else slice(start, stop)
     return tuple(along if a == 2 - axis else slice(None) for a in range(3))
 
@@ -257,20 +285,51 @@ def composites(scene: Any, side_by_side: bool) -> list[Any]:
 
 def layers(composite: Any, ct: Any, shown: Any, look: Look) -> None:
     """CT below, the map above it, its curtain on top."""
-    scene = composite.GetScene()
     role = shown.GetAttribute(scenes.ROLE).replace("importance-", "curtain-") if shown is not None else ""
-    hidden = scenes.results_of(scene, ct).get(role)
+    hidden = scenes.results_of(composite.GetScene(), ct).get(role)
     was = composite.StartModify()
     composite.SetBackgroundVolumeID(ct.GetID())
-    composite.SetForegroundVolumeID(shown.GetID() if shown is not None else None)
-    composite.SetForegroundOpacity(look.opacity / 100)
-    label = scene.GetNodeByID(composite.GetLabelVolumeID() or "")
-    if hidden is not None:
-        composite.SetLabelVolumeID(hidden.GetID())
-        composite.SetLabelOpacity(1.0)
-    elif label is None or label.GetAttribute(scenes.ROLE):  # never a label map of the user's own
-        composite.SetLabelVolumeID(None)
+    for layer, node, opacity in (("Foreground", shown, look.opacity / 100), ("Label", hidden, 1.0)):
+        if node is not None:
+            lend(composite, layer, node, opacity)
+        else:
+            give_back(composite, layer)
     composite.EndModify(was)
+
+
+def lend(composite: Any, layer: str, node: Any, opacity: float) -> None:
+    """Puts a result into a layer (Foreground or Label) of a view, which remembers what the user had there."""
+    users, known = _in_layer(composite, layer), composite.GetAttribute(_mark(layer))
+    if not _is_ours(users) and (users is not None or known is None):  # None again: a result was deleted meanwhile
+        composite.SetNodeReferenceID(_mark(layer), users.GetID() if users is not None else None)
+        composite.SetAttribute(_mark(layer), repr(getattr(composite, f"Get{layer}Opacity")()))
+    getattr(composite, f"Set{layer}VolumeID")(node.GetID())
+    getattr(composite, f"Set{layer}Opacity")(opacity)
+
+
+def give_back(composite: Any, layer: str) -> None:
+    """The reverse; a layer in which the user has put something else meanwhile is left alone."""
+    shown, opacity = _in_layer(composite, layer), composite.GetAttribute(_mark(layer))
+    if _is_ours(shown) or (shown is None and opacity is not None):
+        users = composite.GetNodeReference(_mark(layer))
+        getattr(composite, f"Set{layer}VolumeID")(users.GetID() if users is not None else None)
+        if opacity is not None:
+            getattr(composite, f"Set{layer}Opacity")(float(opacity))
+    composite.RemoveAttribute(_mark(layer))
+    composite.SetNodeReferenceID(_mark(layer), None)
+
+
+def _in_layer(composite: Any, layer: str) -> Any:
+    return composite.GetScene().GetNodeByID(getattr(composite, f"Get{layer}VolumeID")() or "")
+
+
+def _is_ours(volume: Any) -> bool:
+    return volume is not None and bool(volume.GetAttribute(scenes.ROLE))
+
+
+def _mark(layer: str) -> str:
+    """Node reference and attribute of a view: the user's volume in this layer, and its opacity."""
+    return f"UNoise.{layer}"
 
 
 def side_by_side(scene: Any, ct: Any, look: Look, on: bool, fit: Any = None) -> list[Any]:
@@ -326,7 +385,7 @@ def register_layout(scene: Any) -> None:
     """Makes the side-by-side layout known. Scenes keep only its number; unknown, they would open without views."""
     layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     if layout is not None and not layout.IsLayoutDescription(LAYOUT_ID):
-        layout.AddLayoutDescription(LAYOUT_ID, layout_of(_titles(exchange.TITLES)))
+        layout.AddLayoutDescription(LAYOUT_ID, layout_of(_titles(list(exchange.TITLES) or METHODS_AT_FIRST)))
 
 
 def _titles(methods: Iterable[str]) -> list[str]:
@@ -370,9 +429,14 @@ def warning_in(composite: Any) -> str:
         if node is None:
             continue
         sentence, caution = node.GetAttribute(scenes.WARNING), node.GetAttribute(scenes.CAUTION)
-        if not sentence:
+        if not sentence and _is_outlined(scene, node):
             report = scenes.report_of(scene, node)
             sentence, caution = report.get("warning"), scenes.caution(report)
         if sentence:
             return f"{sentence}\n{caution}" if caution else sentence
     return ""
+
+
+def _is_outlined(scene: Any, ct: Any) -> bool:
+    segmentation = scenes.results_of(scene, ct).get("segmentation")
+    return segmentation is not None and bool(segmentation.GetDisplayVisibility())

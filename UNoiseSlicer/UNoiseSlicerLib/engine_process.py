@@ -1,7 +1,7 @@
 """The engine as a program of its own: one JSON request goes in, JSON lines come back, and nothing ever waits for it.
 
 Threads read the pipes into a queue; `poll` empties the queue and returns at once, so a timer may call it from the
-window's own thread. No Slicer and no Qt here.
+window's own thread. Whatever an engine gone mad says, little of it is held. No Slicer and no Qt here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import Any
 
 KILL_PATIENCE_SECONDS = 5.0
-LINES_A_POLL = 1000  # an engine gone mad must not hold the window
+LINES_A_POLL = 1000  # so that the window is not held
+LINES_AHEAD = 10_000  # read but not polled; the engine waits then
+LONGEST_LINE = 1 << 20  # bytes; the engine's own lines have some hundreds
+LONGEST_TEXT = 2000  # characters of a line that goes into the log
 MODULE = "unoise_engine.worker"
 
 
@@ -42,11 +45,11 @@ class EngineProcess:
             env={**environment, "PYTHONPATH": path, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"},
             **_own_group(),
         )
-        self._lines: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-        self._open = 2
-        self._ended = False
-        for name in ("stdout", "stderr"):
-            threading.Thread(target=self._read, args=(name,), daemon=True).start()
+        self._lines: queue.Queue[dict[str, Any]] = queue.Queue(LINES_AHEAD)
+        self._killed = self._ended = False
+        self._readers = [threading.Thread(target=self._read, args=(n,), daemon=True) for n in ("stdout", "stderr")]
+        for reader in self._readers:
+            reader.start()
         threading.Thread(target=self._ask, args=(json.dumps(request).encode(),), daemon=True).start()
 
     @property
@@ -60,14 +63,11 @@ class EngineProcess:
 
     def poll(self) -> list[dict[str, Any]]:
         """What arrived since the last call, a limited number of lines at a time. Never waits."""
+        all_read = not any(reader.is_alive() for reader in self._readers)  # asked first: what they read last counts
         events: list[dict[str, Any]] = []
         while len(events) < LINES_A_POLL and not self._lines.empty():
-            name, line = self._lines.get()
-            if name == "closed":
-                self._open -= 1
-            else:
-                events.append(_event(line) if name == "stdout" else {"event": "log", "text": line})
-        if self._open == 0 and self._lines.empty() and not self._ended and (code := self._process.poll()) is not None:
+            events.append(self._lines.get())
+        if all_read and self._lines.empty() and not self._ended and (code := self._process.poll()) is not None:
             self._ended = True
             events.append({"event": "end", "code": code})
         return events
@@ -77,6 +77,7 @@ class EngineProcess:
         be another program's by then."""
         if self._ended:
             return
+        self._killed = True
         _kill_group(self._process)
         with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: the system ends it when it can
             self._process.wait(KILL_PATIENCE_SECONDS)
@@ -87,19 +88,31 @@ class EngineProcess:
 
     def _read(self, name: str) -> None:
         with getattr(self._process, name) as pipe:
-            for line in pipe:
-                self._lines.put((name, line.decode("utf-8", errors="replace").rstrip()))
-        self._lines.put(("closed", name))
+            for line in iter(lambda: pipe.readline(LONGEST_LINE), b""):
+                whole = line.endswith(b"\n") or len(line) < LONGEST_LINE
+                while not whole and (rest := pipe.readline(LONGEST_LINE)):  # the rest of it is read and forgotten
+                    whole = rest.endswith(b"\n")
+                event = _event(line) if name == "stdout" and len(line) < LONGEST_LINE else _log(line)
+                while True:
+                    try:
+                        self._lines.put(event, timeout=0.2)
+                        break
+                    except queue.Full:
+                        if self._killed:  # nobody may poll any more
+                            return
 
 
-def _event(line: str) -> dict[str, Any]:
+def _event(line: bytes) -> dict[str, Any]:
     try:
-        event = json.loads(line)
-    except ValueError:
-        event = None
-    if isinstance(event, dict) and isinstance(event.get("event"), str):
-        return event
-    return {"event": "log", "text": line}
+        event = json.loads(line.decode("utf-8", errors="replace"))
+    except (ValueError, RecursionError):  # no JSON, or nested without end
+        return _log(line)
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else _log(line)
+
+
+def _log(line: bytes) -> dict[str, Any]:
+    text = line.decode("utf-8", errors="replace").rstrip()
+    return {"event": "log", "text": text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " ..."}
 
 
 # The only lines that differ between systems. Tried on Linux; the branch for Windows has not run yet.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ import slicer
 import slicer.util
 import vtk
 from slicer.i18n import tr as _
-from vtk.util import numpy_support
 
+from UNoiseSlicerLib import naming, segmentation
 from UNoiseSlicerLib.axial import axial_axis, slice_count
 from UNoiseSlicerLib.exchange import TITLES, Refused, Results, warnings_of
+from UNoiseSlicerLib.fingerprint import difference, fingerprint, grid, is_same_grid
+from UNoiseSlicerLib.fingerprint import read as read_fingerprint
+from UNoiseSlicerLib.segmentation import OUTLINE  # noqa: F401  the icon has it too
 from UNoiseSlicerLib.volumes import image_of, matrix_of, nodes_of
 
 ROLE = "UNoise.Role"  # node attribute: what a result is; also the reference to its CT
@@ -29,51 +32,111 @@ REPORT = "UNoise.Report"  # attribute of the summary table: the engine's report.
 WARNING = "UNoise.Warning"  # attribute of every map: the sentence that views must show
 CAUTION = "UNoise.Caution"  # attribute of every map: in short, in which way the CT is not what the model knows
 ORGAN_SLICES = "UNoise.OrganSlices"  # attribute of the summary table: axial slices, from the feet
-MASK = "UNoise.Mask"  # attribute of the summary table: tells whether the segmentation was changed by hand
+EXPLAINED = "UNoise.Explained"  # attribute of every result: the fingerprint of its CT
+SLICES = "UNoise.Slices"  # attribute of every result: the slices that were explained, and how many the CT had
+EARLIER = "UNoise.Earlier"  # attribute of results that were put aside for those of other slices
+KEPT = "UNoise.Kept"  # node references of the summary table: what its run put aside
+KINDS = ("vtkMRMLVolumeNode", "vtkMRMLSegmentationNode", "vtkMRMLTableNode")
 SHORT = 70  # letters that fit a view
 FIRST_PART = re.compile(r" - |[:;] |, which |\.$")  # what follows it are details
 SPECK = 0.1  # of the largest area of the organ on a slice
-PANCREAS = (
-    "Segmentation category and type - 3D Slicer General Anatomy list"
-    "~SCT^123037004^Anatomical Structure~SCT^15776009^Pancreas~^^~Anatomic codes - DICOM master list~^^~^^"
-)
-OUTLINE = (0.22, 0.82, 1.0)  # cyan: absent from the colour maps
 
 
 def place(scene: Any, ct: Any, results: Results) -> dict[str, Any]:
     """Puts the results into the scene and returns its nodes by role: segmentation, importance-<method>, summary.
 
-    Nodes of an earlier run on this CT are filled anew, those that this run did not make are removed.
+    Nodes of an earlier run on this CT are filled anew, those that this run did not make are removed - but nothing of
+    the user's: a segmentation that somebody has worked on stays, under another name, and so do results of slices that
+    this run did not explain. `kept` tells which.
     """
     scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
     try:
+        follow_name(scene, ct)
+        stamp = {
+            EXPLAINED: fingerprint(ct, trust_clock=False).text,
+            SLICES: json.dumps([*results.report["settings"]["axial_slices"], slice_count(ct)]),
+        }
+        kept = _put_aside(scene, ct, json.loads(stamp[SLICES]))
         old = results_of(scene, ct)
         warning, nodes = results.report.get("warning", ""), {}
-        nodes["segmentation"] = _place_segmentation(scene, ct, results, old.get("segmentation"))
+        nodes["segmentation"] = _place_segmentation(scene, ct, results, old.get("segmentation"), stamp)
         for method, values in results.maps.items():
-            role = f"importance-{method}"
-            nodes[role] = _place_map(scene, ct, role, TITLES.get(method, method), values, old.get(role))
+            role, title = f"importance-{method}", TITLES.get(method, method)
+            title = _("{ct} {method} importance").format(ct=naming.HERE, method=title)
+            nodes[role] = place_volume(scene, ct, role, title, values, old.get(role), "vtkMRMLScalarVolumeNode", stamp)
             nodes[role].SetAttribute(WARNING, warning)
             nodes[role].SetAttribute(CAUTION, caution(results.report))
-        nodes["summary"] = _place_summary(scene, ct, results, old.get("summary"))
+        nodes["summary"] = _place_summary(scene, ct, results, old.get("summary"), stamp)
+        nodes["summary"].RemoveNodeReferenceIDs(KEPT)
+        for node in kept:
+            nodes["summary"].AddNodeReferenceID(KEPT, node.GetID())
         for role, node in old.items():
             if role not in nodes:
                 remove(scene, node)
-        follow(ct, nodes)
-        _file_in_hierarchy(scene, ct, nodes)
+        follow(ct, every_result(scene, ct))
+        naming.file_in_hierarchy(scene, ct, [*nodes.values(), *kept])
     finally:
         scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
     return nodes
 
 
+def every_result(scene: Any, ct: Any) -> list[Any]:
+    """The nodes that runs made for this CT, those that were put aside too."""
+    return [node for node in _results(scene) if ct is not None and node.GetNodeReferenceID(CT) == ct.GetID()]
+
+
+def _results(scene: Any) -> list[Any]:
+    return [node for kind in KINDS for node in nodes_of(scene, kind) if node.GetAttribute(ROLE)]
+
+
 def results_of(scene: Any, ct: Any) -> dict[str, Any]:
-    """The nodes that earlier runs made for this CT, by role."""
-    found: dict[str, Any] = {}
-    for kind in ("vtkMRMLVolumeNode", "vtkMRMLSegmentationNode", "vtkMRMLTableNode"):
-        for node in nodes_of(scene, kind):
-            if node.GetAttribute(ROLE) and ct is not None and node.GetNodeReferenceID(CT) == ct.GetID():
-                found[node.GetAttribute(ROLE)] = node
-    return found
+    """The nodes that the last run made for this CT, by role."""
+    return {node.GetAttribute(ROLE): node for node in every_result(scene, ct) if not node.GetAttribute(EARLIER)}
+
+
+def explained(scene: Any) -> list[Any]:
+    """The CTs that have results."""
+    found = {node.GetNodeReferenceID(CT) for node in _results(scene)}
+    return [volume for volume in nodes_of(scene, "vtkMRMLScalarVolumeNode") if volume.GetID() in found]
+
+
+def why_stale(scene: Any, ct: Any, trust_clock: bool = True) -> str:
+    """Why the results of a CT do not fit it any more, as a sentence; empty if they do, or if there are none."""
+    found = results_of(scene, ct)
+    if not found:
+        return ""
+    now = fingerprint(ct, trust_clock) if ct.GetImageData() is not None else None
+    for node in found.values():
+        reason = difference(ct.GetName(), read_fingerprint(node.GetAttribute(EXPLAINED)), now)
+        if reason:
+            return reason
+        if node.IsA("vtkMRMLVolumeNode") and not (node.GetImageData() and is_same_grid(now, grid(node))):
+            return _("{result} was moved away from its CT - explain the CT again.").format(result=node.GetName())
+    return ""
+
+
+def check_fresh(scene: Any, ct: Any) -> None:
+    """Raises Refused if the results do not fit the CT any more. Looks at every voxel."""
+    reason = why_stale(scene, ct, trust_clock=False)
+    if reason:
+        raise Refused(reason)
+
+
+def follow_name(scene: Any, ct: Any) -> None:
+    """Renames the results of a CT, those that were given away too, and their folder, after it was renamed."""
+    found = [node for kind in KINDS for node in nodes_of(scene, kind) if node.GetNodeReferenceID(CT) == ct.GetID()]
+    for node in found:
+        naming.follow_name(node, ct)
+    naming.follow_folder_name(scene, ct, found)
+
+
+def kept(scene: Any, ct: Any) -> list[str]:
+    """Names of what the last run on this CT put aside."""
+    summary = results_of(scene, ct).get("summary")
+    if summary is None:
+        return []
+    nodes = [summary.GetNthNodeReference(KEPT, k) for k in range(summary.GetNumberOfNodeReferences(KEPT))]
+    return [node.GetName() for node in nodes if node is not None]
 
 
 def maps_of(scene: Any, ct: Any) -> dict[str, Any]:
@@ -101,11 +164,23 @@ def caution(report: dict[str, Any]) -> str:
         sentence=short, more=len(sentences) - 1)  # fmt: skip
 
 
-def follow(ct: Any, nodes: dict[str, Any]) -> None:
+def follow(ct: Any, nodes: Iterable[Any]) -> None:
     """Keeps results under the CT's transform: one left behind would show the right map in the wrong place."""
-    for node in nodes.values():
+    for node in nodes:
         if node.IsA("vtkMRMLTransformableNode") and node.GetTransformNodeID() != ct.GetTransformNodeID():
             node.SetAndObserveTransformNodeID(ct.GetTransformNodeID())
+
+
+def hold(node: Any, flag: str, off: bool) -> None:
+    """Switches a flag of a display node off for as long as we need it so, and back on afterwards. What was switched by
+    hand meanwhile stays as it is."""
+    mark = f"UNoise.Off.{flag}"
+    if off and not node.GetAttribute(mark) and getattr(node, f"Get{flag}")():
+        node.SetAttribute(mark, "1")
+        getattr(node, f"Set{flag}")(False)
+    elif not off and node.GetAttribute(mark):
+        node.RemoveAttribute(mark)
+        getattr(node, f"Set{flag}")(True)
 
 
 def remove(scene: Any, node: Any) -> None:
@@ -124,6 +199,8 @@ def remove(scene: Any, node: Any) -> None:
 
 def export(scene: Any, ct: Any, parent: Path) -> Path:
     """Writes the results into a new folder below `parent`: NRRD, CSV and the engine's report. Raises Refused."""
+    check_fresh(scene, ct)
+    follow_name(scene, ct)
     folder = new_folder(parent, ct, "U-Noise")
     found = results_of(scene, ct)
     try:
@@ -162,33 +239,19 @@ def new_folder(parent: Path, ct: Any, kind: str) -> Path:
 def organ_mask(scene: Any, ct: Any) -> np.ndarray:
     """The voxels of the model's segmentation on the CT's grid, as they are in the scene now. Raises Refused."""
     node = results_of(scene, ct).get("segmentation")
-    if node is None or node.GetSegmentation().GetNumberOfSegments() != 1:
+    mask = segmentation.mask_on(node, matrix_of(ct), ct.GetImageData().GetDimensions()) if node is not None else None
+    if mask is None:
         raise Refused(
             _("The segmentation of {ct} is not the model's alone any more - explain the CT again.").format(
                 ct=ct.GetName())
         )  # fmt: skip
-    grid, image = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
-    grid.ShallowCopy(image_of(np.zeros(slicer.util.arrayFromVolume(ct).shape, np.uint8)))
-    grid.SetImageToWorldMatrix(matrix_of(ct))
-    node.GetBinaryLabelmapRepresentation(node.GetSegmentation().GetNthSegmentID(0), image)
-    resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
-    if not resample(image, grid, grid):
-        raise Refused(_("The segmentation of {ct} cannot be laid on its grid - explain the CT again.").format(
-            ct=ct.GetName()))  # fmt: skip
-    voxels = numpy_support.vtk_to_numpy(grid.GetPointData().GetScalars())
-    return (voxels.reshape(*reversed(grid.GetDimensions())) > 0).astype(np.uint8)
+    return mask
 
 
 def is_as_found(scene: Any, ct: Any, mask: np.ndarray) -> bool:
     """Whether nobody has changed the segmentation since the model made it."""
-    summary = results_of(scene, ct).get("summary")
-    return summary is not None and summary.GetAttribute(MASK) in (None, _fingerprint(mask, ct))
-
-
-def _fingerprint(mask: np.ndarray, ct: Any) -> str:
-    """Of voxels in the order of a right-handed grid: that is what Slicer makes of a left-handed one when it reloads."""
-    right_handed = matrix_of(ct).Determinant() > 0
-    return f"{zlib.crc32(np.packbits((mask if right_handed else mask[::-1]) > 0)):08x}"
+    node = results_of(scene, ct).get("segmentation")
+    return node is not None and node.GetAttribute(segmentation.MASK) == segmentation.checksum(mask, ct)
 
 
 def organ_slices(scene: Any, ct: Any) -> list[int]:
@@ -204,17 +267,52 @@ def _planes(slices: list[int], ct: Any) -> list[int]:
     return sorted(total - 1 - k for k in slices) if backwards else slices
 
 
-def _new(scene: Any, kind: str, role: str, name: str, ct: Any, old: Any) -> Any:
+def _put_aside(scene: Any, ct: Any, slices: list[int]) -> list[Any]:
+    """Makes room for results of these slices, and returns the nodes that stay beside them: a segmentation that was
+    worked on, now the user's own, and results of slices that are not among these."""
+    kept = []
+    first, end, total = slices
+    for node in every_result(scene, ct):
+        role, of = node.GetAttribute(ROLE), json.loads(node.GetAttribute(SLICES) or "[]")
+        is_covered = (first, end) == (0, total) or not of or (of[2] == total and first <= of[0] and of[1] <= end)
+        if role.startswith("curtain-"):
+            remove(scene, node)
+        elif not is_covered:
+            kept += [] if node.GetAttribute(EARLIER) else [node]
+            node.SetAttribute(EARLIER, "1")
+        elif role == "segmentation" and segmentation.is_edited(node, read_fingerprint(node.GetAttribute(EXPLAINED))):
+            kept.append(node)
+            _give_away(scene, ct, node)
+        elif node.GetAttribute(EARLIER):
+            remove(scene, node)
+    return kept
+
+
+def _give_away(scene: Any, ct: Any, node: Any) -> None:
+    """From now on the node is the user's own: no run fills it and nothing of ours hides it."""
+    if node.GetDisplayNode() is not None:
+        hold(node.GetDisplayNode(), "Visibility", off=False)
+    naming.call(
+        node, naming.unused(scene, _("{segmentation} edited").format(segmentation=naming.title_of(node)), ct), ct
+    )
+    for name in (ROLE, EXPLAINED, SLICES, EARLIER, segmentation.MASK):
+        node.RemoveAttribute(name)
+
+
+def _new(scene: Any, kind: str, role: str, title: str, ct: Any, old: Any, stamp: dict[str, str]) -> Any:
     node = old if old is not None else scene.AddNewNodeByClass(kind)
-    node.SetName(name)
-    node.SetAttribute(ROLE, role)
+    naming.call(node, naming.slices_title(title, json.loads(stamp[SLICES])) if SLICES in stamp else title, ct)
+    for name, value in {ROLE: role, **stamp}.items():
+        node.SetAttribute(name, value)
     node.SetNodeReferenceID(CT, ct.GetID())
     return node
 
 
-def place_volume(scene: Any, ct: Any, role: str, name: str, values: np.ndarray, old: Any, kind: str) -> Any:
-    """A volume of these voxels on the CT's own matrix."""
-    node = _new(scene, kind, role, name, ct, old)
+def place_volume(
+    scene: Any, ct: Any, role: str, title: str, values: np.ndarray, old: Any, kind: str, stamp: dict[str, str]
+) -> Any:
+    """A volume of these voxels on the CT's own matrix. `title` has {ct} in it; `stamp` are attributes."""
+    node = _new(scene, kind, role, title, ct, old, stamp)
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
         if hasattr(node.GetDisplayNode(), "AutoWindowLevelOff"):
@@ -224,42 +322,22 @@ def place_volume(scene: Any, ct: Any, role: str, name: str, values: np.ndarray, 
     return node
 
 
-def _place_map(scene: Any, ct: Any, role: str, title: str, values: np.ndarray, old: Any) -> Any:
-    name = _("{ct} {method} importance").format(ct=ct.GetName(), method=title)
-    return place_volume(scene, ct, role, name, values, old, "vtkMRMLScalarVolumeNode")
-
-
-def _place_segmentation(scene: Any, ct: Any, results: Results, old: Any) -> Any:
+def _place_segmentation(scene: Any, ct: Any, results: Results, old: Any, stamp: dict[str, str]) -> Any:
     organ = results.report["organ"]["name"]
-    name = _("{ct} {organ} by the model").format(ct=ct.GetName(), organ=organ)
-    node = _new(scene, "vtkMRMLSegmentationNode", "segmentation", name, ct, old)
-    node.CreateDefaultDisplayNodes()
-    node.SetReferenceImageGeometryParameterFromVolumeNode(ct)
-    segmentation = node.GetSegmentation()
-    segmentation.RemoveAllSegments()
-    binary = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    segmentation.SetSourceRepresentationName(binary)
-    image = slicer.vtkOrientedImageData()
-    image.ShallowCopy(image_of(results.segmentation > 0))
-    image.SetImageToWorldMatrix(matrix_of(ct))
-    segment = slicer.vtkSegment()
-    segment.SetName(organ)
-    segment.SetColor(*OUTLINE)
-    if organ.lower() == "pancreas":
-        segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), PANCREAS)
-    segment.AddRepresentation(binary, image)
-    segmentation.AddSegment(segment, organ)
+    title = _("{ct} {organ} by the model").format(ct=naming.HERE, organ=organ)
+    node = _new(scene, "vtkMRMLSegmentationNode", "segmentation", title, ct, old, stamp)
+    segmentation.fill(node, ct, organ, results.segmentation)
     return node
 
 
-def _place_summary(scene: Any, ct: Any, results: Results, old: Any) -> Any:
+def _place_summary(scene: Any, ct: Any, results: Results, old: Any, stamp: dict[str, str]) -> Any:
     report, axis = results.report, axial_axis(matrix_of(ct))[0]
     areas = np.count_nonzero(results.segmentation, axis=tuple(a for a in range(3) if a != 2 - axis))
     planes = np.flatnonzero(areas > SPECK * areas.max())
-    node = _new(scene, "vtkMRMLTableNode", "summary", _("{ct} U-Noise summary").format(ct=ct.GetName()), ct, old)
+    title = _("{ct} U-Noise summary").format(ct=naming.HERE)
+    node = _new(scene, "vtkMRMLTableNode", "summary", title, ct, old, stamp)
     node.SetAttribute(REPORT, json.dumps(report))
     node.SetAttribute(ORGAN_SLICES, json.dumps(_planes(planes.tolist(), ct)))
-    node.SetAttribute(MASK, _fingerprint(results.segmentation, ct))
     table = vtk.vtkTable()
     for title, column in zip(summary_titles(), zip(*summary_rows(report))):
         strings = vtk.vtkStringArray()
@@ -285,23 +363,3 @@ def summary_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     every = _("{seconds} s").format(seconds=f"{sum(seconds.values()):.1f}")
     notes = [(_("Note: {sentence}").format(sentence=sentence), "", "") for sentence in warnings_of(report)]
     return [*rows, (_("All, with reading and writing"), "", every), *notes]
-
-
-def _file_in_hierarchy(scene: Any, ct: Any, nodes: dict[str, Any]) -> None:
-    """One folder a CT, beside the CT. Ids are compared with the invalid one: which others are valid is not promised."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    if hierarchy is None:
-        return
-    invalid = hierarchy.GetInvalidItemID()
-    item = hierarchy.GetItemByDataNode(ct)
-    parent = hierarchy.GetSceneItemID() if item == invalid else hierarchy.GetItemParent(item)
-    name = _("{ct} U-Noise").format(ct=ct.GetName())
-    folder = hierarchy.GetItemChildWithName(parent, name)
-    if folder == invalid:
-        folder = hierarchy.CreateFolderItem(parent, name)
-    for node in nodes.values():
-        item = hierarchy.GetItemByDataNode(node)
-        if item == invalid:
-            hierarchy.CreateItem(folder, node)
-        else:
-            hierarchy.SetItemParent(item, folder)

@@ -66,6 +66,7 @@ def report(methods: tuple[str, ...] = ("unoise", "gradcam"), slices: tuple[int, 
     return {
         "report_version": 1,
         "warning": WARNING,
+        "titles": {"unoise": "U-Noise", "gradcam": "Grad-CAM", "occlusion": "Occlusion"},
         "notes": ['Größe: 1;2 <"3"> & so on\nnext line'],
         "organ": {"name": "pancreas", "found": True, "volume_ml": 0.168},
         "seconds": {"segmentation": 1.0, **dict.fromkeys(methods, 0.5)},
@@ -75,7 +76,9 @@ def report(methods: tuple[str, ...] = ("unoise", "gradcam"), slices: tuple[int, 
 
 
 def results(methods: tuple[str, ...] = ("unoise", "gradcam"), slices: tuple[int, int] = (0, SHAPE[0])) -> Any:
-    return exchange.Results(report(methods, slices), box(), {m: heat() for m in methods})
+    facts = report(methods, slices)
+    exchange.learn(facts["titles"])
+    return exchange.Results(facts, box(), {m: heat() for m in methods})
 
 
 @contextmanager
@@ -675,6 +678,338 @@ def test_a_saved_scene_brings_everything_back(scene: Any) -> None:
     scenes.place(scene, ct, results())
     display.show(scene, ct, "unoise", display.Look(share=40))
     assert count(scene) <= before, "results of a loaded scene are replaced too"
+
+
+# --- results and what becomes of their CT ---
+
+
+def view_of(scene: Any) -> Any:
+    """Which volumes a slice view shows."""
+    composite = scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    if composite is None:
+        composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+        composite.SetLayoutName("Red")
+    return composite
+
+
+def harden(ct: Any) -> None:
+    ct.SetAndObserveTransformNodeID(translation(ct.GetScene(), 30).GetID())
+    ct.HardenTransform()
+
+
+def shift(ct: Any) -> None:
+    ct.SetOrigin(100, 120, -275)
+
+
+def turn(ct: Any) -> None:
+    ct.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(OBLIQUE))
+
+
+def crop(ct: Any) -> None:
+    ct.SetAndObserveImageData(volumes.image_of(slicer.util.arrayFromVolume(ct)[:6].copy()))
+
+
+def edit_one_voxel(ct: Any) -> None:
+    slicer.util.arrayFromVolume(ct)[9, 19, 29] += 1
+    slicer.util.arrayFromVolumeModified(ct)
+
+
+CHANGES = {harden: "moved", shift: "moved", turn: "moved", crop: "cropped", edit_one_voxel: "changed"}
+
+
+def test_results_of_a_ct_that_is_another_now_are_put_away(scene: Any) -> None:
+    """Hardened, moved, turned, cropped, edited: neither shown nor exported, and one sentence says why."""
+    for change, word in CHANGES.items():
+        scene.Clear(0)
+        ct, view = add_ct(scene), view_of(scene)
+        nodes = scenes.place(scene, ct, results())
+        display.show(scene, ct, "unoise", display.Look(share=40))
+        assert view.GetForegroundVolumeID() == nodes["importance-unoise"].GetID() and view.GetLabelVolumeID()
+        change(ct)
+        with refused(f"CT was {word}", "since it was explained - explain it again"):
+            display.show(scene, ct, "unoise", display.Look())
+        assert not view.GetForegroundVolumeID() and not view.GetLabelVolumeID(), change.__name__
+        assert not nodes["segmentation"].GetDisplayVisibility() and display.warning_in(view) == ""
+        with folder() as path:
+            with refused(f"CT was {word}"):
+                scenes.export(scene, ct, path)
+            assert list(path.iterdir()) == []
+        slices = len(slicer.util.arrayFromVolume(ct))
+        again = exchange.Results(report(slices=(0, slices)), box()[:slices], {"unoise": heat()[:slices]})
+        assert scenes.place(scene, ct, again)["segmentation"] is nodes["segmentation"]
+        assert scenes.why_stale(scene, ct) == "", "explained again"
+        display.show(scene, ct, "", display.Look())
+        assert nodes["segmentation"].GetDisplayVisibility()
+
+
+def test_a_change_that_nobody_told_is_found_at_the_export(scene: Any) -> None:
+    ct = add_ct(scene)
+    scenes.place(scene, ct, results())
+    slicer.util.arrayFromVolume(ct)[3, 5, 10] += 1  # without arrayFromVolumeModified
+    with folder() as path, refused("CT was changed"):
+        scenes.export(scene, ct, path)
+    with refused("CT was changed"):
+        display.show(scene, ct, "unoise", display.Look())
+
+
+def test_a_change_that_is_undone_brings_the_results_back(scene: Any) -> None:
+    ct, view = add_ct(scene), view_of(scene)
+    nodes = scenes.place(scene, ct, results())
+    shift(ct)
+    with refused("CT was moved"):
+        display.show(scene, ct, "unoise", display.Look())
+    ct.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(STRAIGHT))
+    display.show(scene, ct, "unoise", display.Look())
+    assert view.GetForegroundVolumeID() == nodes["importance-unoise"].GetID()
+    assert nodes["segmentation"].GetDisplayVisibility()
+
+
+def test_a_map_that_was_moved_away_from_its_ct_is_noticed(scene: Any) -> None:
+    ct = add_ct(scene)
+    node = scenes.place(scene, ct, results())["importance-gradcam"]
+    harden(node)
+    with refused("Grad-CAM importance was moved away from its CT"):
+        display.show(scene, ct, "unoise", display.Look())
+    scenes.place(scene, ct, results())
+    display.show(scene, ct, "unoise", display.Look())
+
+
+def test_a_transform_above_the_ct_takes_the_results_along(scene: Any) -> None:
+    ct, view = add_ct(scene), view_of(scene)
+    node = scenes.place(scene, ct, results())["importance-unoise"]
+    move = translation(scene, 16)
+    ct.SetAndObserveTransformNodeID(move.GetID())
+    bounds, of_map = [0.0] * 6, [0.0] * 6
+    for x in (16, 40):
+        there = np.eye(4)
+        there[0, 3] = x
+        move.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(there))
+        display.show(scene, ct, "unoise", display.Look())
+        ct.GetRASBounds(bounds)
+        node.GetRASBounds(of_map)
+        assert bounds == of_map and view.GetForegroundVolumeID() == node.GetID()
+    with folder() as path:
+        assert (scenes.export(scene, ct, path) / "importance-unoise.nrrd").is_file()
+
+
+def test_a_saved_scene_knows_its_ct_again(scene: Any) -> None:
+    """Slicer turns left-handed grids round when it loads them; a CT that was moved is noticed there too."""
+    for matrix in (STRAIGHT, OBLIQUE, SHEARED, TURNED, STRAIGHT @ np.diag([1, 1, -1, 1])):
+        for change in (None, shift, edit_one_voxel):
+            scene.Clear(0)
+            ct = add_ct(scene, matrix, np.float32)
+            ct.SetAndObserveTransformNodeID(translation(scene, 16).GetID())
+            scenes.place(scene, ct, results())
+            if change:
+                change(ct)
+            with folder() as path:
+                assert scene.WriteToMRB(str(path / "s.mrb"))
+                scene.Clear(0)
+                assert scene.ReadFromMRB(str(path / "s.mrb"))
+            ct = scene.GetFirstNodeByName("CT")
+            assert bool(scenes.why_stale(scene, ct)) == bool(change), scenes.why_stale(scene, ct)
+
+
+def test_a_scene_opens_without_maps_that_do_not_fit(scene: Any) -> None:
+    """Moved while nobody looked, then saved: the views would come back with the map in the wrong place."""
+    ct, other, view = add_ct(scene), add_ct(scene, name="other"), view_of(scene)
+    nodes = scenes.place(scene, ct, results())
+    scenes.place(scene, other, results())
+    display.show(scene, ct, "unoise", display.Look())
+    shift(ct)
+    assert display.put_away_stale(scene) == ["CT was moved since it was explained - explain it again."]
+    assert not view.GetForegroundVolumeID() and not nodes["segmentation"].GetDisplayVisibility()
+    node = display.show(scene, other, "unoise", display.Look())
+    display.put_away_stale(scene)
+    assert view.GetForegroundVolumeID() == node.GetID(), "what fits stays"
+
+
+def test_the_results_are_renamed_with_the_ct(scene: Any) -> None:
+    """A CT that was made anonymous leaves no name behind, in no node and in no folder."""
+    ct = add_ct(scene, name="Doe^Jane")
+    paint(scenes.place(scene, ct, results(slices=(6, 7)))["segmentation"], ct)
+    scenes.place(scene, ct, results(slices=(3, 8)))
+    nodes = scenes.place(scene, ct, results(slices=(6, 7)))
+    display.show(scene, ct, "unoise", display.Look(share=40))
+    nodes["summary"].SetName("for the conference")
+    ct.SetName("case 7")
+    scenes.follow_name(scene, ct)
+    assert nodes["importance-unoise"].GetName() == "case 7 U-Noise importance, slice 7"
+    assert nodes["summary"].GetName() == "for the conference", "a name of its own stays"
+    with folder() as path:
+        scene.SetURL(str(path / "s.mrml"))
+        assert scene.Commit(str(path / "s.mrml"))
+        text = (path / "s.mrml").read_text(encoding="utf-8")
+        assert "Doe" not in text and "case 7 U-Noise" in text
+    again = scenes.place(scene, ct, results(slices=(6, 7)))
+    assert again["importance-unoise"] is nodes["importance-unoise"]
+
+
+# --- what is the user's ---
+
+
+def paint(node: Any, ct: Any) -> np.ndarray:
+    mask = box()
+    mask[3, 5:9, 2:10] = 1
+    image = slicer.vtkOrientedImageData()
+    image.ShallowCopy(volumes.image_of(mask))
+    image.SetImageToWorldMatrix(volumes.matrix_of(ct))
+    node.GetSegmentation().GetNthSegment(0).AddRepresentation("Binary labelmap", image)
+    return mask
+
+
+def test_strokes_and_segments_outlive_the_next_run(scene: Any) -> None:
+    for matrix in (STRAIGHT, STRAIGHT @ np.diag([1, 1, -1, 1])):
+        scene.Clear(0)
+        ct = add_ct(scene, matrix)
+        painted = scenes.place(scene, ct, results())["segmentation"]
+        mask = paint(painted, ct)
+        nodes = scenes.place(scene, ct, results())
+        assert nodes["segmentation"] is not painted and scene.GetNodeByID(painted.GetID()) is painted
+        assert painted.GetName() == "CT pancreas by the model edited" == scenes.kept(scene, ct)[0]
+        assert np.array_equal(segment_on(ct, painted), mask)
+        assert np.array_equal(segment_on(ct, nodes["segmentation"]), box())
+        nodes["segmentation"].GetSegmentation().AddEmptySegment("lesion")
+        again = scenes.place(scene, ct, results())
+        assert again["segmentation"] is not nodes["segmentation"]
+        assert nodes["segmentation"].GetSegmentation().GetSegment("lesion") is not None
+        assert nodes["segmentation"].GetName() != painted.GetName()
+        last = scenes.place(scene, ct, results())
+        assert last["segmentation"] is again["segmentation"] and scenes.kept(scene, ct) == [], "nothing was edited"
+        assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 3
+
+
+def test_strokes_are_known_where_the_ct_was_moved_and_where_it_was_loaded(scene: Any) -> None:
+    for is_painted in (False, True):
+        scene.Clear(0)
+        ct = add_ct(scene)
+        node = scenes.place(scene, ct, results())["segmentation"]
+        if is_painted:
+            paint(node, ct)
+        with folder() as path:
+            assert scene.WriteToMRB(str(path / "s.mrb"))
+            scene.Clear(0)
+            assert scene.ReadFromMRB(str(path / "s.mrb"))
+        ct = scene.GetFirstNodeByName("CT")
+        shift(ct)
+        scenes.place(scene, ct, results())
+        assert len(scenes.kept(scene, ct)) == is_painted == scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") - 1
+
+
+def test_an_empty_segmentation_is_not_taken_for_an_edited_one(scene: Any) -> None:
+    ct = add_ct(scene)
+    nothing = exchange.Results(report(("unoise",)), box() * 0, {"unoise": heat()})
+    node = scenes.place(scene, ct, nothing)["segmentation"]
+    assert scenes.place(scene, ct, nothing)["segmentation"] is node and scenes.kept(scene, ct) == []
+
+
+def test_results_of_other_slices_stay_beside_the_new_ones(scene: Any) -> None:
+    ct, total = add_ct(scene), SHAPE[0]
+    whole = scenes.place(scene, ct, results())
+    one = scenes.place(scene, ct, results(slices=(4, 5)))
+    assert one["importance-unoise"] is scenes.maps_of(scene, ct)["unoise"] is not whole["importance-unoise"]
+    assert one["importance-unoise"].GetName() == "CT U-Noise importance, slice 5"
+    assert all(scene.GetNodeByID(node.GetID()) is node for node in whole.values())
+    assert scenes.kept(scene, ct) == [node.GetName() for node in scenes.every_result(scene, ct)
+                                      if node in whole.values()]  # fmt: skip
+    display.show(scene, ct, "unoise", display.Look())
+    assert not whole["segmentation"].GetDisplayVisibility() and one["segmentation"].GetDisplayVisibility()
+    some = scenes.place(scene, ct, results(slices=(3, 8)))
+    assert some["importance-unoise"] is one["importance-unoise"], "slice 5 is among them"
+    assert some["importance-unoise"].GetName() == "CT U-Noise importance, slices 4 to 8"
+    before = count(scene)
+    again = scenes.place(scene, ct, results())
+    assert count(scene) < before, "the whole volume takes the place of all"
+    assert len(scenes.every_result(scene, ct)) == len(again) == len(whole)
+    assert scenes.report_of(scene, ct)["settings"]["axial_slices"] == [0, total]
+
+
+def test_only_the_outline_of_the_chosen_ct_shows(scene: Any) -> None:
+    arterial, venous = add_ct(scene, name="arterial"), add_ct(scene, name="venous")
+    first = scenes.place(scene, arterial, results())["segmentation"]
+    second = scenes.place(scene, venous, results())["segmentation"]
+    seen = lambda: [bool(node.GetDisplayVisibility()) for node in (first, second)]  # noqa: E731
+    display.show(scene, arterial, "unoise", display.Look())
+    assert seen() == [True, False]
+    display.show(scene, venous, "gradcam", display.Look())
+    assert seen() == [False, True]
+    second.SetDisplayVisibility(False)
+    display.show(scene, venous, "gradcam", display.Look(opacity=20))
+    display.show(scene, arterial, "unoise", display.Look())
+    display.show(scene, venous, "unoise", display.Look())
+    assert seen() == [False, False], "hidden by hand"
+    display.put_away(scene, add_ct(scene, name="plain"))
+    assert seen() == [False, False]
+
+
+def test_an_outline_that_was_hidden_by_hand_stays_hidden(scene: Any) -> None:
+    ct = add_ct(scene)
+    node = scenes.place(scene, ct, results())["segmentation"]
+    shown = node.GetDisplayNode()
+    display.show(scene, ct, "unoise", display.Look())
+    for flag in ("Visibility2DOutline", "Visibility"):
+        getattr(shown, f"Set{flag}")(False)
+        for opacity in (20, 50):
+            display.show(scene, ct, "unoise", display.Look(opacity=opacity))
+        display.show(scene, ct, "", display.Look())
+        assert not getattr(shown, f"Get{flag}")()
+    shown.SetSliceIntersectionThickness(5)
+    display.show(scene, ct, "unoise", display.Look())
+    assert shown.GetSliceIntersectionThickness() == 5
+
+
+def test_the_views_get_back_what_they_showed_before(scene: Any) -> None:
+    """A fused PET and a label map of the user's own."""
+    ct, view = add_ct(scene), view_of(scene)
+    pet = add_ct(scene, name="PET")
+    label = add_volume(scene, box(), STRAIGHT, "mine", "vtkMRMLLabelMapVolumeNode")
+    nodes = scenes.place(scene, ct, results())
+
+    def fuse() -> None:
+        view.SetForegroundVolumeID(pet.GetID())
+        view.SetForegroundOpacity(0.35)
+        view.SetLabelVolumeID(label.GetID())
+        view.SetLabelOpacity(0.6)
+
+    def is_fused() -> bool:
+        opacities = view.GetForegroundOpacity(), view.GetLabelOpacity()
+        shown = view.GetForegroundVolumeID(), view.GetLabelVolumeID()
+        return shown == (pet.GetID(), label.GetID()) and np.allclose(opacities, (0.35, 0.6))
+
+    fuse()
+    for put_away in (
+        lambda: display.show(scene, ct, "", display.Look()),
+        lambda: display.put_away(scene, ct),
+        lambda: scenes.remove(scene, nodes["importance-unoise"]) or display.put_away(scene, ct),
+    ):
+        for opacity in (70, 30):
+            display.show(scene, ct, "unoise", display.Look(share=40, opacity=opacity))
+        assert view.GetForegroundVolumeID() == nodes["importance-unoise"].GetID() and not is_fused()
+        put_away()
+        assert is_fused()
+    display.show(scene, ct, "gradcam", display.Look())
+    view.SetForegroundVolumeID(pet.GetID())
+    view.SetForegroundOpacity(0.9)
+    display.show(scene, ct, "", display.Look())
+    assert view.GetForegroundVolumeID() == pet.GetID() and view.GetForegroundOpacity() == 0.9, "chosen meanwhile"
+    display.show(scene, ct, "gradcam", display.Look())
+    scene.RemoveNode(pet)
+    display.show(scene, ct, "", display.Look())
+    assert not view.GetForegroundVolumeID(), "it is gone"
+
+
+def test_what_the_views_showed_before_is_saved_with_the_scene(scene: Any) -> None:
+    ct, view = add_ct(scene), view_of(scene)
+    pet = add_ct(scene, name="PET")
+    view.SetForegroundVolumeID(pet.GetID())
+    scenes.place(scene, ct, results())
+    display.show(scene, ct, "unoise", display.Look())
+    with folder() as path:
+        assert scene.WriteToMRB(str(path / "s.mrb"))
+        scene.Clear(0)
+        assert scene.ReadFromMRB(str(path / "s.mrb"))
+    display.show(scene, scene.GetFirstNodeByName("CT"), "", display.Look())
+    assert view_of(scene).GetForegroundVolumeID() == scene.GetFirstNodeByName("PET").GetID()
 
 
 ALL = {name: test for name, test in list(globals().items()) if name.startswith("test_")}

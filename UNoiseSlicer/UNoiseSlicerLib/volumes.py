@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,13 @@ def matrix_of(node: Any) -> Any:
     """IJK to RAS, without the transform above the node."""
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
+    return matrix
+
+
+def matrix_from(numbers: Sequence[float]) -> Any:
+    """16 numbers, row by row -> matrix."""
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(numbers)
     return matrix
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from unoise_engine.errors import CaseRefused, MissingExtra, Usage
+from unoise_engine.errors import CaseRefused, Environment, Usage
 from unoise_engine.evaluate.baselines import BASELINES
 from unoise_engine.evaluate.baselines import TITLES as BASELINE_TITLES
 from unoise_engine.evaluate.cause import Cause, cause_measures
 from unoise_engine.evaluate.curves import Curves
 from unoise_engine.evaluate.data import Entry, Scan, find_entries, fingerprint, read_part, read_scan
-from unoise_engine.evaluate.hiding import SIGMA
+from unoise_engine.evaluate.hiding import largest_noise
 from unoise_engine.evaluate.maps import find_maps, read_map
 from unoise_engine.evaluate.report import About, write_report
 from unoise_engine.evaluate.sanity import Check, check_maps, check_measures
@@ -24,16 +24,29 @@ from unoise_engine.evaluate.segmentation import CaseResult, judge, summarise
 from unoise_engine.evaluate.slices import LabelledSlice, evenly
 from unoise_engine.evaluate.tables import check_rows, write_csv, write_tables
 from unoise_engine.evaluate.visibility import How, evaluate_maps
-from unoise_engine.explanation.methods import METHODS, choose
+from unoise_engine.explanation.method import Method
+from unoise_engine.explanation.methods import CHOSEN, METHODS, check_answerable, choose
 from unoise_engine.explanation.methods import TITLES as METHOD_TITLES
 from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.explanation.protocol import Method
+from unoise_engine.explanation.segment import segment
+from unoise_engine.explanation.target import Target
 from unoise_engine.files import refuse_earlier, refuse_overlap
 from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.progress import Progress, Quiet
+from unoise_engine.volume.contents import slice_hashes
 from unoise_engine.volume.write import cannot_write
 
 SLICES_A_STEP = 8
+RANGES = {  # of the whole numbers in a request
+    "slices_per_case": (0, 100_000),
+    "empty_per_case": (0, 100_000),
+    "checks_per_case": (0, 100_000),
+    "draws": (1, 1000),
+    "panels": (0, 100),
+    "seed": (0, 2**63 - 1),
+    "resamples": (1, 100_000),
+    "threads": (0, 1024),
+}
 TABLES = ("curves.csv", "summary.csv", "per-patient.csv", "segmentation.csv", "checks.csv")
 NAMES = (*TABLES, "report.md", "curves.png", "curves.svg", "panels-*.png")  # all that is written
 
@@ -52,7 +65,7 @@ class Request:
     slices_per_case: int = 8  # with organ; 0: all
     empty_per_case: int = 2  # without
     checks_per_case: int = 1  # that stability and shuffled weights are tried on; 0: neither
-    methods: tuple[str, ...] = (*METHODS, *BASELINES)
+    methods: tuple[str, ...] = (*CHOSEN, *BASELINES)
     maps: tuple[Path, ...] = ()
     landmark: str = ""  # label of what makes the organ the target, where that is known
     decoys: tuple[str, ...] = ()  # labels of what looks the same
@@ -67,6 +80,12 @@ class Request:
     command: str = ""
     overwrite: bool = False  # an earlier report of ours in `out`
 
+    def __post_init__(self) -> None:
+        for name, (low, high) in RANGES.items():
+            if not low <= (value := getattr(self, name)) <= high:
+                option = f"--{name.replace('_', '-')} {value}"
+                raise Usage(option, f"is out of range: {low} to {high}", "correct it")
+
 
 @dataclass
 class Chosen:
@@ -74,7 +93,7 @@ class Chosen:
 
     slices: list[LabelledSlice] = field(default_factory=list)
     found: list[np.ndarray] = field(default_factory=list)
-    logits: list[np.ndarray] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
     causes: list[Cause] = field(default_factory=list)
     maps: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
@@ -93,6 +112,7 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
     if request.decoys and not request.landmark:
         raise Usage("--decoys", "belong to a --landmark", "name it too")
     bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads)
+    check_answerable(bundle, choose([n for n in request.methods if n in METHODS]).values())
     organ = bundle.manifest.organ
     keep = read_part(request.split, request.part) if request.split else None
     entries = find_entries(request.data, organ, request.labels, request.patient, keep, request.landmark, request.decoys)
@@ -101,7 +121,7 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
     chosen, results, seconds = _read(request, entries, bundle, files, show)
     if not chosen.slices:
         raise Usage("no slice to judge", "every case was refused, see the lines above", "correct the data")
-    how = How(draws=request.draws, seed=request.seed, sigma=_sigma(bundle))
+    how = How(draws=request.draws, seed=request.seed, sigma=largest_noise(bundle.manifest))
     _tell_time(request, chosen, how, seconds, len(more))
     _explain(request, chosen, bundle, show, more)
     with show.stage("evaluate", "hiding", len(chosen.slices)) as advance:
@@ -148,10 +168,15 @@ def _read(
 ) -> tuple[Chosen, list[CaseResult], float]:
     """Reads and segments every case; returns the slices to judge, the segmentations' results, seconds a slice."""
     chosen, results, spent, done = Chosen(), [], 0.0, 0
+    seen: dict[str, str] = {}  # a slice's hash -> the case that shows it
     with show.stage("evaluate", "segmentation", len(entries)) as advance:
         for entry in entries:
             try:
                 scan = read_scan(entry, bundle.recipe)
+                hashes = slice_hashes(scan.ct)
+                if others := sorted({seen[one] for one in hashes if one in seen}):
+                    what = f"shows the same CT as case {others[0]}, which is judged already"
+                    raise CaseRefused("SAME_CT", entry.pair.ct, what, "leave one of them out")
                 shows = scan.organ.any(axis=(1, 2))
                 some = evenly(np.flatnonzero(shows), request.slices_per_case)
                 if request.empty_per_case:
@@ -162,14 +187,15 @@ def _read(
                 show.event("case", case=entry.name, status="REFUSED", code=error.code, message=str(error))
                 advance(1)
                 continue
+            seen |= dict.fromkeys(hashes, entry.name)
             started = time.perf_counter()
-            logits = _predict(bundle, scan)
-            spent, done = spent + time.perf_counter() - started, done + len(logits)
-            results.append(judge(scan, logits))
+            found = segment(bundle, scan.given, bundle.manifest.clean_up)
+            spent, done = spent + time.perf_counter() - started, done + len(scan.organ)
+            results.append(judge(scan, found))
             for k in some:
                 chosen.slices.append(_slice(scan, int(k), bundle))
-                chosen.found.append(logits[k, 0] > 0)
-                chosen.logits.append(logits[k])
+                chosen.targets.append(found.target(slice(int(k), int(k) + 1)))
+                chosen.found.append(chosen.targets[-1].mask[0, 0])
                 chosen.causes.append(Cause(scan.mask(entry.landmark, int(k)), scan.mask(entry.decoys, int(k))))
             for name, maps in read.items():
                 label = name if name not in request.methods else f"{name} (file)"
@@ -178,19 +204,12 @@ def _read(
     return chosen, results, spent / max(done, 1)
 
 
-def _predict(bundle: Bundle, scan: Scan) -> np.ndarray:
-    steps = range(0, len(scan.windowed), SLICES_A_STEP)
-    return np.concatenate(
-        [bundle.predict(bundle.recipe.normalise(scan.windowed[i : i + SLICES_A_STEP])) for i in steps]
-    )
-
-
 def _slice(scan: Scan, k: int, bundle: Bundle) -> LabelledSlice:
     return LabelledSlice(
         case=scan.entry.name,
         patient=scan.entry.patient,
         index=k,
-        image=bundle.recipe.normalise(scan.windowed[k : k + 1])[0],
+        image=scan.given.items(slice(k, k + 1))[0],
         organ=scan.organ[k],
         pixel_mm2=bundle.recipe.spacing_mm**2,
     )
@@ -203,9 +222,9 @@ def _explain(request: Request, chosen: Chosen, bundle: Bundle, show: Progress, m
     for name in (*request.methods, *more):
         maps[name] = []
         with show.stage("evaluate", name, len(chosen.slices)) as advance:
-            for one, logits, found in zip(chosen.slices, chosen.logits, chosen.found):
+            for one, target, found in zip(chosen.slices, chosen.targets, chosen.found):
                 if name in methods:
-                    maps[name].append(methods[name](bundle, one.image[None], logits[None], advance)[0])
+                    maps[name].append(methods[name](bundle, one.image[None], target, advance)[0])
                 else:
                     maps[name].append(BASELINES[name](one, found, request.seed))
                     advance(1)
@@ -227,11 +246,6 @@ def _checked(request: Request, chosen: Chosen) -> list[int]:
     cases = dict.fromkeys(chosen.slices[s].case for s in good)
     some = (np.array([s for s in good if chosen.slices[s].case == case]) for case in cases)
     return [int(s) for mine in some for s in evenly(mine, request.checks_per_case)]
-
-
-def _sigma(bundle: Bundle) -> float:
-    """The noise the bundle's U-Noise was trained with at most."""
-    return float(bundle.manifest.architecture.get("noise", {}).get("sigma_max", SIGMA))
 
 
 def _tell_time(request: Request, chosen: Chosen, how: How, seconds: float, more: int) -> None:
@@ -262,6 +276,6 @@ def _draw(
         names = draw_curves(request.out, curves, titles, about.model_title, about.warning)
         panels = Panels(bundle, chosen.found, chosen.maps, curves, titles, about.warning)
         return names + panels.draw_all(request.out, request.panels)
-    except MissingExtra as error:
+    except Environment as error:
         print(f"no figures: {error}", file=sys.stderr)
         return []

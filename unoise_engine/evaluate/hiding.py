@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from unoise_engine.evaluate.slices import LabelledSlice, chance
+from unoise_engine.models.manifest import Manifest
 
 FILLS = ("grey", "noise")
 SIGMA = 5.0  # the paper's sigma_max, in units of the normalised image
+
+
+def largest_noise(manifest: Manifest) -> float:
+    """The most noise that a bundle's U-Noise was taught with, in units of the normalised image."""
+    return float(manifest.architecture.get("noise", {}).get("sigma_max", SIGMA))
 
 
 class Hider:

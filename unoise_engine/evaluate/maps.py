@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.errors import CaseRefused, Usage
-from unoise_engine.evaluate.data import Entry, Scan, to_model
+from unoise_engine.evaluate.data import Entry, Scan
 from unoise_engine.volume.labelled import SAME_MM, apart_mm, describe
 from unoise_engine.volume.pairs import images_in, stem
 from unoise_engine.volume.read import read_image
@@ -67,11 +67,11 @@ def read_map(path: Path, scan: Scan, indices: np.ndarray) -> np.ndarray:
     if apart > SAME_MM:
         what = f"lies on another grid than {scan.entry.pair.ct.name} ({describe(apart)})"
         raise CaseRefused("OTHER_GRID", path, what, "resample the map to the CT's grid")
-    axial = scan.frame.view.apply(volume.voxels)[indices].astype(np.float32)
+    axial = scan.given.view.apply(volume.voxels)[indices].astype(np.float32)
     if not np.isfinite(axial).all():
         raise CaseRefused("NOT_FINITE", path, "holds NaN or infinity", "write finite importances")
-    maps = to_model(axial, scan.frame)
-    rows, columns = (weights.sum(axis=1) > 0 for weights in scan.frame.forth)
+    maps = scan.given.resampled(axial)
+    rows, columns = (weights.sum(axis=1) > 0 for weights in scan.given.forth)
     inside = np.outer(rows, columns)
     least = axial.min(axis=(1, 2))
     return np.where(inside, maps, least[:, None, None]).astype(np.float32)

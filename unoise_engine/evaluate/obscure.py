@@ -6,7 +6,7 @@ grey, and say nothing of the CT: noise that was only added could be subtracted a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from os.path import lexists
 from pathlib import Path
@@ -15,17 +15,19 @@ from typing import Any
 import numpy as np
 
 from unoise_engine.errors import Usage
-from unoise_engine.evaluate.hiding import SIGMA
+from unoise_engine.evaluate.hiding import largest_noise
 from unoise_engine.evaluate.overlap import dice
 from unoise_engine.evaluate.ranking import count, ranks
+from unoise_engine.explanation.methods import check_answerable
+from unoise_engine.explanation.segment import segment
+from unoise_engine.explanation.unoise import UNoise
 from unoise_engine.files import exists, write_json
-from unoise_engine.models.frame import Frame
+from unoise_engine.models.input import Input
 from unoise_engine.models.session import Bundle
 from unoise_engine.volume.find import Case
 from unoise_engine.volume.volume import Volume
 from unoise_engine.volume.write import write_volume
 
-SLICES_A_STEP = 8
 NAME = "obscured"
 
 
@@ -47,31 +49,30 @@ def obscure(ct: Volume, bundle: Bundle, visible: float, seed: int, advance: Call
         raise Usage(f"--visible {visible:g}", "must lie between 0 and 1", "give 0.3 to keep 30 % of every slice")
     if seed < 0:
         raise Usage(f"--seed {seed}", "is negative", "use 0 or more")
-    frame, recipe = Frame.of(ct, bundle.recipe), bundle.recipe
+    check_answerable(bundle, [UNoise()])
+    given, recipe = Input.of(ct, bundle.recipe), bundle.recipe
     low, high = recipe.window_hu
     grey = low + recipe.mean[0] * (high - low)
-    sigma = _sigma(bundle) * recipe.std[0] * (high - low)
-    before: list[np.ndarray] = []
+    sigma = largest_noise(bundle.manifest) * recipe.std[0] * (high - low)
+    before = segment(bundle, given, bundle.manifest.clean_up)
+    maps = np.zeros(given.shape, np.float32)
+    for some in given.steps():
+        maps[some] = given.as_planes(UNoise()(bundle, given.items(some), before.target(some), advance))
     left = np.zeros(ct.voxels.shape, np.int16)
-    axial, out = frame.view.apply(ct.voxels), frame.view.apply(left)  # views: filling one fills the volume
-    rows, columns = frame.back
+    axial, out = given.view.apply(ct.voxels), given.view.apply(left)  # views: filling one fills the volume
     shown = 0
-    for some in _steps(len(axial)):
-        slices = recipe.normalise(np.stack([*frame.windowed(ct, some.start, some.stop)]))
-        logits = bundle.predict(slices)
-        before += list(logits[:, 0] > 0)
-        for k, z in zip(range(some.start, some.stop), bundle.noise_logits(slices, logits)[:, 0]):
-            chance = np.random.default_rng([seed, k])
-            importance = np.round(rows @ -z @ columns.T, 3)  # sums in another order must not swap two voxels
-            placed = ranks(importance, chance.random(importance.shape, np.float32))
-            keep = placed < count(visible, placed.size)
-            noise = np.clip(np.round(chance.normal(grey, sigma, placed.shape)), -1024, 3071)
-            out[k] = np.where(keep, np.clip(np.round(axial[k]), -32768, 32767), noise)
-            shown += int(keep.sum())
-        advance(len(slices))
+    for k, values in enumerate(given.restore(maps).slices()):
+        chance = np.random.default_rng([seed, k])
+        importance: np.ndarray = np.round(values, 3)  # sums in another order must not swap two voxels
+        placed = ranks(importance, chance.random(importance.shape, np.float32))
+        keep = placed < count(visible, placed.size)
+        noise = np.clip(np.round(chance.normal(grey, sigma, placed.shape)), -1024, 3071)
+        out[k] = np.where(keep, np.clip(np.round(axial[k]), -32768, 32767), noise)
+        shown += int(keep.sum())
     result = ct.with_voxels(left)
-    after = [mask for some in _steps(len(axial)) for mask in _found(result, frame, bundle, some)]
-    return Obscured(result, shown / left.size, float(dice(np.stack(before), np.stack(after))))
+    after = segment(bundle, Input.of(result, recipe), bundle.manifest.clean_up)
+    found = [np.stack([plane > 0 for plane in one.cleaned]) for one in (before, after)]
+    return Obscured(result, shown / left.size, float(dice(*found)))
 
 
 def obscure_case(
@@ -97,18 +98,3 @@ def obscure_case(
     }
     write_json(path, told)
     return told
-
-
-def _found(ct: Volume, frame: Frame, bundle: Bundle, some: slice) -> np.ndarray:
-    slices = bundle.recipe.normalise(np.stack([*frame.windowed(ct, some.start, some.stop)]))
-    return bundle.predict(slices)[:, 0] > 0
-
-
-def _sigma(bundle: Bundle) -> float:
-    """The most noise that the bundle's U-Noise was trained with."""
-    return float(bundle.manifest.architecture.get("noise", {}).get("sigma_max", SIGMA))
-
-
-def _steps(n: int) -> Iterator[slice]:
-    for start in range(0, n, SLICES_A_STEP):
-        yield slice(start, min(start + SLICES_A_STEP, n))

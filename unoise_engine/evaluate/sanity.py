@@ -17,7 +17,9 @@ from unoise_engine.evaluate.baselines import BASELINES
 from unoise_engine.evaluate.curves import Measure
 from unoise_engine.evaluate.interval import Bootstrap
 from unoise_engine.evaluate.slices import LabelledSlice, Patients, chance
-from unoise_engine.explanation.protocol import Advance, Method, silent
+from unoise_engine.explanation.method import Advance, Method, silent
+from unoise_engine.explanation.target import Target
+from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, Region, Segmenter, Wrapped
 from unoise_engine.models.session import Bundle
 
 NOISE_HU = 10.0  # usual in an abdominal CT
@@ -78,20 +80,20 @@ def _questions(
 ) -> list[tuple[str, Callable[[], np.ndarray]]]:
     """(what is checked, how the map is made again)"""
 
-    def explained(model: Bundle | SameArea, this: LabelledSlice, logits: np.ndarray | None = None) -> np.ndarray:
+    def explained(model: Segmenter, this: LabelledSlice, scores: np.ndarray | None = None) -> np.ndarray:
         image = this.image[None]
-        return methods[name](model, image, model.predict(image) if logits is None else logits, silent)[0]
+        return methods[name](model, image, Target(model.predict(image) if scores is None else scores), silent)[0]
 
-    def measured(model: Bundle | SameArea, this: LabelledSlice) -> np.ndarray:
+    def measured(model: Segmenter, this: LabelledSlice) -> np.ndarray:
         return BASELINES[name](this, model.predict(this.image[None])[0, 0] > 0, seed)
 
     if name in BASELINES:
         asked = [] if name == "random" else [(STABILITY, lambda: measured(bundle, noisy))]
         return asked + ([(UTILITY, lambda: measured(broken, one))] if name == "distance" else [])
     again = [(STABILITY, lambda: explained(bundle, noisy))]
-    if name == "unoise":
+    if methods[name].needs == NOISE:
         again += [(EXPLAINER, lambda: explained(broken_unoise, one))]
-    if name == "gradcam":  # the same question: the score sums the same pixels
+    if methods[name].needs in (GRADCAM, GRADIENT):  # the same question: the score sums the same pixels
         return [*again, (UTILITY, lambda: explained(broken, one, np.where(organ, 1.0, -1.0)[None, None]))]
     return [*again, (UTILITY, lambda: explained(broken, one))]
 
@@ -112,43 +114,28 @@ def check_measures(
     return measures
 
 
-class SameArea:
+class SameArea(Wrapped):
     """A model with another threshold: on the first slice it is asked about it finds so many pixels.
 
     Without that, shuffled weights find all or nothing, and methods that ask about the organ found say nothing.
     """
 
-    def __init__(self, model: Bundle, pixels: int):
-        self.model, self.pixels = model, pixels
+    def __init__(self, model: Segmenter, pixels: int):
+        super().__init__(model)
+        self.pixels = pixels
         self.shift: float | None = None
 
-    @property
-    def looks_at_logits(self) -> bool:
-        return self.model.looks_at_logits
-
-    def predict(self, slices: np.ndarray) -> np.ndarray:
-        logits = self.model.predict(slices)
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        scores = self.model.predict(x)
         if self.shift is None:
-            ordered = np.sort(logits[0].ravel())[::-1]
+            ordered = np.sort(scores[0].ravel())[::-1]
             self.shift = float(ordered[min(self.pixels, len(ordered) - 1)])
-        return logits - np.float32(self.shift)
-
-    def noise_logits(self, slices: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        return self.model.noise_logits(slices, logits)
+        return scores - np.float32(self.shift)
 
     def occluded(
-        self,
-        image: np.ndarray,
-        rows: np.ndarray,
-        columns: np.ndarray,
-        patch: int,
-        fill: float,
-        region: tuple[int, int, int, int] | None = None,
+        self, image: np.ndarray, places: np.ndarray, patch: int, fill: float, region: Region | None = None
     ) -> np.ndarray:
-        return self.model.occluded(image, rows, columns, patch, fill, region) - np.float32(self.shift or 0)
-
-    def gradcam(self, slices: np.ndarray, target: np.ndarray) -> np.ndarray:
-        return self.model.gradcam(slices, target)
+        return self.model.occluded(image, places, patch, fill, region) - np.float32(self.shift or 0)
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from unoise_engine.evaluate.data import Scan, to_ct
+from unoise_engine.evaluate.data import Scan
 from unoise_engine.evaluate.interval import Bootstrap, Estimate
 from unoise_engine.evaluate.overlap import dice
+from unoise_engine.explanation.segment import Prediction
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ class CaseResult:
     total: int  # sum of both masks
 
 
-def judge(scan: Scan, logits: np.ndarray) -> CaseResult:
-    """Logits (n, 1, h, w) of all slices of a case."""
-    found = logits[:, 0] > 0
-    on_ct = to_ct(logits[:, 0], scan.frame) > 0
+def judge(scan: Scan, prediction: Prediction) -> CaseResult:
+    """What `segment` finds in all slices of a case, cleaned up: what `explain` delivers."""
+    found = np.stack([plane > 0 for plane in prediction.cleaned])
+    on_ct = np.stack([*prediction.mask(1).slices()]) > 0
     shows = scan.organ.any(axis=(1, 2))
     truly = scan.truth.any(axis=(1, 2))
     a, b = found[shows], scan.organ[shows]

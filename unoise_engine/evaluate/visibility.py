@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
@@ -16,18 +15,13 @@ from unoise_engine.errors import Usage
 from unoise_engine.evaluate.hiding import FILLS, SIGMA, Hider
 from unoise_engine.evaluate.ranking import Threshold, count, pooled_thresholds, ranks
 from unoise_engine.evaluate.slices import LabelledSlice, chance
+from unoise_engine.models.segmenter import Segmenter
 
 SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 CUTS = (0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)  # shares hidden, for deletion
 AREAS = (1.0, 2.0, 4.0, 8.0)  # times the area of the organ that the model finds
 IMAGES_AT_ONCE = 16  # masked images made at a time: memory stays bounded
 RANKINGS = ("image", "pooled")
-
-
-class Segmenter(Protocol):
-    def predict(self, slices: np.ndarray) -> np.ndarray:
-        """(n, c, h, w) -> logits (n, 1, h, w); > 0 means organ."""
-        ...
 
 
 @dataclass(frozen=True)

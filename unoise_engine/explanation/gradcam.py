@@ -1,21 +1,30 @@
-"""Grad-CAM for segmentation (Selvaraju et al. 2017; Vinogradova et al. 2020), on the utility's deepest block."""
+"""Grad-CAM for segmentation (Selvaraju et al. 2017; Vinogradova et al. 2020), on the model's deepest block."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
-from unoise_engine.explanation.protocol import Advance, Model
+from unoise_engine.explanation.method import Advance
+from unoise_engine.explanation.target import Target
+from unoise_engine.models.segmenter import GRADCAM, Segmenter
 
 
-def gradcam(model: Model, slices: np.ndarray, logits: np.ndarray, advance: Advance) -> np.ndarray:
-    """relu(sum_k alpha_k A_k), alpha_k = spatial mean of d score / d A_k; the score sums the organ's own logits.
+@dataclass(frozen=True)
+class GradCAM:
+    """relu(sum_k alpha_k A_k), alpha_k = spatial mean of d score / d A_k; the score sums the target's own scores."""
 
-    The organ is the model's own prediction, since a CT comes without ground truth.
-    """
-    organ = logits > 0
-    maps = np.zeros((len(slices), *slices.shape[2:]), np.float32)
-    found = organ.any(axis=(1, 2, 3))
-    if found.any():
-        maps[found] = model.gradcam(slices[found], organ[found])[:, 0]
-    advance(len(slices))
-    return maps
+    name: ClassVar[str] = "gradcam"
+    title: ClassVar[str] = "Grad-CAM"
+    about: ClassVar[str] = "which places of the deepest layer raise the score, by its gradient"
+    needs: ClassVar[str] = GRADCAM
+    chosen: ClassVar[bool] = True
+
+    def __call__(self, model: Segmenter, x: np.ndarray, target: Target, advance: Advance) -> np.ndarray:
+        maps = np.zeros((len(x), *x.shape[2:]), np.float32)
+        if (found := target.found).any():
+            maps[found] = model.gradcam(x[found], target.mask[found])[:, 0]
+        advance(len(x))
+        return maps

@@ -1,8 +1,9 @@
-"""The places of an occluding patch on a slice, and what lies between them."""
+"""The places of an occluding patch on an item of any rank, and what lies between them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,31 +11,39 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Lattice:
-    """First rows and first columns of the patches; each patch belongs to its centre."""
+    """First voxels of the patches along each axis; each patch belongs to its centre."""
 
-    rows: np.ndarray
-    columns: np.ndarray
+    lines: tuple[np.ndarray, ...]
     patch: int
 
     @staticmethod
-    def every(stride: int, size: tuple[int, int], patch: int) -> Lattice:
-        """The last patch of a side always reaches the far edge."""
-        rows, columns = (_corners(length, patch, stride) for length in size)
-        return Lattice(rows, columns, patch)
+    def every(stride: int, size: Sequence[int], patch: int) -> Lattice:
+        """The last patch of an axis always reaches the far edge."""
+        return Lattice(tuple(_corners(length, patch, stride) for length in size), patch)
 
     @property
-    def shape(self) -> tuple[int, int]:
-        return len(self.rows), len(self.columns)
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(line) for line in self.lines)
 
-    def spread(self, values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    def first_voxels(self, places: np.ndarray) -> np.ndarray:
+        """Places by their numbers along each axis (k, rank) -> their patches' first voxels (k, rank)."""
+        return np.stack([line[places[:, axis]] for axis, line in enumerate(self.lines)], axis=1)
+
+    def spread(self, values: np.ndarray, size: Sequence[int]) -> np.ndarray:
         """Values of the places -> a map of `size`, linear between centres and constant beyond the outermost."""
         half = (self.patch - 1) / 2
-        rows, columns = (between(starts + half, n) for starts, n in zip((self.rows, self.columns), size))
-        return rows @ values @ columns.T
+        for axis, (starts, n) in enumerate(zip(self.lines, size)):
+            values = along(between(starts + half, n), values, axis)
+        return values
+
+
+def along(weights: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
+    """Weights (new, old) applied to one axis."""
+    return np.moveaxis(np.tensordot(weights, values, (1, axis)), 0, axis)
 
 
 def refined(
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     measure: Callable[[np.ndarray], np.ndarray],
     known: np.ndarray,
     coarse: int,
@@ -44,7 +53,7 @@ def refined(
 
     Every `coarse`-th place is measured. Then step by half step, a cell whose corners differ by more than `tolerance` of
     the range seen so far gets its places in between measured; in the others they are interpolated. `measure` takes
-    places (k, 2) and gives values (k,); `known` (shape) holds values that need no measuring, NaN elsewhere.
+    places (k, rank) and gives values (k,); `known` (shape) holds values that need no measuring, NaN elsewhere.
     """
     values = known.copy()
     lines = [_every(n, coarse) for n in shape]
@@ -55,11 +64,11 @@ def refined(
         corners = values[np.ix_(*lines)]
         span = corners.max() - corners.min()
         ends = [_ends(len(line)) for line in lines]
-        four = [corners[np.ix_(rows, columns)] for rows in ends[0] for columns in ends[1]]
-        varied = np.ptp(np.stack(four), axis=0) > tolerance * span
+        of_cell = [corners[np.ix_(*some)] for some in itertools.product(*ends)]
+        varied = np.ptp(np.stack(of_cell), axis=0) > tolerance * span
         guess = corners
         for axis, (line, fine) in enumerate(zip(lines, finer)):
-            guess = np.moveaxis(np.tensordot(_linear(line, fine), guess, (1, axis)), 0, axis)
+            guess = along(_linear(line, fine), guess, axis)
         wanted = _touched(varied, lines, finer)
         _fill(values, finer, wanted, measure)
         found = values[np.ix_(*finer)]
@@ -70,19 +79,19 @@ def refined(
 
 def _fill(values: np.ndarray, lines: list[np.ndarray], wanted: np.ndarray, measure: Callable) -> None:
     """Measures the wanted places of the lines' crossings whose values are not known."""
-    rows, columns = np.nonzero(wanted & np.isnan(values[np.ix_(*lines)]))
-    places = np.stack([lines[0][rows], lines[1][columns]], axis=1)
+    chosen = np.nonzero(wanted & np.isnan(values[np.ix_(*lines)]))
+    places = np.stack([line[some] for line, some in zip(lines, chosen)], axis=1)
     values[tuple(places.T)] = measure(places)
 
 
 def _touched(cells: np.ndarray, lines: list[np.ndarray], finer: list[np.ndarray]) -> np.ndarray:
     """Which crossings of the finer lines lie in or on the border of a marked cell."""
-    reach = []
-    for line, fine in zip(lines, finer):
+    touched = cells.astype(int)
+    for axis, (line, fine) in enumerate(zip(lines, finer)):
         low, high = line[:-1, None], line[1:, None]
-        inside = (fine >= low) & (fine <= high) if len(line) > 1 else np.ones((1, len(fine)), bool)
-        reach.append(inside.astype(int))  # (cells, places)
-    return reach[0].T @ cells.astype(int) @ reach[1] > 0
+        inside = (fine >= low) & (fine <= high) if len(line) > 1 else np.ones((1, len(fine)), bool)  # (cells, places)
+        touched = along(inside.T.astype(int), touched, axis)
+    return touched > 0
 
 
 def _ends(lines: int) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +108,7 @@ def _linear(line: np.ndarray, fine: np.ndarray) -> np.ndarray:
 
 
 def _corners(length: int, patch: int, stride: int) -> np.ndarray:
-    """First pixels of the patches along one side."""
+    """First voxels of the patches along one axis."""
     last = max(length - patch, 0)
     return np.unique(np.append(np.arange(0, last, stride), last))
 

@@ -1,23 +1,42 @@
-"""One file a method. METHODS is the whole registry: a new method is one file and one line here."""
+"""The registry of methods: a new one is a file and a name in this list."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from unoise_engine.errors import Usage
-from unoise_engine.explanation.gradcam import gradcam
+from unoise_engine.explanation.gradcam import GradCAM
+from unoise_engine.explanation.input_gradient import InputGradient
+from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.explanation.protocol import Method
-from unoise_engine.explanation.unoise import unoise
+from unoise_engine.explanation.unoise import UNoise
+from unoise_engine.models.segmenter import Segmenter
 
-METHODS: dict[str, Method] = {"unoise": unoise, "gradcam": gradcam, "occlusion": Occlusion()}
-TITLES = {"unoise": "U-Noise", "gradcam": "Grad-CAM", "occlusion": "Occlusion"}
+METHODS: dict[str, Method] = {m.name: m for m in (UNoise(), GradCAM(), Occlusion(), InputGradient())}
+TITLES = {name: method.title for name, method in METHODS.items()}
+CHOSEN = tuple(name for name, method in METHODS.items() if method.chosen)  # where nobody chooses
 
 
-def choose(names: Sequence[str], occlusion: Occlusion) -> dict[str, Method]:
-    """The methods of those names, in that order. Raises Usage for an unknown name."""
-    available = {**METHODS, "occlusion": occlusion}
+def choose(names: Sequence[str], *configured: Method) -> dict[str, Method]:
+    """The methods of those names, in that order; `configured` ones in the place of those with usual parameters.
+
+    Raises Usage for an unknown name.
+    """
+    available = METHODS | {method.name: method for method in configured}
     for name in names:
         if name not in available:
             raise Usage(f"--methods {name}", "unknown method", f"choose from {', '.join(METHODS)}")
     return {name: available[name] for name in names}
+
+
+def answerable(model: Segmenter, names: Iterable[str] = tuple(METHODS)) -> tuple[str, ...]:
+    """Those of the methods that this model can be explained by."""
+    return tuple(name for name in names if METHODS[name].needs in ("", *model.answers))
+
+
+def check_answerable(model: Segmenter, methods: Iterable[Method]) -> None:
+    """Raises Usage if the model cannot be explained by one of them."""
+    for method in methods:
+        if method.needs not in ("", *model.answers):
+            what = f"the model has nothing to answer it with ({method.needs})"
+            raise Usage(f"--methods {method.name}", what, f"choose from {', '.join(answerable(model))}")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.lattice import Lattice, refined
-from unoise_engine.explanation.protocol import Advance, Model
+from unoise_engine.explanation.method import Advance
+from unoise_engine.explanation.target import Target
+from unoise_engine.models.segmenter import Region, Segmenter
+from unoise_engine.typed import bounded
 
 PLACES_A_CALL = 8
 FINE, COARSE = 2, 16  # pixels between the places of an adaptive map: the finest, as in the paper, and the first
@@ -26,16 +31,22 @@ class Occlusion:
     interpolated linearly. Patches beside the body (beyond the box around all that is above the slice's lowest value)
     and patches that are `fill` already are not tried and get 0, and so do slices without organ.
 
-    `stride` = 0 is adaptive: every 16 pixels, and on to every 2 where values vary by more than 5 % of their range. A
-    single place that differs while its neighbours agree may be missed.
+    `stride` = 0 is adaptive: every 16 pixels (fewer for a small patch), and on to every 2 where values vary by more
+    than 5 % of their range. A single place that differs while its neighbours agree may be missed.
     Farther than 16 pixels from the box around the organ it takes the prediction for unchanged: it tells what is lost
     of the organ, not where the grey patch itself is mistaken for one, which the exact map counts too. docs/speed.md
     tells how far it is from the exact map.
     """
 
-    patch: int = 15
-    stride: int = 0
-    fill: float = 0.0
+    name: ClassVar[str] = "occlusion"
+    title: ClassVar[str] = "Occlusion"
+    about: ClassVar[str] = "how much of the segmentation is lost when a patch is greyed out"
+    needs: ClassVar[str] = ""
+    chosen: ClassVar[bool] = True
+
+    patch: int = bounded(15, least=1, about="side of the grey square in the model's pixels; the paper uses 15")
+    stride: int = bounded(0, least=0, about="step of the square; the paper uses 2; 0: fine where it matters")
+    fill: float = bounded(0.0, about="intensity of the square, as the model is given it")
 
     def __post_init__(self) -> None:
         if self.patch < 1:
@@ -52,23 +63,28 @@ class Occlusion:
             return f"exact, every {self.stride} pixels"
         return f"adaptive: within {MARGIN} pixels of the organ, RMS error up to {ADAPTIVE_ERROR:.0%} of the range"
 
-    def places(self, h: int, w: int) -> int:
-        """About how many patches a slice takes; where it is adaptive, four times those it begins with."""
-        step = self.stride or COARSE // 2
-        return (h // step) * (w // step)
+    @property
+    def coarse(self) -> int:
+        """Voxels between the first places of an adaptive map: a smaller patch must not fall between them."""
+        return next(step for step in (COARSE, COARSE // 2, COARSE // 4, FINE) if step <= max(self.patch + 1, FINE))
 
-    def __call__(self, model: Model, slices: np.ndarray, logits: np.ndarray, advance: Advance) -> np.ndarray:
-        maps = np.zeros((len(slices), *slices.shape[2:]), np.float32)
-        for k, image in enumerate(slices):
-            organ = logits[k, 0] > 0
+    def places(self, *size: int) -> int:
+        """About how many patches an item of that size takes; where it is adaptive, as many as twice as fine a lattice
+        has as it begins with."""
+        return math.prod(length // (self.stride or self.coarse // 2) for length in size)
+
+    def __call__(self, model: Segmenter, x: np.ndarray, target: Target, advance: Advance) -> np.ndarray:
+        maps = np.zeros((len(x), *x.shape[2:]), np.float32)
+        for k, image in enumerate(x):
+            organ = target.mask[k, 0]
             if organ.any():
-                maps[k] = self.one_slice(model, image, organ, advance)
+                maps[k] = self.one_item(model, image, organ, advance)
             else:
                 advance(1.0)
         return maps
 
-    def one_slice(self, model: Model, image: np.ndarray, organ: np.ndarray, advance: Advance) -> np.ndarray:
-        """(c, h, w) and the unoccluded prediction (h, w) bool -> importance (h, w)."""
+    def one_item(self, model: Segmenter, image: np.ndarray, organ: np.ndarray, advance: Advance) -> np.ndarray:
+        """(c, *s) and the unoccluded prediction (*s) bool -> importance (*s)."""
         lattice = Lattice.every(self.stride or FINE, organ.shape, self.patch)
         known = np.where(self.tried(image, lattice), np.nan, 0)
         region = None if self.stride else around(organ)
@@ -80,53 +96,54 @@ class Occlusion:
             share = (1.0 if self.stride else (1 - told) / 2) / max(len(places), 1)
             for start in range(0, len(places), PLACES_A_CALL):
                 some = places[start : start + PLACES_A_CALL]
-                corners = lattice.rows[some[:, 0]], lattice.columns[some[:, 1]]
-                seen = model.occluded(image, *corners, self.patch, self.fill, region)[:, 0] > 0
+                seen = model.occluded(image, lattice.first_voxels(some), self.patch, self.fill, region)[:, 0] > 0
                 drop[start : start + PLACES_A_CALL] = 1 - overlap(seen, organ)
                 advance(len(some) * share)
                 told += len(some) * share
             return drop
 
-        step = 1 if self.stride else COARSE // FINE
-        values = refined(lattice.shape, measure, known, step, TOLERANCE)
+        values = refined(lattice.shape, measure, known, 1 if self.stride else self.coarse // FINE, TOLERANCE)
         advance(1 - told)
         return lattice.spread(values.astype(np.float32), organ.shape)
 
     def tried(self, image: np.ndarray, lattice: Lattice) -> np.ndarray:
-        """Which places (rows, columns) have a pixel of the body that the patch would change: the others get 0."""
-        lines = zip((lattice.rows, lattice.columns), _extent(image))
-        near = np.outer(*(_touching(starts, self.patch, line) for starts, line in lines))
-        changed = np.pad((image != self.fill).any(axis=0).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-        top, left = lattice.rows[:, None], lattice.columns[None]
-        bottom, right = (np.minimum(a + self.patch, n) for a, n in zip((top, left), image.shape[1:]))
-        pixels = changed[bottom, right] - changed[top, right] - changed[bottom, left] + changed[top, left]
-        return near & (pixels > 0)
+        """Which places have a voxel of the body that the patch would change: the others get 0."""
+        tried = np.ones(lattice.shape, bool)
+        changed = (image != self.fill).any(axis=0).astype(np.int64)
+        for axis, (starts, line) in enumerate(zip(lattice.lines, _extent(image))):
+            shape = [-1 if a == axis else 1 for a in range(changed.ndim)]
+            tried &= _touching(starts, self.patch, line).reshape(shape)
+            sums = np.concatenate([np.zeros_like(changed.take([0], axis)), changed.cumsum(axis)], axis)
+            ends = np.minimum(starts + self.patch, image.shape[1 + axis])
+            changed = sums.take(ends, axis) - sums.take(starts, axis)
+        return tried & (changed > 0)
 
 
-def around(organ: np.ndarray) -> tuple[int, int, int, int]:
-    """The box around the organ and `MARGIN` beyond: first row and column, first row and column not any more."""
-    ends = []
-    for axis in (1, 0):
-        there = np.flatnonzero(organ.any(axis=axis))
-        ends.append((max(int(there[0]) - MARGIN, 0), min(int(there[-1]) + 1 + MARGIN, organ.shape[1 - axis])))
-    return ends[0][0], ends[1][0], ends[0][1], ends[1][1]
+def around(organ: np.ndarray) -> Region:
+    """The box around the organ and `MARGIN` beyond."""
+    box = []
+    for axis, n in enumerate(organ.shape):
+        there = np.flatnonzero(organ.any(axis=tuple(a for a in range(organ.ndim) if a != axis)))
+        box.append(slice(max(int(there[0]) - MARGIN, 0), min(int(there[-1]) + 1 + MARGIN, n)))
+    return tuple(box)
 
 
-def _extent(image: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
-    """First and last row, first and last column of what lies above the lowest value of a slice (c, h, w)."""
+def _extent(image: np.ndarray) -> list[tuple[int, int]]:
+    """First and last line, along each axis, of what lies above the lowest value of (c, *s); all if nothing does."""
     inside = (image > image.min()).any(axis=0)
-    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        return (0, inside.shape[0] - 1), (0, inside.shape[1] - 1)
-    return (int(rows[0]), int(rows[-1])), (int(columns[0]), int(columns[-1]))
+    ends = []
+    for axis, n in enumerate(inside.shape):
+        there = np.flatnonzero(inside.any(axis=tuple(a for a in range(inside.ndim) if a != axis)))
+        ends.append((int(there[0]), int(there[-1])) if len(there) else (0, n - 1))
+    return ends
 
 
 def _touching(starts: np.ndarray, patch: int, line: tuple[int, int]) -> np.ndarray:
-    """Which patches, by their first pixels, have a pixel on the line."""
+    """Which patches, by their first voxels, have a voxel on the line."""
     return (starts <= line[1]) & (starts + patch > line[0])
 
 
 def overlap(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(n, h, w) and (h, w) bool, reference not empty -> (n,)."""
-    shared = (masks & reference).sum(axis=(1, 2))
-    return 2 * shared / (masks.sum(axis=(1, 2)) + reference.sum())
+    """Dice of (n, *s) and (*s) bool, reference not empty -> (n,)."""
+    axes = tuple(range(1, masks.ndim))
+    return 2 * (masks & reference).sum(axis=axes) / (masks.sum(axis=axes) + reference.sum())

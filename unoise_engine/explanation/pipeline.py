@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from unoise_engine.errors import Usage
-from unoise_engine.explanation.jumps import coarse, jumps
-from unoise_engine.explanation.methods import METHODS, TITLES, choose
-from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.explanation.protocol import Model
+from unoise_engine.explanation.segment import segment
+from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_answers, about_jumps, about_pieces, about_scan
-from unoise_engine.models.frame import Frame, Restored
-from unoise_engine.models.recall import Recall
+from unoise_engine.models.input import Input, Restored
+from unoise_engine.models.recall import recalling
 from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
-from unoise_engine.progress import Progress, Quiet
+from unoise_engine.progress import Progress, Quiet, clock
 from unoise_engine.volume.find import find_cases
-from unoise_engine.volume.scratch import IN_MEMORY_BYTES, room
-from unoise_engine.volume.volume import AxialView, Volume
-
-SLICES_A_STEP = 8
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is asked of an explanation. `slices` counts axial slices from the feet: first, and first not any more.
-    `picture` and `compress` say how the results are written."""
-
-    methods: tuple[str, ...] = tuple(METHODS)
-    slices: tuple[int, int] | None = None
-    occlusion: Occlusion = field(default_factory=Occlusion)
-    picture: bool = True  # overview.png
-    compress: bool = True
-
-    def __post_init__(self) -> None:
-        choose(self.methods, self.occlusion)
-
-    def range_in(self, ct: Volume) -> tuple[int, int]:
-        """Raises Usage if the slices asked for are not in the CT."""
-        total = AxialView.of(ct.grid).apply(ct.voxels).shape[0]
-        start, stop = self.slices or (0, total)
-        if not 0 <= start < stop <= total:
-            raise Usage(
-                f"--slices {start}:{stop}", f"outside the CT's {total} axial slices", f"choose within 0:{total}"
-            )
-        return start, stop
+from unoise_engine.volume.scratch import room
+from unoise_engine.volume.volume import Volume
 
 
 def explain_volume(
@@ -68,73 +36,43 @@ def explain_volume(
     `folder`, if one is given, so that memory holds the CT and little else. `seconds` is filled with the time of each
     stage, `warnings` with what speaks against trusting the result. Raises OSError if the disk of `folder` is full.
     """
-    settings = settings or Settings()
-    progress = progress or Quiet()
+    settings, progress = (settings or Settings()).for_model(bundle), progress or Quiet()
     seconds = {} if seconds is None else seconds
-    recipe = bundle.recipe
-    start, stop = settings.range_in(ct)
+    manifest = bundle.manifest
+    given = Input.of(ct, bundle.recipe, *(settings.slices or ()))
 
-    frame, n = Frame.of(ct, recipe), stop - start
-    shape = (n, *frame.size)
-
-    keep = 4 * n * frame.size[0] * frame.size[1] <= IN_MEMORY_BYTES
-    kept: dict[int, np.ndarray] = {}
-
-    def model_slices(some: slice) -> np.ndarray:
-        """Kept for the next stage where they are few, else made anew, which is quick beside the model."""
-        with clock(seconds, "prepare"):
-            windowed = kept.get(some.start)
-            if windowed is None:
-                windowed = np.stack([*frame.windowed(ct, start + some.start, start + some.stop)])
-            if keep:
-                kept[some.start] = windowed
-            return recipe.normalise(windowed)
-
-    # Which slices keep organ is known only after all of them; in the same pass Grad-CAM costs little.
-    model: Model = Recall(bundle) if "gradcam" in settings.methods and bundle.one_pass else bundle
-    logits, blocks = room(shape, folder), []
-    with progress.stage(case, "segmentation", n) as advance:
-        for some in _steps(n):
-            slices = model_slices(some)
-            with clock(seconds, "segmentation"):
-                logits[some] = model.predict(slices)[:, 0]
-                blocks += [*coarse(slices, recipe)]
-            advance(len(slices))
-    with clock(seconds, "segmentation"):
-        slice_mm, clean_up = frame.view.spacing_mm[0], bundle.manifest.clean_up
-        apart = jumps(blocks, slice_mm, recipe)
-        cleaned, dropped = clean_up.apply(logits, slice_mm, recipe.spacing_mm, folder, apart)
+    # Which items keep the label is known only after all of them; in the same pass Grad-CAM costs little.
+    model = recalling(bundle) if "gradcam" in settings.methods else bundle
+    with progress.stage(case, "segmentation", len(given)) as advance:
+        found = segment(model, given, manifest.clean_up, folder, advance, seconds)
     if warnings is not None:
-        scope = bundle.manifest.scope
-        warnings += [*about_scan(ct, scope), *about_jumps(apart, slice_mm)]
-        warnings += about_pieces(dropped, bundle.manifest.organ, scope)
-        warnings += about_answers("What the model answers", logits)
-    yield "segmentation", frame.restore(cleaned, ct, start, bundle.manifest.labels[bundle.manifest.organ])
+        warnings += [*about_scan(ct, manifest.scope), *about_jumps(found.jumps, given.slice_mm)]
+        warnings += about_pieces(found.dropped, manifest.organ, manifest.scope)
+        warnings += about_answers("What the model answers", found.scores)
+    yield "segmentation", found.mask(manifest.labels[manifest.organ])
 
-    # A method explains the utility's own answer on a slice, wherever clean-up left some of it.
-    empty = np.array([not (one > 0).any() for one in cleaned])
-    del cleaned
-    for name, method in choose(settings.methods, settings.occlusion).items():
-        maps = room(shape, folder)
-        with progress.stage(case, name, n) as advance:
-            for some in _steps(n):
-                slices, answer = model_slices(some), logits[some]
-                answer[empty[some]] = -1
+    for name, method in settings.chosen.items():
+        maps = room(given.shape, folder)
+        with progress.stage(case, name, len(given)) as advance:
+            for some in given.steps():
+                with clock(seconds, "prepare"):
+                    x = given.items(some)
                 with clock(seconds, name):
-                    maps[some] = method(model, slices, answer[:, None], advance)
+                    maps[some] = given.as_planes(method(model, x, found.target(some), advance))
         if warnings is not None:
-            warnings += about_answers(f"The map of {TITLES[name]}", (maps[k] for k in np.flatnonzero(~empty)))
-        yield f"importance-{name}", frame.restore(maps, ct, start)
+            shown = (maps[int(k)] for k in np.flatnonzero(found.shows))
+            warnings += about_answers(f"The map of {method.title}", shown)
+        yield f"importance-{name}", given.restore(maps)
         del maps  # before there are the next ones
 
 
 def explain(
     source: str | Path | Volume,
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] = (),
     bundle: str | Path | Bundle = DEFAULT_BUNDLE,
     device: str = "auto",
 ) -> dict[str, Volume]:
-    """Explains one CT, given as a file, a DICOM folder or a Volume in HU.
+    """Explains one CT, given as a file, a DICOM folder or a Volume in HU, by the usual methods or those named.
 
     Returns {"segmentation": ..., "importance-unoise": ..., ...} on the CT's grid. Raises unoise_engine.errors.
     """
@@ -148,18 +86,3 @@ def explain(
     opened = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, device)
     found = explain_volume(ct, opened, Settings(methods=tuple(methods)))
     return {name: result.volume() for name, result in found}
-
-
-def _steps(n: int) -> Iterator[slice]:
-    for start in range(0, n, SLICES_A_STEP):
-        yield slice(start, min(start + SLICES_A_STEP, n))
-
-
-@contextmanager
-def clock(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Adds the seconds spent inside to `seconds[name]`."""
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started

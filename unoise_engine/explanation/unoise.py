@@ -1,22 +1,36 @@
-"""U-Noise (Koker et al. 2021, arXiv 2101.05791): importance is the noise a pixel cannot bear."""
+"""U-Noise (Koker et al. 2021, arXiv 2101.05791): importance is the noise a voxel cannot bear."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
-from unoise_engine.explanation.protocol import Advance, Model
+from unoise_engine.explanation.method import Advance
+from unoise_engine.explanation.target import Target
+from unoise_engine.models.segmenter import NOISE, Segmenter
 
 
-def unoise(model: Model, slices: np.ndarray, logits: np.ndarray, advance: Advance) -> np.ndarray:
+@dataclass(frozen=True)
+class UNoise:
     """importance = -z, where B = sigmoid(z) scales the noise from sigma_min to sigma_max. One pass of a small net.
 
     Positive where the noise must stay below the middle of that range; the paper's pictures show the positive part.
-    A net that is told the prediction has nothing to relate a slice without organ to, and lights all of it up: such
-    slices get zeros, as from the other methods.
+    A net that is told the prediction has nothing to relate an item without the label to, and lights all of it up: such
+    items get zeros, as from the other methods.
     """
-    asked = (logits > 0).any(axis=(1, 2, 3)) if model.looks_at_logits else np.ones(len(slices), bool)
-    maps = np.zeros((len(slices), *slices.shape[2:]), np.float32)
-    if asked.any():
-        maps[asked] = -model.noise_logits(slices[asked], logits[asked])[:, 0]
-    advance(len(slices))
-    return maps
+
+    name: ClassVar[str] = "unoise"
+    title: ClassVar[str] = "U-Noise"
+    about: ClassVar[str] = "where noise would spoil the segmentation, learnt by a small net"
+    needs: ClassVar[str] = NOISE
+    chosen: ClassVar[bool] = True
+
+    def __call__(self, model: Segmenter, x: np.ndarray, target: Target, advance: Advance) -> np.ndarray:
+        asked = target.found if model.looks_at_scores else np.ones(len(x), bool)
+        maps = np.zeros((len(x), *x.shape[2:]), np.float32)
+        if asked.any():
+            maps[asked] = -model.noise_logits(x[asked], target.scores[asked])[:, 0]
+        advance(len(x))
+        return maps

@@ -13,27 +13,41 @@ from unoise_engine.errors import Integrity, ModelFault, printable
 if TYPE_CHECKING:
     from unoise_engine.models.runtime import onnxruntime
 
-# Of every model but the occluded patch's own: what it may be given, what it must do without, what it must answer.
+# Of every model but the occluded patch's own: what it may be given, and what it must answer.
 PORTS = {
-    "utility": ({"slices", "target"}, {"target"}, {"logits", "gradcam"}),
-    "unoise": ({"slices", "logits"}, set(), {"noise_logits"}),
-    "gradcam": ({"slices", "target"}, set(), {"importance"}),
-    "occlusion-clean": ({"slices"}, set(), {"logits"}),
+    "utility": ({"slices", "target"}, {"logits"}),
+    "unoise": ({"slices", "logits"}, {"noise_logits"}),
+    "gradcam": ({"slices", "target"}, {"importance"}),
+    "occlusion-clean": ({"slices"}, {"logits"}),
 }
-PORTS_OF_SCHEMA_1 = {**PORTS, "utility": ({"slices"}, set(), {"logits"})}
-COARSE = "gradcam"  # the one answer that may be smaller than the slice
+OPTIONAL = {"utility": {"target"}}  # inputs that it must do without
+COARSE = "gradcam"  # the one answer that may be smaller than the item
 
 
-def check_ports(path: Path, session: onnxruntime.InferenceSession, one_pass: bool) -> None:
-    """Raises Integrity if the model cannot be given what it will be given, or does not name what it will be asked."""
-    given, optional, wanted = (PORTS if one_pass else PORTS_OF_SCHEMA_1).get(path.stem, (None, set(), set()))
+def check_ports(path: Path, session: onnxruntime.InferenceSession, rank: int, one_pass: bool) -> None:
+    """Raises Integrity if the model cannot be given what it will be, does not name what it will be asked, or takes
+    items that have not `rank` axes.
+
+    A utility that answers "gradcam" takes a "target" and does without one; one that does not takes slices alone.
+    """
+    given, wanted = PORTS.get(path.stem, (None, set()))
     needs = {port.name for port in session.get_inputs()}
     takes = needs | {port.name for port in session.get_overridable_initializers()}
-    answers = {port.name for port in session.get_outputs()}
+    answers = {port.name: port for port in session.get_outputs()}
+    explains = path.stem == "utility" and one_pass and COARSE in answers
+    optional = OPTIONAL.get(path.stem, set()) if explains else set()
+    if given is not None and not explains and path.stem == "utility":
+        given = given - {"target"}
     if given is not None and not (needs <= given - optional and "slices" in needs and optional <= takes):
         raise Integrity(path, f"takes {_names(needs)}, not {_names(given)}", "export the model again")
-    if missing := wanted - answers:
+    if missing := wanted - set(answers):
         raise Integrity(path, f"has no output {_names(missing)}", "export the model again")
+    for port in [*session.get_inputs(), *(answers[name] for name in wanted)] if given is not None else []:
+        if port.shape is not None and len(port.shape) != 2 + rank:
+            what = (
+                f"{_names({port.name})} has {len(port.shape)} axes instead of {2 + rank} (its recipe is of rank {rank})"
+            )
+            raise Integrity(path, what, "export the model again")
 
 
 def ask(
@@ -48,16 +62,17 @@ def ask(
         raise ModelFault(path, f"cannot be run ({reason_of(error)})", "do not use this model") from error
 
 
-def checked(path: Path, name: str, answer: np.ndarray, slices: tuple[int, ...]) -> np.ndarray:
-    """The output `name` for slices of that shape (n, c, h, w), as float32 (n, 1, h, w). Raises ModelFault."""
-    n, _, h, w = slices
-    fits = answer.ndim == 4 and answer.shape[:2] == (n, 1)
+def checked(path: Path, name: str, answer: np.ndarray, items: tuple[int, ...]) -> np.ndarray:
+    """The output `name` for items of that shape (k, c, *s), as float32 (k, 1, *s), or (k, c, *s) if it is a gradient.
+    A coarse one's sides divide the item's. Raises ModelFault."""
+    wanted = items if name == "gradient" else (items[0], 1, *items[2:])
+    fits = answer.ndim == len(items) and answer.shape[:2] == wanted[:2]
     if name == COARSE:
-        fits = fits and 1 <= answer.shape[2] <= h and 1 <= answer.shape[3] <= w
+        fits = fits and all(n > 0 and most % n == 0 for n, most in zip(answer.shape[2:], items[2:]))
     else:
-        fits = fits and answer.shape[2:] == (h, w)
+        fits = fits and answer.shape[2:] == items[2:]
     if not fits or answer.dtype.kind != "f":
-        what = f"{name} is {answer.dtype} {answer.shape} instead of float32 {(n, 1, h, w)}"
+        what = f"{name} is {answer.dtype} {answer.shape} instead of float32 {wanted}"
         raise ModelFault(path, f"answers in the wrong form: {what}", "do not use this model")
     return finite(path, name, answer.astype(np.float32, copy=False))
 

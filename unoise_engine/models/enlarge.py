@@ -1,17 +1,20 @@
-"""Small maps made as large as the image they belong to."""
+"""Small maps made as large as the item they belong to."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 
-def enlarged(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """(n, 1, h, w) -> (n, 1, *size), bilinear between the pixels' centres and constant beyond the outermost."""
-    rows, columns = (_weights(few, many) for few, many in zip(maps.shape[2:], size))
-    return rows @ maps @ columns.T
+def enlarged(maps: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """(k, 1, *few) -> (k, 1, *size), linear between the voxels' centres and constant beyond the outermost."""
+    for axis, (few, many) in enumerate(zip(maps.shape[2:], size), start=2):
+        maps = np.moveaxis(np.tensordot(_weights(few, many), maps, (1, axis)), 0, axis)
+    return maps
 
 
 def _weights(few: int, many: int) -> np.ndarray:
-    """What each of `few` pixels counts in each of `many` that cover the same length: (many, few)."""
+    """What each of `few` voxels counts in each of `many` that cover the same length: (many, few)."""
     centres = (np.arange(many) + 0.5) * few / many - 0.5
     return np.stack([np.interp(centres, np.arange(few), one) for one in np.eye(few)], axis=1).astype(np.float32)

@@ -7,7 +7,7 @@ A bundle is a folder. `verify` reads and hashes every file before anything opens
                            -> logits (n, 1, h, w), gradcam (n, 1, h / k, w / k), k the deepest block's pixel
     occlusion.onnx         optional: one occluded patch where it changes anything, and
     occlusion-clean.onnx   the layers it starts from (occluded.py); both run with the utility's weights
-    unoise.onnx            slices, and logits if it looks at them -> noise_logits (n, 1, h, w)
+    unoise.onnx            optional: slices, and logits if it looks at them -> noise_logits (n, 1, h, w)
     gradcam.onnx           schema 1 alone: slices, target -> importance (n, 1, h, w); its utility has no gradcam
     utility.safetensors    optional: weights, for further training
     unoise.safetensors
@@ -29,7 +29,7 @@ from unoise_engine.models.clean_up import CleanUp
 from unoise_engine.models.content import check_content
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.scope import Scope
-from unoise_engine.models.text import LONGEST, one_line, plain
+from unoise_engine.models.text import LONGEST, LONGEST_ORGAN, fit_for_organ, one_line, plain
 from unoise_engine.strict_json import read_json
 from unoise_engine.typed import build
 
@@ -39,12 +39,11 @@ MANIFEST = "bundle.json"
 SIGNATURE = "bundle.json.minisig"  # optional; see signature.py
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # file managers leave these behind; nobody opens them
 LARGEST_MANIFEST = 1 << 20  # bytes
-MODELS = ("utility", "unoise")  # each an ONNX file of that name
-GRADCAM = "gradcam.onnx"
+UTILITY, UNOISE = "utility", "unoise"  # each an ONNX file of that name; U-Noise may be absent
+GRADCAM_FILE = "gradcam.onnx"
 PARTS = ("occlusion", "occlusion-clean")  # both or neither
 LARGEST_FILE = 1 << 30  # bytes; a manifest that asks for more is refused unread
 FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
-LONGEST_ORGAN = 80  # letters
 LONGEST_TEXTS = {"name": 200, "title": 200, "engine_version": 200}  # letters; of all other texts text.LONGEST
 
 
@@ -86,8 +85,9 @@ class Manifest:
         if not self.labels:
             raise ValueError("labels must name at least one organ")
         for organ, label in self.labels.items():
-            if not organ or one_line(organ, LONGEST_ORGAN) != organ:
-                raise ValueError(f"labels: an organ is 1 .. {LONGEST_ORGAN} printable letters, not {ascii(organ)[:60]}")
+            if not fit_for_organ(organ):
+                what = f"a letter and up to {LONGEST_ORGAN - 1} printable ones, not {ascii(organ)[:60]}"
+                raise ValueError(f"labels: an organ's name is {what}")
             if not 1 <= label <= 255:
                 raise ValueError(f"labels: {organ} must be a number of 1 .. 255, not {str(label)[:20]}")
 
@@ -132,8 +132,8 @@ def read_manifest(folder: Path) -> Manifest:
         )
     try:
         manifest = build(Manifest, body)
-        if version == 1 and GRADCAM not in manifest.files:
-            raise ValueError(f"lists no {GRADCAM}")
+        if version == 1 and GRADCAM_FILE not in manifest.files:
+            raise ValueError(f"lists no {GRADCAM_FILE}")
         words: dict[str, Any] = {
             name: one_line(getattr(manifest, name), LONGEST_TEXTS.get(name, LONGEST))
             for name, kind in get_type_hints(Manifest).items()
@@ -151,9 +151,8 @@ def verify(folder: Path) -> Manifest:
     listed, or of a kind or content that no bundle may have (content.py).
     """
     manifest = read_manifest(folder)
-    for needed in (f"{m}.onnx" for m in MODELS):
-        if needed not in manifest.files:
-            raise Integrity(folder / MANIFEST, f"lists no {needed}", "get the bundle again")
+    if f"{UTILITY}.onnx" not in manifest.files:
+        raise Integrity(folder / MANIFEST, f"lists no {UTILITY}.onnx", "get the bundle again")
     if len({f"{part}.onnx" in manifest.files for part in PARTS}) > 1:
         raise Integrity(folder / MANIFEST, f"lists one of {' and '.join(PARTS)} alone", "get the bundle again")
     for name, entry in manifest.files.items():

@@ -9,6 +9,7 @@ import numpy as np
 
 from unoise_engine.errors import ModelFault
 from unoise_engine.models.answers import ask, checked
+from unoise_engine.models.segmenter import Region
 
 if TYPE_CHECKING:
     from unoise_engine.models.runtime import onnxruntime
@@ -30,15 +31,14 @@ class Clean:
         self,
         session: onnxruntime.InferenceSession,
         path: Path,
-        place: tuple[int, int],
+        place: np.ndarray,
         patch: int,
         fill: float,
-        region: tuple[int, int, int, int],
+        region: Region,
     ) -> np.ndarray:
         """Logits (1, h, w) with a square of `patch` pixels set to `fill`, first row and column `place`.
 
-        Outside the region (first row, first column, first row and column not any more) they stay as they were. Raises
-        ModelFault.
+        Outside the region they stay as they were. Raises ModelFault.
         """
         part, window = ask(path, session, ["logits", "window"], self.feeds(place, patch, fill, region))
         logits, wanted = self.logits.copy(), window.shape == (4,) and window.dtype.kind == "i"
@@ -48,10 +48,9 @@ class Clean:
         logits[:, top:bottom, left:right] = checked(path, "logits", part, (1, 1, bottom - top, right - left))[0]
         return logits
 
-    def feeds(
-        self, place: tuple[int, int], patch: int, fill: float, region: tuple[int, int, int, int]
-    ) -> dict[str, np.ndarray]:
+    def feeds(self, place: np.ndarray, patch: int, fill: float, region: Region) -> dict[str, np.ndarray]:
         """What the graph of an occluded patch is given."""
-        (row, column), (c, h, w) = place, self.image.shape
+        (row, column), (c, h, w), (rows, columns) = place, self.image.shape, region
         hidden = np.full((1, c, min(patch, h - row), min(patch, w - column)), fill, np.float32)
-        return {"patch": hidden, "place": np.array(place), "region": np.array(region), **self.layers}
+        box = np.array([rows.start, columns.start, rows.stop, columns.stop])
+        return {"patch": hidden, "place": np.asarray(place, np.int64), "region": box, **self.layers}

@@ -91,7 +91,9 @@ def parse(content: bytes) -> Message:
     try:
         model.ParseFromString(content)
     except DecodeError:
-        raise ValueError("no ONNX file, or damaged") from None
+        raise ValueError(
+            "no ONNX file: damaged, or hiding something (such as external data) from some readers"
+        ) from None
     if unknown := next(_unknown(model), ""):
         raise ValueError(f"holds {unknown}")
     if not content or serialise(model) != content:
@@ -143,9 +145,12 @@ def _unknown(message: Message) -> Iterator[str]:
     for field in UnknownFieldSet(message):
         yield REFUSED.get((kind, field.field_number), f"an unknown field ({kind} {field.field_number})")
     for field, value in message.ListFields():
+        some = [value] if isinstance(value, Base | str | bytes) else value
         if field.message_type:
-            for one in [value] if isinstance(value, Base) else value:
+            for one in some:
                 yield from _unknown(one)
+        elif field.type == TEXT and not all(isinstance(one, str) for one in some):  # bytes, where it is none
+            yield "text that is not UTF-8"
 
 
 @cache

@@ -7,6 +7,7 @@ enforce it, Windows has none of the kind.
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from contextlib import suppress
@@ -17,6 +18,7 @@ import numpy as np
 from unoise_engine.errors import EngineError, Integrity
 from unoise_engine.models.manifest import read_manifest, verify
 from unoise_engine.models.recipe import Recipe
+from unoise_engine.models.segmenter import GRADCAM, NOISE
 from unoise_engine.models.session import Bundle
 
 MEMORY_BYTES = 4 << 30  # address space; and a multiple of the models' size
@@ -43,21 +45,24 @@ def answer_all(bundle: Bundle) -> None:
     slices = small_slices(bundle.recipe)
     bundle.open_all()
     for some in (slices[:1], slices):
-        logits = bundle.predict(some)
-        if bundle.one_pass:
-            bundle.predict_and_explain(some)
-        bundle.noise_logits(some, logits)
-        bundle.gradcam(some, np.ones_like(logits))
-    rows, columns = (np.array([0, side // 2, side - 1]) for side in slices.shape[2:])
-    bundle.occluded(slices[0], rows, columns, PATCH, float(slices.min()))
+        scores = bundle.predict(some)
+        if GRADCAM in bundle.answers:
+            if bundle.one_pass:
+                bundle.predict_and_explain(some)
+            bundle.gradcam(some, np.ones_like(scores))
+        if NOISE in bundle.answers:
+            bundle.noise_logits(some, scores)
+    places = np.array([[0, side // 2, side - 1] for side in slices.shape[2:]]).T
+    bundle.occluded(slices[0], places, PATCH, float(slices.min()))
 
 
 def small_slices(recipe: Recipe) -> np.ndarray:
-    """(3, channels, h, w): a bright disc in noise, air alone, and the window's upper end; h and w differ."""
+    """(3, channels, *s): a bright ball in noise, air alone, and the window's upper end; the sides differ."""
     rows, columns = (-(-side // recipe.multiple_of) * recipe.multiple_of for side in SMALLEST)
     columns += recipe.multiple_of * (rows == columns)
-    y, x = np.ogrid[:rows, :columns]
-    disc = 0.5 + 0.3 * ((y - rows / 2) ** 2 + (x - columns / 2) ** 2 < (rows / 4) ** 2)
+    size = (recipe.multiple_of, rows, columns)[-recipe.rank :]
+    apart = [(np.arange(n) - n / 2) ** 2 for n in size]
+    disc = 0.5 + 0.3 * (functools.reduce(np.add, np.ix_(*apart)) < (rows / 4) ** 2)
     noisy = np.clip(disc + np.random.default_rng(0).normal(0, 0.1, disc.shape), 0, 1)
     return recipe.normalise(np.stack([noisy, np.zeros_like(noisy), np.ones_like(noisy)]))
 

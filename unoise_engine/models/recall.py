@@ -7,51 +7,39 @@ import hashlib
 import numpy as np
 
 from unoise_engine.models.enlarge import enlarged
+from unoise_engine.models.segmenter import GRADCAM, Segmenter, Wrapped
 from unoise_engine.models.session import Bundle
 
 
-class Recall:
-    """A bundle that keeps the coarse Grad-CAM of every slice it predicts, and answers from there when asked for it.
+class Recall(Wrapped):
+    """A bundle that keeps the coarse Grad-CAM of every item it predicts, and answers from there when asked for it.
 
-    A map is a few hundred numbers, so a whole CT's are kept; slices are known again by their bytes. Asked about another
-    slice or another target than the prediction, it runs the model as the bundle does.
+    A map is a few hundred numbers, so a whole CT's are kept; items are known again by their bytes. Asked about another
+    item or another target than the prediction, it runs the model as the bundle does.
     """
 
     def __init__(self, bundle: Bundle):
+        super().__init__(bundle)
         self.bundle = bundle
         self._coarse: dict[bytes, np.ndarray] = {}
 
-    @property
-    def looks_at_logits(self) -> bool:
-        return self.bundle.looks_at_logits
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        scores, coarse = self.bundle.predict_and_explain(x)
+        self._coarse.update(zip(_names(x, scores > 0), coarse))
+        return scores
 
-    def predict(self, slices: np.ndarray) -> np.ndarray:
-        logits, coarse = self.bundle.predict_and_explain(slices)
-        self._coarse.update(zip(_names(slices, logits > 0), coarse))
-        return logits
-
-    def noise_logits(self, slices: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        return self.bundle.noise_logits(slices, logits)
-
-    def occluded(
-        self,
-        image: np.ndarray,
-        rows: np.ndarray,
-        columns: np.ndarray,
-        patch: int,
-        fill: float,
-        region: tuple[int, int, int, int] | None = None,
-    ) -> np.ndarray:
-        return self.bundle.occluded(image, rows, columns, patch, fill, region)
-
-    def gradcam(self, slices: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """Slices (n, c, h, w) and d score / d logits (n, 1, h, w) -> Grad-CAM (n, 1, h, w), >= 0."""
-        names = _names(slices, target)
-        known = [self._coarse[name] for name in names if name in self._coarse]
-        if len(known) < len(names):
-            return self.bundle.gradcam(slices, target)
-        return enlarged(np.stack(known), slices.shape[2:])
+    def gradcam(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
+        known = [self._coarse[name] for name in _names(x, target) if name in self._coarse]
+        if len(known) < len(x):
+            return self.bundle.gradcam(x, target)
+        return enlarged(np.stack(known), x.shape[2:])
 
 
-def _names(slices: np.ndarray, targets: np.ndarray) -> list[bytes]:
-    return [hashlib.blake2b(a.tobytes() + np.float32(b).tobytes()).digest() for a, b in zip(slices, targets)]
+def recalling(model: Segmenter) -> Segmenter:
+    """The model, answering for Grad-CAM from the pass that segments, where that pass brings it."""
+    known = isinstance(model, Bundle) and model.one_pass and GRADCAM in model.answers
+    return Recall(model) if isinstance(model, Bundle) and known else model
+
+
+def _names(x: np.ndarray, targets: np.ndarray) -> list[bytes]:
+    return [hashlib.blake2b(a.tobytes() + np.float32(b).tobytes()).digest() for a, b in zip(x, targets)]

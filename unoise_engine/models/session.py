@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sys
 import time
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unoise_engine.errors import Environment, Integrity, Usage
-from unoise_engine.models.answers import ask, check_ports, checked, out_of_memory, reason_of
+from unoise_engine.errors import Environment, Integrity, ModelFault, Usage
+from unoise_engine.models.answers import COARSE, ask, check_ports, checked, out_of_memory, reason_of
 from unoise_engine.models.content import check_content
 from unoise_engine.models.enlarge import enlarged
-from unoise_engine.models.manifest import GRADCAM, MODELS, PARTS, Manifest, model_hash, verify
+from unoise_engine.models.manifest import GRADCAM_FILE, PARTS, UNOISE, Manifest, model_hash, verify
 from unoise_engine.models.occluded import Clean
 from unoise_engine.models.parts import with_weights
+from unoise_engine.models.reverse import reversed_graph
+from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, Region, occluded_items
 from unoise_engine.models.shuffle import shuffle_kernels
 from unoise_engine.models.trial import try_out
 from unoise_engine.shipped import shipped
@@ -30,8 +33,6 @@ DEFAULT_BUNDLE = "pancreas-ct"
 _tried: set[str] = set()  # hashes of models that answered as they must
 # Slices of 256 x 256 a call: memory stays bounded, and on a CPU larger batches gain nothing.
 PIXELS_A_CALL = 8 * 256 * 256
-# onnxruntime computes every output of a graph, wanted or not; a Grad-CAM of no pixel costs it least.
-NOTHING = np.zeros((1, 1, 1, 1), np.float32)
 
 
 def shipped_bundles() -> dict[str, Path]:
@@ -106,7 +107,7 @@ def providers(device: str) -> list[str]:
 
 
 class Bundle:
-    """An opened bundle. Sessions start when first used. Slices are (n, c, h, w) float32, normalised by the recipe.
+    """An opened bundle. Sessions start when first used. A `segmenter.Segmenter`.
 
     Where memory is short, fewer slices go into a call; where a GPU cannot be used or is full, the processor takes over.
     `notes` then says so, a sentence each. `strict`: a GPU that cannot be used is an error. `seconds` is the time that
@@ -127,6 +128,8 @@ class Bundle:
         self._fewer = 1  # slices a call are divided by this
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         self._clean: Clean | None = None
+        self._answers: frozenset[str] | None = None
+        self._pixel: tuple[int, ...] = ()  # sides of a coarse map's pixel, once seen
         self._shuffle: dict[str, int] = {}  # models whose weights are destroyed, and the seed
 
     def shuffled(self, models: Sequence[str], seed: int) -> Bundle:
@@ -146,66 +149,66 @@ class Bundle:
     @property
     def one_pass(self) -> bool:
         """Whether Grad-CAM comes out of the pass that segments. Bundles of schema 1 have a model of its own for it."""
-        return GRADCAM not in self.manifest.files
+        return GRADCAM_FILE not in self.manifest.files
 
     @property
-    def looks_at_logits(self) -> bool:
-        """Whether the noise model is told what the utility found."""
-        return any(port.name == "logits" for port in self._session("unoise").get_inputs())
+    def answers(self) -> frozenset[str]:
+        if self._answers is None:
+            asked = {
+                GRADCAM: not self.one_pass or self._has("utility", "gradcam"),
+                NOISE: f"{UNOISE}.onnx" in self.manifest.files,
+                GRADIENT: self._has_gradient(),
+            }
+            self._answers = frozenset(name for name, there in asked.items() if there)
+        return self._answers
 
-    def predict(self, slices: np.ndarray) -> np.ndarray:
-        """(n, c, h, w) -> logits (n, 1, h, w); > 0 means organ."""
-        return self._run("utility", {"slices": slices}, ["logits"], {"target": NOTHING} if self.one_pass else {})[0]
+    @property
+    def looks_at_scores(self) -> bool:
+        return any(port.name == "logits" for port in self._session(UNOISE).get_inputs())
 
-    def predict_and_explain(self, slices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logits, and Grad-CAM of the predicted organ at the deepest block's size (n, 1, h / k, w / k), in one pass.
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """(k, c, *s) -> logits (k, 1, *s); > 0 means organ."""
+        # onnxruntime computes every output of a graph, wanted or not; a Grad-CAM of no pixel costs it least.
+        nothing = np.zeros((1,) * x.ndim, np.float32)
+        return self._run("utility", {"slices": x}, ["logits"], {"target": nothing} if self._takes_target else {})[0]
 
-        Only where `one_pass`. A slice without organ gets zeros.
+    def predict_and_explain(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits, and Grad-CAM of the predicted organ at the deepest block's size (k, 1, *s / b), in one pass.
+
+        Only where `one_pass`. An item without organ gets zeros.
         """
-        logits, coarse = self._run("utility", {"slices": slices}, ["logits", "gradcam"])
+        logits, coarse = self._run("utility", {"slices": x}, ["logits", "gradcam"])
         return logits, coarse
 
-    def noise_logits(self, slices: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """(n, c, h, w) and `predict`'s answer -> z (n, 1, h, w); sigmoid(z) is the share of the largest noise a pixel
-        can bear. Not every noise model looks at the utility's answer."""
-        feeds = {"slices": slices, "logits": logits} if self.looks_at_logits else {"slices": slices}
-        return self._run("unoise", feeds, ["noise_logits"])[0]
+    def noise_logits(self, x: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        feeds = {"slices": x, "logits": scores} if self.looks_at_scores else {"slices": x}
+        return self._run(UNOISE, feeds, ["noise_logits"])[0]
 
-    def gradcam(self, slices: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """Slices (n, c, h, w) and d score / d logits (n, 1, h, w) -> Grad-CAM (n, 1, h, w), >= 0."""
-        feeds = {"slices": slices, "target": target.astype(np.float32)}
+    def gradcam(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
+        feeds = {"slices": x, "target": target.astype(np.float32)}
         if not self.one_pass:
             return self._run("gradcam", feeds, ["importance"])[0]
-        return enlarged(self._run("utility", feeds, ["gradcam"])[0], slices.shape[2:])
+        return enlarged(self._run("utility", feeds, ["gradcam"])[0], x.shape[2:])
+
+    def gradient(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """By a reverse pass within the graph (reverse.py): no other package is needed."""
+        return self._run("reverse", {"slices": x, "target": target.astype(np.float32)}, ["gradient"])[0]
 
     def occluded(
-        self,
-        image: np.ndarray,
-        rows: np.ndarray,
-        columns: np.ndarray,
-        patch: int,
-        fill: float,
-        region: tuple[int, int, int, int] | None = None,
+        self, image: np.ndarray, places: np.ndarray, patch: int, fill: float, region: Region | None = None
     ) -> np.ndarray:
-        """Slice (c, h, w), first rows and columns (k,) of a square of `patch` pixels -> logits (k, 1, h, w).
-
-        The same as predicting k slices that hold `fill` there; quicker on a processor, if the bundle has the parts.
-        Outside the `region` (first row, first column, first row and column not any more) they are the slice's own.
-        """
+        """As predicting k items that hold `fill` there; quicker on a processor, if the bundle has the parts."""
         if not self.windowed:
-            hidden = np.repeat(image[None], len(rows), axis=0)
-            for one, y, x in zip(hidden, rows, columns):
-                one[:, y : y + patch, x : x + patch] = fill
-            logits = self.predict(hidden)
+            scores = self.predict(occluded_items(image, places, patch, fill))
             if region is None:
-                return logits
-            top, left, bottom, right = region
-            kept = np.repeat(self.predict(image[None]), len(rows), axis=0)
-            kept[:, :, top:bottom, left:right] = logits[:, :, top:bottom, left:right]
+                return scores
+            kept = np.repeat(self.predict(image[None]), len(places), axis=0)
+            inside = (slice(None), slice(None), *region)
+            kept[inside] = scores[inside]
             return kept
         clean, patched, path = self.clean(image), self._session("occlusion"), self._path("occlusion")
-        region = region or (0, 0, *image.shape[1:])
-        return np.stack([clean.occluded(patched, path, (y, x), patch, fill, region) for y, x in zip(rows, columns)])
+        region = region or tuple(slice(0, n) for n in image.shape[1:])
+        return np.stack([clean.occluded(patched, path, place, patch, fill, region) for place in places])
 
     @property
     def windowed(self) -> bool:
@@ -223,9 +226,22 @@ class Bundle:
         """Frees the layers of the slice that was occluded last."""
         self._clean = None
 
+    @property
+    def _takes_target(self) -> bool:
+        return self.one_pass and self._has("utility", "gradcam")
+
+    def _has_gradient(self) -> bool:
+        try:
+            return bool(reversed_graph(self._content("utility")))
+        except ValueError:
+            return False
+
+    def _has(self, model: str, output: str) -> bool:
+        return any(port.name == output for port in self._session(model).get_outputs())
+
     def open_all(self) -> None:
         """Opens every model now. Raises Integrity if onnxruntime cannot."""
-        for model in (*MODELS, "gradcam", *PARTS):
+        for model in ("utility", UNOISE, "gradcam", *PARTS):
             if f"{model}.onnx" in self.manifest.files:
                 self._session(model)
 
@@ -250,12 +266,15 @@ class Bundle:
         # A model's idle threads would go on spinning, on cores that the next model or another job needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         adjust(options)
-        path = self._path(model)
-        content = self._content(model)
+        path = self._path("utility" if model == "reverse" else model)
+        content = self._content(path.stem)
         if model in PARTS:
             content = with_weights(content, self._content("utility"))
+        elif model == "reverse":
+            content = reversed_graph(content)
         try:
-            session = onnxruntime.InferenceSession(content, options, providers=self._providers)
+            # No fallback of its own, which prints on standard output and tries again: ours is below.
+            session = onnxruntime.InferenceSession(content, options, providers=self._providers, enable_fallback=0)
         except Exception as error:
             if out_of_memory(error) and self.device == "cpu":
                 raise MemoryError(str(path)) from None
@@ -264,7 +283,8 @@ class Bundle:
                 self._leave_gpu(reason)
                 return self._open(model, adjust)
             raise Integrity(path, f"onnxruntime cannot open it ({reason})", "get the bundle again") from error
-        check_ports(path, session, self.one_pass)
+        if model != "reverse":
+            check_ports(path, session, self.recipe.rank, self.one_pass)
         if self.device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
             self._leave_gpu("its driver or libraries are missing")
         return session
@@ -282,11 +302,11 @@ class Bundle:
         self, model: str, feeds: dict[str, np.ndarray], wanted: list[str], fixed: dict[str, np.ndarray] | None = None
     ) -> list[np.ndarray]:
         """The outputs `wanted`; `feeds` are given some slices at a time, `fixed` as they are."""
-        path, (n, _, h, w) = self._path(model), feeds["slices"].shape
+        path, (n, channels, *size) = self._path("utility" if model == "reverse" else model), feeds["slices"].shape
         parts: list[list[np.ndarray]] = []
         start = 0
         while start < n:
-            step = max(1, PIXELS_A_CALL // (h * w) // self._fewer)
+            step = max(1, PIXELS_A_CALL // math.prod(size) // self._fewer)
             some = {name: values[start : start + step] for name, values in feeds.items()} | (fixed or {})
             session = self._session(model)
             began = time.perf_counter()
@@ -298,10 +318,19 @@ class Bundle:
             self.seconds += time.perf_counter() - began
             shape = some["slices"].shape
             parts.append([checked(path, name, answer, shape) for name, answer in zip(wanted, answers)])
+            self._check_pixel(path, shape[2:], dict(zip(wanted, parts[-1])))
             start += step
         if not parts:
-            return [np.zeros((0, 1, h, w), np.float32) for _ in wanted]
+            return [np.zeros((0, channels if name == "gradient" else 1, *size), np.float32) for name in wanted]
         return [np.concatenate(column) for column in zip(*parts)]
+
+    def _check_pixel(self, path: Path, size: tuple[int, ...], answers: dict[str, np.ndarray]) -> None:
+        """Coarse maps of one model have pixels of one size. Raises ModelFault."""
+        if COARSE in answers:
+            sides = tuple(most // n for most, n in zip(size, answers[COARSE].shape[2:]))
+            if sides != (self._pixel or sides):
+                raise ModelFault(path, f"answers with maps of several sizes: {COARSE}", "do not use this model")
+            self._pixel = sides
 
     def _make_do(self, step: int) -> None:
         """After memory ran out with `step` slices a call. Raises MemoryError if there is nothing left to try."""

@@ -15,6 +15,8 @@ PROBE = "unoise_engine.models.probe"
 
 def try_out(folder: Path) -> None:
     """Raises Integrity if a model of the bundle does not answer as it must, within limits of time and memory."""
+    import unoise_engine.models.runtime  # noqa: F401 - should it not load, that is no fault of the bundle
+
     try:
         ran = subprocess.run(  # noqa: S603 - our own interpreter and our own code
             python(PROBE, str(folder), str(SECONDS)),

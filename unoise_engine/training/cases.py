@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from unoise_engine.errors import CaseRefused, Usage
-from unoise_engine.models.frame import Frame, prepare
+from unoise_engine.models.input import Input
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.training.pairs import Pair
 from unoise_engine.training.sources import Source
+from unoise_engine.volume.contents import slice_hashes
 from unoise_engine.volume.labelled import read_labelled
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a CT is known again by, and what was measured of it."""
+
+    slices: frozenset[str] = frozenset()  # hashes
+    measures: Mapping[str, float] = field(default_factory=dict)  # by the names of `Scope`
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,7 @@ class Case:
     others: np.ndarray | None = None  # (n, h, w) uint8, k + 1 where the k-th other structure is; None: none known
     known: tuple[bool, ...] = ()  # which of the other structures these labels tell
     source: int = 0  # which of the data folders it comes from
+    content: Content = Content()
 
     @cached_property
     def with_organ(self) -> np.ndarray:
@@ -57,9 +67,9 @@ def load_case(
     Raises CaseRefused: OTHER_GRID, EMPTY_LABEL, NO_SUCH_LABEL, and whatever `read_image` and `check_ct` refuse.
     """
     ct, labels = read_labelled(pair, numbers)
-    windowed, frame = prepare(ct, recipe)
-    axial = frame.view.apply(labels.voxels)
-    resampled = resample_mask(np.isin(axial, numbers), frame)
+    given = Input.of(ct, recipe)
+    axial = given.view.apply(labels.voxels)
+    resampled = given.resampled(np.isin(axial, numbers)) > 0.5  # a pixel belongs where half of it does
     if not resampled.any():
         what = f"shows no organ at {recipe.spacing_mm:g} mm"
         raise CaseRefused("EMPTY_LABEL", pair.labels, what, "use a finer [ct] spacing_mm or remove the case")
@@ -69,17 +79,9 @@ def load_case(
         rest = np.zeros(resampled.shape, np.uint8)
         for k, number in enumerate(others):
             if number is not None:
-                rest[resample_mask(axial == number, frame)] = k + 1
-    return Case(pair.case, np.round(windowed * 255).astype(np.uint8), resampled, rest, known, source)
-
-
-def resample_mask(mask: np.ndarray, frame: Frame) -> np.ndarray:
-    """Axial masks (n, rows, columns) at the model's spacing; a pixel belongs where half of it does."""
-    rows, columns = frame.forth
-    out = np.zeros((len(mask), *frame.size), bool)
-    for k in np.flatnonzero(mask.any(axis=(1, 2))):
-        out[k] = rows @ mask[k].astype(np.float32) @ columns.T > 0.5
-    return out
+                rest[given.resampled(axial == number) > 0.5] = k + 1
+    content = Content(slice_hashes(ct))
+    return Case(pair.case, np.round(given.windowed() * 255).astype(np.uint8), resampled, rest, known, source, content)
 
 
 def load_cases(

@@ -22,9 +22,10 @@ from torch.nn.functional import interpolate
 from unoise_engine import __version__
 from unoise_engine.errors import Environment, Integrity, Usage
 from unoise_engine.files import exists, new_folder, refuse_overlap
-from unoise_engine.models.frame import Frame
+from unoise_engine.models.input import Input
 from unoise_engine.models.manifest import Manifest, write_manifest
 from unoise_engine.models.recipe import Recipe
+from unoise_engine.models.segmenter import occluded_items
 from unoise_engine.models.session import Bundle, load_bundle
 from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.card import Card, read_card
@@ -164,13 +165,10 @@ def check_occlusion(bundle: Bundle, utility: UNet, slices: Tensor) -> None:
     """Patches in the middle and in a corner, and one that touches an edge, against full passes of torch."""
     _, _, h, w = slices.shape
     side = min(15, h // 2, w // 2)
-    rows, columns = np.array([h // 3, 0, h - side]), np.array([w // 2, w - side, 3])
-    hidden = slices[:1].repeat(len(rows), 1, 1, 1)
-    for one, y, x in zip(hidden, rows, columns):
-        one[:, y : y + side, x : x + side] = 0.5
+    places, image = np.array([[h // 3, w // 2], [0, w - side], [h - side, 3]]), slices[0].numpy()
     with torch.no_grad():
-        wanted = utility(hidden)
-    got = bundle.occluded(slices[0].numpy(), rows, columns, side, 0.5)
+        wanted = utility(torch.from_numpy(occluded_items(image, places, side, 0.5)))
+    got = bundle.occluded(image, places, side, 0.5)
     compare("occlusion.onnx", got, wanted, LOGITS_TOLERANCE)
 
 
@@ -180,7 +178,7 @@ def cost_of_rounding(trained: UNet, stored: UNet, recipe: Recipe, ct: Volume) ->
     `dice`: between both predictions, left out where the trained net finds nothing; `logits`: the largest change of a
     logit, as a share of the largest logit.
     """
-    slices = torch.from_numpy(recipe.normalise(np.stack([*Frame.of(ct, recipe).windowed(ct)])))
+    slices = torch.from_numpy(recipe.normalise(Input.of(ct, recipe).windowed()))
     with torch.no_grad():
         before, after = (torch.cat([net(some) for some in slices.split(4)]) for net in (trained, stored))
     both, size = ((before > 0) & (after > 0)).sum(), (before > 0).sum() + (after > 0).sum()

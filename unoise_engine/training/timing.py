@@ -8,13 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.explanation.protocol import silent
 from unoise_engine.training.clock import seconds
 from unoise_engine.training.device import choose_device
 from unoise_engine.training.fold import folded
 from unoise_engine.training.gradcam_graph import gradcam_by_autograd
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
+from unoise_engine.training.segments import Segments
 
 PAPER = Occlusion(patch=15, stride=2)
 
@@ -39,20 +40,8 @@ def time_methods(
         with torch.enable_grad():
             found["Grad-CAM"] = seconds(lambda: gradcam_by_autograd(net, slices, target), place)
         shown = organ if organ.any() else np.ones_like(organ)
-
-        class Model:
-            def predict(self, some: np.ndarray) -> np.ndarray:
-                return net(torch.from_numpy(some).to(place)).cpu().numpy()
-
-            def occluded(self, image: np.ndarray, rows: np.ndarray, columns: np.ndarray, patch: int, fill: float,
-                         region: object) -> np.ndarray:  # fmt: skip
-                """One whole pass a place, as the paper does."""
-                hidden = np.repeat(image[None], len(rows), axis=0)
-                for one, top, left in zip(hidden, rows, columns):
-                    one[:, top : top + patch, left : left + patch] = fill
-                return self.predict(hidden)
-
-        once = seconds(lambda: PAPER.one_slice(Model(), x, shown, silent), place, 1, 0)  # type: ignore[arg-type]
+        model = Segments(net, utility.recipe.ct, place)
+        once = seconds(lambda: PAPER.one_item(model, x, shown, silent), place, 1, 0)
         found["Occlusion"] = once
     return found
 

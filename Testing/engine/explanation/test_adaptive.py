@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from unoise_engine.explanation.lattice import Lattice
+from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.occlusion import ADAPTIVE_ERROR, Occlusion
-from unoise_engine.explanation.protocol import silent
 from unoise_engine.lab.benchmark.subject import fullest_slice
 from unoise_engine.lab.phantom.abdomen import synthesise
 from unoise_engine.models.session import load_bundle
@@ -33,20 +33,20 @@ def test_within_two_percent_of_the_range(seed):
     image, organ, bundle = subject.image, subject.organ, subject.bundle
     assert organ.sum() > 100
     lattice = Lattice.every(2, organ.shape, 15)
-    exact = np.array([[drop(bundle, image, organ, y, x) for x in lattice.columns] for y in lattice.rows])
+    exact = np.array([[drop(bundle, image, organ, y, x) for x in lattice.lines[1]] for y in lattice.lines[0]])
     asked = 0
     measure = bundle.occluded
 
-    def counting(image, rows, columns, *how):
+    def counting(image, places, *how):
         nonlocal asked
-        asked += len(rows)
-        return measure(image, rows, columns, *how)
+        asked += len(places)
+        return measure(image, places, *how)
 
     bundle.occluded = counting
-    adaptive = Occlusion().one_slice(bundle, image, organ, silent)
+    adaptive = Occlusion().one_item(bundle, image, organ, silent)
     assert np.ptp(exact) > 0.2, "the exact map says too little"
-    got = adaptive[np.ix_(lattice.rows + 7, lattice.columns + 7)]
-    beside = np.array([[is_beside_the_body(image[0], y, x) for x in lattice.columns] for y in lattice.rows])
+    got = adaptive[np.ix_(*(line + 7 for line in lattice.lines))]
+    beside = np.array([[is_beside_the_body(image[0], y, x) for x in lattice.lines[1]] for y in lattice.lines[0]])
     assert beside.mean() < 0.1 and not got[beside].any()  # 0 by definition, also of the exact map (`Occlusion`)
     error = ((got - exact) / np.ptp(exact))[~beside]
     assert 0 < np.sqrt((error**2).mean()) < ADAPTIVE_ERROR

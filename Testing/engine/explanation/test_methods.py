@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 
 from unoise_engine.errors import Usage
+from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.methods import METHODS, choose
 from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.explanation.protocol import silent
+from unoise_engine.explanation.target import Target
+from unoise_engine.models.segmenter import occluded_items
 
 
 class Threshold:
     """Organ is what is brighter than 1; noise logits are the negative of the image; Grad-CAM echoes its target."""
 
-    looks_at_logits = False
+    looks_at_scores = False
 
     def predict(self, slices):
         return slices[:, :1] - 1
@@ -20,11 +22,8 @@ class Threshold:
     def noise_logits(self, slices, logits):
         return -3 * slices[:, :1]
 
-    def occluded(self, image, rows, columns, patch, fill, region=None):
-        hidden = np.repeat(image[None], len(rows), axis=0)
-        for one, y, x in zip(hidden, rows, columns):
-            one[:, y : y + patch, x : x + patch] = fill
-        return self.predict(hidden)
+    def occluded(self, image, places, patch, fill, region=None):
+        return self.predict(occluded_items(image, places, patch, fill))
 
     def gradcam(self, slices, target):
         return 7 * target.astype(np.float32)
@@ -39,7 +38,7 @@ def square(n=48):
 
 def run(method, slices):
     model, done = Threshold(), []
-    maps = method(model, slices, model.predict(slices), done.append)
+    maps = method(model, slices, Target(model.predict(slices)), done.append)
     assert maps.shape == (len(slices), *slices.shape[2:]) and np.isfinite(maps).all()
     assert sum(done) == pytest.approx(len(slices))  # one unit of progress a slice
     return maps
@@ -51,7 +50,7 @@ def test_unoise_is_minus_z():
 
 
 def test_unoise_that_is_told_the_prediction_keeps_quiet_without_an_organ(monkeypatch):
-    monkeypatch.setattr(Threshold, "looks_at_logits", True)
+    monkeypatch.setattr(Threshold, "looks_at_scores", True)
     slices = np.stack([square(), square() / 4, square()])
     maps = run(METHODS["unoise"], slices)
     assert np.allclose(maps[[0, 2]], 3 * slices[[0, 2], 0]) and (maps[1] == 0).all()
@@ -105,13 +104,13 @@ def test_adaptive_looks_where_it_varies_and_nowhere_else():
     asked = []
 
     class Counting(Threshold):
-        def occluded(self, image, rows, columns, patch, fill, region=None):
-            asked.extend(zip(rows, columns))
-            return super().occluded(image, rows, columns, patch, fill, region)
+        def occluded(self, image, places, patch, fill, region=None):
+            asked.extend(map(tuple, places))
+            return super().occluded(image, places, patch, fill, region)
 
     image, wanted = blob()[None], run(Occlusion(stride=2), blob()[None])
     model, done = Counting(), []
-    got = Occlusion()(model, image, model.predict(image), done.append)
+    got = Occlusion()(model, image, Target(model.predict(image)), done.append)
     assert sum(done) == pytest.approx(1)
     assert len(set(asked)) == len(asked) < 0.35 * len(np.arange(0, 82, 2)) ** 2
     span = np.ptp(wanted)
@@ -130,34 +129,36 @@ def test_adaptive_on_slices_of_any_size(shape):
 
 def test_a_patch_taken_for_organ_far_off_counts_in_the_exact_map_alone():
     class Fooled(Threshold):
-        def occluded(self, image, rows, columns, patch, fill, region=None):
-            seen = super().occluded(image, rows, columns, patch, fill)
-            for one, y, x in zip(seen, rows, columns):
+        def occluded(self, image, places, patch, fill, region=None):
+            seen = super().occluded(image, places, patch, fill)
+            for one, (y, x) in zip(seen, places):
                 one[:, y : y + patch, x : x + patch] = 9
             if region:
                 outside = np.ones(image.shape[1:], bool)
-                outside[region[0] : region[2], region[1] : region[3]] = False
+                outside[region] = False
                 seen[:, :, outside] = self.predict(image[None])[0, :, outside].T
             return seen
 
     image = np.maximum(square(128), 0.5)[None]
     image[0, 0, 0, 0] = 0.2  # air, so that all else is body
     model = Fooled()
-    exact, adaptive = (how(model, image, model.predict(image), silent)[0] for how in (Occlusion(stride=2), Occlusion()))
+    exact, adaptive = (
+        how(model, image, Target(model.predict(image)), silent)[0] for how in (Occlusion(stride=2), Occlusion())
+    )
     assert exact[107, 107] == pytest.approx(1 - 2 * 256 / (256 + 256 + 225)) and adaptive[107, 107] == 0
     assert exact[40, 28] > 0.2 and adaptive[40, 28] == pytest.approx(exact[40, 28], abs=0.05)  # beside the organ
 
 
 def test_a_patch_that_is_grey_already_is_not_tried():
     class Never(Threshold):
-        def occluded(self, image, rows, columns, patch, fill, region=None):
-            for y, x in zip(rows, columns):
+        def occluded(self, image, places, patch, fill, region=None):
+            for y, x in places:
                 assert (image[0, y : y + patch, x : x + patch] != fill).any()
-            return super().occluded(image, rows, columns, patch, fill, region)
+            return super().occluded(image, places, patch, fill, region)
 
     image = square()[None]
     model = Never()
-    maps = Occlusion(patch=5, stride=3, fill=2.0)(model, image, model.predict(image), silent)
+    maps = Occlusion(patch=5, stride=3, fill=2.0)(model, image, Target(model.predict(image)), silent)
     assert maps.max() > 0 and maps[0, 24, 28] == 0
 
 
@@ -172,7 +173,7 @@ def test_wrong_settings(wrong):
 
 
 def test_choosing():
-    assert list(choose(["gradcam", "unoise"], Occlusion())) == ["gradcam", "unoise"]
+    assert list(choose(["gradcam", "unoise"])) == ["gradcam", "unoise"]
     with pytest.raises(Usage, match="--methods lime"):
-        choose(["lime"], Occlusion())
+        choose(["lime"])
     silent(1.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unoise_engine.models.cutoff import refill
-from unoise_engine.models.frame import prepare
+from unoise_engine.models.input import Input
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.volume.volume import Grid, Volume
 
@@ -57,9 +57,9 @@ def test_a_model_that_sees_fat_sees_it_in_both():
     """Of the way into the model: the same slice in full HU and cut off, windowed at 2 mm."""
     recipe, grid = Recipe(window_hu=(-100, 255)), Grid((96, 96, 2), (0.8, 0.8, 1), (0, 0, 0), HEAD_FIRST)
     true = np.stack([abdomen()] * 2).round().astype(np.int16)
-    full, cut = (prepare(Volume(voxels, grid), recipe)[0] for voxels in (true, np.clip(true, 0, 255)))
+    full, cut = (Input.of(Volume(voxels, grid), recipe).windowed() for voxels in (true, np.clip(true, 0, 255)))
     error = np.sqrt(np.mean((full - cut) ** 2)) * 355
     assert np.ptp(full) > 0.3 and error < 10
     narrow = Recipe(window_hu=(0, 255))  # sees nothing of it
-    full, cut = (prepare(Volume(voxels, grid), narrow)[0] for voxels in (true, np.clip(true, 0, 255)))
+    full, cut = (Input.of(Volume(voxels, grid), narrow).windowed() for voxels in (true, np.clip(true, 0, 255)))
     assert np.array_equal(full, cut)

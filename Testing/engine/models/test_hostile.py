@@ -250,6 +250,7 @@ def test_external_data_in_a_second_graph_behind_odd_tags(copy, place, long):
         (stored(20, b""), "training"),
         (stored(7, stored(1, stored(4, b"Add") + stored(5, stored(1, b"x") + stored(77, b"")))), r"\(Attribute 77\)"),
         (stored(7, stored(15, b"")), "sparse"),
+        (stored(2, b"\xff"), "UTF-8|utf-8"),  # a producer
         (b"\x0b" * 100_000 + b"\x0c" * 100_000, "no ONNX file"),  # groups within groups
     ],
 )
@@ -304,6 +305,15 @@ def test_odd_graphs(copy, kind):
         verify(copy)
 
 
+def test_names_that_are_no_text(copy):
+    """onnxruntime would fail in Python, and say so on standard output."""
+    path = copy / "unoise.onnx"
+    path.write_bytes(path.read_bytes().replace(b"noise_logits", b"noise\xfflogits"))
+    list_again(copy, "unoise.onnx")
+    with pytest.raises(Integrity, match=r"unoise\.onnx - .*(UTF-8|utf-8)"):
+        verify(copy)
+
+
 def test_what_is_opened_is_what_was_looked_through(copy):
     """A file that is another one after its check is refused when it is opened, be its hash right or not."""
     bundle = load_bundle(copy)
@@ -311,9 +321,9 @@ def test_what_is_opened_is_what_was_looked_through(copy):
         f.write(stored(99, b"x"))
     list_again(copy, "unoise.onnx")
     with pytest.raises(Integrity, match="altered"):
-        bundle.looks_at_logits  # noqa: B018 - opens the noise model
+        bundle.looks_at_scores  # noqa: B018 - opens the noise model
     with pytest.raises(Integrity, match="unknown field"):
-        Bundle(copy, read_manifest(copy), ["CPUExecutionProvider"]).looks_at_logits  # noqa: B018
+        Bundle(copy, read_manifest(copy), ["CPUExecutionProvider"]).looks_at_scores  # noqa: B018
 
 
 def safetensors(header, size=16):

@@ -8,8 +8,8 @@ import pytest
 import SimpleITK as sitk
 
 from Testing.engine.conftest import ellipsoid_ct, image_of
-from unoise_engine.models import frame as prepare_module
-from unoise_engine.models.frame import prepare
+from unoise_engine.models import input as module
+from unoise_engine.models.input import Input
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.volume.read import from_image
 from unoise_engine.volume.volume import AxialView
@@ -22,11 +22,11 @@ ORIENTATIONS = [
 ]  # fmt: skip
 
 
-def at_once(frame, maps, ct, start):
+def at_once(given, maps, ct, start):
     """The plain way: all voxels in memory."""
     out = np.zeros(ct.voxels.shape, np.float32)
-    axial = frame.view.apply(out)
-    rows, columns = frame.back
+    axial = given.view.apply(out)
+    rows, columns = given.back
     for k, one in enumerate(maps):
         axial[start + k] = rows @ one @ columns.T
     return out
@@ -41,16 +41,17 @@ def world(code):
 
 @pytest.mark.parametrize("code", [*ORIENTATIONS, "oblique"])
 def test_planes_are_what_is_made_at_once(code, monkeypatch):
-    monkeypatch.setattr(prepare_module, "BLOCK_BYTES", 2000)  # two planes or three
+    monkeypatch.setattr(module, "BLOCK_BYTES", 2000)  # two planes or three
     ct = world(code)
-    windowed, frame = prepare(ct, Recipe(spacing_mm=1.7), 1, 6)
+    given = Input.of(ct, Recipe(spacing_mm=1.7), 1, 6)
+    windowed = given.windowed()
     maps = windowed - np.float32(0.4)
-    wanted = at_once(frame, maps, ct, 1)
-    found = frame.restore(maps, ct, 1)
+    wanted = at_once(given, maps, ct, 1)
+    found = given.restore(maps)
     assert np.array_equal(np.stack([*found.planes()]), wanted) and np.array_equal(found.voxels, wanted)
     assert found.voxels.dtype == found.dtype == np.float32 and (wanted > 0).any()
     assert np.array_equal(np.stack([*found.slices()]), AxialView.of(ct.grid).apply(wanted))
-    mask = frame.restore(maps, ct, 1, label=7)
+    mask = given.restore(maps, label=7)
     assert np.array_equal(np.stack([*mask.planes()]), (wanted > 0).astype(np.uint8) * 7)
     assert mask.voxels.dtype == mask.dtype == np.uint8 and mask.volume().grid == ct.grid
 

@@ -40,7 +40,7 @@ def limits(monkeypatch):
 
     real, most = onnxruntime.InferenceSession, {"gpu": 8, "cpu": 8}
 
-    def start(content, options, providers):
+    def start(content, options, providers, enable_fallback):
         gpu = providers[0] == GPU[0]
         if gpu and most["gpu"] is None:
             raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected")

@@ -148,7 +148,7 @@ def test_wrong_calls(utility_run, unoise_run, bundle_folder, tmp_path):
     with pytest.raises(Environment, match="exists already"):
         export_bundle(utility_run, unoise_run, bundle_folder, card=CARD)
     with pytest.raises(Environment, match=r"recipe\.toml"):
-        export_bundle(tmp_path, unoise_run, tmp_path / "b", card=CARD)
+        export_bundle(tmp_path / "no run", unoise_run, tmp_path / "b", card=CARD)
     (tmp_path / "m.json").write_text(json.dumps([1]))
     with pytest.raises(Usage, match=r"m\.json"):
         export_bundle(utility_run, unoise_run, tmp_path / "b", card=CARD, metrics=tmp_path / "m.json")

@@ -15,8 +15,9 @@ from Testing.engine.training.world import unoise_recipe, utility_recipe
 from unoise_engine.errors import CaseRefused, EngineError, Environment, Integrity, Interrupted, Usage
 from unoise_engine.training import fit, learners
 from unoise_engine.training.cases import Case
+from unoise_engine.training.checkpoints import network_weights
 from unoise_engine.training.fit import train_unoise, train_utility
-from unoise_engine.training.learners import network_weights, soft_dice_loss
+from unoise_engine.training.learners import soft_dice_loss
 from unoise_engine.training.recipes import Data, Draw, Fit, Net, read_recipe
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 
@@ -28,8 +29,8 @@ def rows(run):
         return list(csv.DictReader(f))
 
 
-def same(a, b):
-    a, b = network_weights(a / "last.ckpt"), network_weights(b / "last.ckpt")
+def same(a, b, name="last.ckpt"):
+    a, b = network_weights(a / name), network_weights(b / name)
     return all(torch.equal(a[k], b[k]) for k in a)
 
 
@@ -41,7 +42,7 @@ def test_a_utility_learns_and_leaves_its_papers(utility_run, world):
     assert len(run.split.train) == 3 and len(run.split.val) == len(run.split.test) == 1
     assert list((utility_run / "logs").glob("events*"))
     assert not run.net().training
-    assert not [p for p in utility_run.iterdir() if p.name.startswith(".")]
+    assert [p.name for p in utility_run.glob(".*")] == [".unoise.sha256"]
 
 
 def test_validation_dice_is_the_mean_over_whole_cases(utility_run, world):

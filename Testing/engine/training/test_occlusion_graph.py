@@ -5,8 +5,9 @@ import onnxruntime
 import pytest
 
 from Testing.engine.training.world import lively_net
+from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.explanation.protocol import silent
+from unoise_engine.explanation.target import Target
 from unoise_engine.models.parts import with_weights
 from unoise_engine.models.session import load_bundle
 from unoise_engine.training.export import export_bundle
@@ -85,12 +86,12 @@ def test_a_trained_model_by_windows_and_by_full_passes(trained, monkeypatch):
     image = ball(3)
     logits = trained.predict(image[None])
     assert (logits > 0).sum() > 30
-    exact, adaptive = (Occlusion(9, stride)(trained, image[None], logits, silent)[0] for stride in (2, 0))
+    exact, adaptive = (Occlusion(9, stride)(trained, image[None], Target(logits), silent)[0] for stride in (2, 0))
     monkeypatch.setattr("unoise_engine.models.session.PARTS", ("none",))  # no windows
-    slow = Occlusion(9, 2)(trained, image[None], logits, silent)[0]
+    slow = Occlusion(9, 2)(trained, image[None], Target(logits), silent)[0]
     assert slow.max() > 0.1
     np.testing.assert_allclose(exact, slow, rtol=0, atol=1e-5)
-    by_regions = Occlusion(9, 0)(trained, image[None], logits, silent)[0]
+    by_regions = Occlusion(9, 0)(trained, image[None], Target(logits), silent)[0]
     np.testing.assert_allclose(adaptive, by_regions, rtol=0, atol=1e-5)
     assert np.sqrt(((adaptive - slow) ** 2).mean()) < 0.02 * np.ptp(slow)
 
@@ -98,8 +99,8 @@ def test_a_trained_model_by_windows_and_by_full_passes(trained, monkeypatch):
 def test_threads_and_calls_do_not_change_the_map(trained, monkeypatch):
     image = ball(4)
     logits = trained.predict(image[None])
-    once = Occlusion(9, 6)(trained, image[None], logits, silent)
+    once = Occlusion(9, 6)(trained, image[None], Target(logits), silent)
     monkeypatch.setattr("unoise_engine.explanation.occlusion.PLACES_A_CALL", 3)
     two = load_bundle(trained.folder, "cpu", threads=2)
-    np.testing.assert_allclose(Occlusion(9, 6)(two, image[None], logits, silent), once, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(Occlusion(9, 6)(two, image[None], Target(logits), silent), once, rtol=0, atol=1e-5)
     assert once.max() > 0.1

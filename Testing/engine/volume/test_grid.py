@@ -5,7 +5,7 @@ import pytest
 
 from Testing.engine.volume.planted import ORIGIN, error_hu, planes, write
 from unoise_engine.errors import CaseRefused
-from unoise_engine.models.frame import resize_weights
+from unoise_engine.models.input import resize_weights
 from unoise_engine.volume.mend import clean
 from unoise_engine.volume.straighten import straighten
 from unoise_engine.volume.volume import AxialView, Grid, Volume, check_size

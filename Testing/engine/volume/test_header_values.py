@@ -111,4 +111,4 @@ def test_labels_that_are_no_numbers_are_refused(tmp_path, value):
     nifti(labels, marked)
     with pytest.raises(CaseRefused) as caught:
         read_labelled(Pair("a", ct, labels), [7])
-    assert caught.value.code == "NOT_LABELS"
+    assert caught.value.code == "UNKNOWN_LABEL"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from unoise_engine.explanation.lattice import Lattice
+from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.occlusion import PLACES_A_CALL, Occlusion
-from unoise_engine.explanation.protocol import silent
 from unoise_engine.lab.benchmark.occluding import PAPER, drops
 from unoise_engine.lab.benchmark.subject import Subject
 
@@ -34,15 +34,15 @@ def adaptive_apart(name: str, subject: Subject, places: int, seed: int, advance:
     drawn = tried
     if places and places < len(tried):
         drawn = tried[np.random.default_rng(seed).choice(len(tried), places, replace=False)]
-    rows, columns = lattice.rows[drawn[:, 0]], lattice.columns[drawn[:, 1]]
+    first = lattice.first_voxels(drawn)
     exact = np.empty(len(drawn))
     for start in range(0, len(drawn), PLACES_A_CALL):
         some = slice(start, start + PLACES_A_CALL)
-        exact[some] = drops(subject, rows[some], columns[some])
+        exact[some] = drops(subject, first[some])
         advance(len(exact[some]) / len(exact))
-    found = Occlusion().one_slice(subject.bundle, subject.image, subject.organ, silent)
+    found = Occlusion().one_item(subject.bundle, subject.image, subject.organ, silent)
     half = PAPER.patch // 2
-    error = np.abs(found[rows + half, columns + half] - exact)
+    error = np.abs(found[tuple((first + half).T)] - exact)
     span = float(max(exact.max(), found.max()) - min(exact.min(), 0.0))  # beside the body it is 0
     share = error / span if span > 0 else np.full_like(error, np.nan)
     return Apart(

@@ -159,7 +159,7 @@ def _measure(subject: Subject, request: Request, size: Size, found: Findings, sc
             found.floors += floors(subject, mine, size.counted, SEED)
             advance(1)
     feeds = {"slices": subject.slices}
-    noise = feeds | ({"logits": subject.logits} if subject.bundle.looks_at_logits else {})
+    noise = feeds | ({"logits": subject.logits} if subject.bundle.looks_at_scores else {})
     both = feeds | ({"target": subject.target} if subject.bundle.one_pass else {})
     for model, given in (("utility.onnx with Grad-CAM", both), ("unoise.onnx", noise)):
         nodes = profiled(subject.bundle, model.partition(".")[0], given, min(request.repeats, 5))

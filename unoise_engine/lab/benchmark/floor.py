@@ -14,7 +14,6 @@ from unoise_engine.lab.benchmark.occluding import EXACT, PAPER
 from unoise_engine.lab.benchmark.passes import GRADCAM, SEGMENTATION, UNOISE
 from unoise_engine.lab.benchmark.subject import Subject
 from unoise_engine.models.profile import counted
-from unoise_engine.models.session import NOTHING
 
 PRODUCT = 2048  # rows and columns of the matrices that measure the peak
 
@@ -39,10 +38,11 @@ def peak_gflops(tries: int = 8) -> float:
 def floors(subject: Subject, rows: list[Row], places: int, seed: int) -> list[Floor]:
     """For our own passes; windows are counted over a sample of `places`."""
     bundle, x = subject.bundle, subject.slices
-    looked_at = {"slices": x, "logits": subject.logits} if bundle.looks_at_logits else {"slices": x}
+    looked_at = {"slices": x, "logits": subject.logits} if bundle.looks_at_scores else {"slices": x}
     target = subject.target if bundle.one_pass else None
+    nothing = np.zeros((1, 1, 1, 1), np.float32)
     work = {
-        SEGMENTATION: counted(bundle, "utility", {"slices": x} | ({"target": NOTHING} if bundle.one_pass else {})),
+        SEGMENTATION: counted(bundle, "utility", {"slices": x} | ({"target": nothing} if bundle.one_pass else {})),
         UNOISE: counted(bundle, "unoise", looked_at),
     }
     if target is not None:
@@ -53,11 +53,8 @@ def floors(subject: Subject, rows: list[Row], places: int, seed: int) -> list[Fl
         tried = np.argwhere(PAPER.tried(subject.image, lattice))
         drawn = tried[np.random.default_rng(seed).choice(len(tried), min(places, len(tried)), replace=False)]
         clean = bundle.clean(subject.image)
-        whole = (0, 0, *subject.organ.shape)
-        feeds = [
-            clean.feeds((int(lattice.rows[i]), int(lattice.columns[j])), PAPER.patch, PAPER.fill, whole)
-            for i, j in drawn
-        ]
+        whole = tuple(slice(0, n) for n in subject.organ.shape)
+        feeds = [clean.feeds(place, PAPER.patch, PAPER.fill, whole) for place in lattice.first_voxels(drawn)]
         work[EXACT], took[EXACT] = counted(bundle, "occlusion", *feeds), took[EXACT] / len(tried)
     return [
         Floor(subject.name, what, flops / 1e9, took[what])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
 import numpy as np
 
 from unoise_engine.explanation.lattice import Lattice
+from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.occlusion import PLACES_A_CALL, Occlusion, overlap
-from unoise_engine.explanation.protocol import silent
 from unoise_engine.lab.benchmark.contest import OURS, Contest, Entry, Work
 from unoise_engine.lab.benchmark.passes import EAGER
 from unoise_engine.lab.benchmark.rivals import Rivals
 from unoise_engine.lab.benchmark.subject import Subject
+from unoise_engine.models.segmenter import occluded_items
 
 PAPER = Occlusion(patch=15, stride=2)
 EXACT, DEFAULT = "occlusion 15/2, every place", "occlusion, default"
@@ -26,21 +27,21 @@ def occlusion_contests(subject: Subject, rivals: Rivals | None, batches: int, se
     """`batches` of random places are timed; the others' time does not depend on the place, so they do one."""
     image, bundle = subject.image, subject.bundle
     lattice = Lattice.every(PAPER.stride, subject.organ.shape, PAPER.patch)
-    every = len(lattice.rows) * len(lattice.columns)
+    every = math.prod(lattice.shape)
     tried = np.argwhere(PAPER.tried(image, lattice))
     chance = np.random.default_rng(seed)
     size = min(PLACES_A_CALL, len(tried))
     drawn = [tried[chance.choice(len(tried), size, replace=False)] for _ in range(batches)]
 
     def batch(places: np.ndarray) -> Work:
-        rows, columns = lattice.rows[places[:, 0]], lattice.columns[places[:, 1]]
-        return lambda: bundle.occluded(image, rows, columns, PAPER.patch, PAPER.fill)
+        first = lattice.first_voxels(places)
+        return lambda: bundle.occluded(image, first, PAPER.patch, PAPER.fill)
 
-    rows, columns = telling_places(subject)
-    hidden = occluded_slices(image, rows, columns)
+    telling = telling_places(subject)
+    hidden = occluded_items(image, telling, PAPER.patch, PAPER.fill)
 
     def own() -> np.ndarray:
-        return bundle.occluded(image, rows, columns, PAPER.patch, PAPER.fill)
+        return bundle.occluded(image, telling, PAPER.patch, PAPER.fill)
 
     entries = [
         Entry(
@@ -67,34 +68,24 @@ def occlusion_contests(subject: Subject, rivals: Rivals | None, batches: int, se
 
     def adaptive() -> np.ndarray:
         bundle.forget()
-        return Occlusion().one_slice(bundle, image, subject.organ, silent)
+        return Occlusion().one_item(bundle, image, subject.organ, silent)
 
     whole = [Entry(OURS, [adaptive], once=True)]
     return [Contest(subject.name, EXACT, entries), Contest(subject.name, DEFAULT, whole)]
 
 
-def telling_places(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
-    """First rows and columns of three patches: on the organ, in its row at the left edge, and in the last corner."""
+def telling_places(subject: Subject) -> np.ndarray:
+    """First pixels (3, 2) of three patches: on the organ, in its row at the left edge, and in the last corner."""
     there = np.argwhere(subject.organ)
     row, column = np.median(there, axis=0).astype(int) if len(there) else np.array(subject.organ.shape) // 2
     last = [n - PAPER.patch for n in subject.organ.shape]
     row, column = (int(np.clip(v - PAPER.patch // 2, 0, end)) for v, end in zip((row, column), last))
-    return np.array([row, row, last[0]]), np.array([column, 0, last[1]])
+    return np.array([[row, column], [row, 0], last])
 
 
-def occluded_slices(
-    image: np.ndarray, rows: Sequence[int] | np.ndarray, columns: Sequence[int] | np.ndarray
-) -> np.ndarray:
-    """(c, h, w) and k places -> (k, c, h, w) with the patch set to the fill there."""
-    hidden = np.repeat(image[None], len(rows), axis=0)
-    for one, y, x in zip(hidden, rows, columns):
-        one[:, y : y + PAPER.patch, x : x + PAPER.patch] = PAPER.fill
-    return hidden
-
-
-def drops(subject: Subject, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """1 - dice of our windows at k places: (k,)."""
-    seen = subject.bundle.occluded(subject.image, rows, columns, PAPER.patch, PAPER.fill)[:, 0] > 0
+def drops(subject: Subject, places: np.ndarray) -> np.ndarray:
+    """1 - dice of our windows at k places (k, 2): (k,)."""
+    seen = subject.bundle.occluded(subject.image, places, PAPER.patch, PAPER.fill)[:, 0] > 0
     return 1 - overlap(seen, subject.organ)
 
 
@@ -103,9 +94,9 @@ def _peer_entries(subject: Subject, rivals: Rivals, every: int) -> list[Entry]:
     from unoise_engine.training.peers import captum_occlusion, monai_occlusion
 
     patch, side = PAPER.patch, SQUARE * PAPER.patch
-    rows, columns = telling_places(subject)
-    row, column = (int(np.clip(v - patch, 0, n - side)) for v, n in zip((rows[0], columns[0]), subject.organ.shape))
-    steps = np.meshgrid(row + patch * np.arange(SQUARE), column + patch * np.arange(SQUARE), indexing="ij")
+    first = telling_places(subject)[0]
+    row, column = (int(np.clip(v - patch, 0, n - side)) for v, n in zip(first, subject.organ.shape))
+    square = np.stack(np.meshgrid(*(start + patch * np.arange(SQUARE) for start in (row, column)), indexing="ij"), -1)
     known = {"captum": captum_occlusion, "monai": monai_occlusion}
     asked = rivals.eager, subject.image, subject.organ, (row, column), side, patch, PAPER.fill
     entries = []
@@ -116,7 +107,7 @@ def _peer_entries(subject: Subject, rivals: Rivals, every: int) -> list[Entry]:
                 name,
                 [lambda name=name: known[name](*asked)],  # type: ignore[misc]
                 count=every / passes,
-                check=lambda found=found: (found, drops(subject, *map(np.ravel, steps)).reshape(steps[0].shape)),  # type: ignore[misc]
+                check=lambda found=found: (found, drops(subject, square.reshape(-1, 2)).reshape(SQUARE, SQUARE)),  # type: ignore[misc]
                 tolerance=FLIPS / max(int(subject.organ.sum()), 1),
                 absolute=True,
                 once=True,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unoise_engine.errors import Usage
-from unoise_engine.models.frame import prepare
+from unoise_engine.models.input import Input
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.session import Bundle
 from unoise_engine.volume.volume import Volume
@@ -47,7 +47,7 @@ def fullest_slice(
     name: str, bundle: Bundle, ct: Volume, which: Sequence[int] | None = None, side: int = SIDE
 ) -> Subject:
     """The slice, of those numbered, in which the bundle finds most organ; the organ's middle is that of the picture."""
-    slices, _ = prepare(ct, bundle.recipe)
+    slices = Input.of(ct, bundle.recipe).windowed()
     slices = slices if which is None else slices[list(which)]
     found = bundle.predict(bundle.recipe.normalise(slices)) > 0
     best = int(found.sum(axis=(1, 2, 3)).argmax())
@@ -60,7 +60,7 @@ def fullest_slice(
 
 def slices_of(ct: Volume, recipe: Recipe, which: Sequence[int], side: int) -> np.ndarray:
     """Axial slices from the feet, prepared, their middle in that of `side` x `side` pixels: (n, c, h, w)."""
-    every, _ = prepare(ct, recipe)
+    every = Input.of(ct, recipe).windowed()
     return recipe.normalise(np.stack([framed(every[k], side, 0.0) for k in which]))
 
 

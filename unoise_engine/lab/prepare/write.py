@@ -22,7 +22,7 @@ from unoise_engine.volume.split import FILE as SPLIT
 from unoise_engine.volume.split import draw_split
 from unoise_engine.volume.write import cannot_write, write_volume
 
-RECORD = "prepared.json"
+RECORD, NAMES = "prepared.json", "labels.json"
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ def prepare(
         for path in _names(item.case, out):
             refuse_strangers(path, contents=False)
     record = _begin(out, settings, [item.case for item in collection.items])
+    for name in (RECORD, SPLIT, NAMES):
+        refuse_strangers(out / name)
     count, good = Count(), []
     for item in collection.items:
         digest = _digest(item)
@@ -82,7 +84,7 @@ def prepare(
                 count.refused += 1
             _write(out / RECORD, record)
         advance(1)
-    _write(out / "labels.json", collection.labels)
+    _write(out / NAMES, collection.labels)
     _write(out / SPLIT, asdict(split.only(good)))
     return count
 
@@ -114,8 +116,7 @@ def _do(item: Item, collection: Collection, out: Path, told: Callable[[str, Case
         found = _guarded(item)
     except CaseRefused as error:
         told(item.case, error)
-        for path in (ct_file, label_file):  # of an earlier run, from a source that was good then
-            remove(path)
+        remove(ct_file, label_file)  # of an earlier run, from a source that was good then
         return {"status": "refused", "code": error.code, "message": str(error)}
     write_volume(found.labels, label_file, replace=True)
     write_volume(found.ct, ct_file, replace=True)  # last: a CT on disk has its labels

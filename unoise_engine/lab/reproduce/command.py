@@ -12,6 +12,7 @@ import numpy as np
 from unoise_engine.errors import Usage
 from unoise_engine.evaluate.data import find_entries, fingerprint
 from unoise_engine.evaluate.figures import new_figure
+from unoise_engine.files import refuse_strangers
 from unoise_engine.lab.phantom.write import write_phantoms
 from unoise_engine.lab.reproduce.figures import draw_all
 from unoise_engine.lab.reproduce.recipes import KINDS, choose_recipes
@@ -55,8 +56,12 @@ def reproduce(request: Request, show: Progress) -> Path:
     scale = choose_scale(request.scale)
     if request.recipe not in KINDS:
         raise Usage(f"--recipe {request.recipe}", "unknown", f"choose from {', '.join(KINDS)}")
+    if request.seed < 0:
+        raise Usage(f"--seed {request.seed}", "is negative", "use 0 or more")
     new_figure()  # before hours are spent: MissingExtra
     choose_device(request.device)
+    for name in ("report.html", "figures", "records"):
+        refuse_strangers(request.out / name)
     stages = Stages(request.out)
     data, key, said = _data(request, scale, stages)
     window = _ends(data, key, stages) if request.recipe == "paper" else None

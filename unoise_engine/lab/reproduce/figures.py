@@ -11,9 +11,10 @@ import numpy as np
 from unoise_engine.evaluate.figures import colour, new_figure
 from unoise_engine.evaluate.published import published
 from unoise_engine.evaluate.ranking import ranks
+from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.methods import choose
 from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.explanation.protocol import silent
+from unoise_engine.explanation.unoise import UNoise
 from unoise_engine.files import new_file
 from unoise_engine.lab.reproduce.recipes import SIZES
 from unoise_engine.lab.reproduce.study import METHODS, Study, samples, title_of
@@ -64,12 +65,12 @@ def draw_panels(study: Study, figure_of: Any, count: int = 3) -> Any:
     }
     figure = figure_of((2.2 * (1 + len(methods)), 2.35 * len(chosen)))
     axes = figure.subplots(len(chosen), 1 + len(methods), squeeze=False)
-    for row, (x, truth, logits, name) in zip(axes, chosen):
+    for row, (x, truth, target, name) in zip(axes, chosen):
         box = _box(x[0])
-        _show(row[0], x[0][box], truth[box], logits[0, 0][box] > 0)
+        _show(row[0], x[0][box], truth[box], target.mask[0, 0][box])
         row[0].set_title(name, fontsize=8)
         for one, (title, method) in zip(row[1:], methods.items()):
-            importance = np.maximum(method(bundle, x[None], logits, silent)[0], 0)
+            importance = np.maximum(method(bundle, x[None], target, silent)[0], 0)
             _show(one, x[0][box], truth[box])
             peak = importance.max()
             if peak > 0:
@@ -116,11 +117,11 @@ def draw_curves(study: Study, figure_of: Any) -> Any:
 def draw_deciles(study: Study, figure_of: Any) -> Any:
     """Fig. 3b: one image, a tenth of its pixels at a time, the most important tenth first."""
     bundle = load_bundle(study.folders["bundle"], "cpu")
-    x, truth, logits, name = samples(study, 1)[0]
-    rows: list[tuple[str, np.ndarray]] = [(TITLES["unoise"], -bundle.noise_logits(x[None], logits)[0, 0])]
+    x, truth, target, name = samples(study, 1)[0]
+    rows: list[tuple[str, np.ndarray]] = [(TITLES["unoise"], UNoise()(bundle, x[None], target, silent)[0])]
     large = title_of("large", True)
     method = RunMethod(UNoiseRun.open(study.folders[large]), bundle.recipe.channels)
-    rows.insert(0, (large, method(bundle, x[None], logits, silent)[0]))
+    rows.insert(0, (large, method(bundle, x[None], target, silent)[0]))
     figure = figure_of((1.45 * DECILES, 1.75 * len(rows)))
     axes = figure.subplots(len(rows), DECILES, squeeze=False)
     box = _box(x[0])

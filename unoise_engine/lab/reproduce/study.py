@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from unoise_engine.errors import EngineError
 from unoise_engine.evaluate.command import Request, run
 from unoise_engine.evaluate.data import find_entries, read_part, read_scan
 from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.target import Target
 from unoise_engine.files import remove
 from unoise_engine.lab.phantom.abdomen import PROBE, synthesise
 from unoise_engine.lab.reproduce.recipes import SIZES, Recipes
 from unoise_engine.lab.reproduce.scale import Scale
-from unoise_engine.lab.reproduce.stages import Stages
+from unoise_engine.lab.reproduce.stages import GO_ON, Stages
 from unoise_engine.models.session import load_bundle
 from unoise_engine.progress import Progress
 from unoise_engine.training.card import Card
@@ -116,10 +118,10 @@ class Study:
 
         def measure(folder: Path, begun: bool) -> dict[str, Any]:
             folder.mkdir(parents=True, exist_ok=True)
-            x, _, logits, _ = samples(self, 1)[0]
+            x, _, target, _ = samples(self, 1)[0]
             runs = {t: UNoiseRun.open(self.folders[t]) for t in self.titles if "Pretrained" not in t}
             utility = UtilityRun.open(self.folders["utility"])
-            return {"seconds": time_methods(utility, runs, x, logits[0, 0] > 0, self.device)}
+            return {"seconds": time_methods(utility, runs, x, target.mask[0, 0], self.device)}
 
         depends = [keys[t] for t in ("utility", *self.titles)]
         return stages.run(f"{self.name}-timing", [depends, self.device, os.cpu_count()], measure)[1]["seconds"]
@@ -182,12 +184,13 @@ def title_of(size: str, pretrained: bool) -> str:
 
 
 def again(folder: Path, begun: bool, go: Callable[[bool], None]) -> None:
-    """Goes on with a training that was interrupted after a round; starts it afresh otherwise."""
-    if begun and (folder / "last.ckpt").is_file():
-        go(True)
-        return
-    remove(folder)
-    go(False)
+    """Goes on with a training that was begun; starts it afresh otherwise."""
+    try:
+        go(begun and (folder / "recipe.toml").is_file())
+    except EngineError as e:
+        if "--resume" not in e.cure:
+            raise
+        raise type(e)(e.source, e.what, GO_ON) from None  # only `train` has that option
 
 
 def facts_of(run: Path, parameters: int) -> dict[str, Any]:
@@ -202,13 +205,12 @@ def facts_of(run: Path, parameters: int) -> dict[str, Any]:
     return found
 
 
-Sample = tuple[np.ndarray, np.ndarray, np.ndarray, str]
+Sample = tuple[np.ndarray, np.ndarray, Target, str]
 
 
 def samples(study: Study, count: int) -> list[Sample]:
-    """Slices of test patients with the most organ: normalised image (c, h, w), truth (h, w), logits, a name.
-
-    Logits are the utility's (1, 1, h, w), as methods take them.
+    """Slices of test patients with the most organ: normalised image (c, h, w), truth (h, w), what is found
+    there, a name.
     """
     bundle = load_bundle(study.folders["bundle"], "cpu")
     keep = read_part(study.folders["utility"] / "split.json", "test")
@@ -217,6 +219,6 @@ def samples(study: Study, count: int) -> list[Sample]:
     for entry in find_entries((study.data,), organ, keep=keep)[:count]:
         scan = read_scan(entry, bundle.recipe)
         k = int(scan.organ.sum(axis=(1, 2)).argmax())
-        x = bundle.recipe.normalise(scan.windowed[k : k + 1])
-        found.append((x[0], scan.organ[k], bundle.predict(x), f"{entry.name} slice {k + 1}"))
+        x = scan.given.items(slice(k, k + 1))
+        found.append((x[0], scan.organ[k], Target(bundle.predict(x)), f"{entry.name} slice {k + 1}"))
     return found

@@ -20,7 +20,7 @@ def test_the_files_hold_the_phantoms_whatever_the_number_of_jobs(tmp_path):
     assert [f.name for f in files] == [f"case-000{k}-ct.nii.gz" for k in range(3)]
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert json.loads((one / "labels.json").read_text()) == LABELS and LABELS["pancreas"] == 7
-    assert sorted(p.name for p in two.iterdir()) == [
+    assert sorted(p.name for p in two.glob("[!.]*")) == [
         "case-0000-ct.nii.gz", "case-0000-labels.nii.gz", "case-0001-ct.nii.gz", "case-0001-labels.nii.gz",
         "labels.json",
     ]  # fmt: skip
@@ -40,7 +40,19 @@ def test_case_seeds_are_apart():
     assert len(seeds) == 400 and min(seeds) >= 0
 
 
-@pytest.mark.parametrize("bad", [{"count": 0}, {"jobs": 0}, {"size": 32}, {"slices": 4}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"count": 0},
+        {"count": 10**9},
+        {"jobs": 0},
+        {"size": 32},
+        {"size": 10**9},
+        {"slices": 4},
+        {"slices": 10**6},
+        {"seed": -1},
+    ],
+)
 def test_bad_input_is_refused_before_anything_is_written(tmp_path, bad):
     with pytest.raises(Usage):
         write_phantoms(tmp_path / "new", **{"count": 1, "size": 64, "slices": 8, **bad})

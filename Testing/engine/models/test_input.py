@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from Testing.engine.conftest import ellipsoid_ct, image_of
-from unoise_engine.models.frame import prepare, resize_weights
+from unoise_engine.models.input import Input, resize_weights
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.typed import build
 from unoise_engine.volume.read import from_image
@@ -69,8 +69,9 @@ def test_shrinking_averages():
 
 def test_padding_reads_air():
     ct = ellipsoid_ct()
-    windowed, frame = prepare(ct, Recipe(multiple_of=64))
-    assert frame.size == (64, 64)
+    given = Input.of(ct, Recipe(multiple_of=64))
+    windowed = given.windowed()
+    assert given.shape[1:] == (64, 64)
     rows, columns = 40 * 2.5 / 2, 48 * 1.5 / 2
     empty = int((64 - columns) / 2) - 1
     assert (windowed[:, :, :empty] == 0).all() and (windowed[:, :, -empty:] == 0).all()
@@ -83,8 +84,9 @@ def test_restore_undoes_prepare():
     smooth = sitk.GetArrayFromImage(sitk.DiscreteGaussian(sitk.GetImageFromArray(ct.voxels.astype(np.float32)), 4.0))
     ct = ct.with_voxels(smooth)
     recipe = Recipe(spacing_mm=1.7)
-    windowed, frame = prepare(ct, recipe)
-    back, wanted = frame.restore(windowed, ct).voxels, recipe.window(ct.voxels)
+    given = Input.of(ct, recipe)
+    windowed = given.windowed()
+    back, wanted = given.restore(windowed).voxels, recipe.window(ct.voxels)
     for axis in (1, 2):
         centre = [np.average(np.indices(v.shape)[axis], weights=np.maximum(v - 0.6, 0) + 1e-12) for v in (back, wanted)]
         assert abs(centre[0] - centre[1]) < 0.1
@@ -93,8 +95,9 @@ def test_restore_undoes_prepare():
 
 def test_restore_writes_only_the_slices_run():
     ct = ellipsoid_ct()
-    windowed, frame = prepare(ct, Recipe(), 3, 7)
-    back = frame.restore(windowed + 1, ct, 3).voxels
+    given = Input.of(ct, Recipe(), 3, 7)
+    windowed = given.windowed()
+    back = given.restore(windowed + 1).voxels
     assert windowed.shape[0] == 4
     assert (back[3:7] != 0).any(axis=(1, 2)).all() and (back[:3] == 0).all() and (back[7:] == 0).all()
 

@@ -1,0 +1,52 @@
+"""How matplotlib is imported; that it leaves nothing behind is looked at in test_no_network.py."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from Testing.engine.batch.conftest import ROOT
+
+pytest.importorskip("matplotlib")
+
+
+def loaded(*before, then, **variables):
+    """Runs a Python of its own, since a process imports matplotlib once."""
+    code = "\n".join(["import os, tempfile", "from unoise_engine.drawing import load_matplotlib", *before, then])
+    kept = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"}
+    variables = {name: str(value) for name, value in variables.items()}
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**kept, "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+def test_the_environment_is_afterwards_as_before():
+    assert loaded("before = dict(os.environ)", "load_matplotlib()", then="print(before == dict(os.environ))") == "True"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such program is asked on Windows")
+def test_no_program_that_lists_fonts_is_run(tmp_path):
+    """Each fills a cache of its own, and takes seconds on some systems."""
+    for name in ("fc-list", "system_profiler"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho > {tmp_path}/was-run\n")
+        (tmp_path / name).chmod(0o755)
+    home = {name: tmp_path for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")}  # without a list made before
+    loaded(then="load_matplotlib()", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}", **home)
+    assert not (tmp_path / "was-run").exists()
+
+
+def test_a_folder_that_the_user_names_is_used(tmp_path):
+    loaded(then="load_matplotlib()", MPLCONFIGDIR=tmp_path)
+    assert list(tmp_path.glob("fontlist-*.json"))
+
+
+def test_without_a_temporary_folder_one_sentence_says_so():
+    tried = "try: load_matplotlib()\nexcept Exception as error: print(type(error).__name__, error)"
+    said = loaded("tempfile.tempdir = '/nowhere/at/all'", then=tried)
+    assert said.startswith("Environment the temporary folder - cannot be used (No such file") and "TMPDIR" in said

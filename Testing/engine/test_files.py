@@ -1,0 +1,251 @@
+"""What is ours, and what is not: worlds of a few files."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+from unoise_engine import files
+from unoise_engine.errors import Environment, Usage
+from unoise_engine.files import INVENTORY, new_file, new_folder, write
+
+REFUSED = "move it away, or choose another output folder"
+
+
+def identity(path):
+    status = os.lstat(path)
+    return status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns
+
+
+def hidden(folder):
+    return sorted(p.name for p in folder.rglob(".*") if p.name != INVENTORY)
+
+
+def test_a_file_is_new_the_same_or_refused(tmp_path):
+    path = tmp_path / "a.txt"
+    write(path, "first")
+    write(path, "first")
+    with pytest.raises(Environment, match=r"a\.txt - exists already"):
+        write(path, "second")
+    write(path, "second", replace=True)
+    write(path, "third", replace=True)
+    assert path.read_text() == "third" and not hidden(tmp_path)
+    assert f"{hashlib.sha256(b'third').hexdigest()}  a.txt\n" in (tmp_path / INVENTORY).read_text()
+
+
+@pytest.mark.parametrize("mine", ["written by hand", "corrected", "a link", "a folder", "a dangling link"])
+@pytest.mark.parametrize("act", ["write", "remove", "grow"])
+def test_what_is_not_ours_stays(tmp_path, mine, act):
+    path, aside = tmp_path / "a.txt", tmp_path / "aside.txt"
+    aside.write_text("precious")
+    if mine == "corrected":
+        write(path, "ours")
+    if mine == "a folder":
+        path.mkdir()
+        (path / "thesis.txt").write_text("precious")
+    elif "link" in mine:
+        path.symlink_to(aside if mine == "a link" else tmp_path / "nowhere")
+    else:
+        path.write_text("precious")
+    before = identity(path)
+    doing = {
+        "write": lambda: write(path, "new", replace=True),
+        "remove": lambda: files.remove(path),
+        "grow": lambda: files.grow(path),
+    }
+    with pytest.raises(Environment, match=REFUSED):
+        doing[act]()
+    assert identity(path) == before and aside.read_text() == "precious" and not hidden(tmp_path)
+    assert path.is_symlink() or (path / "thesis.txt" if path.is_dir() else path).read_text() == "precious"
+
+
+def test_a_file_that_changes_while_its_successor_is_made(tmp_path):
+    write(tmp_path / "a.txt", "first")
+    with pytest.raises(Environment, match=REFUSED), new_file(tmp_path / "a.txt", replace=True) as draft:
+        draft.path.write_text("second")
+        (tmp_path / "a.txt").write_text("corrected meanwhile")
+    assert (tmp_path / "a.txt").read_text() == "corrected meanwhile" and not hidden(tmp_path)
+
+
+def test_a_failure_leaves_the_earlier_file_and_no_draft(tmp_path):
+    write(tmp_path / "a.txt", "first")
+    with pytest.raises(ZeroDivisionError), new_file(tmp_path / "a.txt", replace=True) as draft:
+        draft.path.write_text("half")
+        1 / 0  # noqa: B018
+    with pytest.raises(OSError, match="read back"), new_file(tmp_path / "a.txt", replace=True) as draft:
+        draft.path.write_text("hal")
+        draft.sha256 = hashlib.sha256(b"half").hexdigest()
+    assert (tmp_path / "a.txt").read_text() == "first" and not hidden(tmp_path)
+
+
+def test_a_file_that_grows_is_ours_by_its_name(tmp_path):
+    for line in (b"1\n", b"2\n"):
+        handle = files.grow(tmp_path / "log")
+        os.write(handle, line)
+        os.close(handle)
+    assert (tmp_path / "log").read_bytes() == b"1\n2\n" and not list(files.strangers(tmp_path))
+    files.remove(tmp_path / "log")
+    assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names that Windows does not allow")
+@pytest.mark.parametrize(
+    "name", ["M\u00fcller.txt", "two  spaces", os.fsdecode(b"\xff.txt"), "x" * 240 + ".json", "a  b"]
+)
+def test_odd_names(tmp_path, name):
+    write(tmp_path / name, "1")
+    write(tmp_path / name, "2", replace=True)
+    assert (tmp_path / name).read_text() == "2" and not list(files.strangers(tmp_path)) and not hidden(tmp_path)
+
+
+def test_a_folder_gets_its_name_at_the_end_or_never(tmp_path):
+    final = tmp_path / "deep" / "case"
+    with pytest.raises(KeyboardInterrupt), new_folder(final) as partial:
+        write(partial / "a", "half")
+        raise KeyboardInterrupt
+    assert not list(final.parent.iterdir())
+    for text in ("first", "second"):
+        with new_folder(final, replace=True) as partial:
+            write(partial / "a", text)
+            assert not final.exists() or (final / "a").read_text() == "first"
+        assert (final / "a").read_text() == text and os.listdir(final.parent) == ["case"]
+    with pytest.raises(Environment, match="exists already"), new_folder(final):
+        pytest.fail("begun")
+    with new_folder(tmp_path / "plain", inventory=False) as partial:
+        write(partial / "a", "1")
+    assert os.listdir(tmp_path / "plain") == ["a"]
+
+
+@pytest.mark.parametrize("mine", ["notes.txt", "deep/notes.txt", ".hidden", "a", "link"])
+def test_a_folder_with_something_of_the_users_is_not_replaced(tmp_path, mine):
+    final = tmp_path / "case"
+    with new_folder(final) as partial:
+        write(partial / "a", "ours")
+    (final / mine).parent.mkdir(exist_ok=True)
+    if mine == "link":
+        (final / mine).symlink_to(tmp_path)
+    else:
+        (final / mine).write_text("precious")
+    for act in (lambda: new_folder(final, replace=True).__enter__(), lambda: files.remove(final)):
+        with pytest.raises(Environment, match=REFUSED):
+            act()
+    assert (final / "a").exists() and (mine == "link" or (final / mine).read_text() == "precious")
+    with pytest.raises(Environment, match=REFUSED), new_folder(tmp_path / "other", replace=True) as partial:
+        write(partial / "a", "ours")
+        (tmp_path / "other").mkdir()  # somebody puts theirs there meanwhile
+        (tmp_path / "other" / "notes.txt").write_text("precious")
+    assert os.listdir(tmp_path / "other") == ["notes.txt"] and not hidden(tmp_path / "other")
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="a system that cannot refuse to follow a link")
+def test_an_inventory_that_is_a_link_is_not_written_through(tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / INVENTORY).symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError):
+        write(tmp_path / "a", "ours")
+    assert (tmp_path / "mine").read_text() == "precious" and not (tmp_path / "a").exists()
+
+
+def test_a_file_or_a_link_is_no_folder_of_ours(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    for name in ("file", "link"):
+        with pytest.raises(Environment, match="move it away"), new_folder(tmp_path / name, replace=True):
+            pytest.fail("begun")
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from unoise_engine import files
+folder, when = Path(sys.argv[1]), sys.argv[2]
+real = os.replace
+def replace(a, b):
+    if when == "before": os._exit(9)
+    real(a, b)
+    if when == "after": os._exit(9)
+os.replace = replace
+if sys.argv[3] == "file":
+    files.write(folder / "a.txt", "second", replace=True)
+else:
+    with files.new_folder(folder / "case", replace=True) as partial:
+        files.write(partial / "a", "second")
+"""
+
+
+def killed(folder, when, what):
+    assert subprocess.run([sys.executable, "-c", KILLED, folder, when, what]).returncode == 9
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_the_rename_and_done_again(tmp_path, when):
+    """A file has its line in the inventory before it has its name."""
+    write(tmp_path / "a.txt", "first")
+    killed(tmp_path, when, "file")
+    assert (tmp_path / "a.txt").read_text() == ("first" if when == "before" else "second")
+    files.remove_drafts(tmp_path, "a.txt")
+    assert not hidden(tmp_path)
+    write(tmp_path / "a.txt", "third", replace=True)
+    with new_folder(tmp_path / "case") as partial:
+        write(partial / "a", "first")
+    killed(tmp_path, when, "folder")
+    (tmp_path / ".case-12-partial").mkdir()  # not ours: no inventory in it
+    (tmp_path / ".case-12-partial" / "thesis.txt").write_text("precious")
+    files.recover(tmp_path, "case")
+    assert (tmp_path / "case" / "a").exists() and hidden(tmp_path) == [".case-12-partial"]
+    with new_folder(tmp_path / "case", replace=True) as partial:
+        write(partial / "a", "third")
+
+
+def test_drafts_of_others_stay(tmp_path):
+    for name in (".unoise-notes-a.txt", ".unoise-00000000-b.txt", ".1-a.txt"):
+        (tmp_path / name).touch()
+    files.remove_drafts(tmp_path, "a.txt")
+    assert len(hidden(tmp_path)) == 3
+
+
+def test_only_what_is_empty_goes(tmp_path):
+    (tmp_path / "lock").write_text("precious")
+    files.remove_empty(tmp_path / "lock")
+    with pytest.raises(OSError):
+        files.remove_empty(tmp_path)
+    (tmp_path / "lock").write_text("")
+    files.remove_empty(tmp_path / "lock")
+    files.remove_empty(tmp_path)
+    assert not tmp_path.exists()
+
+
+@pytest.mark.parametrize("out", ["data", "data/out", "data/deep/out", "link", "link/out", "data/../data", "."])
+def test_output_and_input_apart(tmp_path, monkeypatch, out):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    monkeypatch.chdir(tmp_path)
+    from pathlib import Path
+
+    for source in (Path("data"), tmp_path / "link"):
+        with pytest.raises(Usage, match="choose another output folder"):
+            files.refuse_overlap(Path(out), [source])
+    files.refuse_overlap(Path("."), [Path("data")], inside_too=False)
+    files.refuse_overlap(Path("database"), [Path("data"), Path("gone")])
+
+
+def test_a_file_may_lie_in_the_output_folder(tmp_path):
+    (tmp_path / "ct.nii.gz").touch()
+    files.refuse_overlap(tmp_path, [tmp_path / "ct.nii.gz"])
+    with pytest.raises(Usage, match=r"ct\.nii\.gz"):
+        files.refuse_overlap(tmp_path / "ct.nii.gz", [tmp_path / "ct.nii.gz"])
+
+
+def test_names_that_differ_in_case_may_be_one_file(tmp_path, monkeypatch):
+    """As on the usual disks of macOS and Windows, where DATA is data: the file system is asked, not the name."""
+    from pathlib import Path
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "DATA").mkdir()
+    real = Path.samefile
+    monkeypatch.setattr(Path, "samefile", lambda a, b: real(Path(str(a).lower()), Path(str(b).lower())))
+    with pytest.raises(Usage):
+        files.refuse_overlap(tmp_path / "DATA" / "out", [tmp_path / "data"])

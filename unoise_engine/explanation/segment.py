@@ -1,0 +1,77 @@
+"""From what a model is given to what it finds: the one way, for explaining, judging, obscuring and teaching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unoise_engine.explanation.jumps import coarse, jumps
+from unoise_engine.explanation.target import Target
+from unoise_engine.models.clean_up import CleanUp
+from unoise_engine.models.input import Input, Restored
+from unoise_engine.models.segmenter import Segmenter
+from unoise_engine.progress import clock
+from unoise_engine.volume.scratch import Stack, room
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Planes (n, h, w): `scores` as the model gave them, `cleaned` after clean-up; above 0 where the label is.
+
+    `dropped` is the share of what was found that clean-up took away, `jumps` (n,) says before which planes the CT jumps
+    (jumps.py), `shows` (n,) which planes show any of the label after clean-up.
+    """
+
+    given: Input
+    scores: Stack
+    cleaned: Stack
+    dropped: float
+    jumps: np.ndarray
+    shows: np.ndarray
+
+    def mask(self, label: int) -> Restored:
+        """The segmentation on the CT's grid."""
+        return self.given.restore(self.cleaned, label)
+
+    def target(self, some: slice) -> Target:
+        """What a method is asked about for the planes of a step: the model's own scores, wherever clean-up left some
+        of the label on the item."""
+        scores = self.given.as_items(np.array(self.scores[some]))
+        shown = self.shows[some] if self.given.recipe.rank == 2 else self.shows.any(keepdims=True)
+        scores[~shown] = -1
+        return Target(scores)
+
+
+def segment(
+    model: Segmenter,
+    given: Input,
+    clean_up: CleanUp | None = None,
+    folder: Path | None = None,
+    advance: Callable[[float], None] = lambda amount: None,
+    seconds: dict[str, float] | None = None,
+) -> Prediction:
+    """Runs the model on all of its input and cleans up. `advance` hears of items done, `seconds` is told
+    what "prepare" and "segmentation" took.
+
+    Stacks of a large CT lie in nameless files in `folder`, if one is given. Raises ModelFault, and OSError if the disk
+    of `folder` is full.
+    """
+    seconds = {} if seconds is None else seconds
+    scores, blocks = room(given.shape, folder), []
+    for some in given.steps():
+        with clock(seconds, "prepare"):
+            x = given.items(some)
+        with clock(seconds, "segmentation"):
+            scores[some] = given.as_planes(model.predict(x))
+            if given.recipe.rank == 2:
+                blocks += [*coarse(x, given.recipe)]
+        advance(len(x))
+    with clock(seconds, "segmentation"):
+        apart = jumps(blocks, given.slice_mm, given.recipe) if blocks else np.zeros(given.shape[0], bool)
+        clean_up = clean_up or CleanUp()
+        cleaned, dropped = clean_up.apply(scores, given.slice_mm, given.recipe.spacing_mm, folder, apart)
+        shows = np.array([bool((plane > 0).any()) for plane in cleaned])
+    return Prediction(given, scores, cleaned, dropped, apart, shows)

@@ -1,0 +1,100 @@
+"""What a segmentation model is, to everything above this room."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from unoise_engine.models.recipe import Recipe
+
+Region = tuple[slice, ...]  # a box of an item: first and last voxel, that one excluded, of each axis
+NOISE, GRADCAM, GRADIENT = "noise", "gradcam", "gradient"  # what a model can be asked besides its prediction
+
+
+class Segmenter(Protocol):
+    """A model of one label; `session.Bundle` is one. It is given items x (k, c, *s) float32, normalised by its recipe;
+    s has `recipe.rank` axes, (h, w) or (d, h, w). It answers (k, 1, *s) float32.
+
+    Its scores are margins: above 0 where it finds the label, so that a segmenter of many labels is one, too.
+    """
+
+    @property
+    def recipe(self) -> Recipe: ...
+
+    @property
+    def answers(self) -> frozenset[str]:
+        """Which of NOISE, GRADCAM and GRADIENT it can be asked. Every segmenter predicts and can be occluded."""
+        ...
+
+    @property
+    def looks_at_scores(self) -> bool:
+        """Whether its noise model is told what it found."""
+        ...
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Scores of the label; > 0 means found."""
+        ...
+
+    def noise_logits(self, x: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """U-Noise's z, given the scores too; sigmoid(z) is the share of the largest noise a voxel can bear."""
+        ...
+
+    def gradcam(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Grad-CAM for the score sum(target * scores), >= 0; `target` (k, 1, *s)."""
+        ...
+
+    def gradient(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """d sum(target * scores) / d x, (k, c, *s)."""
+        ...
+
+    def occluded(
+        self, image: np.ndarray, places: np.ndarray, patch: int, fill: float, region: Region | None = None
+    ) -> np.ndarray:
+        """One item (c, *s) -> scores (k, 1, *s) with a cube of `patch` voxels at each of the k `places` (first voxels,
+        (k, rank)) set to `fill`. Outside the `region` they are the item's own."""
+        ...
+
+
+class Wrapped:
+    """A segmenter that answers as another does, but for what a subclass changes."""
+
+    def __init__(self, model: Segmenter):
+        self.model = model
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.model.recipe
+
+    @property
+    def answers(self) -> frozenset[str]:
+        return self.model.answers
+
+    @property
+    def looks_at_scores(self) -> bool:
+        return self.model.looks_at_scores
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return self.model.predict(x)
+
+    def noise_logits(self, x: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        return self.model.noise_logits(x, scores)
+
+    def gradcam(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
+        return self.model.gradcam(x, target)
+
+    def gradient(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
+        return self.model.gradient(x, target)
+
+    def occluded(
+        self, image: np.ndarray, places: np.ndarray, patch: int, fill: float, region: Region | None = None
+    ) -> np.ndarray:
+        return self.model.occluded(image, places, patch, fill, region)
+
+
+def occluded_items(image: np.ndarray, places: np.ndarray, patch: int, fill: float) -> np.ndarray:
+    """One item (c, *s) and k first voxels (k, rank) -> k items with a cube of `patch` voxels set to `fill`."""
+    hidden = np.repeat(image[None], len(places), axis=0)
+    for one, place in zip(hidden, places):
+        one[(slice(None), *(slice(first, first + patch) for first in place))] = fill
+    return hidden
