@@ -205,7 +205,7 @@ def _explain_into(
             note = f"axial slice {shown + 1} of {len(view.apply(ct.voxels))} from the feet"
             files["overview"] = "overview.png"
             with new_file(folder / files["overview"]) as draft:
-                picture.draw(draft.path, title, note, "\n".join([*warnings, manifest.warning]))
+                picture.draw(draft.path, title, note, "\n".join([*warnings, *reading.notes, manifest.warning]))
     corrections = [*reading.notes, *writer.notes]
     report = {
         "report_version": REPORT_VERSION,

@@ -20,6 +20,7 @@ from unoise_engine.volume.codestream import is_whole, rle_bytes, size_in
 from unoise_engine.volume.dicom_images import Image
 from unoise_engine.volume.frames import Frames
 from unoise_engine.volume.mend import AIR_HU
+from unoise_engine.volume.names import for_itk
 from unoise_engine.volume.part10 import read_header
 
 # Syntaxes that the decoders of GDCM inside SimpleITK know, for when pydicom has no decoder installed.
@@ -154,7 +155,7 @@ def _by_simpleitk(image: Image, dataset: pydicom.Dataset) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "slice.dcm")
         bare.save_as(path, enforce_file_format=True)
-        stored = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]
+        stored = sitk.GetArrayFromImage(sitk.ReadImage(for_itk(path)))[0]
     spare = 8 * stored.dtype.itemsize - image.bits if image.signed else 0
     return (stored << spare) >> spare  # GDCM leaves the sign of odd widths where it is
 
