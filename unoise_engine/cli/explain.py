@@ -58,6 +58,9 @@ def explain(
     de_identify: Annotated[
         bool, typer.Option("--de-identify", help="DICOM results without the patient: names, dates and UIDs replaced.")
     ] = False,
+    display_maps: Annotated[
+        bool, typer.Option("--display-maps", help="DICOM: each map once more, scaled to 0..1 for viewers such as OHIF.")
+    ] = False,
 ) -> None:
     """Segment CTs and show what the model looked at: importance maps on each CT's own grid."""
     from unoise_engine.batch.options import BatchSettings, Options
@@ -72,7 +75,7 @@ def explain(
         reading=ReadSettings(fill_gaps, trust_hu),
         model=ModelSettings(bundle, device, threads),
         explanation=_settings(methods, slices, [*lines, *(parameters or [])]),
-        results=ResultSettings(file_format.value, de_identify=de_identify),
+        results=ResultSettings(file_format.value, de_identify=de_identify, display_maps=display_maps),
         batch=BatchSettings(overwrite, resume, jobs, cluster, keep_names),
     )
     request = Request(tuple(inputs), out, options)
