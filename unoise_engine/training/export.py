@@ -25,13 +25,16 @@ from unoise_engine.files import exists, new_folder, refuse_overlap
 from unoise_engine.models.input import Input
 from unoise_engine.models.manifest import Manifest, write_manifest
 from unoise_engine.models.recipe import Recipe
+from unoise_engine.models.scope import Scope
 from unoise_engine.models.segmenter import occluded_items
 from unoise_engine.models.session import Bundle, load_bundle
+from unoise_engine.training import leaks
 from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.card import Card, read_card
 from unoise_engine.training.checkpoints import METRICS
 from unoise_engine.training.fold import rounded
 from unoise_engine.training.gradcam_graph import explained_model, gradcam_by_autograd
+from unoise_engine.training.known import scope_of
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.near_graph import near_model
 from unoise_engine.training.occlusion_graph import clean_model, patched_model
@@ -57,6 +60,8 @@ def export_bundle(
     probe: Volume | None = None,
 ) -> Path:
     """Writes the bundle `out` and returns it. `card` and `metrics` may be files, TOML and JSON.
+
+    Where the card gives no scope, it is what the utility's own training CTs span (known.py).
 
     Without `weights` the bundle has no safetensors: half the size, and nothing to train on from. `probe` is a CT in HU
     on which the manifest says what half precision changes; without one it does not say.
@@ -91,7 +96,7 @@ def export_bundle(
         recipe=utility.recipe.ct,
         labels={utility.recipe.data.organ: 1},
         clean_up=card.clean_up,
-        scope=card.scope,
+        scope=Scope(**{**scope_of(leaks.read(utility.folder).values()), **card.scope}),
         attribution=card.attribution,
         citation=card.citation,
         metrics=best_value(utility_run, "val_dice", max)

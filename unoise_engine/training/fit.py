@@ -22,10 +22,10 @@ from unoise_engine.files import refuse_overlap
 from unoise_engine.training import begun, norms, runs
 from unoise_engine.training.cases import load_cases
 from unoise_engine.training.checkpoints import BEST, network_weights
-from unoise_engine.training.contents import contents_of, read_rest, readers, refuse_leaks, refuse_others
 from unoise_engine.training.device import choose_device
 from unoise_engine.training.draw import Stream
 from unoise_engine.training.fold import folded
+from unoise_engine.training.leaks import contents_of, read_rest, readers, refuse_leaks, refuse_others, taught_before
 from unoise_engine.training.learners import NoiseLearner, Scans, UtilityLearner, evenly
 from unoise_engine.training.level import Sample, best_level, raise_top, relevel
 from unoise_engine.training.loop import Rounds, run_loop
@@ -81,7 +81,7 @@ def train_utility(
             if state.checkpoint is None:
                 seen = read_rest(seen, readers(sources))
                 refuse_leaks(split, seen, [init] if init else [])
-                begun.begin(out, recipe, split, seen=seen)
+                begun.begin(out, recipe, split, seen=seen | (taught_before(init) if init else {}))
             refuse_others(out, seen)
         rounds = Rounds(recipe.fit, recipe.draw, train, devices * nodes, recipe.data.shares)
         learner = UtilityLearner(net, recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
