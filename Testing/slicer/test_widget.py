@@ -341,13 +341,13 @@ def test_an_mr_needs_a_yes(panel, bundle, monkeypatch):
     asked = []
     monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text, *_a, **_k: asked.append(text), raising=False)
     p.ui.explainButton.click()
-    assert "MR has values from 0 to 1700" in asked[0] and p.widget.logic.run is None
+    assert "MR has values from -" in asked[0] and p.widget.logic.run is None
 
 
 def test_what_the_engine_doubts_needs_a_yes_too(panel, monkeypatch):
     """Values that look like HU at first sight, but not to the engine, which looks at all of them."""
     hu = small_world.ct().astype(np.float32)
-    hu[small_world.ct() == small_world.BODY_HU] = 2500
+    hu[np.abs(hu - small_world.BODY_HU) < 50] = 2500
     p = panel()
     ct = scene_tests.add_volume(p.scene, hu, small_world.MATRIX, "wrapped")
     p.ui.inputSelector.setCurrentNode(ct)
@@ -454,7 +454,7 @@ def test_a_ct_without_the_organ_says_so(panel, monkeypatch):
     monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda *_a, **_k: True)
     p = panel()
     hu = np.where(small_world.organ(), small_world.BODY_HU, small_world.ct())
-    hu[hu == small_world.BONE_HU] = small_world.BODY_HU
+    hu[hu > 300] = small_world.BODY_HU
     hu[0, 0, 0] = 50
     p.ui.inputSelector.setCurrentNode(scene_tests.add_volume(p.scene, hu - 600, small_world.MATRIX, "thin air"))
     p.ui.explainButton.click()
