@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 ORGAN_HU, BODY_HU, BONE_HU, AIR_HU = 100, 0, 700, -1000
+NOISE_HU = 10
 SHAPE = (12, 64, 80)  # k, j, i
 MATRIX = np.array([[-2.0, 0, 0, 80], [0, -2.0, 0, 60], [0, 0, 5.0, -30], [0, 0, 0, 1]])  # LPS-aligned, in RAS
 
@@ -33,6 +34,7 @@ def ct(shape: tuple[int, int, int] = SHAPE, dtype: type = np.int16) -> np.ndarra
     hu[((j - 32) / 28) ** 2 + ((i - 40) / 36) ** 2 < 1] = BODY_HU
     hu[((j - 48) / 6) ** 2 + ((i - 40) / 6) ** 2 < 1] = BONE_HU
     hu[organ(shape)] = ORGAN_HU
+    hu += np.random.default_rng(1).normal(0, NOISE_HU, shape)  # tissue that is as even as air is no CT's
     return hu.astype(dtype)
 
 
