@@ -1,6 +1,6 @@
 # Each target sets up all it needs: Python 3.11 or newer and make suffice.
 PYTHON ?= python3
-.PHONY: demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan clean
+.PHONY: demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan release-tree mutants clean
 
 # A source tree changes under an editable install; only new requirements need a new one.
 .venv-demo/ok: pyproject.toml constraints.txt
@@ -118,6 +118,16 @@ sbom: .venv-supply/ok
 
 scan: .venv-supply/ok
 	.venv-supply/bin/python -m Testing.supply_chain.scan
+
+# The tree as one commit without history, which is what gets published: a clone with its history is near the 100 MB that
+# Slicer's extension index allows.
+release-tree:
+	rm -rf dist/release
+	git init -q -b main dist/release
+	git push -q dist/release "$$(git commit-tree HEAD^{tree} -m "U-Noise $$(git describe --always)"):refs/heads/release"
+	git -C dist/release checkout -q -B main release
+	git -C dist/release branch -q -D release
+	@du -sh dist/release
 
 clean:
 	rm -rf .venv .venv-bench .venv-peers .venv-supply .venv-demo .venv-slicer .venv-slicer-older demo bench dist build

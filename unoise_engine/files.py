@@ -68,6 +68,12 @@ def strangers(path: Path, contents: bool = True) -> Iterator[Path]:
         yield path
 
 
+def altered(path: Path) -> bool:
+    """Whether the inventory lists a file, but never with the hash that it has now."""
+    hashes = _inventory(path.parent).get(path.name, set())
+    return bool(hashes) and GROWS not in hashes and sha256(path) not in hashes
+
+
 def refuse_strangers(path: Path, contents: bool = True) -> None:
     """Raises Environment if something at this place is not ours."""
     for one in strangers(path, contents):

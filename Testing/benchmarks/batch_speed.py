@@ -19,9 +19,11 @@ from pathlib import Path
 
 from small_cohort import make, start
 
+from unoise_engine.batch.options import BatchSettings, Options
 from unoise_engine.batch.run import Request, explain_all
-from unoise_engine.explanation.pipeline import Settings
+from unoise_engine.explanation.settings import Settings
 from unoise_engine.models.session import DEFAULT_BUNDLE, load_bundle, shipped_bundles
+from unoise_engine.models.settings import ModelSettings
 from unoise_engine.progress import Quiet
 from unoise_engine.results.case_folder import explain_case
 from unoise_engine.volume.find import find_cases
@@ -69,6 +71,9 @@ def main() -> None:
 
     opened = load_bundle(bundle, "cpu")
     settings = Settings(("unoise",))
+    options = Options(
+        model=ModelSettings(str(bundle), "cpu"), explanation=settings, batch=BatchSettings(overwrite=True)
+    )
     cases = find_cases([cohort])
     for _ in range(2):  # the first round warms up
         watch = Watch(resource.RUSAGE_SELF)
@@ -79,7 +84,7 @@ def main() -> None:
         with open(os.devnull, "w") as silent:
             real, sys.stdout = sys.stdout, silent
             out = home / "recorded"
-            explain_all(Request((cohort,), out, ("unoise",), str(bundle), "cpu", overwrite=True), "off")
+            explain_all(Request((cohort,), out, options), "off")
             sys.stdout = real
         recorded = watch.read(count)
     print(f"in one process, bare:         {bare[0]:.2f} s and {bare[1]:.2f} processor seconds a case")

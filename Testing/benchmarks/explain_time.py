@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from unoise_engine.explanation.pipeline import Settings
+from unoise_engine.explanation.settings import Settings
 from unoise_engine.lab.phantom.abdomen import synthesise
 from unoise_engine.models.session import load_bundle
 from unoise_engine.progress import Quiet

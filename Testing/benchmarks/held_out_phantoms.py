@@ -12,7 +12,8 @@ import json
 import numpy as np
 
 from unoise_engine.evaluate.overlap import dice
-from unoise_engine.explanation.pipeline import Settings, explain_volume
+from unoise_engine.explanation.pipeline import explain_volume
+from unoise_engine.explanation.settings import Settings
 from unoise_engine.lab.phantom.abdomen import synthesise
 from unoise_engine.lab.phantom.labels import LABELS
 from unoise_engine.lab.phantom.write import case_seed

@@ -34,8 +34,15 @@ from unoise_engine.models import input as given
 from unoise_engine.volume import scratch
 given.BLOCK_BYTES, scratch.IN_MEMORY_BYTES = map(int, sys.argv[1].split(","))
 from unoise_engine.batch.run import Request, explain_all
+from unoise_engine.typed import read
 source, out, bundle, file_format, methods = sys.argv[2:]
-assert explain_all(Request((Path(source),), Path(out), methods.split(","), bundle, "cpu", file_format), "off") == 0
+options = {
+    "model": {"bundle": bundle, "device": "cpu"},
+    "explanation": {"methods": methods.split(",")},
+    "results": {"format": file_format},
+}
+request = read(Request, {"inputs": [source], "out": out, "options": options}, "request")
+assert explain_all(request, "off") == 0
 """
 
 

@@ -23,7 +23,8 @@ import numpy as np
 import torch
 
 from unoise_engine.evaluate.overlap import dice
-from unoise_engine.explanation.pipeline import Settings, explain_volume
+from unoise_engine.explanation.pipeline import explain_volume
+from unoise_engine.explanation.settings import Settings
 from unoise_engine.models.input import Input
 from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.training.augment import wash_out

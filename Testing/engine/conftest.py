@@ -1,13 +1,18 @@
 """A small world with known answers: a bundle whose nets are one blur each, and CTs made of ellipsoids."""
 
+import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from unoise_engine.batch.options import Options
+from unoise_engine.batch.run import Request
 from unoise_engine.models.manifest import Manifest, write_bundle
 from unoise_engine.models.recipe import Recipe
+from unoise_engine.typed import to_table
 from unoise_engine.volume.volume import Grid, Volume
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -17,6 +22,21 @@ needs_real_ct = pytest.mark.skipif(not REAL_CT.is_dir(), reason=f"the real CT is
 
 RECIPE = Recipe(spacing_mm=2.0, multiple_of=8)
 ORGAN_ABOVE = 1.2  # normalised; with RECIPE that is 60 HU
+
+
+def asked(inputs, out, **chosen) -> Request:
+    """A request by the names of its options alone, wherever in the tree they stand."""
+    usual, leaves = Options(), {}
+    for f in fields(Options):
+        kind = type(getattr(usual, f.name))
+        leaves[f.name] = kind(**{one.name: chosen.pop(one.name) for one in fields(kind) if one.name in chosen})
+    assert not chosen, chosen
+    return Request(tuple(inputs), out, Options(**leaves))
+
+
+def question(*inputs_and_out, **chosen) -> str:
+    """The same as a program sends it to the worker."""
+    return json.dumps({"explain": to_table(asked(*inputs_and_out, **chosen))})
 
 
 def blur_net(path: Path, name: str) -> None:

@@ -12,7 +12,8 @@ from Testing.engine.conftest import ORGAN_ABOVE, ellipsoid_ct, image_of
 from unoise_engine.errors import Integrity, Usage
 from unoise_engine.explanation.methods import answerable
 from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.explanation.pipeline import Settings, explain_volume
+from unoise_engine.explanation.pipeline import explain_volume
+from unoise_engine.explanation.settings import Settings
 from unoise_engine.models.input import Input
 from unoise_engine.models.manifest import Manifest, write_bundle
 from unoise_engine.models.recipe import Recipe
@@ -70,7 +71,7 @@ def test_from_a_file_to_maps_on_its_grid(blocks, tmp_path):
     turned = sitk.DICOMOrient(image_of(ct), "PIR")
     sitk.WriteImage(turned, str(tmp_path / "ct.nii.gz"))
     (case,) = find_cases([tmp_path / "ct.nii.gz"])
-    settings = Settings(("gradcam", "gradient", "occlusion"), occlusion=Occlusion(patch=5))
+    settings = Settings(("gradcam", "gradient", "occlusion"), parameters={"occlusion": Occlusion(patch=5)})
     (tmp_path / "out").mkdir()
     report = explain_case(case, tmp_path / "out", blocks, settings, Quiet())
     read = {

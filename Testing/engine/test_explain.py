@@ -13,9 +13,19 @@ import pytest
 import SimpleITK as sitk
 
 import unoise_engine
-from Testing.engine.conftest import ORGAN_ABOVE, REAL_CT, RECIPE, ellipsoid_ct, image_of, needs_real_ct
+from Testing.engine.conftest import (
+    ORGAN_ABOVE,
+    REAL_CT,
+    RECIPE,
+    asked,
+    ellipsoid_ct,
+    image_of,
+    needs_real_ct,
+    question,
+)
 from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.explanation.pipeline import Settings, explain_volume
+from unoise_engine.explanation.pipeline import explain_volume
+from unoise_engine.explanation.settings import Settings
 from unoise_engine.models.session import load_bundle
 from unoise_engine.volume.volume import AxialView
 
@@ -109,12 +119,12 @@ def test_a_range_of_slices(ct, tiny_bundle):
 
 def test_maps_in_files_are_those_in_memory_byte_for_byte(ct_file, tmp_path, monkeypatch):
     """With the model that ships: it cleans its segmentation up."""
-    from unoise_engine.batch.run import Request, explain_all
+    from unoise_engine.batch.run import explain_all
 
     for name, limit in (("memory", 1 << 40), ("files", 0)):
         monkeypatch.setattr("unoise_engine.volume.scratch.IN_MEMORY_BYTES", limit)
         methods = ("unoise", "gradcam", "occlusion")
-        request = Request((ct_file,), tmp_path / name, methods, device="cpu", picture=False)
+        request = asked((ct_file,), tmp_path / name, methods=methods, device="cpu", picture=False)
         assert explain_all(request, "off") == 0
     files = sorted((tmp_path / "memory" / "case-0001").glob("*.nii.gz"))
     assert len(files) == 4
@@ -135,8 +145,8 @@ def test_json_progress(ct_file, tiny_bundle, tmp_path):
 
 def test_the_worker_answers_a_program(ct_file, tiny_bundle, tmp_path):
     out = tmp_path / "mit Umlaut äöü"
-    request = {"inputs": [str(ct_file)], "out": str(out), "bundle": str(tiny_bundle), "methods": ["unoise"]}
-    done = engine(module="unoise_engine.worker", stdin=json.dumps({**request, "file_format": "nrrd"}))
+    chosen = {"bundle": str(tiny_bundle), "methods": ("unoise",), "format": "nrrd"}
+    done = engine(module="unoise_engine.worker", stdin=question((ct_file,), out, **chosen))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["folder"] == str(out / "case-0001")
     assert (out / "case-0001" / "importance-unoise.nrrd").is_file()
@@ -146,10 +156,10 @@ def test_the_worker_answers_a_program(ct_file, tiny_bundle, tmp_path):
 
 def test_a_program_may_have_results_quickly(ct_file, tiny_bundle, tmp_path):
     """No picture, nothing compressed: the same voxels at the same place."""
-    request = {"inputs": [str(ct_file)], "bundle": str(tiny_bundle), "methods": ["unoise"], "file_format": "nrrd"}
+    chosen = {"bundle": str(tiny_bundle), "methods": ("unoise",), "format": "nrrd"}
     folders = []
     for out, quick in (("kept", {}), ("quick", {"picture": False, "compress": False})):
-        done = engine(module="unoise_engine.worker", stdin=json.dumps({**request, **quick, "out": str(tmp_path / out)}))
+        done = engine(module="unoise_engine.worker", stdin=question((ct_file,), tmp_path / out, **chosen, **quick))
         assert done.returncode == 0, done.stderr
         folders.append(tmp_path / out / "case-0001")
     kept, quick = folders
@@ -160,8 +170,8 @@ def test_a_program_may_have_results_quickly(ct_file, tiny_bundle, tmp_path):
         assert b"encoding: raw" in (quick / f"{name}.nrrd").read_bytes()[:500]
         one = sitk.ReadImage(str(kept / f"{name}.nrrd"))
         np.testing.assert_array_equal(same_grid(quick / f"{name}.nrrd", one), sitk.GetArrayFromImage(one))
-    wrong = {**request, "out": str(tmp_path / "o"), "file_format": "nifti", "compress": False}
-    done = engine(module="unoise_engine.worker", stdin=json.dumps(wrong))
+    wrong = question((ct_file,), tmp_path / "o", format="nrrd", compress=False).replace('"nrrd"', '"nifti"')
+    done = engine(module="unoise_engine.worker", stdin=wrong)
     assert done.returncode == 2 and "choose nrrd" in done.stderr
 
 
@@ -187,8 +197,8 @@ def test_the_worker_needs_no_command_line_package(ct_file, tiny_bundle, tmp_path
     """As in Slicer: only numpy, SimpleITK, pydicom and onnxruntime."""
     blocked = ("typer", "click", "rich", "matplotlib", "torch")
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked})); from unoise_engine.worker import main; main()"
-    request = {"inputs": [str(ct_file)], "out": str(tmp_path / "o"), "bundle": str(tiny_bundle), "methods": ["unoise"]}
-    done = subprocess.run([sys.executable, "-c", code], input=json.dumps(request), capture_output=True, text=True)
+    request = question((ct_file,), tmp_path / "o", bundle=str(tiny_bundle), methods=("unoise",))
+    done = subprocess.run([sys.executable, "-c", code], input=request, capture_output=True, text=True)
     assert '"status": "OK"' in done.stdout, done.stderr
     report = json.loads((tmp_path / "o" / "case-0001" / "report.json").read_text())
     assert "matplotlib" in report["notes"][0] and not (tmp_path / "o" / "case-0001" / "overview.png").exists()

@@ -18,12 +18,12 @@ import pytest
 from Testing.engine.conftest import ellipsoid_ct
 from Testing.engine.dicom.series import write_series
 from Testing.engine.lab.prepare.world import save, torso, write_msd, write_pancreas_ct
+from unoise_engine.batch.question import answer
 from unoise_engine.cli.app import app
 from unoise_engine.cli.guard import guarded
 from unoise_engine.files import INVENTORY, write
 from unoise_engine.lab.painted.tissues import NUMBERS
 from unoise_engine.volume.write import write_volume
-from unoise_engine.worker import answer
 
 MINE = "years of work"
 
@@ -33,8 +33,8 @@ def engine(*words):
     return ended(lambda: guarded(lambda: app(list(map(str, words)), standalone_mode=False), False, False))
 
 
-def worker(**request):
-    return ended(lambda: guarded(lambda: answer(json.dumps(request, default=str)), True, False))
+def worker(**question):
+    return ended(lambda: guarded(lambda: answer(json.dumps(question, default=str).encode()), True, False))
 
 
 def ended(work):
@@ -395,9 +395,10 @@ def test_bundles(world, tmp_path, monkeypatch):
 
 def test_the_worker(world, tmp_path):
     kept = Kept(world)
+    options = {"model": {"bundle": str(world / "bundle")}, "results": {"format": "nrrd"}}
     for out in (world / "series", world / "series" / "out"):
-        refused(worker(inputs=[world / "series"], out=out, bundle=str(world / "bundle")), 2)
-    made = worker(inputs=[world / "series"], out=tmp_path / "out", bundle=str(world / "bundle"), file_format="nrrd")
+        refused(worker(explain={"inputs": [world / "series"], "out": out, "options": options}), 2)
+    made = worker(explain={"inputs": [world / "series"], "out": tmp_path / "out", "options": options})
     assert made.returncode == 0, made
     folder = tmp_path / "out" / "case-0001"
     request = {
@@ -407,7 +408,7 @@ def test_the_worker(world, tmp_path):
         "report": json.loads((folder / "report.json").read_text()),
     }
     for out in (world / "series", folder, world / "ct.nii.gz", world / "series" / "notes.txt"):
-        refused(worker(**request, out=out), 3)
+        refused(worker(convert=request | {"out": out}), 3)
     kept.check()
 
 

@@ -4,13 +4,12 @@ Every run starts with an empty home and an environment of its own, without the v
 continuous integration and keep quiet.
 """
 
-import json
 from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
 
-from Testing.engine.conftest import ellipsoid_ct, image_of
+from Testing.engine.conftest import ellipsoid_ct, image_of, question
 from Testing.engine.watched import Watched, needs_strace
 
 
@@ -80,13 +79,8 @@ def test_dicom(watched, tiny_bundle, tmp_path):
 def test_the_worker(watched, cohort, tiny_bundle):
     """As 3D Slicer starts it."""
     out = watched.folder / "out"
-    request = {
-        "inputs": [str(cohort / "ct0.nii.gz")],
-        "out": str(out),
-        "bundle": str(tiny_bundle),
-        "methods": ["unoise"],
-    }
-    watched.assert_quiet(watched.run("-m", "unoise_engine.worker", text=json.dumps(request)), out)
+    request = question((cohort / "ct0.nii.gz",), out, bundle=str(tiny_bundle), methods=("unoise",))
+    watched.assert_quiet(watched.run("-m", "unoise_engine.worker", text=request), out)
 
 
 def test_the_library(watched, cohort, tiny_bundle):

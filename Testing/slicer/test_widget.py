@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -32,6 +34,9 @@ from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.parameters import Region
 
 import UNoiseSlicer as module
+from unoise_engine.batch.question import question_from
+from unoise_engine.models import session
+from unoise_engine.models.manifest import read_manifest
 
 PATIENCE_SECONDS = 240
 
@@ -54,9 +59,30 @@ class Panel:
         self.widget.logic.python = sys.executable
         self.widget.logic.environment = dict(os.environ) | (environment or {})
         self.ui, self.parameters = self.widget.ui, self.widget._parameters
-        self.parameters.model = str(bundle)
-        self.widget.initializeParameterNode()
+        self.choose(bundle)
         self.widths = []
+
+    def choose(self, model):
+        """A model, and what the engine tells of it."""
+        self.parameters.model = str(model)
+        self.widget.initializeParameterNode()
+        self.told()
+
+    def told(self):
+        end = time.monotonic() + PATIENCE_SECONDS
+        while self.widget.logic.asking:
+            assert time.monotonic() < end, "the engine told nothing"
+            slicer.app.processEvents()
+            time.sleep(0.005)
+
+    def tick(self, *methods):
+        """These methods and no others."""
+        for name, box in self.widget._boxes.items():
+            box.setChecked(name in methods)
+        self.told()
+
+    def field(self, method, name):
+        return self.widget._fields[method][name].widget
 
     def wait(self, until=None):
         """The event loop, as the application would run it; notes how long it was blocked."""
@@ -115,8 +141,9 @@ def test_explain_from_click_to_maps(panel, world, tmp_path):
     ct = add_ct(p.scene)
     p.ui.inputSelector.setCurrentNode(ct)
     assert p.parameters.inputVolume is ct and p.ui.explainButton.enabled
-    p.ui.occlusionBox.setChecked(True)
-    assert p.parameters.occlusion and "at most" in p.ui.estimateLabel.text
+    assert [box.text for box in p.widget._boxes.values()][:3] == ["U-Noise", "Grad-CAM", "Occlusion"]
+    p.tick("unoise", "gradcam", "occlusion")
+    assert "Occlusion takes about" in p.ui.estimateLabel.text and not p.field("occlusion", "patch").isHidden()
     p.ui.explainButton.click()
     assert p.ui.explainButton.text == "Cancel" and not p.ui.inputsButton.enabled
     stages = set()
@@ -146,7 +173,8 @@ def test_cancel_in_the_middle_leaves_no_trace(panel):
     p = panel()
     add_ct(p.scene)
     p.widget.initializeParameterNode()
-    p.parameters.occlusion, p.parameters.patch, p.parameters.stride = True, 3, 1
+    p.tick("unoise", "occlusion")
+    p.field("occlusion", "patch").value, p.field("occlusion", "stride").value = 3, 1
     before = ids(p.scene)
     p.ui.explainButton.click()
     run = p.widget.logic.run
@@ -162,7 +190,8 @@ def test_closing_the_scene_cancels(panel):
     p = panel()
     add_ct(p.scene)
     p.widget.initializeParameterNode()
-    p.parameters.occlusion, p.parameters.stride = True, 1
+    p.tick("unoise", "occlusion")
+    p.field("occlusion", "stride").value = 1
     p.ui.explainButton.click()
     run = p.widget.logic.run
     p.wait(until=lambda: run.state.stage != "")
@@ -196,7 +225,7 @@ def sabotaged(tmp_path, code):
          "raise Usage('standard input', 'is no request (unexpected picture)', 'send one')", ["of another version"]),
         ("raise KeyError('x')", ["internal error", "see the log"]),
         ("from unoise_engine.errors import Environment\n"
-         "raise Environment('--device cuda', 'no GPU here', 'use --device cpu')", ["Graphics card", "another device"]),
+         "raise Environment('--device cuda', 'no GPU here', 'use --device cpu')", ["cuda - no GPU here", "otherwise"]),
     ],
 )  # fmt: skip
 def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
@@ -216,26 +245,21 @@ def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
 
 
 def test_the_panel_tells_what_the_model_is(panel, bundle, tmp_path):
-    import json
-    import shutil
-
-    from UNoiseSlicerLib import models
-
     p = panel()
-    p.parameters.model = ""
-    p.widget.initializeParameterNode()
-    default = next(iter(models.shipped_models()))
-    assert p.parameters.model == default and p.ui.modelBox.currentText == models.describe(default).title
-    assert p.ui.modelLabel.text == models.describe(default).about and p.message() == ""
+    p.choose("")
+    about = p.widget.logic.about
+    default = next(iter(about.models))
+    assert default == session.DEFAULT_BUNDLE and set(about.models) >= set(session.shipped_bundles())
+    assert p.parameters.model == default and p.ui.modelBox.currentText == about.models[default]["title"]
+    card = read_manifest(session.shipped_bundles()[default])
+    assert p.ui.modelLabel.text == f"{card.warning}\n{card.attribution}" and p.message() == ""
     owed = shutil.copytree(bundle, tmp_path / "owed")
     card = json.loads((owed / "bundle.json").read_text())
     (owed / "bundle.json").write_text(json.dumps(card | {"attribution": "CTs: An Archive", "citation": "Doe 2026"}))
-    p.parameters.model = str(owed)
-    p.widget.initializeParameterNode()
+    p.choose(owed)
     assert p.ui.modelLabel.text == "Research model. Not for clinical use.\nCTs: An Archive"
     assert "Please cite: Doe 2026" in p.ui.modelLabel.toolTip
-    p.parameters.model = "a-model-of-last-year"
-    p.widget.initializeParameterNode()
+    p.choose("a-model-of-last-year")
     assert "a-model-of-last-year is not here any more" in p.message() and p.parameters.model == default
 
 
@@ -280,8 +304,7 @@ def test_a_bundle_that_was_altered_is_refused_by_its_hash(panel, bundle, tmp_pat
         f.write(b"?")
     p = panel()
     add_ct(p.scene)
-    p.parameters.model = str(copy)
-    p.widget.initializeParameterNode()
+    p.choose(copy)
     before = ids(p.scene)
     p.ui.explainButton.click()
     p.wait()
@@ -307,7 +330,8 @@ def test_bad_input_is_told_in_the_panel(panel, monkeypatch):
     p.parameters.region = Region.WHOLE
     p.parameters.model = "/nowhere"
     p.ui.explainButton.click()
-    assert "/nowhere is no model" in p.message()
+    p.wait()
+    assert "/nowhere - no such model bundle" in p.message()
 
 
 def test_an_mr_needs_a_yes(panel, bundle, monkeypatch):
@@ -407,7 +431,7 @@ def test_warnings_of_the_engine_reach_the_panel(panel, world, bundle, tmp_path):
     p = panel()
     ct = add_ct(p.scene)
     p.ui.inputSelector.setCurrentNode(ct)
-    p.parameters.model = str(narrow)
+    p.choose(narrow)
     p.ui.explainButton.click()
     p.wait()
     told = p.message().split("\n")
@@ -471,17 +495,18 @@ def test_a_saved_scene_brings_the_panel_back(panel, tmp_path):
     p = panel()
     ct = add_ct(p.scene)
     p.ui.inputSelector.setCurrentNode(ct)
-    p.ui.gradcamBox.setChecked(False)
+    p.tick("unoise")
     p.ui.explainButton.click()
     p.wait()
-    p.ui.shareSlider.value, p.parameters.stride = 30, 5
+    p.ui.shareSlider.value, p.field("occlusion", "stride").value = 30, 5
     assert p.scene.WriteToMRB(str(tmp_path / "s.mrb"))
     p.scene.Clear(0)
     assert p.widget._parameters.inputVolume is None and not p.ui.resultsButton.enabled
     assert p.scene.ReadFromMRB(str(tmp_path / "s.mrb"))
     slicer.app.processEvents()
     again = p.widget._parameters
-    assert again.inputVolume.GetName() == "CT" and again.stride == 5 and again.share == 30 and not again.gradcam
+    assert again.inputVolume.GetName() == "CT" and again.share == 30 and again.methods == "unoise"
+    assert p.field("occlusion", "stride").value == 5 and not p.widget._boxes["gradcam"].checked
     assert p.ui.shareSlider.value == 30 and p.ui.resultsButton.enabled
     assert list(scenes.maps_of(p.scene, again.inputVolume)) == ["unoise"]
 
@@ -760,24 +785,23 @@ def test_the_picture_of_the_views_is_saved(panel, tmp_path, monkeypatch):
 
 
 def test_a_model_of_ones_own_is_chosen_by_its_folder(panel, bundle, tmp_path, monkeypatch):
-    from UNoiseSlicerLib import models
-
     p = panel()
-    p.parameters.model = ""
-    p.widget.initializeParameterNode()
-    box, shipped = p.ui.modelBox, next(iter(models.shipped_models()))
+    p.choose("")
+    box, shipped = p.ui.modelBox, next(iter(p.widget.logic.about.models))
     assert box.itemText(box.count - 1) == "Other folder..."
     monkeypatch.setattr(p.widget, "ask_folder", lambda _title: "")
     box.setCurrentIndex(box.count - 1)
     assert p.parameters.model == shipped == box.itemData(box.currentIndex), "no folder: as before"
     monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(bundle))
     box.setCurrentIndex(box.count - 1)
+    p.told()
     assert p.parameters.model == str(bundle) and box.currentText == "Small test model"
     monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(tmp_path))
     box.setCurrentIndex(box.count - 1)
-    assert "is no model" in p.ui.modelLabel.text
+    p.told()
+    assert "is not a model bundle" in p.ui.modelLabel.text and "damaged" in box.currentText
     box.setCurrentIndex(0)
-    assert p.parameters.model == shipped and p.ui.modelLabel.text == models.describe(shipped).about
+    assert p.parameters.model == shipped and p.ui.modelLabel.text.startswith("Research model")
 
 
 def test_the_choices_reach_the_engine(panel, bundle, monkeypatch):
@@ -792,18 +816,20 @@ def test_the_choices_reach_the_engine(panel, bundle, monkeypatch):
         raise FileNotFoundError("no such file")
 
     monkeypatch.setattr(engine_run, "EngineProcess", refuse)
-    p.ui.unoiseBox.setChecked(False)
-    p.ui.occlusionBox.setChecked(True)
-    p.ui.patchBox.value, p.ui.strideBox.value = 9, 4
+    p.tick("gradcam", "occlusion")
+    p.field("occlusion", "patch").value, p.field("occlusion", "stride").value = 9, 4
+    p.told()
     p.ui.deviceBox.setCurrentIndex(list(Device).index(Device.CUDA))
     p.ui.regionBox.setCurrentIndex(list(Region).index(Region.RANGE))
     p.ui.firstBox.value, p.ui.lastBox.value = 3, 7
     p.ui.explainButton.click()
-    wanted = {"methods": ["gradcam", "occlusion"], "patch": 9, "stride": 4, "device": "cuda", "slices": [2, 7],
-              "bundle": str(bundle), "trust_hu": False}  # fmt: skip
-    assert {name: asked[0][name] for name in wanted} == wanted
+    options = asked[0]["explain"]["options"]
+    parameters = {"occlusion": {"patch": 9, "stride": 4}}
+    assert options["explanation"] == {"methods": ["gradcam", "occlusion"], "slices": [2, 7], "parameters": parameters}
+    assert options["model"] == {"bundle": str(bundle), "device": "cuda"} and options["reading"] == {"trust_hu": False}
+    assert question_from(json.dumps(asked[0]).encode()).explain.options.explanation.chosen["occlusion"].patch == 9
     assert "The engine cannot be started (no such file) - install" in p.message() and p.widget.logic.run is None
-    assert not Path(asked[0]["inputs"][0]).parent.exists() and p.ui.explainButton.text == "Explain"
+    assert not Path(asked[0]["explain"]["inputs"][0]).parent.exists() and p.ui.explainButton.text == "Explain"
 
 
 def test_slicers_own_python_is_looked_for(tmp_path, monkeypatch):
@@ -1141,9 +1167,9 @@ world = offscreen.World()
 stand_in.start(world, main_window=False)
 ct = scene_tests.add_volume(world.scene, small_world.ct(), small_world.MATRIX, "Doe")
 run = logics.UNoiseSlicerLogic(sys.executable).explain(
-    ct, logics.Choices({bundle!r}, ("occlusion",), patch=3, stride=1)
+    ct, logics.Choices({bundle!r}, ("occlusion",), parameters={{"occlusion": {{"patch": 3, "stride": 1}}}})
 )
-while run.state.stage != "Occlusion":
+while run.state.stage != "occlusion":  # nobody has asked the engine for its title
     run.step()
     time.sleep(0.02)
 print(run.pid, run._folder, flush=True)

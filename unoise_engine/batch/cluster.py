@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from unoise_engine import typed
 from unoise_engine.batch.isolate import Children, Stopped, usable_cores
 from unoise_engine.batch.job import Job, Outcome, find_done, not_done
-from unoise_engine.batch.lock import Busy, held
 from unoise_engine.batch.records import Record
 from unoise_engine.errors import CaseFailed, EngineError, Environment, MissingExtra, error_from
+from unoise_engine.lock import Busy, held
 
 TRIES = 3  # workers that may be lost over one case before the case is taken for the cause
 CONNECT_SECONDS = 20
@@ -78,14 +79,15 @@ def _connect(distributed: Any, address: str) -> Any:
 
 
 def _submit(client: Any, job: Job) -> Any:
-    return client.submit(run_job, asdict(job), pure=False, retries=0, key=f"unoise-{job.case}-{time.time_ns()}")
+    return client.submit(run_job, typed.to_table(job), pure=False, retries=0, key=f"unoise-{job.case}-{time.time_ns()}")
 
 
 def run_job(body: dict[str, Any]) -> dict[str, Any]:
     """What a worker runs: the case in a process of its own, with the worker's share of the cores."""
-    job = Job.from_dict(body)
-    job = replace(job, threads=job.threads or _share_of_cores())
     try:
+        job = typed.read(Job, body, "job")
+        model = replace(job.options.model, threads=job.options.model.threads or _share_of_cores())
+        job = replace(job, options=replace(job.options, model=model))
         return {"outcome": Children().do(job, tell=lambda message: None).to_dict()}
     except (Busy, Stopped):
         return {"busy": True}

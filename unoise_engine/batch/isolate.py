@@ -16,15 +16,15 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from unoise_engine import typed
 from unoise_engine.batch.job import Job, Outcome, clean, do_case, not_done
-from unoise_engine.batch.lock import Busy, held
 from unoise_engine.batch.records import Record
 from unoise_engine.child import environment, python
 from unoise_engine.errors import CaseFailed, EngineError, Environment, error_from
+from unoise_engine.lock import Busy, held
 from unoise_engine.progress import JsonLines
 
 DEBUG = "UNOISE_DEBUG"  # set for --debug: tracebacks are shown
@@ -125,7 +125,7 @@ def _converse(child: subprocess.Popen[str], job: Job, tell: Tell, silence: _Sile
     last: dict[str, Any] = {}
     assert child.stdin is not None and child.stdout is not None  # noqa: S101 - for the type checker
     try:
-        child.stdin.write(json.dumps(asdict(job)) + "\n")
+        child.stdin.write(json.dumps(typed.to_table(job)) + "\n")
         child.stdin.flush()
     except OSError:
         return last  # it died at once
@@ -173,7 +173,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller too, who decides
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not come between our lines
-    job = Job.from_dict(json.loads(sys.stdin.readline()))
+    job = typed.read(Job, json.loads(sys.stdin.readline()), "job")
     threading.Thread(target=_end_with_caller, daemon=True).start()
     speak = JsonLines(channel)
     try:
@@ -181,7 +181,8 @@ def main() -> None:
 
         if not Path(job.out).is_dir():
             raise Environment(job.out, "is not there on this machine", "use a folder that every worker sees")
-        outcome = do_case(job, load_bundle(job.bundle, job.device, job.threads, tried=True), speak)
+        asked = job.options.model
+        outcome = do_case(job, load_bundle(asked.bundle, asked.device, asked.threads, tried=True), speak)
         speak.event("outcome", outcome=outcome.to_dict())
     except Busy:
         speak.event("busy")

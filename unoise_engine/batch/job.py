@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from unoise_engine.batch.lock import Busy, held
 from unoise_engine.batch.numbers import TABLE
+from unoise_engine.batch.options import Options
 from unoise_engine.batch.privacy import hider
 from unoise_engine.batch.records import (
     RECORD,
@@ -37,56 +37,41 @@ from unoise_engine.errors import (
     Usage,
     error_from,
 )
-from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.explanation.pipeline import Settings
 from unoise_engine.files import PARTIAL, hash_all, recover, refuse_strangers, remove_drafts, write
+from unoise_engine.lock import Busy, held
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
 from unoise_engine.results.case_folder import explain_case
 from unoise_engine.results.overview import thumbnail
-from unoise_engine.volume.find import ReadSettings, find_again
+from unoise_engine.typed import to_table
+from unoise_engine.volume.find import find_again
+
+# These stand in every record, whatever their value; a setting that came later only if it is not the usual one. So
+# records of earlier versions are still understood.
+ALWAYS = ("format", "fill_gaps", "trust_hu", "patch", "stride")
 
 
 @dataclass(frozen=True)
 class Job:
-    """All that a process needs to do one case; plain values only, so that it travels as JSON.
+    """All that a process needs to do one case; it travels as JSON (typed.to_table).
 
-    `model` is the hash the bundle must have. `overwrite`: do it although it is done. `replace`: an earlier result that
-    was something else may go. `began`: when the run began; what has failed since then is not tried again. `alone`: it
-    is the run's only case, so that what is wrong with the options is a usage error. `part` and `notes` are the case's
-    own (see volume.case); `refusal` is the `facts` of what was refused already when it was looked for.
+    `options` name the bundle by its folder, and `model` is the hash it must have. `began`: when the run began; what has
+    failed since then is not tried again. `alone`: it is the run's only case, so that what is wrong with the options is
+    a usage error. `part` and `notes` are the case's own (see volume.case); `refusal` is the `facts` of what was refused
+    already when it was looked for.
     """
 
     case: str
     source: str
     paths: tuple[str, ...]
     out: str
-    bundle: str
     model: str
-    device: str = "auto"
-    threads: int = 0
-    methods: tuple[str, ...] = ()
-    slices: tuple[int, int] | None = None
-    patch: int = 15
-    stride: int = 0
-    file_format: str = "nifti"
-    de_identify: bool = False
-    overwrite: bool = False
-    replace: bool = False
+    options: Options
     began: str = ""
     alone: bool = False
     part: int = 0
     notes: tuple[str, ...] = ()
     refusal: dict[str, str] | None = None
-    fill_gaps: bool = False
-    trust_hu: bool = False
-    picture: bool = True
-    compress: bool = True
-
-    @staticmethod
-    def from_dict(body: dict[str, Any]) -> Job:
-        lists = {k: tuple(v) for k, v in body.items() if isinstance(v, list)}
-        return Job(**{**body, **lists})
 
     @property
     def folder(self) -> Path:
@@ -99,18 +84,21 @@ class Job:
     @property
     def settings(self) -> dict[str, Any]:
         """What a result depends on besides input and model: part of its record."""
-        chosen: dict[str, Any] = {
+        asked = self.options.explanation
+        leaves: list[Any] = [self.options.results, self.options.reading]
+        methods = asked.chosen
+        if "occlusion" in methods:
+            leaves.append(methods.pop("occlusion"))
+        others = {name: table for name, method in methods.items() if (table := to_table(method))}
+        told: dict[str, Any] = {
             "results_version": RESULTS_VERSION,
-            "methods": list(self.methods),
-            "slices": list(self.slices) if self.slices else None,
-            "format": self.file_format,
-            **({"de_identify": True} if self.de_identify else {}),
-            **({} if self.picture else {"picture": False}),
-            **({} if self.compress else {"compress": False}),
-            "fill_gaps": self.fill_gaps,
-            "trust_hu": self.trust_hu,
+            "methods": list(asked.methods),
+            "slices": list(asked.slices) if asked.slices else None,
         }
-        return chosen | ({"patch": self.patch, "stride": self.stride} if "occlusion" in self.methods else {})
+        for leaf in leaves:
+            usual = to_table(type(leaf)())
+            told |= {key: value for key, value in to_table(leaf).items() if key in ALWAYS or value != usual[key]}
+        return told | ({"parameters": others} if others else {})
 
 
 @dataclass(frozen=True)
@@ -135,7 +123,7 @@ def find_done(job: Job) -> tuple[Outcome | None, str]:
     """The outcome if nothing is left to do, else None and why."""
     record = read_record(job.folder)
     why = why_not_done(record, job.folder, job.model, job.settings, job.files)
-    if record is not None and not job.overwrite:
+    if record is not None and not job.options.batch.overwrite:
         just_failed = record.status == "FAILED" and "" < job.began < record.finished
         if not why or just_failed:
             return Outcome(record, already=True), ""
@@ -156,7 +144,7 @@ def do_case(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         done, _ = find_done(job)
         if done:
             return done
-        if has_results(job.folder) and not (job.overwrite or job.replace):
+        if has_results(job.folder) and not (job.options.batch.overwrite or job.options.batch.resume):
             raise already_there(job.folder)
         try:
             refuse_strangers(job.folder)
@@ -186,17 +174,12 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         finished.append(done)
 
     try:
-        settings = Settings(
-            job.methods, job.slices, Occlusion(job.patch, job.stride), picture=job.picture, compress=job.compress
-        )
         if job.refusal:
             raise error_from(job.refusal)
-        how = ReadSettings(job.fill_gaps, job.trust_hu)
-        case = find_again(Path(job.source), job.files, how, job.part, job.notes)
+        asked = job.options
+        case = find_again(Path(job.source), job.files, asked.reading, job.part, job.notes)
         case = replace(case, id=job.case)
-        explain_case(
-            case, Path(job.out), bundle, settings, progress, job.file_format, True, finish, hide, job.de_identify
-        )
+        explain_case(case, Path(job.out), bundle, asked.explanation, progress, asked.results, True, finish, hide)
         sync_folder(Path(job.out))
         return Outcome(finished[0])
     except ModelFault as error:

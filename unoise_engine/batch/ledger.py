@@ -13,9 +13,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from unoise_engine.batch.lock import held
 from unoise_engine.batch.records import Record
 from unoise_engine.files import grow
+from unoise_engine.lock import held
 
 LEDGER = "results.jsonl"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from unoise_engine.batch.isolate import Children, Stopped, Tell
 from unoise_engine.batch.job import Job, Outcome, find_done
-from unoise_engine.batch.lock import Busy, is_held
+from unoise_engine.lock import Busy, is_held
 
 WAIT_SECONDS = 0.1
 

@@ -12,9 +12,9 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from unoise_engine.batch.lock import held
 from unoise_engine.errors import Environment
 from unoise_engine.files import write
+from unoise_engine.lock import held
 from unoise_engine.volume.find import Case
 
 TABLE = Path("private", "inputs.csv")

@@ -5,47 +5,41 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from unoise_engine.errors import CaseRefused, Usage, printable
-
-if TYPE_CHECKING:
-    from unoise_engine.batch.job import Job, Outcome
-    from unoise_engine.batch.records import Record
-    from unoise_engine.models.session import Bundle
-    from unoise_engine.progress import Progress
-    from unoise_engine.volume.find import Case
+from unoise_engine.batch.cluster import on_cluster
+from unoise_engine.batch.isolate import debugging, usable_cores
+from unoise_engine.batch.job import Job, Outcome, already_there, do_case, has_results, sweep
+from unoise_engine.batch.ledger import LEDGER, Ledger
+from unoise_engine.batch.local import one_after_the_other, side_by_side
+from unoise_engine.batch.numbers import TABLE, assign
+from unoise_engine.batch.options import Options
+from unoise_engine.batch.records import Record, now, read_record
+from unoise_engine.batch.summary import FILES as SUMMARY
+from unoise_engine.batch.summary import write_summary
+from unoise_engine.errors import CaseRefused, printable
+from unoise_engine.files import refuse_overlap, refuse_strangers
+from unoise_engine.lock import any_held
+from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
+from unoise_engine.progress import Progress, progress
+from unoise_engine.results.case_folder import prepare_output
+from unoise_engine.volume.find import Case, find_cases
+from unoise_engine.volume.write import cannot_write
 
 
 @dataclass(frozen=True)
 class Request:
-    """What `unoise_engine explain` was asked. `slices` counts axial slices from the feet, the last one excluded.
-
-    `picture` (overview.png) and `compress` are for programs that read results at once and keep none of the files.
-    """
+    """What `unoise_engine explain` was asked: files and folders to look for CTs in, where results go, and how."""
 
     inputs: tuple[Path, ...]
     out: Path
-    methods: tuple[str, ...] = ()  # every method
-    bundle: str = ""  # the default bundle
-    device: str = "auto"
-    file_format: str = "nifti"
-    slices: tuple[int, int] | None = None
-    patch: int = 15
-    stride: int = 0  # fine where it matters
-    overwrite: bool = False
-    threads: int = 0
-    jobs: int = 1  # processes side by side; 0 is one a core
-    resume: bool = False
-    cluster: str = ""  # address of a Dask scheduler
-    keep_names: bool = False
-    fill_gaps: bool = False
-    trust_hu: bool = False
-    de_identify: bool = False
-    picture: bool = True
-    compress: bool = True  # NRRD only
+    options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            raise ValueError("inputs must name a file or folder")
 
 
 def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> int:
@@ -54,44 +48,29 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     With `isolate` several cases run in processes of their own; without it everything runs in this one.
     Raises Usage, Environment or Integrity for what concerns the whole run.
     """
-    from unoise_engine.batch.cluster import on_cluster
-    from unoise_engine.batch.isolate import debugging, usable_cores
-    from unoise_engine.batch.job import do_case, sweep
-    from unoise_engine.batch.ledger import LEDGER, Ledger
-    from unoise_engine.batch.local import one_after_the_other, side_by_side
-    from unoise_engine.batch.numbers import TABLE
-    from unoise_engine.batch.summary import FILES as SUMMARY
-    from unoise_engine.batch.summary import write_summary
-    from unoise_engine.files import refuse_overlap, refuse_strangers
-    from unoise_engine.models.session import DEFAULT_BUNDLE, load_bundle
-    from unoise_engine.progress import progress
-    from unoise_engine.results.case_folder import prepare_output
-    from unoise_engine.volume.find import ReadSettings, find_cases
-    from unoise_engine.volume.write import cannot_write
-
-    _check(request)
     refuse_overlap(request.out, request.inputs, inside_too=False)
+    model, batch = request.options.model, request.options.batch
     show, ledger, count = progress(progress_mode), Ledger(request.out), Counter[str]()
 
     def skipped(sentence: str) -> None:
         print(sentence, file=sys.stderr)
         show.event("skipped", message=sentence)
 
-    cases = find_cases(list(request.inputs), ReadSettings(request.fill_gaps, request.trust_hu), skipped)
+    cases = find_cases(list(request.inputs), request.options.reading, skipped)
     cores = usable_cores()
-    workers = min(request.jobs or cores, len(cases))
-    bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads)
+    workers = min(batch.jobs or cores, len(cases))
+    bundle = load_bundle(model.bundle or DEFAULT_BUNDLE, model.device, model.threads)
     prepare_output(request.out)
-    apart = isolate and (len(cases) > 1 or bool(request.cluster))
-    threads = request.threads or (max(1, cores // workers) if apart and not request.cluster else 0)
+    apart = isolate and (len(cases) > 1 or bool(batch.cluster))
+    threads = model.threads or (max(1, cores // workers) if apart and not batch.cluster else 0)
     for name in (LEDGER, *SUMMARY, TABLE):
         refuse_strangers(request.out / name)
     try:
         sweep(request.out)
         jobs = _jobs(request, cases, bundle, threads)
         source = {job.case: job.source for job in jobs}
-        if request.cluster:
-            outcomes = on_cluster(jobs, request.cluster)
+        if batch.cluster:
+            outcomes = on_cluster(jobs, batch.cluster)
         elif apart:
             outcomes = side_by_side(jobs, workers, lambda m: show.event("progress", **_facts(m)), debugging())
         else:
@@ -114,30 +93,11 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     return count["REFUSED"] + count["FAILED"]
 
 
-def _check(request: Request) -> None:
-    from unoise_engine.explanation.occlusion import Occlusion
-    from unoise_engine.explanation.pipeline import Settings
-    from unoise_engine.results.case_folder import check_format
-
-    Settings(request.methods, request.slices, Occlusion(request.patch, request.stride))
-    check_format(request.file_format, request.de_identify, request.compress)
-    if request.resume and request.overwrite:
-        raise Usage("--resume --overwrite", "contradict each other", "give one of them")
-    if request.jobs < 0:
-        raise Usage(f"--jobs {request.jobs}", "is no number of processes", "give 1 or more, or 0 for one a core")
-
-
 def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> list[Job]:
     """What is to be done for each case. Raises Environment if results stand there that nobody said what to do with."""
-    from unoise_engine.batch.job import Job, already_there, has_results
-    from unoise_engine.batch.lock import any_held
-    from unoise_engine.batch.numbers import assign
-    from unoise_engine.batch.records import now, read_record
-    from unoise_engine.explanation.pipeline import Settings
-    from unoise_engine.files import refuse_strangers
-
-    out, began = request.out.resolve(), now()
-    methods = Settings(request.methods).methods_for(bundle)
+    out, began, batch = request.out.resolve(), now(), request.options.batch
+    model = replace(request.options.model, bundle=str(bundle.folder.resolve()), threads=threads)
+    options = replace(request.options, model=model, explanation=request.options.explanation.for_model(bundle))
     joined = any_held(out)  # another run is at work here: share the cases with it
     jobs = [
         Job(
@@ -145,34 +105,20 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
             source=str(case.source.absolute()),
             paths=tuple(str(path.absolute()) for path in case.paths),
             out=str(out),
-            bundle=str(bundle.folder.resolve()),
             model=bundle.hash,
-            device=request.device,
-            threads=threads,
-            methods=methods,
-            slices=request.slices,
-            patch=request.patch,
-            stride=request.stride,
-            file_format=request.file_format,
-            de_identify=request.de_identify,
-            overwrite=request.overwrite,
-            replace=request.overwrite or request.resume,
+            options=options,
             began=began,
             alone=len(cases) == 1,
             part=case.part,
             notes=case.notes,
             refusal=_refusal(case),
-            fill_gaps=request.fill_gaps,
-            trust_hu=request.trust_hu,
-            picture=request.picture,
-            compress=request.compress,
         )
-        for case, name in zip(cases, assign(cases, out, request.keep_names))
+        for case, name in zip(cases, assign(cases, out, batch.keep_names))
     ]
     for folder in (job.folder for job in jobs):
-        if request.overwrite or read_record(folder) is None:
+        if batch.overwrite or read_record(folder) is None:
             refuse_strangers(folder, contents=False)
-    if not (request.overwrite or request.resume or joined) and (old := [j for j in jobs if has_results(j.folder)]):
+    if not (batch.overwrite or batch.resume or joined) and (old := [j for j in jobs if has_results(j.folder)]):
         raise already_there(request.out / old[0].case)
     return jobs
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from unoise_engine.batch.ledger import latest
-from unoise_engine.batch.lock import held
 from unoise_engine.files import write
+from unoise_engine.lock import held
 
 FILES = ("summary.csv", "summary.html")
 STATUSES = ("OK", "CORRECTED", "REFUSED", "FAILED")

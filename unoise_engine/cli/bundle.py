@@ -73,19 +73,16 @@ def bundle_unpack(
 @bundle_app.command("list")
 def bundle_list() -> None:
     """Show the models at hand: name, hash, title and folder."""
-    from unoise_engine.errors import Integrity, printable
-    from unoise_engine.models.manifest import model_hash, read_manifest
-    from unoise_engine.models.session import known_bundles
+    from unoise_engine.batch.about import models
+    from unoise_engine.errors import error_from
 
-    damaged = None
-    for name, folder in known_bundles().items():
-        try:
-            manifest = read_manifest(folder)
-            print(printable(f"{name}  {model_hash(manifest)[:12]}  {manifest.title}  {folder}"))
-        except Integrity as error:  # the others are still listed
-            damaged = error
-    if damaged:
-        raise damaged
+    told = [*models()]
+    for one in told:
+        if "error" not in one:
+            print(f"{one['name']}  {one['sha256'][:12]}  {one['title']}  {one['folder']}")
+    for one in told:  # the others are still listed
+        if "error" in one:
+            raise error_from(one["error"])
 
 
 def _signature(folder: Path, key: str) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from unoise_engine.cli.options import Bundle, Device, Out, ProgressMode, Show, comma, slice_range
+from unoise_engine.errors import Usage
+
+if TYPE_CHECKING:
+    from unoise_engine.explanation.settings import Settings
 
 
 class FileFormat(StrEnum):
@@ -21,15 +26,24 @@ class FileFormat(StrEnum):
 def explain(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Image files or DICOM folders.")],
     out: Out,
-    methods: Annotated[str, typer.Option(help="Comma-separated.")] = "unoise,gradcam,occlusion",
+    methods: Annotated[
+        str | None, typer.Option(help="Comma-separated; all if left out. `unoise_engine methods` shows them.")
+    ] = None,
     bundle: Bundle = "",
     device: Device = "auto",
     file_format: Annotated[FileFormat, typer.Option("--format", help="Of the results.")] = FileFormat.nifti,
     slices: Annotated[str, typer.Option(metavar="A:B", help="Axial slices A to B-1, counted from the feet.")] = "",
-    patch: Annotated[int, typer.Option(help="Occlusion: side of the grey square, in the model's pixels.")] = 15,
+    patch: Annotated[
+        int | None, typer.Option(help="Occlusion: side of the grey square, in the model's pixels; usually 15.")
+    ] = None,
     stride: Annotated[
-        int, typer.Option(help="Occlusion: step of the square, 2 is the paper's; 0: fine where it matters.")
-    ] = 0,
+        int | None,
+        typer.Option(help="Occlusion: step of the square, 2 is the paper's; usually 0: fine where it matters."),
+    ] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="METHOD.NAME=VALUE", help="Any parameter of a method; give it again for more."),
+    ] = None,
     progress: Show = ProgressMode.auto,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results of these cases.")] = False,
     threads: Annotated[int, typer.Option(help="Processor threads a case; 0 shares all among the jobs.")] = 0,
@@ -46,30 +60,51 @@ def explain(
     ] = False,
 ) -> None:
     """Segment CTs and show what the model looked at: importance maps on each CT's own grid."""
+    from unoise_engine.batch.options import BatchSettings, Options, ReadSettings
     from unoise_engine.batch.run import Request, explain_all
+    from unoise_engine.models.settings import ModelSettings
+    from unoise_engine.results.settings import ResultSettings
 
-    request = Request(
-        inputs=tuple(inputs),
-        out=out,
-        methods=comma(methods),
-        bundle=bundle,
-        device=device,
-        file_format=file_format.value,
-        slices=slice_range(slices),
-        patch=patch,
-        stride=stride,
-        overwrite=overwrite,
-        threads=threads,
-        jobs=jobs,
-        resume=resume,
-        cluster=cluster,
-        keep_names=keep_names,
-        fill_gaps=fill_gaps,
-        trust_hu=trust_hu,
-        de_identify=de_identify,
+    square = {"patch": patch, "stride": stride}
+    lines = [f"occlusion.{name}={value}" for name, value in square.items() if value is not None]
+    options = Options(
+        reading=ReadSettings(fill_gaps, trust_hu),
+        model=ModelSettings(bundle, device, threads),
+        explanation=_settings(methods, slices, [*lines, *(parameters or [])]),
+        results=ResultSettings(file_format.value, de_identify=de_identify),
+        batch=BatchSettings(overwrite, resume, jobs, cluster, keep_names),
     )
+    request = Request(tuple(inputs), out, options)
     if explain_all(request, progress.value, isolate=True):
         raise typer.Exit(1)
+
+
+def _settings(methods: str | None, slices: str, parameters: list[str]) -> Settings:
+    """The lines of `parameters` are TOML: ``occlusion.patch=9``."""
+    from unoise_engine.explanation.settings import Settings
+    from unoise_engine.typed import read
+
+    try:
+        table: dict[str, Any] = {"parameters": tomllib.loads("\n".join(parameters))}
+    except tomllib.TOMLDecodeError as error:
+        cure = "write METHOD.NAME=VALUE, for example occlusion.patch=9, each once"
+        raise Usage(f"--set {' '.join(parameters)}", f"cannot be read ({error})", cure) from None
+    if methods is not None:
+        table["methods"] = list(comma(methods))
+    if chosen := slice_range(slices):
+        table["slices"] = list(chosen)
+    return read(Settings, table, "--set")
+
+
+def methods() -> None:
+    """Show the methods: name, title, what each does, how often the model runs for a slice, parameters."""
+    from unoise_engine.batch.about import methods as known
+
+    for one in known():
+        passes = "one pass" if one["passes"] == 1 else f"about {one['passes']} passes"
+        print(f"{one['name']}  {one['title']}, {passes} of the model a slice\n  {one['description']}")
+        for parameter in one["parameters"]:
+            print(f"  --set {one['name']}.{parameter['name']}={parameter['default']}  {parameter['about']}")
 
 
 def obscure(

@@ -33,13 +33,13 @@ TrustHU = Annotated[bool, typer.Option("--trust-hu", help="Take values for HU ev
 def comma(names: str) -> tuple[str, ...]:
     chosen = tuple(dict.fromkeys(n.strip() for n in names.split(",") if n.strip()))
     if not chosen:
-        raise Usage("--methods", "names no method", "give some of unoise, gradcam, occlusion")
+        raise Usage("--methods", "names no method", "give some, with commas between")
     return chosen
 
 
 def numbers(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not all(part.isdigit() and int(part) for part in parts):
+    if not all(part.isdecimal() and int(part) for part in parts):
         raise Usage(f"--labels {text}", "are no label numbers", "write them as 7 or 7,8")
     return tuple(map(int, parts))
 

@@ -74,10 +74,11 @@ def train_unoise_command(
     from unoise_engine.training.fit import train_unoise
     from unoise_engine.training.recipes import Noise, UNoiseRecipe, read_recipe
     from unoise_engine.training.tables import build
+    from unoise_engine.typed import to_table
 
     chosen = read_recipe(_recipe_file(recipe), UNoiseRecipe)
     if size:
-        chosen = replace(chosen, noise=build(Noise, {**_table(chosen.noise), "size": size}, "--size"))
+        chosen = replace(chosen, noise=build(Noise, {**to_table(chosen.noise), "size": size}, "--size"))
     if targets != Targets.recipe:
         chosen = replace(chosen, noise=replace(chosen.noise, targets=targets.value))
     how = _together(device, devices, num_nodes)
@@ -99,13 +100,6 @@ def export(
 
     probe = synthesise(**PROBE).ct
     print(export_bundle(utility, unoise, out, card=card, metrics=metrics, weights=weights, probe=probe))
-
-
-def _table(recipe: Any) -> dict[str, Any]:
-    """A recipe's table as TOML would give it: lists, not tuples."""
-    from dataclasses import asdict
-
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(recipe).items()}
 
 
 def _together(device: str, devices: int, nodes: int) -> dict[str, Any]:

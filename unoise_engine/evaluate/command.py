@@ -33,9 +33,20 @@ from unoise_engine.explanation.target import Target
 from unoise_engine.files import refuse_earlier, refuse_overlap
 from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.progress import Progress, Quiet
+from unoise_engine.volume.contents import slice_hashes
 from unoise_engine.volume.write import cannot_write
 
 SLICES_A_STEP = 8
+RANGES = {  # of the whole numbers in a request
+    "slices_per_case": (0, 100_000),
+    "empty_per_case": (0, 100_000),
+    "checks_per_case": (0, 100_000),
+    "draws": (1, 1000),
+    "panels": (0, 100),
+    "seed": (0, 2**63 - 1),
+    "resamples": (1, 100_000),
+    "threads": (0, 1024),
+}
 TABLES = ("curves.csv", "summary.csv", "per-patient.csv", "segmentation.csv", "checks.csv")
 NAMES = (*TABLES, "report.md", "curves.png", "curves.svg", "panels-*.png")  # all that is written
 
@@ -68,6 +79,12 @@ class Request:
     threads: int = 0
     command: str = ""
     overwrite: bool = False  # an earlier report of ours in `out`
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in RANGES.items():
+            if not low <= (value := getattr(self, name)) <= high:
+                option = f"--{name.replace('_', '-')} {value}"
+                raise Usage(option, f"is out of range: {low} to {high}", "correct it")
 
 
 @dataclass
@@ -151,10 +168,15 @@ def _read(
 ) -> tuple[Chosen, list[CaseResult], float]:
     """Reads and segments every case; returns the slices to judge, the segmentations' results, seconds a slice."""
     chosen, results, spent, done = Chosen(), [], 0.0, 0
+    seen: dict[str, str] = {}  # a slice's hash -> the case that shows it
     with show.stage("evaluate", "segmentation", len(entries)) as advance:
         for entry in entries:
             try:
                 scan = read_scan(entry, bundle.recipe)
+                hashes = slice_hashes(scan.ct)
+                if others := sorted({seen[one] for one in hashes if one in seen}):
+                    what = f"shows the same CT as case {others[0]}, which is judged already"
+                    raise CaseRefused("SAME_CT", entry.pair.ct, what, "leave one of them out")
                 shows = scan.organ.any(axis=(1, 2))
                 some = evenly(np.flatnonzero(shows), request.slices_per_case)
                 if request.empty_per_case:
@@ -165,6 +187,7 @@ def _read(
                 show.event("case", case=entry.name, status="REFUSED", code=error.code, message=str(error))
                 advance(1)
                 continue
+            seen |= dict.fromkeys(hashes, entry.name)
             started = time.perf_counter()
             found = segment(bundle, scan.given, bundle.manifest.clean_up)
             spent, done = spent + time.perf_counter() - started, done + len(scan.organ)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,8 @@ from unoise_engine.files import sha256
 from unoise_engine.models.input import Input
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.volume.labelled import read_labelled
-from unoise_engine.volume.pairs import Pair, find_pairs, label_names, patient_of
+from unoise_engine.volume.pairs import Pair, by_patient, find_pairs, number_of, patient_of
+from unoise_engine.volume.split import refuse_overlaps
 from unoise_engine.volume.volume import Volume
 
 
@@ -67,10 +67,6 @@ def find_entries(
 
     Raises `Usage` for folders of one name, no case left, names that fit several folders, unknown organ numbers.
     """
-    try:
-        re.compile(patient)
-    except re.error as error:
-        raise Usage(f"--patient {patient}", f"is no regular expression ({error})", "correct it") from None
     names = [folder.absolute().name for folder in folders]
     if len(set(names)) < len(names):
         raise Usage(", ".join(names), "two data folders have the same name", "rename one, cases are named after it")
@@ -78,7 +74,9 @@ def find_entries(
     for folder, name in zip(folders, names):
         numbers = tuple(labels) or _numbers(folder, [organ])
         near, like = _numbers(folder, [landmark] if landmark else []), _numbers(folder, decoys)
-        for pair in find_pairs(folder):
+        pairs = find_pairs(folder)
+        by_patient((pair.case for pair in pairs), patient)  # refuses a pattern that does not fit
+        for pair in pairs:
             long = f"{name}/{pair.case}"
             shown = long if len(folders) > 1 else pair.case
             who = patient_of(pair.case, patient)
@@ -91,6 +89,11 @@ def find_entries(
         where = ", ".join(map(str, folders))
         what = f"holds none of the {len(keep)} cases of the split's part"
         raise Usage(where, what, "give the data that the split was made for")
+    here = {name for entry in found for name in entry.names}
+    absent = sorted(name for name in keep - here if name.rpartition("/")[0] in ("", *names))
+    if absent:
+        what = f"lack {len(absent)} of the {len(keep)} cases of the split's part, {absent[0]} first"
+        raise Usage(", ".join(map(str, folders)), what, "bring them back, or leave --split out")
     for name in keep:
         if len(twice := [entry.name for entry in chosen if name in entry.names]) > 1:
             raise Usage(
@@ -100,7 +103,7 @@ def find_entries(
 
 
 def read_part(path: Path, part: str) -> frozenset[str]:
-    """The case names of one part of a split.json. Raises `Usage`."""
+    """The case names of one part of a split.json. Raises `Usage`, for a case in two parts too."""
     path = path / "split.json" if path.is_dir() else path
     try:
         parts = json.loads(path.read_text("utf-8"))
@@ -109,6 +112,7 @@ def read_part(path: Path, part: str) -> frozenset[str]:
     if not isinstance(parts, dict) or not isinstance(parts.get(part), list):
         known = ", ".join(parts) if isinstance(parts, dict) else "none"
         raise Usage(path, f"has no part {part!r}", f"choose --part from those there: {known}")
+    refuse_overlaps({name: list(map(str, cases)) for name, cases in parts.items() if isinstance(cases, list)}, path)
     if not parts[part]:
         raise Usage(path, f"its part {part!r} is empty", "choose another --part")
     return frozenset(map(str, parts[part]))
@@ -134,12 +138,4 @@ def fingerprint(entries: Sequence[Entry]) -> str:
 
 def _numbers(folder: Path, wanted: Sequence[str]) -> tuple[int, ...]:
     """The numbers of these names in the folder's labels.json or dataset.json."""
-    if not wanted:
-        return ()
-    path, named = label_names(folder)
-    if path is None:
-        raise Usage(folder, f"no labels.json says which number is {wanted[0]}", "give it with --labels")
-    for name in wanted:
-        if name not in named:
-            raise Usage(path, f"gives no number for {name!r}", "correct it, or give the organ's with --labels")
-    return tuple(named[name] for name in wanted)
+    return tuple(number_of(name, folder, "give the organ's with --labels") for name in wanted)

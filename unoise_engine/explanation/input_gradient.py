@@ -12,6 +12,7 @@ from unoise_engine.errors import Usage
 from unoise_engine.explanation.method import Advance
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.segmenter import GRADIENT, Segmenter
+from unoise_engine.typed import bounded
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class InputGradient:
     needs: ClassVar[str] = GRADIENT
     chosen: ClassVar[bool] = False
 
-    draws: int = 8
-    noise: float = 0.1
-    seed: int = 0
+    draws: int = bounded(8, least=1, most=1000, about="noisy copies that are averaged")
+    noise: float = bounded(0.1, least=0, most=1, about="share of the item's range")
+    seed: int = bounded(0, least=0, about="of the noise")
 
     def __post_init__(self) -> None:
         if not 1 <= self.draws <= 1000:

@@ -13,6 +13,7 @@ from unoise_engine.explanation.lattice import Lattice, refined
 from unoise_engine.explanation.method import Advance
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.segmenter import Region, Segmenter
+from unoise_engine.typed import bounded
 
 PLACES_A_CALL = 8
 FINE, COARSE = 2, 16  # pixels between the places of an adaptive map: the finest, as in the paper, and the first
@@ -43,9 +44,9 @@ class Occlusion:
     needs: ClassVar[str] = ""
     chosen: ClassVar[bool] = True
 
-    patch: int = 15
-    stride: int = 0
-    fill: float = 0.0
+    patch: int = bounded(15, least=1, about="side of the grey square in the model's pixels; the paper uses 15")
+    stride: int = bounded(0, least=0, about="step of the square; the paper uses 2; 0: fine where it matters")
+    fill: float = bounded(0.0, about="intensity of the square, as the model is given it")
 
     def __post_init__(self) -> None:
         if self.patch < 1:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from unoise_engine.errors import Usage
-from unoise_engine.explanation.methods import CHOSEN, answerable, check_answerable, choose
-from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.segment import segment
+from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_answers, about_jumps, about_pieces, about_scan
 from unoise_engine.models.input import Input, Restored
 from unoise_engine.models.recall import recalling
@@ -20,27 +18,6 @@ from unoise_engine.progress import Progress, Quiet, clock
 from unoise_engine.volume.find import find_cases
 from unoise_engine.volume.scratch import room
 from unoise_engine.volume.volume import Volume
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is asked of an explanation. `slices` counts axial slices from the feet: first, and first not any more.
-    Without `methods` those of the usual ones that the model can be explained by. `picture` and `compress` say how the
-    results are written."""
-
-    methods: tuple[str, ...] = ()
-    slices: tuple[int, int] | None = None
-    occlusion: Occlusion = field(default_factory=Occlusion)
-    picture: bool = True  # overview.png
-    compress: bool = True
-
-    def __post_init__(self) -> None:
-        choose(self.methods, self.occlusion)
-
-    def methods_for(self, model: Bundle) -> tuple[str, ...]:
-        """Raises Usage if the model cannot be explained by one that was asked for."""
-        check_answerable(model, choose(self.methods, self.occlusion).values())
-        return self.methods or answerable(model, CHOSEN)
 
 
 def explain_volume(
@@ -59,14 +36,13 @@ def explain_volume(
     `folder`, if one is given, so that memory holds the CT and little else. `seconds` is filled with the time of each
     stage, `warnings` with what speaks against trusting the result. Raises OSError if the disk of `folder` is full.
     """
-    settings, progress = settings or Settings(), progress or Quiet()
+    settings, progress = (settings or Settings()).for_model(bundle), progress or Quiet()
     seconds = {} if seconds is None else seconds
     manifest = bundle.manifest
-    methods = choose(settings.methods_for(bundle), settings.occlusion)
     given = Input.of(ct, bundle.recipe, *(settings.slices or ()))
 
     # Which items keep the label is known only after all of them; in the same pass Grad-CAM costs little.
-    model = recalling(bundle) if "gradcam" in methods else bundle
+    model = recalling(bundle) if "gradcam" in settings.methods else bundle
     with progress.stage(case, "segmentation", len(given)) as advance:
         found = segment(model, given, manifest.clean_up, folder, advance, seconds)
     if warnings is not None:
@@ -75,7 +51,7 @@ def explain_volume(
         warnings += about_answers("What the model answers", found.scores)
     yield "segmentation", found.mask(manifest.labels[manifest.organ])
 
-    for name, method in methods.items():
+    for name, method in settings.chosen.items():
         maps = room(given.shape, folder)
         with progress.stage(case, name, len(given)) as advance:
             for some in given.steps():

@@ -10,7 +10,7 @@ from rich.table import Table
 from unoise_engine.evaluate.overlap import dice
 from unoise_engine.explanation.methods import TITLES
 from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.explanation.pipeline import Settings
+from unoise_engine.explanation.settings import Settings
 from unoise_engine.lab.phantom.labels import LABELS
 from unoise_engine.lab.phantom.write import write_phantoms
 from unoise_engine.models.session import load_bundle
@@ -31,7 +31,7 @@ def run(out: Path, seed: int) -> None:
         (ct_path,) = write_phantoms(out / "synthetic-ct", 1, seed, replace=True)
         advance(1)
     (case,) = find_cases([ct_path])
-    report = explain_case(case, out, bundle, Settings(occlusion=COARSE), show, overwrite=True)
+    report = explain_case(case, out, bundle, Settings(parameters={"occlusion": COARSE}), show, overwrite=True)
 
     organ = bundle.manifest.organ
     truth = read_image(ct_path.with_name(ct_path.name.replace("-ct.", "-labels."))).voxels == LABELS[organ]

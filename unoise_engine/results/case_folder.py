@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Protocol
@@ -18,21 +17,23 @@ from typing import Any, Protocol
 import numpy as np
 
 from unoise_engine import __version__
-from unoise_engine.errors import Environment, MissingExtra, Usage
-from unoise_engine.explanation.method import Method
-from unoise_engine.explanation.methods import TITLES, choose
-from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.explanation.pipeline import Settings, explain_volume
+from unoise_engine.errors import Environment
+from unoise_engine.explanation.methods import TITLES
+from unoise_engine.explanation.pipeline import explain_volume
+from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_volume
 from unoise_engine.files import new_file, new_folder, write_json
 from unoise_engine.models.input import Input, Restored
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, clock
 from unoise_engine.results.overview import Overview
+from unoise_engine.results.settings import ResultSettings
 from unoise_engine.volume.find import Case, Reading
 from unoise_engine.volume.raw import write_raw
 from unoise_engine.volume.volume import AxialView, Volume
 from unoise_engine.volume.write import SUFFIXES, cannot_write, write_volume
+
+REPORT_VERSION = 1
 
 
 def prepare_output(out: Path) -> None:
@@ -46,9 +47,11 @@ def prepare_output(out: Path) -> None:
 
 
 class Writer(Protocol):
-    """Turns results into files of one format. `notes` says what it had to correct first, `settings` how it writes."""
+    """Turns results into files of one format. `notes` says what it had to correct first, `warnings` what to beware of,
+    `settings` how it writes."""
 
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     settings: dict[str, Any]
 
     def write(self, name: str, volume: Restored, folder: Path) -> dict[str, str]:
@@ -60,6 +63,7 @@ class Volumes:
     """NIfTI or NRRD: one file a result."""
 
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, file_format: str):
         self.settings = {"format": file_format}
@@ -78,27 +82,13 @@ class RawVolumes(Volumes):
         return {name: name + self.suffix}
 
 
-def check_format(file_format: str, de_identify: bool, compress: bool = True) -> None:
-    """Raises Usage or MissingExtra if results cannot be written so."""
-    if file_format not in (*SUFFIXES, "dicom"):
-        raise Usage(f"--format {file_format}", "unknown", f"choose from {', '.join((*SUFFIXES, 'dicom'))}")
-    if file_format == "dicom" and find_spec("highdicom") is None:
-        raise MissingExtra("highdicom", "dicom")
-    if de_identify and file_format != "dicom":
-        raise Usage("--de-identify", "is for --format dicom: NIfTI and NRRD never carry patient data", "leave it out")
-    if not compress and file_format != "nrrd":
-        raise Usage("compress", f"is always so for {file_format}", "choose nrrd to write without")
-
-
-def _writer(
-    reading: Reading, case: Case, bundle: Bundle, settings: Settings, file_format: str, de_identify: bool
-) -> Writer:
-    if file_format != "dicom":
-        return Volumes(file_format) if settings.compress else RawVolumes(file_format)
-    from unoise_engine.results.dicom.origin import Origin
+def _writer(reading: Reading, case: Case, bundle: Bundle, settings: Settings, how: ResultSettings) -> Writer:
+    if how.format != "dicom":
+        return Volumes(how.format) if how.compress else RawVolumes(how.format)
+    from unoise_engine.results.dicom.origin import Origin, settled
     from unoise_engine.results.dicom.result import DicomResult
 
-    manifest, occlusion = bundle.manifest, settings.occlusion
+    manifest = bundle.manifest
     given = Input.of(reading.ct, bundle.recipe, *(settings.slices or ()))
     origin = Origin(
         organ=manifest.organ,
@@ -108,12 +98,12 @@ def _writer(
         warning=manifest.warning,
         slices=(given.start, given.stop),
         titles=TITLES,
-        parameters={"importance-occlusion": " ".join(f"{k}={v}" for k, v in asdict(occlusion).items())},
+        parameters=settled(settings.told),
     )
     files, frames = reading.slice_files, reading.slice_frames
     if reading.planes:
         files, frames = reading.original_files, reading.original_frames
-    return DicomResult(reading.ct, [*zip(files, frames)], origin, case.source, de_identify, reading.planes)
+    return DicomResult(reading.ct, [*zip(files, frames)], origin, case.source, how.de_identify, reading.planes)
 
 
 def explain_case(
@@ -122,11 +112,10 @@ def explain_case(
     bundle: Bundle,
     settings: Settings,
     progress: Progress,
-    file_format: str = "nifti",
+    how: ResultSettings | None = None,
     overwrite: bool = False,
     finish: Callable[[Path, dict[str, Any]], None] = lambda folder, report: None,
     hide: Callable[[str], str] = str,
-    de_identify: bool = False,
 ) -> dict[str, Any]:
     """Explains one case into OUT/<id> and returns its report (also written as report.json).
 
@@ -135,8 +124,7 @@ def explain_case(
     Raises CaseRefused for the input, Environment if the result exists, if not all of an earlier one was made here, or
     if it cannot be written.
     """
-    check_format(file_format, de_identify)
-    final = out / case.id
+    how, final, settings = how or ResultSettings(), out / case.id, settings.for_model(bundle)
     seconds: dict[str, float] = {}
     needed = 0
     try:
@@ -145,8 +133,9 @@ def explain_case(
                 reading = case.read()
             reading = replace(reading, notes=tuple(hide(note) for note in reading.notes))
             needed = _bytes_needed(reading.ct, bundle, settings)
-            writer = _writer(reading, case, bundle, settings, file_format, de_identify)
-            report = _explain_into(partial, reading, case, bundle, settings, progress, writer, seconds)
+            writer = _writer(reading, case, bundle, settings, how)
+            parts = reading, case, bundle, settings, progress, writer, seconds, how.picture
+            report = _explain_into(partial, *parts)
             finish(partial, report)
     except OSError as error:
         raise cannot_write(final, error, needed) from None
@@ -156,7 +145,7 @@ def explain_case(
 def _bytes_needed(ct: Volume, bundle: Bundle, settings: Settings) -> int:
     """At most: results that do not pack at all, and three stacks of the model's slices on their way."""
     planes = 4 * math.prod(Input.of(ct, bundle.recipe, *(settings.slices or ())).shape)
-    return ct.voxels.size * (1 + 4 * len(settings.methods_for(bundle))) + 3 * planes
+    return ct.voxels.size * (1 + 4 * len(settings.methods)) + 3 * planes
 
 
 def _explain_into(
@@ -168,8 +157,9 @@ def _explain_into(
     progress: Progress,
     writer: Writer,
     seconds: dict[str, float],
+    with_picture: bool,
 ) -> dict[str, Any]:
-    ct, manifest, methods = reading.ct, bundle.manifest, settings.methods_for(bundle)
+    ct, manifest = reading.ct, bundle.manifest
     view = AxialView.of(ct.grid)
     start, stop = settings.slices or (0, len(view.apply(ct.voxels)))
     files: dict[str, str] = {}
@@ -196,7 +186,7 @@ def _explain_into(
             if not found:
                 notes.append(f"no {manifest.organ} found in this CT")
             try:
-                if settings.picture:
+                if with_picture:
                     picture = Overview(view.apply(ct.voxels)[shown], volume.slice(shown) > 0, view.spacing_mm[1:])
             except Environment as error:  # no matplotlib, or no temporary folder for it
                 notes.append(f"no overview.png: {error}")
@@ -215,20 +205,21 @@ def _explain_into(
                 picture.draw(draft.path, title, note, "\n".join([*warnings, manifest.warning]))
     corrections = [*reading.notes, *writer.notes]
     report = {
-        "report_version": 1,
+        "report_version": REPORT_VERSION,
         "case": case.id,
         "status": "CORRECTED" if corrections else "OK",
         "corrections": corrections,
         "warning": manifest.warning,
-        "warnings": warnings,
+        "warnings": [*warnings, *writer.warnings],
         "notes": [*notes, *bundle.notes],
         "organ": organ,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "files": files,
+        "titles": {name: TITLES[name] for name in settings.methods},
         "settings": {
-            "methods": list(methods),
+            "methods": list(settings.methods),
             "axial_slices": [start, stop],
-            **_parameters(choose(methods, settings.occlusion)),
+            **settings.told,
             "device": bundle.device,
             **writer.settings,
         },
@@ -244,14 +235,6 @@ def _explain_into(
     }
     write_json(folder / "report.json", report)
     return report
-
-
-def _parameters(methods: Mapping[str, Method]) -> dict[str, dict[str, Any]]:
-    """Method -> its parameters, of those that have some."""
-    told = {name: asdict(method) for name, method in methods.items()}  # type: ignore[call-overload]
-    if isinstance(occlusion := methods.get("occlusion"), Occlusion):
-        told["occlusion"]["kind"] = occlusion.kind
-    return {name: parameters for name, parameters in told.items() if parameters}
 
 
 def _versions() -> dict[str, str]:

@@ -63,10 +63,13 @@ def convert(request: Conversion, progress: Progress) -> None:
             for name in names:
                 files |= writer.write(name, _on_grid(request.results[name], ct), partial)
                 advance(1)
-            corrections = [*request.report.get("corrections", []), *writer.notes]
-            settings = {**request.report["settings"], **writer.settings}
-            report = {**request.report, "corrections": corrections, "settings": settings, "files": files}
-            write_json(partial / "report.json", report)
+            changes = {
+                "corrections": [*request.report.get("corrections", []), *writer.notes],
+                "warnings": [*request.report.get("warnings", []), *writer.warnings],
+                "settings": {**request.report["settings"], **writer.settings},
+                "files": files,
+            }
+            write_json(partial / "report.json", {**request.report, **changes})
     except OSError as error:
         raise cannot_write(request.out, error) from None
     progress.event("converted", folder=str(request.out), files=len(files), corrections=list(writer.notes))
@@ -74,7 +77,7 @@ def convert(request: Conversion, progress: Progress) -> None:
 
 def _origin(report: dict[str, Any]) -> Origin:
     from unoise_engine.explanation.methods import TITLES
-    from unoise_engine.results.dicom.origin import Origin
+    from unoise_engine.results.dicom.origin import Origin, settled
 
     try:
         model, settings = report["model"], report["settings"]
@@ -87,7 +90,7 @@ def _origin(report: dict[str, Any]) -> Origin:
             warning=str(report["warning"]),
             slices=(int(start), int(stop)),
             titles=TITLES,
-            parameters={"importance-occlusion": " ".join(f"{k}={v}" for k, v in settings.get("occlusion", {}).items())},
+            parameters=settled({name: settings[name] for name in settings["methods"] if name in settings}),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Usage("report", f"is not one of this engine ({error})", "explain the CT again") from None

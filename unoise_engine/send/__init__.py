@@ -33,9 +33,9 @@ def connect(
     for file in (ca, cert):
         if file is not None and not file.is_file():
             raise Usage(file, "does not exist", "check the path")
-    needed = "pynetdicom" if to else "dicomweb_client"
-    if find_spec(needed) is None:
-        raise MissingExtra(needed.replace("_", "-"), "dicom")
+    for needed in ("pydicom", "pynetdicom") if to else ("pydicom",):
+        if find_spec(needed) is None:
+            raise MissingExtra(needed, "dicom")
     if to:
         from unoise_engine.send.dimse import StoreArchive
 
@@ -86,7 +86,11 @@ def find_objects(out: Path) -> list[Path]:
     """The DICOM results under a folder, in a fixed order; hidden folders hold results that are not finished."""
     if not out.is_dir():
         raise Usage(out, "is no folder", "give the folder that explain --format dicom wrote")
-    found = [p for p in sorted(out.rglob("*.dcm")) if not any(n.startswith(".") for n in p.relative_to(out).parts)]
+    found = [
+        p
+        for p in sorted(out.rglob("*.dcm"))
+        if not (p.is_dir() or any(n.startswith(".") for n in p.relative_to(out).parts))
+    ]
     if not found:
         raise Usage(out, "holds no DICOM results", "write them with: unoise_engine explain ... --format dicom")
     return found

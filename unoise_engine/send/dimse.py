@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import ssl
 from pathlib import Path
 
 from pydicom import dcmread
@@ -12,11 +11,14 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, Association
 from pynetdicom.status import code_to_category
 
-from unoise_engine.errors import Environment, Usage
+from unoise_engine.errors import Usage
 from unoise_engine.send.archive import Answer, Unreachable
+from unoise_engine.send.object import Broken, SentObject
+from unoise_engine.send.tls import context
 
 ADDRESS = re.compile(r"(?P<ae>[^@\\]{1,16})@(?P<host>[^@\s]+):(?P<port>\d{1,5})")
 CONNECT_S, ANSWER_S = 10, 120
+MOST_CONTEXTS = 128  # PS3.8: their numbers are odd and fill a byte
 # Out of resources, processing failure: archives say so while they are busy.
 PASSING = {0x0110, *range(0xA700, 0xA800)}
 
@@ -33,7 +35,7 @@ class StoreArchive:
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # it logs data sets; we say what matters
         self.name = address.strip()
         self.called, self.host, self.port = match["ae"], match["host"].strip("[]"), int(match["port"])
-        self.tls = _context(ca, cert) if tls else None
+        self.tls = context(ca, cert) if tls else None
         self.ae = AE(ae_title=calling_ae)
         self.ae.acse_timeout = self.ae.connection_timeout = CONNECT_S
         self.ae.dimse_timeout = self.ae.network_timeout = ANSWER_S
@@ -42,27 +44,35 @@ class StoreArchive:
     def prepare(self, paths: list[Path]) -> None:
         contexts: set[tuple[UID, UID]] = set()
         for path in paths:
-            kind, syntax = _kind(path)
-            if not kind:
-                continue  # send() says that this file is no DICOM object
-            contexts.add((kind, syntax))
-            if syntax == ExplicitVRLittleEndian:  # the one syntax that every archive takes: re-encoded if need be
-                contexts.add((kind, ImplicitVRLittleEndian))
+            try:
+                one = SentObject.read(path)
+            except Broken:
+                continue  # send() says so
+            contexts.add((one.kind, one.syntax))
+            if one.syntax == ExplicitVRLittleEndian:  # the one that every archive takes: re-encoded if need be
+                contexts.add((one.kind, ImplicitVRLittleEndian))
+        if len(contexts) > MOST_CONTEXTS:
+            what = f"cannot offer {len(contexts)} kinds of objects at once, only {MOST_CONTEXTS}"
+            raise Usage("send", what, "send parts of the folder")
         for kind, syntax in sorted(contexts):
             self.ae.add_requested_context(kind, syntax)
 
     def send(self, path: Path) -> Answer:
         try:
+            sent = SentObject.read(path)
             dataset = dcmread(path)
-        except Exception as error:
+        except Broken as error:
+            return Answer(False, str(error))
+        except Exception as error:  # behind its header
             return Answer(False, f"is no readable DICOM object ({type(error).__name__})")
         if self.association is None or not self.association.is_established:
             self.association = self._associate()
         try:
             status = self.association.send_c_store(dataset)
-        except ValueError:  # no presentation context was accepted for it
-            kind = dataset.SOPClassUID.name
-            return Answer(False, f"the archive does not take {kind} in {dataset.file_meta.TransferSyntaxUID.name}")
+        except (ValueError, AttributeError, NotImplementedError) as error:
+            if sent.kind in {c.abstract_syntax for c in self.association.accepted_contexts}:
+                return Answer(False, f"cannot be encoded for the archive ({type(error).__name__})")
+            return Answer(False, f"the archive does not take {sent.kind.name} in {sent.syntax.name}")
         except (RuntimeError, OSError) as error:
             raise Unreachable(f"connection lost ({type(error).__name__})") from None
         if "Status" not in status:
@@ -88,22 +98,3 @@ class StoreArchive:
     def close(self) -> None:
         if self.association is not None and self.association.is_established:
             self.association.release()
-
-
-def _kind(path: Path) -> tuple[UID, UID]:
-    """SOP class and transfer syntax; empty for what is no DICOM object."""
-    try:
-        meta = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"]).file_meta
-        return meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID
-    except Exception:
-        return UID(""), UID("")
-
-
-def _context(ca: Path | None, cert: Path | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=str(ca) if ca else None)
-        if cert is not None:
-            context.load_cert_chain(str(cert))
-    except (ssl.SSLError, OSError) as error:
-        raise Environment(cert or ca, f"cannot be used for TLS ({error})", "give PEM files") from None
-    return context

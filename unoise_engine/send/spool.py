@@ -10,6 +10,7 @@ from pathlib import Path
 from unoise_engine.errors import Environment
 from unoise_engine.files import grow, refuse_strangers, sha256
 from unoise_engine.send.archive import Answer
+from unoise_engine.send.object import not_regular
 
 RECORD = "send.jsonl"
 
@@ -22,6 +23,8 @@ class Spool:
         self.path = out / RECORD
         refuse_strangers(self.path)
         self._sent: set[tuple[str, str]] = set()  # (object, sha256)
+        if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
+            raise Environment(self.path, "is no regular file, and so not the record of what was sent", "move it away")
         try:
             text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
         except OSError as error:
@@ -38,13 +41,13 @@ class Spool:
     def was_sent(self, path: Path) -> bool:
         """These very bytes went there: an object that was made anew since then goes again."""
         name = self._name(path)
-        return any(name == sent for sent, _ in self._sent) and (name, self._hash(path)) in self._sent
+        return any(name == sent for sent, _ in self._sent) and (name, _hash(path)) in self._sent
 
     def record(self, path: Path, answer: Answer) -> str:
         """Writes the outcome down and returns its line for people."""
         entry = {
             "object": self._name(path),
-            "sha256": self._hash(path),
+            "sha256": _hash(path),
             "to": self.archive,
             "status": "SENT" if answer.sent else "FAILED",
             "reason": answer.reason,
@@ -65,11 +68,15 @@ class Spool:
     def _name(self, path: Path) -> str:
         return path.relative_to(self.out).as_posix()
 
-    def _hash(self, path: Path) -> str:
-        try:
-            return sha256(path)
-        except OSError as error:
-            raise Environment(path, f"cannot be read ({error.strerror})", "check its permissions") from None
-
     def _trouble(self, error: OSError) -> Environment:
         return Environment(self.path, f"cannot be used ({error.strerror})", "check permissions and free space")
+
+
+def _hash(path: Path) -> str:
+    """Of the file's bytes; empty if it cannot be read, which the archive's answer then says."""
+    if not_regular(path):
+        return ""
+    try:
+        return sha256(path)
+    except OSError:
+        return ""

@@ -6,7 +6,8 @@ train_unoise(Path("data"), run, Path("runs/unoise"), read_recipe(path, UNoiseRec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -17,13 +18,14 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from unoise_engine.errors import Usage
 from unoise_engine.files import refuse_overlap
-from unoise_engine.training import norms, runs
+from unoise_engine.training import begun, norms, runs
 from unoise_engine.training.cases import load_cases
-from unoise_engine.training.checkpoints import BEST
+from unoise_engine.training.checkpoints import BEST, network_weights
+from unoise_engine.training.contents import contents_of, read_rest, readers, refuse_leaks, refuse_others
 from unoise_engine.training.device import choose_device
 from unoise_engine.training.draw import Stream
 from unoise_engine.training.fold import folded
-from unoise_engine.training.learners import NoiseLearner, Scans, UtilityLearner, evenly, network_weights
+from unoise_engine.training.learners import NoiseLearner, Scans, UtilityLearner, evenly
 from unoise_engine.training.level import Sample, best_level, raise_top, relevel
 from unoise_engine.training.loop import Rounds, run_loop
 from unoise_engine.training.near import NearNet
@@ -54,35 +56,40 @@ def train_utility(
     """Trains the model that segments; returns its run folder `out`. `data` is a folder of pairs, or several.
 
     `init` is an earlier run of the same shape and pixel size, or an unpacked bundle, whose weights are the start; it
-    must not have learnt what steers or judges here. Raises Usage or CaseRefused for what is wrong with the call or the
-    data, Interrupted after Ctrl-C, EngineError for a loss that is not finite. In the last two cases the run's folder
-    can be resumed.
+    must not have learnt what steers or judges here. `resume` goes on with a run that was stopped, wherever that was;
+    one that is finished stays as it is. Raises Usage or CaseRefused for what is wrong with the call or the data,
+    Integrity for a damaged run, Interrupted after Ctrl-C, EngineError for a loss that is not finite. In the last two
+    cases the run's folder can be resumed.
     """
     folders = [data] if isinstance(data, Path) else data
     refuse_overlap(out, [*folders, *([init] if init else [])])
     sources = open_sources(folders, recipe.data)
     if len(sources) == 1:
         recipe = replace(recipe, data=replace(recipe.data, labels=sources[0].numbers))  # written down with the run
-    if resume:
-        checkpoint, split = runs.check_same(out, recipe), Split.read(out)
-    else:
-        check_new(out)
-        checkpoint, split = None, split_sources(sources, recipe.data)
-    show = choose_progress(progress)
-    train = load_cases(sources, split.train, recipe.ct, teller(show))
-    val = load_cases(sources, steering(sources, split, recipe.data), recipe.ct, teller(show))
-    if not resume and leads():
-        runs.begin(out, recipe, split)
-    rounds = Rounds(recipe.fit, recipe.draw, train, devices * nodes, recipe.data.shares)
-    seed_everything(recipe.fit.seed, verbose=False)
-    net = (
-        runs.make_net(recipe.net, recipe.ct.channels, outputs(recipe)) if init is None else earlier(init, recipe, split)
-    )
-    learner = UtilityLearner(net, recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
-    if init is not None and norms.lost(net):
-        restore_norms(learner, rounds)
-    scans = Scans(val, evenly(recipe.data.val_slices))
-    run_loop(learner, rounds, scans, out, checkpoint, device, devices, show, nodes)
+    with going_on(out, recipe, resume) as state:
+        if state.finished:
+            return out
+        split = split_sources(sources, recipe.data) if state.checkpoint is None else Split.read(out)
+        show = choose_progress(progress)
+        train = load_cases(sources, split.train, recipe.ct, teller(show))
+        val = load_cases(sources, steering(sources, split, recipe.data), recipe.ct, teller(show))
+        seed_everything(recipe.fit.seed, verbose=False)
+        net = earlier(init, recipe, split) if init else runs.make_net(recipe.net, recipe.ct.channels, outputs(recipe))
+        if leads():
+            seen = contents_of([*train, *val])
+            if state.checkpoint is None:
+                seen = read_rest(seen, readers(sources))
+                refuse_leaks(split, seen, [init] if init else [])
+                begun.begin(out, recipe, split, seen=seen)
+            refuse_others(out, seen)
+        rounds = Rounds(recipe.fit, recipe.draw, train, devices * nodes, recipe.data.shares)
+        learner = UtilityLearner(net, recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
+        if init is not None and norms.lost(net):
+            restore_norms(learner, rounds)
+        scans = Scans(val, evenly(recipe.data.val_slices))
+        run_loop(learner, rounds, scans, out, state.checkpoint, device, devices, show, nodes)
+        if leads():
+            begun.finish(out)
     return out
 
 
@@ -127,37 +134,45 @@ def train_unoise(
     if init is not None:
         start = taught(init, utility, recipe) if (init / runs.UTILITY).is_file() else pretrained(init, utility, recipe)
         noise.load_state_dict(start.state_dict())
-    if resume:
-        checkpoint = runs.check_same(out, recipe)
-        runs.UNoiseRun.open(out).check_explains(utility)
-    else:
-        check_new(out)
-        checkpoint = None
-    show, told = choose_progress(progress), utility.recipe.data
-    if recipe.noise.targets == "predictions":
-        cts = find_cts(folders)
-        split = Split.read(out) if resume else split_cts(cts, utility.split, told)
-        train, val = (load_unlabelled(cts, part, utility, frozen, device, teller(show))
-                      for part in (split.train, split.val))  # fmt: skip
-    else:
-        sources, split = open_sources(folders, replace(told, others=())), utility.split
-        train = load_cases(sources, split.train, utility.recipe.ct, teller(show))
-        val = load_cases(sources, steering(sources, split, told), utility.recipe.ct, teller(show))
-    if init is not None and (learnt := set(Split.read(init).train) & {*split.val, *split.test}):
-        raise Usage(init, f"has learnt {min(learnt)}, which validates or tests here", "give a run of the same split")
-    if not resume and leads():
-        runs.begin(out, recipe, split)
-        runs.bind(out, utility)
-    shares = told.shares if recipe.noise.targets == "labels" else ()
-    rounds = Rounds(recipe.fit, recipe.draw, train, devices * nodes, shares)
-    common = (utility.recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
-    learner = NoiseLearner(noise, frozen, recipe.noise, *common)
-    if init is not None and norms.lost(noise):
-        restore_norms(learner, rounds)
-    scans = Scans(val, lambda case: case.with_organ)
-    run_loop(learner, rounds, scans, out, checkpoint, device, devices, show, nodes)
-    if recipe.noise.budget_weight and leads():
-        settle(out, learner, rounds, device)
+    told = utility.recipe.data
+    with going_on(out, recipe, resume) as state:
+        if state.checkpoint is not None:
+            runs.UNoiseRun.open(out).check_explains(utility)
+        if state.finished:
+            return out
+        show = choose_progress(progress)
+        if recipe.noise.targets == "predictions":
+            cts = find_cts(folders)
+            split = split_cts(cts, utility.split, told) if state.checkpoint is None else Split.read(out)
+            rest = {one.case: one.read for one in cts if one.case in split.test}
+            train, val = (load_unlabelled(cts, part, utility, frozen, device, teller(show))
+                          for part in (split.train, split.val))  # fmt: skip
+        else:
+            sources, split, rest = open_sources(folders, replace(told, others=())), utility.split, {}
+            train = load_cases(sources, split.train, utility.recipe.ct, teller(show))
+            val = load_cases(sources, steering(sources, split, told), utility.recipe.ct, teller(show))
+        if init is not None and (learnt := set(Split.read(init).train) & {*split.val, *split.test}):
+            what = f"has learnt {min(learnt)}, which validates or tests here"
+            raise Usage(init, what, "give a run of the same split")
+        if leads():
+            seen = contents_of([*train, *val])
+            if state.checkpoint is None:
+                seen = read_rest(seen, rest)
+                refuse_leaks(split, seen, [utility_run, *([init] if init else [])])
+                begun.begin(out, recipe, split, utility, seen)
+            refuse_others(out, seen)
+        shares = told.shares if recipe.noise.targets == "labels" else ()
+        rounds = Rounds(recipe.fit, recipe.draw, train, devices * nodes, shares)
+        common = (utility.recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
+        learner = NoiseLearner(noise, frozen, recipe.noise, *common)
+        if init is not None and norms.lost(noise):
+            restore_norms(learner, rounds)
+        scans = Scans(val, lambda case: case.with_organ)
+        run_loop(learner, rounds, scans, out, state.checkpoint, device, devices, show, nodes)
+        if leads():
+            if recipe.noise.budget_weight and not runs.is_settled(out):
+                settle(out, learner, rounds, device)
+            begun.finish(out)
     return out
 
 
@@ -185,9 +200,18 @@ def leads() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def check_new(out: Path) -> None:
-    if leads():
-        runs.check_free(out)
+@contextmanager
+def going_on(out: Path, recipe: UtilityRecipe | UNoiseRecipe, resume: bool) -> Iterator[begun.Begun]:
+    """Holds the run's folder, and says how far it came. Raises Usage, Integrity, Environment."""
+    if resume:
+        begun.check_same(out, recipe)
+    if not leads():
+        yield begun.Begun.of(out) if resume else begun.Begun()
+        return
+    if not resume:
+        begun.check_free(out)
+    with begun.claimed(out):
+        yield begun.Begun.of(out) if resume else begun.Begun()
 
 
 def steering(sources: Sequence[Source], split: Split, data: Data) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,7 +124,9 @@ class Learner(LightningModule):
             optimiser = torch.optim.Adam(self.net.parameters(), fit.lr)
         if fit.schedule == "constant":
             return optimiser
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, fit.lr, total_steps=self.steps + 1, pct_start=0.2)
+        total = self.steps + 1
+        rise = max(0.2, 2 / total)  # at least one whole step: torch divides by the steps in between
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, fit.lr, total_steps=total, pct_start=rise)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -216,9 +217,3 @@ class NoiseLearner(Learner):
             organ = batch["organ"].float()
             loss = self.loss(image, organ, torch.ones(organ.shape[:2], dtype=torch.bool))
         self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=len(image), sync_dist=True)
-
-
-def network_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """The net's own weights from a checkpoint. Nothing in it is unpickled but tensors and plain values."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-    return {key.removeprefix("net."): value for key, value in state.items() if key.startswith("net.")}

@@ -24,6 +24,7 @@ from unoise_engine.training.draw import Epoch, Stream
 from unoise_engine.training.learners import Learner, Scans
 from unoise_engine.training.progress import Kind, Show
 from unoise_engine.training.recipes import Draw, Fit
+from unoise_engine.training.together import Others
 
 
 class Rounds:
@@ -50,10 +51,13 @@ def run_loop(
 ) -> None:
     """Trains until the last round or the early stop.
 
-    Raises Interrupted after Ctrl-C or a terminate signal, and EngineError for a loss that is not finite.
+    Raises Interrupted after Ctrl-C or a terminate signal, and EngineError for a loss that is not finite or the loss of
+    a process that trains with this one.
     """
     chosen, fit = choose_device(device), learner.fit_recipe
+    others = Others()
     callbacks: list[Callback] = [
+        others,
         Show(show, out.name, rounds.steps, learner.watched, rounds.draw.batch * devices * nodes),
         Keep(out, learner.watched, learner.larger_is_better),
     ]
@@ -87,15 +91,22 @@ def run_loop(
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Lightning handles only what nobody else does
         try:
             trainer.fit(learner, *loaders, ckpt_path=checkpoint, weights_only=True)
-        except (SystemExit, SIGTERMException):  # how Lightning ends after Ctrl-C or a terminate signal
-            raise Interrupted(
-                out,
-                f"training was interrupted at step {trainer.global_step} of {rounds.steps}",
-                f"{LAST} holds the last finished round, go on from there with --resume",
-            ) from None
+        except (SystemExit, SIGTERMException, RuntimeError) as e:
+            others.end()
+            cure = f"{LAST} holds the last finished round, go on from there with --resume"
+            if devices * nodes > 1 and others.are_lost(e):
+                if not trainer.is_global_zero:
+                    raise SystemExit(1) from None  # one sentence is enough
+                raise EngineError(out, "one of the processes that train together was killed or died", cure) from None
+            if isinstance(e, RuntimeError):
+                raise
+            # How Lightning ends after Ctrl-C or a terminate signal.
+            what = f"training was interrupted at step {trainer.global_step} of {rounds.steps}"
+            raise Interrupted(out, what, cure) from None
         except EngineError as e:
             raise type(e)(out, f"training stopped: {e.source} {e.what}", e.cure) from None
         finally:
+            others.over.set()
             for number, handler in before.items():  # Lightning leaves Ctrl-C ignored
                 if handler is None:
                     continue

@@ -19,7 +19,7 @@ from torch import nn
 from unoise_engine.errors import Usage
 from unoise_engine.files import refuse_overlap
 from unoise_engine.models.manifest import Manifest
-from unoise_engine.training import runs
+from unoise_engine.training import begun, runs
 from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.recipes import DEPTHS, Data, Fit, Net, Noise, UNoiseRecipe, UtilityFit, UtilityRecipe
@@ -34,22 +34,22 @@ def unpack(folder: Path, manifest: Manifest, split: Split, out: Path, unoise: Pa
     the bundle does not say - how they were trained, the outputs for other structures - is lost.
     """
     refuse_overlap(out, [folder])
-    runs.check_free(out)
+    begun.check_free(out)
     if unoise is not None:
         refuse_overlap(unoise, [folder])
-        runs.check_free(unoise)
+        begun.check_free(unoise)
         if unoise.resolve() == out.resolve():
             raise Usage(out, "is to hold the utility and U-Noise", "give U-Noise a folder of its own")
     utility = rebuilt_utility(folder, manifest)
     shape = Net(utility.depth, utility.first_channels)
     recipe = UtilityRecipe(UtilityFit(max_steps=1), manifest.recipe, shape, Data(manifest.organ))
-    runs.begin(out, recipe, split)
+    begun.begin(out, recipe, split)
     runs.replace_weights(out, utility)
     if unoise is not None:
         noise = rebuilt_unoise(folder, manifest)
-        runs.begin(unoise, UNoiseRecipe(Fit(max_steps=1), told_of(folder, manifest, noise)), split)
+        told = UNoiseRecipe(Fit(max_steps=1), told_of(folder, manifest, noise))
+        begun.begin(unoise, told, split, runs.UtilityRun.open(out))
         runs.replace_weights(unoise, noise)
-        runs.bind(unoise, runs.UtilityRun.open(out))
     return out
 
 

@@ -3,6 +3,7 @@
 recipe.toml    every setting, defaults included        last.ckpt   the end of the last round, for going on
 split.json     cases that learn, steer and judge       best.ckpt   the best validation, for use
 utility.json   (U-Noise) the utility it explains       metrics.csv, logs/ (TensorBoard)
+cases.json     what the CTs are known again by         finished.json  nothing is left to do
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from unoise_engine.errors import Environment, Integrity, Usage
-from unoise_engine.files import new_file, refuse_strangers, sha256, write_json
+from unoise_engine.errors import Environment, Integrity
+from unoise_engine.files import new_file, sha256
 from unoise_engine.training.budgets import CoarseUNet
-from unoise_engine.training.checkpoints import BEST, LAST, METRICS
-from unoise_engine.training.learners import network_weights
+from unoise_engine.training.checkpoints import BEST, network_weights, read_checkpoint
 from unoise_engine.training.near import NearNet
-from unoise_engine.training.recipes import FILE, Net, Noise, UNoiseRecipe, UtilityRecipe, read_recipe, write_recipe
+from unoise_engine.training.recipes import FILE, Net, Noise, UNoiseRecipe, UtilityRecipe, read_recipe
 from unoise_engine.training.split import Split
 from unoise_engine.training.unet import UNet
 
@@ -89,11 +89,6 @@ class UNoiseRun:
             )
 
 
-def bind(run: Path, utility: UtilityRun) -> None:
-    """Writes down which utility a noise model explains."""
-    write_json(run / UTILITY, {"sha256": utility.fingerprint()})
-
-
 def make_net(shape: Net, channels: int, outputs: int = 1) -> UNet:
     """The utility of a recipe, its weights random."""
     return UNet(channels, outputs, shape.depth, shape.first_channels)
@@ -109,19 +104,26 @@ def make_noise(told: Noise, channels: int) -> UNet | NearNet:
 
 
 def filled(net: AnyNet, run: Path) -> AnyNet:
+    """The net with the best checkpoint's weights, in eval mode. Raises Integrity for damaged or foreign ones."""
     path = present(run, BEST)
     try:
         net.load_state_dict(network_weights(path))
-    except Exception as e:  # torch raises a dozen kinds for a damaged or foreign file
-        raise Environment(path, "is damaged or belongs to another recipe", "train the run again") from e
+    except RuntimeError:  # another shape
+        raise Integrity(path, f"does not fit the net that {FILE} describes", "train the run again") from None
     return net.eval()
 
 
+def is_settled(run: Path) -> bool:
+    """Whether the best checkpoint holds weights alone, as `replace_weights` leaves it."""
+    return "loops" not in read_checkpoint(present(run, BEST), "train the run again")
+
+
 def replace_weights(run: Path, net: nn.Module) -> None:
-    """Puts these weights into the best checkpoint. Raises Environment if it cannot be written."""
+    """Puts these weights, and nothing else, into the best checkpoint. Raises Environment if it cannot be written."""
+    weights = {"state_dict": {f"net.{name}": values for name, values in net.state_dict().items()}}
     try:
-        with new_file(run / BEST, replace=True) as draft:
-            torch.save({"state_dict": {f"net.{name}": values for name, values in net.state_dict().items()}}, draft.path)
+        with new_file(run / BEST, replace=True) as draft, draft.path.open("wb") as drafted:
+            torch.save(weights, drafted)  # given a path it would write down the draft's name
     except (OSError, RuntimeError) as e:  # torch tells a full disk by the latter
         raise Environment(run / BEST, f"cannot be written ({e})", "make room, then go on with --resume") from None
 
@@ -130,28 +132,3 @@ def present(run: Path, name: str) -> Path:
     if not (run / name).is_file():
         raise Environment(run, f"holds no {name}, so no finished round of training", "train it, or give another run")
     return run / name
-
-
-def check_free(run: Path) -> None:
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        raise Usage(run, "is not an empty folder", "add --resume to go on with it, or choose another folder")
-
-
-def begin(run: Path, recipe: UtilityRecipe | UNoiseRecipe, split: Split) -> None:
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        write_recipe(recipe, run)
-        split.write(run)
-    except OSError as e:
-        raise Environment(run, f"cannot be written ({e.strerror})", "choose another place") from None
-
-
-def check_same(run: Path, recipe: UtilityRecipe | UNoiseRecipe) -> Path:
-    """The checkpoint to go on from. Raises `Usage` if there is none or the run was begun with another recipe."""
-    if not (run / LAST).is_file():
-        raise Usage(run, f"holds no {LAST} to go on from", "start it without --resume")
-    if read_recipe(present(run, FILE), type(recipe)) != recipe:
-        raise Usage(run, "was begun with another recipe", f"resume with its own: {run / FILE}")
-    for name in (LAST, BEST, METRICS):
-        refuse_strangers(run / name)
-    return run / LAST

@@ -10,7 +10,7 @@ from unoise_engine.errors import Usage
 from unoise_engine.training.pairs import Pair, find_pairs, organ_numbers, other_numbers
 from unoise_engine.training.recipes import Data
 from unoise_engine.training.split import Split, split_cases
-from unoise_engine.volume.pairs import patient_of
+from unoise_engine.volume.pairs import by_patient
 from unoise_engine.volume.split import FILE
 
 
@@ -29,7 +29,7 @@ class Source:
         return [pair.case for pair in self.pairs]
 
     def of_one_patient(self, data: Data) -> bool:
-        return len({patient_of(case.removeprefix(self.prefix), data.patient) for case in self.cases}) == 1
+        return len(by_patient((case.removeprefix(self.prefix) for case in self.cases), data.patient)) == 1
 
     def split(self, data: Data) -> Split:
         """The folder's own split where one was written into it (`unoise_engine prepare`), else the recipe's."""
@@ -38,13 +38,15 @@ class Source:
         return Split(*(tuple(self.prefix + case for case in part) for part in (drawn.train, drawn.val, drawn.test)))
 
     def _written(self, cases: Sequence[str]) -> Split | None:
-        """Raises `Usage` for cases that it does not name, or where it leaves nobody to learn from or to validate on."""
+        """Raises `Usage` unless it names the folder's cases, all and no others, some to learn and some to validate."""
         if self.folder is None or not (self.folder / FILE).is_file():
             return None
         split = Split.read(self.folder)
         if strange := sorted(set(cases) - split.cases):
             raise Usage(self.folder / FILE, f"does not name {strange[0]}", "prepare the folder again, or remove it")
-        split = split.only(cases)
+        if absent := sorted(split.cases - set(cases)):
+            what = f"names {len(absent)} cases that the folder lacks, {absent[0]} first"
+            raise Usage(self.folder / FILE, what, "bring them back, or take them out of it")
         if not split.train or not split.val:
             raise Usage(self.folder / FILE, "leaves no case to learn from or none to validate on", "add patients")
         return split

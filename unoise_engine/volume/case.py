@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unoise_engine.errors import CaseRefused
-from unoise_engine.volume.dicom import Series, group, read_series
+from unoise_engine.volume.budget import Deadline
+from unoise_engine.volume.dicom import read_series
 from unoise_engine.volume.dicom_images import NotASlice, read_images
 from unoise_engine.volume.layout import unreadable_file
 from unoise_engine.volume.metaimage import beside
 from unoise_engine.volume.names import safe_id
 from unoise_engine.volume.read import is_header, is_image, read_straight
+from unoise_engine.volume.series import Series, group
 from unoise_engine.volume.straighten import Planes
 from unoise_engine.volume.volume import Volume
 
@@ -69,7 +71,7 @@ def of_image(path: Path, name: str, how: ReadSettings) -> Case:
     """`name` becomes the id."""
 
     def read() -> Reading:
-        ct, notes, planes = read_straight(path, how.trust_hu)
+        ct, notes, planes = read_straight(path, how.trust_hu, Deadline())
         return Reading(ct, tuple(notes), planes=planes)
 
     return Case(safe_id(name), path, (path, *beside(path)), lambda: _guard(path, read))
@@ -81,10 +83,10 @@ def of_series(
     """`source` names the series in messages, `name` becomes the id."""
 
     def read() -> Reading:
-        found = read_series(series, source, how.fill_gaps, how.trust_hu)
+        found = read_series(series, source, how.fill_gaps, how.trust_hu, Deadline())
         files = tuple(i.path for i in found.images)
         frames = tuple(i.frame + 1 for i in found.images)
-        said = (*found.notes, *notes)
+        said = (*notes, *found.notes)
         if found.planes is None:
             return Reading(found.ct, said, files, frames)
         return Reading(found.ct, said, planes=found.planes, original_files=files, original_frames=frames)

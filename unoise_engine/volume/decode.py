@@ -15,10 +15,12 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
 from unoise_engine.errors import CaseRefused
+from unoise_engine.volume.budget import Deadline
 from unoise_engine.volume.codestream import is_whole, rle_bytes, size_in
-from unoise_engine.volume.dicom_images import Image, read_header
+from unoise_engine.volume.dicom_images import Image
 from unoise_engine.volume.frames import Frames
-from unoise_engine.volume.hu import AIR_HU
+from unoise_engine.volume.mend import AIR_HU
+from unoise_engine.volume.part10 import read_header
 
 # Syntaxes that the decoders of GDCM inside SimpleITK know, for when pydicom has no decoder installed.
 BY_SIMPLEITK = {f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91)}
@@ -32,14 +34,19 @@ MOST_OPEN = 16  # multi-frame files at a time
 TISSUE_HU = (-900, 3000)  # a padding value in this range would take measured voxels for padding
 
 
-def hu_slices(images: Sequence[Image], source: object) -> Iterator[tuple[np.ndarray, int]]:
+def hu_slices(
+    images: Sequence[Image], source: object, deadline: Deadline | None = None
+) -> Iterator[tuple[np.ndarray, int]]:
     """(rows, columns) float32 in HU and the number of padding pixels, for each image in the order given.
 
-    One slice is in memory at a time, also of a multi-frame file. Raises CaseRefused: UNDECODABLE, TRUNCATED, BOMB.
+    One slice is in memory at a time, also of a multi-frame file. Raises CaseRefused: UNDECODABLE, TRUNCATED, BOMB,
+    TOO_SLOW.
     """
+    deadline = deadline or Deadline()
     opened: dict[Path, Frames] = {}
     try:
         for image in images:
+            deadline.check(source)
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")

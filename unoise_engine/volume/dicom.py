@@ -1,45 +1,25 @@
-"""DICOM CT series: which images belong together, and from their images to a volume.
-
-A series is a set of images of one SeriesInstanceUID (0020,000E), study, frame of reference, orientation, matrix, pixel
-spacing and kernel: what differs in one of these is another case, never merged.
-"""
+"""A DICOM CT series: from its images to a volume in HU."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from unoise_engine.errors import CaseRefused
+from unoise_engine.volume.budget import Deadline, check_extent, check_packing, check_voxels
 from unoise_engine.volume.decode import hu_slices, padding_is_tissue
 from unoise_engine.volume.dicom_images import Image
-from unoise_engine.volume.hu import AIR_HU, CURE, vet
-from unoise_engine.volume.layout import LARGEST_CT
+from unoise_engine.volume.hu import CURE, vet
+from unoise_engine.volume.mend import AIR_HU
+from unoise_engine.volume.series import Series, directions
 from unoise_engine.volume.stack import place
 from unoise_engine.volume.straighten import Planes, even_out, rigid_grid, straighten
 from unoise_engine.volume.volume import SMALLEST_FIELD_MM, SMALLEST_SIDE, Volume
 
-SAME_DIRECTION = 1e-3  # how far two images' cosines may differ within a series
-SAME_SPACING_MM = 1e-3
 RESCALE_JUMP_HU = 300  # neighbours differ by 20 to 100 HU a pixel; a wrong intercept is off by a thousand
-
-
-@dataclass(frozen=True)
-class Series:
-    """The images of one CT series, in no particular order."""
-
-    images: tuple[Image, ...]
-
-    @property
-    def number(self) -> int:
-        return self.images[0].number
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return tuple(dict.fromkeys(i.path for i in self.images))
 
 
 @dataclass(frozen=True)
@@ -55,64 +35,36 @@ class SeriesReading:
     planes: Planes | None = None
 
 
-def group(images: Iterable[Image]) -> list[Series]:
-    """Images -> series, ordered by series number and then by first file."""
-    groups: dict[tuple[object, ...], list[list[Image]]] = {}
-    for image in images:
-        alike = groups.setdefault((image.series, image.stack, image.rows, image.columns), [])
-        for members in alike:
-            if _same_frame(members[0], image):
-                members.append(image)
-                break
-        else:
-            alike.append([image])
-    series = [Series(tuple(part)) for alike in groups.values() for members in alike for part in _spaces(members)]
-    return sorted(series, key=lambda s: (s.number, str(s.images[0].path)))
-
-
-def _spaces(images: list[Image]) -> list[list[Image]]:
-    """Apart by study and frame of reference: anonymisers give two patients one series UID. They also give slices of one
-    series a frame each; where any slice is alone in its frame, these say nothing."""
-    parts: dict[str, list[Image]] = {}
-    for image in images:
-        parts.setdefault(image.space, []).append(image)
-    return [*parts.values()] if min(map(len, parts.values())) > 1 else [images]
-
-
-def _same_frame(a: Image, b: Image) -> bool:
-    turned = np.abs(np.subtract((*a.across, *a.down), (*b.across, *b.down))).max()
-    return bool(turned < SAME_DIRECTION) and bool(
-        np.abs(np.subtract(a.spacing_mm, b.spacing_mm)).max() < SAME_SPACING_MM
-    )
-
-
-def read_series(series: Series, source: object, fill_gaps: bool = False, trust_hu: bool = False) -> SeriesReading:
+def read_series(
+    series: Series,
+    source: object,
+    fill_gaps: bool = False,
+    trust_hu: bool = False,
+    deadline: Deadline | None = None,
+) -> SeriesReading:
     """Sorts, checks and decodes a series -> CT in HU, (z, y, x), with z along the slice normal.
 
     int16 where every slice's rescale is whole and its values fit, float32 otherwise. `source` names it in messages.
     Raises CaseRefused: ONE_SLICE, DUPLICATE_SLICE, MISSING_SLICE, UNEVEN_SPACING, SCATTERED_SLICES, HU_SUSPECT,
-    TOO_LARGE, UNDECODABLE, TRUNCATED, BOMB.
+    TOO_LARGE, TOO_SMALL, TOO_SLOW, GEOMETRY, UNDECODABLE, TRUNCATED, BOMB.
     """
-    first = series.images[0]
-    if first.rows * first.columns * len(series.images) > LARGEST_CT:
-        shape = f"{first.columns} x {first.rows} x {len(series.images)}"
-        raise CaseRefused("TOO_LARGE", source, f"announces {shape} voxels", "crop the CT to the abdomen")
-    side_mm = np.array(first.spacing_mm) * (first.rows, first.columns)
-    if min(first.rows, first.columns) < SMALLEST_SIDE or side_mm.min() < SMALLEST_FIELD_MM:
-        shown = f"{side_mm[1]:.0f} x {side_mm[0]:.0f}"
-        raise CaseRefused("TOO_SMALL", source, f"shows only {shown} mm of an axial slice", "give a CT of the abdomen")
-    notes = _check_rescale(series.images, source, trust_hu)
-    stack = place(series.images, source, fill_gaps)
+    first, deadline = series.images[0], deadline or Deadline()
+    _check_cost(series, source)
+    across, down = directions(series.images)
+    normal = np.cross(across, down)
+    between_rows, between_columns = first.spacing_mm
+    notes = [*series.joined, *_check_rescale(series.images, source, trust_hu)]
+    stack = place(series.images, normal, source, fill_gaps)
+    length_mm = float(stack.places_mm[-1] - stack.places_mm[0])
+    check_extent((first.columns * between_columns, first.rows * between_rows), length_mm, stack.step_mm, source)
+    check_voxels((first.columns, first.rows, round(length_mm / stack.step_mm) + 1), 4, source)
     notes += stack.notes
-    voxels, padded = _voxels(stack.images, source, trust_hu)
+    voxels, padded = _voxels(stack.images, source, trust_hu, deadline)
     if padded:
         notes.append(f"{padded} pixels marked as padding were set to {AIR_HU} HU")
     voxels, mended = vet(voxels, source, trust_hu)
     notes += mended
 
-    across, down = np.array(first.across), np.array(first.down)
-    normal = np.cross(across, down)
-    between_rows, between_columns = first.spacing_mm
     planes = None
     if stack.resampled:
         corners = np.array([i.position_mm for i in stack.images])
@@ -123,12 +75,24 @@ def read_series(series: Series, source: object, fill_gaps: bool = False, trust_h
     origin = np.array(stack.images[0].position_mm)
     size = (first.columns, first.rows, len(voxels))
     grid = rigid_grid(size, steps, origin)
-    ct = Volume(voxels, grid) if grid is not None else straighten(voxels, steps, origin)
+    ct = Volume(voxels, grid) if grid is not None else straighten(voxels, steps, origin, source)
     return SeriesReading(ct, tuple(notes), stack.images, planes)
 
 
+def _check_cost(series: Series, source: object) -> None:
+    """Before a pixel is decoded. Raises CaseRefused: TOO_LARGE, BOMB, TOO_SMALL."""
+    first = series.images[0]
+    check_voxels((first.columns, first.rows, len(series.images)), 4, source)
+    there = sum(os.stat(path).st_size for path in series.files)
+    check_packing(first.rows * first.columns * len(series.images) * 2, there, source)
+    side_mm = np.array(first.spacing_mm) * (first.rows, first.columns)
+    if min(first.rows, first.columns) < SMALLEST_SIDE or side_mm.min() < SMALLEST_FIELD_MM:
+        shown = f"{side_mm[1]:.0f} x {side_mm[0]:.0f}"
+        raise CaseRefused("TOO_SMALL", source, f"shows only {shown} mm of an axial slice", "give a CT of the abdomen")
+
+
 def _check_rescale(images: tuple[Image, ...], source: object, trust_hu: bool) -> list[str]:
-    notes = []
+    notes = [*dict.fromkeys(i.remark for i in images if i.remark)]
     without = [i for i in images if i.slope is None or i.intercept is None]
     if without and not trust_hu:
         what = f"{without[0].name} has no rescale slope and intercept, so its values may be no HU"
@@ -151,13 +115,13 @@ def _check_rescale(images: tuple[Image, ...], source: object, trust_hu: bool) ->
     return notes
 
 
-def _voxels(images: tuple[Image, ...], source: object, trust_hu: bool) -> tuple[np.ndarray, int]:
+def _voxels(images: tuple[Image, ...], source: object, trust_hu: bool, deadline: Deadline) -> tuple[np.ndarray, int]:
     """Slices in HU and the number of padding pixels. A jump where the rescale changes is refused."""
     whole = all(float(i.slope or 1) == 1 and float(i.intercept or 0).is_integer() for i in images)
     narrow = all(i.bits < 16 or i.signed for i in images)
     voxels = np.empty((len(images), images[0].rows, images[0].columns), np.int16 if whole else np.float32)
     padded = 0
-    for k, (hu, count) in enumerate(hu_slices(images, source)):
+    for k, (hu, count) in enumerate(hu_slices(images, source, deadline)):
         padded += count
         if not narrow and voxels.dtype == np.int16 and not (hu.min() >= -32768 and hu.max() <= 32767):
             voxels = voxels.astype(np.float32)

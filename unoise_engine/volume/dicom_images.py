@@ -1,44 +1,47 @@
 """DICOM headers: one `Image` for each slice, be it a file of its own or a frame of an enhanced multi-frame file.
 
-Only the fields named here are read, none of them about the patient.
+Only the fields named here are read. Those about the patient tell two patients apart and are kept as digests.
 """
 
 from __future__ import annotations
 
-import logging
+import hashlib
 import math
-import os
+import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.datadict import dictionary_description
+from pydicom.uid import UID
 
 from unoise_engine.errors import CaseRefused
-from unoise_engine.volume.layout import inflated_size, open_regular
+from unoise_engine.volume.hu import not_hu, remark
+from unoise_engine.volume.part10 import read_header
 
 FIELDS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "SeriesNumber",
     "Modality", "ImageType", "Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
-    "RescaleSlope", "RescaleIntercept",
-    "RescaleType", "PhotometricInterpretation", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated", "BitsStored",
-    "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "ConvolutionKernel",
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "RescaleSlope", "RescaleIntercept", "RescaleType", "PhotometricInterpretation", "SamplesPerPixel",
+    "NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
+    "PixelPaddingRangeLimit", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    # what tells two CTs of one series apart
+    "PatientID", "PatientName", "AcquisitionNumber", "SliceThickness", "ConvolutionKernel", "KVP",
+    "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "ContrastBolusAgent", "AcquisitionDate",
+    "AcquisitionTime", "AcquisitionDateTime", "InstanceNumber",
+    # what a derived image may be called
+    "SeriesDescription", "DerivationDescription", "ManufacturerModelName",
 ]  # fmt: skip
-NOT_HU = "a map of other values than HU"
 CUT = "damaged (its header ends before the image)"
-CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"  # enhanced CT's begins so too
-DEFLATED = b"1.2.840.10008.1.2.1.99"
-LARGEST_INFLATED = 1 << 28  # bytes of one deflated DICOM file, inflated
-LARGEST_SIDE = 8192  # pixels
+CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"  # enhanced and legacy converted CT's begin so too
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-PROJECTIONS = {"MIP", "MINIP", "PROJECTION IMAGE", "MAX_IP", "MIN_IP", "VOLUME RENDERED", "VRT"}
-NO_HU = {
-    "PERFUSION", "RCBF", "RCBV", "RMTT", "TTP", "MTT", "CBF", "CBV", "SUBTRACTION", "DIVISION", "STD_DEVIATION",
-    "QUANTITY", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY",
-}  # fmt: skip
+STANDARD = "1.2.840.10008."
+LARGEST_SIDE = 8192  # pixels
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Image:
     frames: int
     series: str
     number: int
-    stack: str  # what tells the stacks of one series apart: kernel, and stack or phase of a multi-frame file
+    stack: str  # what tells the stacks of a multi-frame file apart
     rows: int
     columns: int
     position_mm: tuple[float, ...]
@@ -63,7 +66,11 @@ class Image:
     inverted: bool  # MONOCHROME1: shown inverted; the values themselves are not
     bits: int  # stored
     signed: bool
-    space: str = ""  # study and frame of reference: positions can be compared within one alone
+    uid: str = ""
+    told: Mapping[str, str] = field(default_factory=dict)  # what parts two CTs of one series: see apart.py
+    seconds: float | None = None  # when it was taken, since year 1
+    instance: int | None = None
+    remark: str = ""  # what is to be said of its values
 
     @property
     def name(self) -> str:
@@ -75,13 +82,14 @@ class Image:
 
 
 class NotASlice(Exception):
-    """Why a DICOM file is no slice of a CT in HU; the message completes 'it is ...'."""
+    """Why a DICOM file is no slice of a CT in HU; the message completes 'it is ...'.
 
+    `series` is set if it should have been one: the series UID, or what stands for it.
+    """
 
-def is_dicom(path: Path) -> bool:
-    """Whether the file begins as DICOM files do. Raises CaseRefused if it cannot be read."""
-    with open_regular(path) as f:
-        return f.read(132)[128:] == b"DICM"
+    def __init__(self, reason: str, series: str | None = None):
+        super().__init__(reason)
+        self.series = series
 
 
 def read_images(path: Path) -> list[Image]:
@@ -93,73 +101,44 @@ def read_images(path: Path) -> list[Image]:
     except (NotASlice, CaseRefused, MemoryError):
         raise
     except Exception as error:  # pydicom raises whatever a damaged field leads to
-        raise NotASlice("damaged (its header cannot be read)") from error
+        raise NotASlice("damaged (its header cannot be read)", "") from error
 
 
 def _images(path: Path, header: pydicom.Dataset) -> list[Image]:
     if reason := _other_kind(header):
-        raise NotASlice(reason)
+        raise NotASlice(reason, "" if reason == CUT else None)
     if "PerFrameFunctionalGroupsSequence" in header:
         return _frames(path, header)
-    if int(header.get("NumberOfFrames") or 1) > 1:
-        raise NotASlice("multi-frame without a position for each frame")
+    if _whole(header, "NumberOfFrames", 1) > 1:
+        raise NotASlice("multi-frame without a position for each frame", _series(path, header))
     return [_image(path, header, {}, 0, 1)]
 
 
-def read_header(path: Path, fields: list[str] | None = None, pixels: bool = False) -> pydicom.Dataset:
-    """Some fields, or with `pixels` the whole file. Raises CaseRefused, or whatever pydicom raises."""
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it would print field values
-    with open_regular(path) as f, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if DEFLATED in f.read(2048):
-            f.seek(0)
-            if inflated_size(f, LARGEST_INFLATED) > LARGEST_INFLATED:
-                what = "inflates to more than any CT slice holds"
-                raise CaseRefused("BOMB", path, what, "check where the file comes from")
-        f.seek(0)
-        return pydicom.dcmread(Clamped(f), stop_before_pixels=not pixels, specific_tags=None if pixels else fields)
-
-
-class Clamped:
-    """A file that is never asked for more bytes than are left: Python sets aside as many as a damaged length says."""
-
-    def __init__(self, file: BinaryIO):
-        self.size = os.fstat(file.fileno()).st_size
-        self.file, self.seek, self.tell = file, file.seek, file.tell
-
-    def read(self, count: int = -1) -> bytes:
-        left = max(0, self.size - self.tell())
-        return self.file.read(left if count is None or count < 0 else min(count, left))
-
-
 def _other_kind(header: pydicom.Dataset) -> str:
+    """Which other kind of object this is; empty for an image that may be a slice of a CT."""
+    kind = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
     if "SOPClassUID" not in header and "Modality" not in header:
-        kind = str(header.file_meta.get("MediaStorageSOPClassUID") or "")
         return CUT if kind.startswith(CT_STORAGE) else "no image"  # DICOMDIR and the like
     if (modality := str(header.get("Modality") or "unknown")) != "CT":
         return f"modality {modality if modality.isalnum() and len(modality) <= 16 else 'unknown'}, not CT"
-    if header.get("SOPClassUID") == SECONDARY_CAPTURE:
+    if kind.startswith(SECONDARY_CAPTURE):
         return "a secondary capture"
-    kinds = _words(header.get("ImageType"))
-    if "LOCALIZER" in kinds:
-        return "a localizer (scout)"
-    if kinds & PROJECTIONS:
-        return "a projection (MIP or rendering)"
-    if kinds & NO_HU:
-        return NOT_HU
-    if int(header.get("SamplesPerPixel") or 1) != 1:
-        return "a colour image"
+    is_ct = kind == CT_STORAGE or kind.startswith(f"{CT_STORAGE}.")
+    if kind.startswith(STANDARD) and not is_ct:
+        return f"no CT image ({UID(kind).name.removesuffix(' Storage') if UID(kind).name != kind else 'another kind'})"
     if not header.get("Rows") or not header.get("Columns"):
-        return CUT
-    return ""
+        return CUT if is_ct else "an object without an image"
+    if reason := not_hu(_text(header.get("ImageType")), "", _described(header)):
+        return reason
+    return "a colour image" if _whole(header, "SamplesPerPixel", 1) != 1 else ""
 
 
 def _frames(path: Path, header: pydicom.Dataset) -> list[Image]:
     shared = (header.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     groups = header.PerFrameFunctionalGroupsSequence
-    count = int(header.get("NumberOfFrames") or 1)
+    count = _whole(header, "NumberOfFrames", 1)
     if len(groups) != count:
-        raise NotASlice("damaged (its frames and their descriptions differ in number)")
+        raise NotASlice("damaged (its frames and their descriptions differ in number)", _series(path, header))
     images = []
     for k, own in enumerate(groups):
 
@@ -168,16 +147,20 @@ def _frames(path: Path, header: pydicom.Dataset) -> list[Image]:
             return found[0] if found else pydicom.Dataset()
 
         content, kind = macro("FrameContentSequence"), macro("CTImageFrameTypeSequence")
-        types = _words(kind.get("FrameType"))
-        if "LOCALIZER" in types or types & (PROJECTIONS | NO_HU):
+        types = _text(kind.get("FrameType"))
+        if not_hu(types, "", ""):
             continue
-        stack = [content.get("StackID"), content.get("TemporalPositionIndex"), "/".join(sorted(types))]
-        stack.append(_text(macro("CTReconstructionSequence").get("ConvolutionKernel")))
         described: dict[str, Any] = {
             "ImagePositionPatient": macro("PlanePositionSequence").get("ImagePositionPatient"),
             "ImageOrientationPatient": macro("PlaneOrientationSequence").get("ImageOrientationPatient"),
             "PixelSpacing": macro("PixelMeasuresSequence").get("PixelSpacing"),
-            "stack": "|".join(str(v) for v in stack),
+            "SliceThickness": macro("PixelMeasuresSequence").get("SliceThickness"),
+            "ConvolutionKernel": macro("CTReconstructionSequence").get("ConvolutionKernel"),
+            "AcquisitionNumber": content.get("FrameAcquisitionNumber"),
+            "AcquisitionDateTime": content.get("FrameAcquisitionDateTime"),
+            "KVP": macro("CTXRayDetailsSequence").get("KVP"),
+            "stack": "|".join(str(v) for v in (content.get("StackID"), content.get("TemporalPositionIndex"), types)),
+            "InstanceNumber": None,
         }
         values = macro("PixelValueTransformationSequence")
         for name in ("RescaleSlope", "RescaleIntercept", "RescaleType"):
@@ -189,70 +172,154 @@ def _frames(path: Path, header: pydicom.Dataset) -> list[Image]:
 
 
 def _image(path: Path, header: pydicom.Dataset, described: dict[str, Any], frame: int, frames: int) -> Image:
-    def value(name: str) -> Any:
-        return described[name] if name in described else header.get(name)
+    series = _series(path, header)
 
-    position, orientation, spacing = (
-        value(n) for n in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-    )
-    if not position or not orientation:
-        raise NotASlice("without position or orientation")
-    if not spacing:
-        raise NotASlice("without pixel spacing")
-    unit = str(value("RescaleType") or "HU").upper()
-    if unit not in ("HU", "HU_MOD", "US"):
-        raise NotASlice(NOT_HU)
-    at, turn, (between_rows, between_columns) = _numbers(position, 3), _numbers(orientation, 6), _numbers(spacing, 2)
+    def wrong(what: str) -> NotASlice:
+        return NotASlice(what, series)
+
+    def value(name: str) -> Any:
+        try:
+            return described[name] if name in described else header.get(name)
+        except Exception:  # pydicom converts text to numbers here, and raises whatever it leads to
+            raise wrong(f"with an unreadable {_spelt(name)}") from None
+
+    def numbers(name: str, count: int) -> tuple[float, ...]:
+        """Of a value with so many parts. A type that keeps all of them in one text is read too."""
+        found = value(name)
+        parts = found.split("\\") if isinstance(found, str) else found if count > 1 else [found]
+        try:
+            read = tuple(float(part) for part in parts)
+        except (TypeError, ValueError):
+            raise wrong(f"with an unreadable {_spelt(name)}") from None
+        if len(read) != count or not all(map(math.isfinite, read)):
+            raise wrong(f"with an unreadable {_spelt(name)}")
+        return read
+
+    def number(name: str) -> float | None:
+        return None if str(value(name) if value(name) is not None else "").strip() == "" else numbers(name, 1)[0]
+
+    for name in ("ImagePositionPatient", "ImageOrientationPatient"):
+        if not value(name):
+            raise wrong("without position or orientation")
+    if not value("PixelSpacing"):
+        raise wrong("without pixel spacing")
+    if reason := not_hu("", str(value("RescaleType") or ""), ""):
+        raise NotASlice(reason)
+    at, turn = numbers("ImagePositionPatient", 3), numbers("ImageOrientationPatient", 6)
+    between_rows, between_columns = numbers("PixelSpacing", 2)
     across, down = np.array(turn[:3]), np.array(turn[3:])
     if abs(np.linalg.norm(across) - 1) > 1e-2 or abs(np.linalg.norm(down) - 1) > 1e-2 or abs(across @ down) > 1e-2:
-        raise NotASlice("damaged (its orientation is no pair of perpendicular directions)")
+        raise wrong("damaged (its orientation is no pair of perpendicular directions)")
     if not (0.01 <= between_rows <= 100 and 0.01 <= between_columns <= 100) or np.abs(at).max() > 1e5:
-        raise NotASlice("damaged (impossible spacing or position)")
+        raise wrong("damaged (impossible spacing or position)")
     if np.abs(np.cross(across, down)).argmax() != 2:
         raise NotASlice("a coronal or sagittal series, not axial")
-    if max(int(header.Rows), int(header.Columns)) > LARGEST_SIDE:
-        raise NotASlice(f"damaged (more than {LARGEST_SIDE} pixels a side)")
-    signed = int(header.get("PixelRepresentation") or 0) == 1
+    rows, columns = (_whole(header, name, 0) for name in ("Rows", "Columns"))
+    if max(rows, columns) > LARGEST_SIDE:
+        raise wrong(f"damaged (more than {LARGEST_SIDE} pixels a side)")
+    signed = _whole(header, "PixelRepresentation", 0) == 1
     return Image(
         path=path,
         frame=frame,
         frames=frames,
-        series=str(header.get("SeriesInstanceUID") or "") or f"without a UID in {path.parent}",
-        number=int(header.get("SeriesNumber") or 0),
-        stack=described.get("stack", _text(header.get("ConvolutionKernel"))),
-        rows=int(header.Rows),
-        columns=int(header.Columns),
+        series=series,
+        number=_plain(header, "SeriesNumber") or 0,
+        stack=str(described.get("stack", "")),
+        rows=rows,
+        columns=columns,
         position_mm=at,
         across=tuple(across / np.linalg.norm(across)),
         down=tuple(down / np.linalg.norm(down)),
         spacing_mm=(between_rows, between_columns),
-        slope=_number(value("RescaleSlope")),
-        intercept=_number(value("RescaleIntercept")),
+        slope=number("RescaleSlope"),
+        intercept=number("RescaleIntercept"),
         padding=_padding(header, signed),
         inverted=header.get("PhotometricInterpretation") == "MONOCHROME1",
-        bits=int(header.get("BitsStored") or 16),
+        bits=_whole(header, "BitsStored", 16),
         signed=signed,
-        space=f"{header.get('StudyInstanceUID') or ''} {header.get('FrameOfReferenceUID') or ''}",
+        uid=str(header.get("SOPInstanceUID") or ""),
+        told=_told(path, header, described),
+        seconds=_seconds(header, described),
+        instance=None if "InstanceNumber" in described else _plain(header, "InstanceNumber"),
+        remark=remark(_text(header.get("ImageType")), _described(header)),
     )
+
+
+def _told(path: Path, header: pydicom.Dataset, described: dict[str, Any]) -> dict[str, str]:
+    """What parts two CTs of one series; an empty text where the header says nothing that can be read."""
+
+    def text(name: str) -> str:
+        try:
+            return _text(described[name] if name in described else header.get(name)).strip()
+        except Exception:  # no reason to refuse a slice
+            return ""
+
+    thickness = text("SliceThickness")
+    return {
+        "patient": _digest(text("PatientID")),
+        "name": _digest(re.sub(r"[\W_]+", "", text("PatientName").casefold())),
+        "study": text("StudyInstanceUID"),
+        "space": text("FrameOfReferenceUID"),
+        "acquisition": text("AcquisitionNumber"),
+        "thickness": thickness if re.fullmatch(r"\d*\.?\d+(e[+-]?\d+)?", thickness.lower()) else "",
+        "kernel": text("ConvolutionKernel"),
+        "phase": " ".join(filter(None, map(text, ("TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase")))),
+        "voltage": text("KVP"),
+        "number": text("SeriesNumber"),
+        "type": text("ImageType"),
+        "contrast": text("ContrastBolusAgent"),
+        "folder": str(path.parent),
+    }
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest() if text else ""
+
+
+def _seconds(header: pydicom.Dataset, described: dict[str, Any]) -> float | None:
+    both = str(described.get("AcquisitionDateTime") or header.get("AcquisitionDateTime") or "")
+    both = both or f"{header.get('AcquisitionDate') or '20000101'}{header.get('AcquisitionTime') or ''}"
+    try:
+        return datetime.strptime(both[:14], "%Y%m%d%H%M%S").timestamp()  # differences alone count
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _series(path: Path, header: pydicom.Dataset) -> str:
+    return str(header.get("SeriesInstanceUID") or "") or f"without a UID in {path.parent}"
+
+
+def _described(header: pydicom.Dataset) -> str:
+    return " ".join(
+        _text(header.get(name)) for name in ("SeriesDescription", "DerivationDescription", "ManufacturerModelName")
+    )
+
+
+def _spelt(name: str) -> str:
+    """PixelSpacing -> Pixel Spacing (0028,0030), the field's name in the standard."""
+    tag = pydicom.tag.Tag(name)
+    return f"{dictionary_description(tag)} ({tag.group:04x},{tag.element:04x})"
 
 
 def _text(value: Any) -> str:
     return "/".join(map(str, value)) if isinstance(value, (list, pydicom.multival.MultiValue)) else str(value or "")
 
 
-def _words(value: Any) -> set[str]:
-    return set(_text(value).upper().split("/")) if value else set()
+def _plain(header: pydicom.Dataset, name: str) -> int | None:
+    """A number that only orders or names; None where it is something else."""
+    try:
+        return int(header.get(name))
+    except Exception:  # text, or whatever pydicom raises for it
+        return None
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None or str(value).strip() == "" else float(value)
-
-
-def _numbers(values: Any, count: int) -> tuple[float, ...]:
-    numbers = tuple(float(v) for v in values)
-    if len(numbers) != count or not all(math.isfinite(v) for v in numbers):
-        raise NotASlice("damaged (a position or spacing that is no number)")
-    return numbers
+def _whole(header: pydicom.Dataset, name: str, default: int) -> int:
+    """Raises NotASlice if the field holds something else."""
+    try:
+        found = header.get(name)
+        return default if found is None or str(found) == "" else int(found)
+    except Exception:
+        raise NotASlice(f"with an unreadable {_spelt(name)}", "") from None
 
 
 def _padding(header: pydicom.Dataset, signed: bool) -> tuple[int, int] | None:

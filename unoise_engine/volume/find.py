@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,14 +12,25 @@ from pathlib import Path
 from unoise_engine.errors import CaseRefused, Usage, printable
 from unoise_engine.files import INVENTORY
 from unoise_engine.volume.case import Case, Reading, ReadSettings, find_again, of_image, of_refusal, of_series
-from unoise_engine.volume.dicom import Series, group
-from unoise_engine.volume.dicom_images import Image, NotASlice, is_dicom, read_images
+from unoise_engine.volume.dicom_images import Image, NotASlice, read_images
 from unoise_engine.volume.layout import unreadable_file
 from unoise_engine.volume.names import distinct, safe_id
+from unoise_engine.volume.part10 import is_bare, is_dicom
 from unoise_engine.volume.read import DETACHED_SUFFIXES, is_header, is_image
+from unoise_engine.volume.series import Series, group
 
 __all__ = ["Case", "ReadSettings", "Reading", "find_again", "find_cases"]
+BARE = "is DICOM without its preamble (no Part 10 file)"
 KINDS = ".nii, .nii.gz, .nrrd, .mha, .mhd or a DICOM folder"
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """A file that should have been a slice; of which series, where its header says so."""
+
+    path: Path
+    reason: str
+    series: str
 
 
 @dataclass
@@ -28,11 +40,15 @@ class _Found:
     images: list[Image] = field(default_factory=list)
     volumes: list[Path] = field(default_factory=list)
     skipped: dict[str, list[Path]] = field(default_factory=dict)
-    broken: dict[Path, list[str]] = field(default_factory=dict)  # folder -> names that should have been slices
+    broken: list[_Broken] = field(default_factory=list)
     lost: dict[Path, CaseRefused] = field(default_factory=dict)  # folder -> why nothing can be read of it
 
     def skip(self, path: Path, reason: str) -> None:
         self.skipped.setdefault(reason, []).append(path)
+
+    def spoil(self, path: Path, reason: str, series: str = "") -> None:
+        self.skip(path, reason)
+        self.broken.append(_Broken(path, reason, series))
 
 
 def find_cases(
@@ -65,35 +81,36 @@ def find_cases(
 
 
 def _in_file(path: Path, how: ReadSettings) -> Iterator[Case]:
-    if is_image(path) or is_header(path):
-        if not path.exists():
-            raise CaseRefused("NOT_FOUND", path, "does not exist", "check the path")
-        yield of_image(path, _stem(path), how)
-        return
     if not path.exists():
         raise CaseRefused("NOT_FOUND", path, "does not exist", "check the path")
+    if not path.is_file():
+        raise CaseRefused("UNREADABLE", path, "is no regular file (but a pipe, device or socket)", f"give {KINDS}")
+    if is_image(path) or is_header(path):
+        yield of_image(path, _stem(path), how)
+        return
     if not is_dicom(path):
-        raise CaseRefused("UNREADABLE", path, "is not a kind of file that is read here", f"give {KINDS}")
+        what = BARE if is_bare(path) else "is not a kind of file that is read here"
+        raise CaseRefused("UNREADABLE", path, what, f"give {KINDS}")
     try:
         series = group(read_images(path))
     except NotASlice as reason:
         raise CaseRefused("NOT_CT", path, f"is no slice of a CT: it is {reason}", "give the folder of a CT") from None
     for part, one in enumerate(series):
-        yield of_series(one, path, path.stem, how, part)
+        yield of_series(one, path, path.stem, how, part, one.apart)
 
 
 def _in_folder(folder: Path, how: ReadSettings, tell: Callable[[str], None]) -> list[Case]:
     found = _look_through(folder)
     for reason, skipped in found.skipped.items():
         names = ", ".join(str(p.relative_to(folder)) for p in skipped[:3]) + (", ..." if len(skipped) > 3 else "")
-        tell(printable(f"SKIPPED {folder}: {len(skipped)} x {reason} ({names})"))
+        tell(printable(f"SKIPPED {len(skipped)} x {reason} ({names})"))
     series = group(found.images)
     homes = [_home(s) for s in series]
     cases = []
     for k, (one, home) in enumerate(zip(series, homes)):
         name = _id_below(folder, home) + (f"-series{one.number}" if homes.count(home) > 1 else "")
         part = sum(other.files == one.files for other in series[:k])
-        cases.append(of_series(one, home, name, how, part, _broken_beside(one, found)))
+        cases.append(of_series(one, home, name, how, part, (*one.apart, *_broken_beside(one, found))))
     cases += [of_image(p, _id_below(folder, p.with_name(_stem(p))), how) for p in found.volumes]
     if not cases:
         kinds = "; ".join(f"{len(p)} x {reason}" for reason, p in found.skipped.items()) or "no files"
@@ -105,13 +122,19 @@ def _lost(found: _Found, series: list[Series]) -> dict[Path, CaseRefused]:
     """Folders that should hold a case and give none: counted among the inputs, or nobody would miss them."""
     homes = {path.parent for one in series for path in one.files}
     lost = dict(found.lost)
-    for home, names in found.broken.items():
-        names = [name for name in names if _slice_like(name) or _has_content(home / name)]  # not an empty flag file
-        if names and home not in homes:
-            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            what = f"none of its {len(names)} DICOM files can be read ({shown})"
+    for home in {b.path.parent for b in found.broken} - homes:
+        here = [b for b in found.broken if b.path.parent == home]
+        here = [b for b in here if _slice_like(b.path.name) or _has_content(b.path)]  # not an empty flag file
+        if here:
+            names = ", ".join(b.path.name for b in here[:3]) + (", ..." if len(here) > 3 else "")
+            what = f"none of its {len(here)} DICOM files can be read ({names}: {_most(here)})"
             lost[home] = CaseRefused("UNREADABLE", home, what, "copy or export the CT again")
     return dict(sorted(lost.items()))
+
+
+def _most(broken: list[_Broken]) -> str:
+    """The reason of most of them."""
+    return Counter(b.reason for b in broken).most_common(1)[0][0]
 
 
 def _slice_like(name: str) -> bool:
@@ -166,22 +189,22 @@ def _look_at(path: Path, found: _Found) -> None:
             found.volumes.append(path)
         elif is_dicom(path):
             found.images += read_images(path)
+        elif is_bare(path):
+            found.spoil(path, BARE.removeprefix("is "))
         elif _slice_like(name) or status.st_size == 0:
-            found.skip(path, "empty file" if status.st_size == 0 else "no DICOM, though its name says so")
-            found.broken.setdefault(path.parent, []).append(path.name)
+            found.spoil(path, "empty file" if status.st_size == 0 else "no DICOM, though its name says so")
         elif not _belongs_to_header(path):
             found.skip(path, "neither DICOM nor a CT volume")
     except NotASlice as reason:
-        found.skip(path, str(reason))
-        if str(reason).startswith("damaged"):
-            found.broken.setdefault(path.parent, []).append(path.name)
+        if reason.series is None:
+            found.skip(path, str(reason))
+        else:
+            found.spoil(path, str(reason), reason.series)
     except CaseRefused as error:
-        found.skip(path, f"unreadable ({error.code})")
-        found.broken.setdefault(path.parent, []).append(path.name)
+        found.spoil(path, f"unreadable ({error.code})")
     except (OSError, MemoryError) as error:
         why = "needs more memory than is free" if isinstance(error, MemoryError) else error.strerror
-        found.skip(path, f"unreadable ({why})")
-        found.broken.setdefault(path.parent, []).append(path.name)
+        found.spoil(path, f"unreadable ({why})")
 
 
 def _belongs_to_header(path: Path) -> bool:
@@ -191,11 +214,16 @@ def _belongs_to_header(path: Path) -> bool:
 
 def _broken_beside(series: Series, found: _Found) -> list[str]:
     """A sentence on what should have been slices of the series, for all that can be told."""
-    broken = [name for parent in {p.parent for p in series.files} for name in found.broken.get(parent, [])]
-    if not broken:
+    homes = {p.parent for p in series.files}
+    beside = [b for b in found.broken if (b.series == series.uid if b.series else b.path.parent in homes)]
+    if not beside:
         return []
-    names = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
-    return [f"{len(broken)} files beside its slices cannot be read and were left out ({names})"]
+    verb = (
+        "files beside its slices cannot be read and were"
+        if len(beside) > 1
+        else "file beside its slices cannot be read and was"
+    )
+    return [f"{len(beside)} {verb} left out ({_most(beside)})"]
 
 
 def _home(series: Series) -> Path:

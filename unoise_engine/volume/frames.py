@@ -10,10 +10,10 @@ from pathlib import Path
 import pydicom
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.tag import Tag
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from unoise_engine.volume.dicom_images import Clamped, read_header
 from unoise_engine.volume.layout import open_regular
+from unoise_engine.volume.part10 import Clamped, read_header
 
 # Besides the pixels: what decoding needs, and where overlays are said to lie within the pixels' bits.
 FIELDS = [Tag(name) for name in (
@@ -21,7 +21,6 @@ FIELDS = [Tag(name) for name in (
     "HighBit", "PixelRepresentation",
 )] + [Tag(0x6000 + group, 0x0102) for group in range(0, 0x20, 2)]  # fmt: skip
 PIXEL_DATA = (0x7FE0, 0x0010)
-DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
 class Frames:
@@ -37,7 +36,11 @@ class Frames:
                 warnings.simplefilter("ignore")
                 self.dataset = pydicom.dcmread(Clamped(self.file), stop_before_pixels=True, specific_tags=FIELDS)
             self.syntax = UID(str(self.dataset.file_meta.TransferSyntaxUID))
-            self.whole = read_header(path, pixels=True).get("PixelData") if self.syntax == DEFLATED else None
+            self.whole = (
+                read_header(path, pixels=True).get("PixelData")
+                if self.syntax == DeflatedExplicitVRLittleEndian
+                else None
+            )
             if self.whole is None:
                 self._find_pixels()
             else:

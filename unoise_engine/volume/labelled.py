@@ -12,6 +12,7 @@ from unoise_engine.volume.read import check_ct, read_image
 from unoise_engine.volume.volume import AxialView, Grid, Volume
 
 SAME_MM = 0.1  # grids closer than this everywhere are one grid
+ROUNDING = 1e-3  # of a label that went through a scale of 32 bits
 
 
 def read_labelled(pair: Pair, numbers: Sequence[int]) -> tuple[Volume, Volume]:
@@ -19,9 +20,10 @@ def read_labelled(pair: Pair, numbers: Sequence[int]) -> tuple[Volume, Volume]:
 
     Labels stored in another order of axes or directions than the CT, as converters do, are brought into the CT's order.
 
-    Raises CaseRefused: OTHER_GRID, EMPTY_LABEL, NO_SUCH_LABEL, and whatever `read_image` and `check_ct` refuse.
+    Raises CaseRefused: OTHER_GRID, UNKNOWN_LABEL, EMPTY_LABEL, NO_SUCH_LABEL, and whatever `read_image` and `check_ct`
+    refuse.
     """
-    ct, labels = check_ct(read_image(pair.ct), pair.ct), read_image(pair.labels)
+    ct, labels = check_ct(read_image(pair.ct), pair.ct), whole(read_image(pair.labels), pair.labels)
     apart = apart_mm(ct.grid, labels.grid)
     if apart > SAME_MM and (turned := in_order_of(ct.grid, labels)) is not None:
         labels, apart = turned, 0.0
@@ -37,6 +39,23 @@ def read_labelled(pair: Pair, numbers: Sequence[int]) -> tuple[Volume, Volume]:
         what = f"holds the labels {some} but not {wanted}"
         raise CaseRefused("NO_SUCH_LABEL", pair.labels, what, "give the organ's numbers, or remove the case")
     return ct, labels
+
+
+def whole(labels: Volume, source: object) -> Volume:
+    """The labels as whole numbers. Raises CaseRefused UNKNOWN_LABEL for values between them, which nobody counts."""
+    if labels.dtype.kind != "f":
+        return labels
+    numbers = np.round(labels.voxels)
+    with np.errstate(invalid="ignore"):
+        strange = labels.voxels[~(np.abs(labels.voxels - numbers) < ROUNDING)]
+    if not strange.size:
+        return labels.with_voxels(numbers.astype(np.int32))
+    if np.isfinite(strange).all():
+        what = f"holds {strange[0]:g}, which is no label: the labels were interpolated"
+        cure = "resample them anew, by the nearest neighbour"
+    else:
+        what, cure = f"holds {strange[0]:g}, which is no label", "save the labels as whole numbers"
+    raise CaseRefused("UNKNOWN_LABEL", source, what, cure)
 
 
 def apart_mm(a: Grid, b: Grid) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from typing import BinaryIO
 import numpy as np
 
 from unoise_engine.errors import CaseRefused
+from unoise_engine.volume import budget
+from unoise_engine.volume.budget import Deadline
 
-LARGEST_CT = 1 << 30  # voxels: 1024 x 1024 x 1024; a header that asks for more is taken for damage
-BOMB_RATIO = 200  # real CTs pack 2 to 10 times, synthetic ones without noise up to 100 times
-BOMB_BYTES = 1 << 26  # what a small, well packed file may unpack to whatever its ratio
 DEFLATE_LIMIT = 1032  # a deflate stream cannot unpack to more than this many times its size
 CHUNK = 1 << 20
 HEADER_BYTES = 1 << 16  # text headers are shorter than this
+LONGEST_PROLOGUE = 1 << 26  # bytes before the voxels: a header and what others add to it
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,7 @@ class Layout:
 def open_regular(path: Path) -> BinaryIO:
     """Opens a plain file; a pipe, device or folder is refused instead of waited for. Raises CaseRefused."""
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            os.close(handle)
-            raise CaseRefused("UNREADABLE", path, "is no regular file", "give a CT file")
-        return os.fdopen(handle, "rb")
+        return budget.open_regular(path)
     except OSError as error:
         raise unreadable_file(path, error) from None
 
@@ -71,8 +66,9 @@ def check_layout(layout: Layout, path: Path) -> None:
     """What a header may ask for at all. Raises CaseRefused: DAMAGED, TOO_LARGE, GEOMETRY."""
     if min(layout.size) < 1 or layout.offset < 0:
         raise damaged(path, f"announces the impossible size {layout.size}")
-    if math.prod(layout.size) > LARGEST_CT:
-        raise CaseRefused("TOO_LARGE", path, f"announces {layout.size} voxels", "crop the CT to the abdomen")
+    if layout.offset > LONGEST_PROLOGUE:
+        raise damaged(path, f"has voxels that begin {layout.offset} bytes from its start")
+    budget.check_voxels(layout.size, layout.dtype.itemsize, path)
     if not (np.isfinite(layout.steps_mm).all() and np.isfinite(layout.origin_mm).all()):
         raise CaseRefused("GEOMETRY", path, "has a position or spacing that is no number", "export the CT again")
     with np.errstate(over="ignore"):  # 1e308 squared is as impossible as it looks
@@ -86,11 +82,11 @@ def check_layout(layout: Layout, path: Path) -> None:
         raise CaseRefused("GEOMETRY", path, "lies more than 100 m from the origin", "export the CT again")
 
 
-def read_voxels(layout: Layout, path: Path) -> np.ndarray:
+def read_voxels(layout: Layout, path: Path, deadline: Deadline) -> np.ndarray:
     """The voxels as stored, (z, y, x), in the machine's byte order.
 
     Raises CaseRefused: TRUNCATED (fewer than announced), DAMAGED (more by a row, column or slice, or a wrong
-    checksum), BOMB.
+    checksum), BOMB, TOO_SLOW.
     """
     source = layout.data or path
     with open_regular(source) as f:
@@ -103,7 +99,7 @@ def read_voxels(layout: Layout, path: Path) -> np.ndarray:
         wanted = flat.view(np.uint8).data
         if layout.packed != "file":
             f.seek(layout.offset)
-        pieces = unpacked(f) if layout.packed else iter(lambda: f.read(CHUNK), b"")
+        pieces = unpacked(f, source, deadline) if layout.packed else iter(lambda: f.read(CHUNK), b"")
         skip = layout.offset if layout.packed == "file" else 0
         too_much = layout.bytes // max(layout.size)  # what one row, column or slice more would add
         got, extra = 0, 0
@@ -129,20 +125,22 @@ def read_voxels(layout: Layout, path: Path) -> np.ndarray:
 def _check_packing(layout: Layout, there: int, source: Path) -> None:
     if layout.bytes > there * DEFLATE_LIMIT:
         raise _cut(source, there, layout.bytes, "is far too short")
-    if layout.bytes > max(there * BOMB_RATIO, BOMB_BYTES):
-        what = f"unpacks to {layout.bytes // max(there, 1)} times its size, as no CT does"
-        raise CaseRefused("BOMB", source, what, "check where the file comes from; if it is a CT, store it unpacked")
+    budget.check_packing(layout.bytes, there, source)
 
 
 def _cut(source: Path, there: int, wanted: int, what: str = "is cut off") -> CaseRefused:
     return CaseRefused("TRUNCATED", source, f"{what} ({there} bytes of {wanted} announced)", "copy the CT again")
 
 
-def unpacked(f: BinaryIO) -> Iterator[bytes]:
-    """A gzip or zlib stream in pieces of bounded size. Raises EOFError if it stops early, zlib.error if damaged."""
+def unpacked(f: BinaryIO, source: Path, deadline: Deadline) -> Iterator[bytes]:
+    """A gzip or zlib stream in pieces of bounded size.
+
+    Raises EOFError if it stops early, zlib.error if damaged, CaseRefused TOO_SLOW.
+    """
     stream = zlib.decompressobj(wbits=47)  # 32 + 15: gzip or zlib by its first bytes, checksum included
     data = b""
     while True:
+        deadline.check(source)
         data = data or f.read(CHUNK)
         if not data:
             raise EOFError
@@ -170,23 +168,3 @@ def scaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
     for k, one in enumerate(stored):
         out[k] = one * np.float64(slope) + intercept
     return out
-
-
-def inflated_size(f: BinaryIO, limit: int) -> int:
-    """How far a deflated DICOM file inflates, counted up to just above `limit`, without keeping it.
-
-    The stream begins where the meta header ends, whose length is its first element.
-    """
-    head = f.read(144)
-    start = 144 + int.from_bytes(head[140:144], "little") if head[132:138] == b"\x02\0\0\0UL" else len(head)
-    f.seek(start)
-    stream, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    try:
-        while total <= limit and not stream.eof:
-            data = stream.unconsumed_tail or f.read(CHUNK)
-            if not data:
-                break
-            total += len(stream.decompress(data, CHUNK))
-    except zlib.error:
-        pass  # not deflated after all, or damaged: reading it says so
-    return total

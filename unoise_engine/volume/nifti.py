@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.errors import CaseRefused
+from unoise_engine.volume.budget import Deadline
 from unoise_engine.volume.layout import Layout, damaged, open_regular, unpacked
 
 TYPES = {
@@ -30,9 +31,9 @@ FIELDS_2 = {
 }  # fmt: skip
 
 
-def nifti_layout(path: Path) -> Layout:
+def nifti_layout(path: Path, deadline: Deadline) -> Layout:
     """Raises CaseRefused: DAMAGED, DETACHED_DATA, NOT_3D, NOT_SCALAR, NO_ORIENTATION, ORIENTATION_CONFLICT."""
-    header, packed = _first_bytes(path)
+    header, packed = _first_bytes(path, deadline)
     fields = _fields(header, path)
     axes, *dims = (int(n) for n in fields["dim"])
     if not 1 <= axes <= 7 or min(dims[:axes]) < 1:
@@ -66,7 +67,7 @@ def nifti_layout(path: Path) -> Layout:
     )
 
 
-def _first_bytes(path: Path) -> tuple[bytes, bool]:
+def _first_bytes(path: Path, deadline: Deadline) -> tuple[bytes, bool]:
     with open_regular(path) as f:
         start = f.read(LONGEST_HEADER)
         if not start:
@@ -76,7 +77,7 @@ def _first_bytes(path: Path) -> tuple[bytes, bool]:
         f.seek(0)
         header = b""
         try:
-            for piece in unpacked(f):
+            for piece in unpacked(f, path, deadline):
                 header += piece
                 if len(header) >= LONGEST_HEADER:
                     break

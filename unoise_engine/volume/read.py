@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from unoise_engine.errors import CaseRefused
+from unoise_engine.volume.budget import Deadline
 from unoise_engine.volume.hu import check_content, vet
 from unoise_engine.volume.layout import Layout, check_layout, read_voxels
 from unoise_engine.volume.metaimage import metaimage_layout
@@ -41,32 +42,47 @@ def read_image(path: Path) -> Volume:
     return Volume(voxels, grid)
 
 
-def read_straight(path: Path, trust_hu: bool = False) -> tuple[Volume, list[str], Planes | None]:
+def read_straight(
+    path: Path, trust_hu: bool = False, deadline: Deadline | None = None
+) -> tuple[Volume, list[str], Planes | None]:
     """A CT file -> clean HU, a sentence for each correction, and, if it was resampled, where its slices lay.
 
     Voxels on sheared axes are resampled to an upright grid. Raises CaseRefused: what `load_image` and `vet` refuse.
     """
-    stored, layout = load_image(path)
+    deadline = deadline or Deadline()
+    layout = image_layout(path, deadline)
     grid = rigid_grid(layout.size, layout.steps_mm, layout.origin_mm)
     if grid is not None:
         check_size(grid, path)
-    voxels, notes = vet(stored, path, trust_hu)
+    voxels, notes = vet(read_voxels(layout, path, deadline), path, trust_hu)
     if grid is not None:
         return Volume(voxels, grid), notes, None
     notes.append("its axes were not perpendicular (sheared): resampled to an upright grid")
     planes = Planes.of_affine(layout.size, layout.steps_mm, layout.origin_mm)
-    return straighten(voxels, layout.steps_mm, layout.origin_mm), notes, planes
+    ct = straighten(voxels, layout.steps_mm, layout.origin_mm, path)
+    check_size(ct.grid, path)
+    return ct, notes, planes
 
 
 def load_image(path: Path) -> tuple[np.ndarray, Layout]:
     """Voxels (z, y, x) and what the header says of them.
 
-    Raises CaseRefused: EMPTY_FILE, TRUNCATED, DAMAGED, BOMB, TOO_LARGE, DETACHED_DATA, UNREADABLE, NOT_3D, NOT_SCALAR,
-    NO_ORIENTATION, ORIENTATION_CONFLICT, GEOMETRY.
+    Raises CaseRefused: what `image_layout` refuses, and TRUNCATED, BOMB.
+    """
+    deadline = Deadline()
+    layout = image_layout(path, deadline)
+    return read_voxels(layout, path, deadline), layout
+
+
+def image_layout(path: Path, deadline: Deadline) -> Layout:
+    """What the header says, checked before a voxel is read.
+
+    Raises CaseRefused: EMPTY_FILE, TRUNCATED, DAMAGED, TOO_LARGE, TOO_SLOW, DETACHED_DATA, UNREADABLE, NOT_3D,
+    NOT_SCALAR, NOT_CT, NO_ORIENTATION, ORIENTATION_CONFLICT, GEOMETRY.
     """
     name = path.name.lower()
     if name.endswith((".nii", ".nii.gz")):
-        layout = nifti_layout(path)
+        layout = nifti_layout(path, deadline)
     elif name.endswith(".nrrd"):
         layout = nrrd_layout(path)
     elif name.endswith((".mha", ".mhd")):
@@ -77,7 +93,7 @@ def load_image(path: Path) -> tuple[np.ndarray, Layout]:
         kinds = ".nii, .nii.gz, .nrrd, .mha, .mhd or DICOM"
         raise CaseRefused("UNREADABLE", path, "is not a kind of file that is read here", f"give {kinds}")
     check_layout(layout, path)
-    return read_voxels(layout, path), layout
+    return layout
 
 
 def from_image(image: sitk.Image) -> Volume:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 
@@ -40,9 +42,9 @@ class Stack:
         return not self.even or bool(self.lean.any())
 
 
-def place(images: tuple[Image, ...], source: object, fill_gaps: bool = False) -> Stack:
-    """Raises CaseRefused: ONE_SLICE, DUPLICATE_SLICE, MISSING_SLICE, UNEVEN_SPACING, SCATTERED_SLICES."""
-    normal = images[0].normal
+def place(images: tuple[Image, ...], normal: np.ndarray, source: object, fill_gaps: bool = False) -> Stack:
+    """`normal` is that of the slices. Raises CaseRefused: ONE_SLICE, DUPLICATE_SLICE, MISSING_SLICE, UNEVEN_SPACING,
+    SCATTERED_SLICES."""
     ordered = sorted(images, key=lambda i: (float(np.dot(i.position_mm, normal)), i.name))
     ordered, notes = _without_copies(ordered, normal, source)
     if len(ordered) < 2:
@@ -67,12 +69,18 @@ def _without_copies(ordered: list[Image], normal: np.ndarray, source: object) ->
             kept.append(one)
             continue
         if np.linalg.norm(apart) >= SAME_PLACE_MM or not _same_pixels(kept[-1], one, source):
-            what = f"{kept[-1].name} and {one.name} lie at the same place and differ"
+            what = f"{' and '.join(_named(kept[-1], one))} lie at the same place and differ"
             cure = "remove one of them, or give the phases of a dynamic series one by one"
             raise CaseRefused("DUPLICATE_SLICE", source, what, cure)
         copies.append(one)
     names = ", ".join(c.name for c in copies[:3]) + (", ..." if len(copies) > 3 else "")
     return kept, [f"{len(copies)} identical copies of slices were left out ({names})"] if copies else []
+
+
+def _named(*images: Image) -> list[str]:
+    """Their names, with folders where these differ."""
+    home = Path(os.path.commonpath([i.path.parent for i in images]))
+    return [str(i.path.parent.relative_to(home) / i.name) for i in images]
 
 
 def _same_pixels(a: Image, b: Image, source: object) -> bool:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from unoise_engine.volume.budget import check_voxels
+from unoise_engine.volume.mend import AIR_HU
 from unoise_engine.volume.volume import Grid, Volume, Voxels
 
 CORNER_MM = 0.1  # axes count as perpendicular if no corner moves further than this when they are made so
-AIR_HU = -1024
 SLAB = 16  # slices resampled at a time, from as many planes as they reach through
 
 
@@ -98,10 +99,11 @@ def rigid_grid(size: tuple[int, int, int], steps_mm: np.ndarray, origin_mm: np.n
     return Grid(size, _three(spacing), _three(origin_mm), tuple(float(v) for v in cosines.ravel()))
 
 
-def straighten(voxels: np.ndarray, steps_mm: np.ndarray, origin_mm: np.ndarray) -> Volume:
+def straighten(voxels: np.ndarray, steps_mm: np.ndarray, origin_mm: np.ndarray, source: object) -> Volume:
     """Voxels on sheared axes -> an upright grid around them, linear in between, air outside.
 
-    The stack's own direction stays, the rows stay as near to theirs as a right angle allows; spacings stay.
+    The stack's own direction stays, the rows stay as near to theirs as a right angle allows; spacings stay. `source`
+    names it in messages. Raises CaseRefused TOO_LARGE: a grid around a slanted stack may be many times as large.
     """
     size = voxels.shape[::-1]
     spacing = np.linalg.norm(steps_mm, axis=0)
@@ -113,6 +115,7 @@ def straighten(voxels: np.ndarray, steps_mm: np.ndarray, origin_mm: np.ndarray) 
     along = (corners @ steps_mm.T) @ axes  # of each corner, in mm from the origin along the new axes
     low, high = along.min(axis=0), along.max(axis=0)
     new = tuple(int(np.ceil(round(extent, 6))) + 1 for extent in (high - low) / spacing)
+    check_voxels(new, voxels.dtype.itemsize, source)
     origin = origin_mm + axes @ low
     grid = Grid((new[0], new[1], new[2]), _three(spacing), _three(origin), tuple(float(v) for v in axes.ravel()))
     back = np.linalg.inv(steps_mm)  # position -> index in the sheared stack

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from unoise_engine.errors import CaseRefused
+from unoise_engine.volume.budget import check_extent
 
 SMALLEST_SIDE = 8  # pixels of an axial slice
 SMALLEST_FIELD_MM = 20  # side of an axial slice: no organ can be made out in less
@@ -117,9 +118,11 @@ class AxialView:
 
 
 def check_size(grid: Grid, source: object) -> None:
-    """Raises CaseRefused TOO_SMALL."""
-    axes = [2 - a for a in AxialView.of(grid).axes[1:]]  # of an axial slice, as (x, y, z) counts
+    """Raises CaseRefused: TOO_SMALL, GEOMETRY."""
+    along, *axes = (2 - a for a in AxialView.of(grid).axes)  # those of an axial slice, as (x, y, z) counts
     sides = [(grid.size[a], grid.size[a] * grid.spacing_mm[a]) for a in axes]
+    step = grid.spacing_mm[along] if grid.size[along] > 1 else 0.0  # a single slice has none
+    check_extent([mm for _, mm in sides], grid.size[along] * step, step, source)
     if min(n for n, _ in sides) < SMALLEST_SIDE or min(mm for _, mm in sides) < SMALLEST_FIELD_MM:
         shown = " x ".join(f"{mm:.0f}" for _, mm in sides)
         raise CaseRefused("TOO_SMALL", source, f"shows only {shown} mm of an axial slice", "give a CT of the abdomen")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from Testing.engine.conftest import ellipsoid_ct, image_of
-from unoise_engine.batch.run import Request, explain_all
+from Testing.engine.conftest import asked, ellipsoid_ct, image_of
+from unoise_engine.batch.run import explain_all
 from unoise_engine.files import INVENTORY
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -73,7 +73,7 @@ def explain(tiny_bundle):
     def run(source, out, **options):
         sources = source if isinstance(source, tuple) else (source,)
         options = {"methods": ("unoise",), "bundle": str(tiny_bundle), "device": "cpu", **options}
-        return explain_all(Request(inputs=sources, out=out, **options), "off")
+        return explain_all(asked(sources, out, **options), "off")
 
     return run
 

@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from unoise_engine.batch.lock import Busy, any_held, held, is_held
+from unoise_engine.lock import Busy, any_held, held, is_held
 
-HOLD = "import sys, time; from pathlib import Path; from unoise_engine.batch.lock import held\n"
+HOLD = "import sys, time; from pathlib import Path; from unoise_engine.lock import held\n"
 HOLD += "with held(Path(sys.argv[1]), 'a'): print('got', flush=True); time.sleep(60)"
 COUNT = """
-import sys; from pathlib import Path; from unoise_engine.batch.lock import held
+import sys; from pathlib import Path; from unoise_engine.lock import held
 out = Path(sys.argv[1])
 for _ in range(200):
     with held(out, "a", wait_s=60):

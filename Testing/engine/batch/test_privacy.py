@@ -76,10 +76,11 @@ def songs(folder):
     return sorted(found)
 
 
-# What a DICOM object must say of its patient and study (PS3.3: Patient and General Study modules).
+# What a DICOM object must say of its patient and study (PS3.3: Patient and General Study modules), and what an archive
+# would miss if it did not say it as the CT does.
 REQUIRED = {
     "PatientName", "PatientID", "PatientBirthDate", "StudyDate", "StudyID", "AccessionNumber", "ReferringPhysicianName",
-    "ContentDate",
+    "ContentDate", "IssuerOfPatientID", "StudyDescription", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
 }  # fmt: skip
 
 
@@ -90,7 +91,7 @@ def test_no_canary_sings(explain, aviary, tmp_path, capsys, file_format):
     if kind == "dicom":
         pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
     out = tmp_path / "out"
-    refused = explain(aviary, out, file_format=kind, de_identify=bool(de_identify))
+    refused = explain(aviary, out, format=kind, de_identify=bool(de_identify))
     assert refused == (2 if kind == "dicom" else 1)  # a NIfTI is no source for DICOM
     said = capsys.readouterr()
     assert [line["status"] for line in lines(out)].count("REFUSED") == refused and len(lines(out)) == 3

@@ -141,7 +141,7 @@ def test_a_full_disk_stops_the_run_and_names_the_bytes(explain, cohort, tmp_path
         pytest.skip("this machine does not let us mount a small disk")
     try:
         with pytest.raises(Environment, match=r"disk full: up to \d+ bytes needed, \d+ bytes free") as caught:
-            explain(cohort, disk / "out", file_format=file_format)
+            explain(cohort, disk / "out", format=file_format)
         assert caught.value.exit_code == 3
         del caught  # and with it the frames that hold the nameless file
         gc.collect()

@@ -11,8 +11,9 @@ import pytest
 
 pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
 
+from Testing.engine.conftest import asked
 from Testing.engine.dicom.series import write_series
-from unoise_engine.batch.run import Request, explain_all
+from unoise_engine.batch.run import explain_all
 from unoise_engine.errors import MissingExtra
 from unoise_engine.models.manifest import read_manifest, write_bundle
 
@@ -38,7 +39,7 @@ def verify(path):
 def explained(source, out, bundle, file_format="dicom", **options):
     """The folder of the one case that `source` is."""
     options = {"methods": ("unoise", "gradcam"), **options}
-    request = Request((source,), out, bundle=str(bundle), file_format=file_format, threads=1, **options)
+    request = asked((source,), out, bundle=str(bundle), format=file_format, threads=1, **options)
     with mock.patch(
         "unoise_engine.results.case_folder.Overview",
         side_effect=MissingExtra("matplotlib", "plot"),
@@ -64,3 +65,15 @@ def series(tmp_path_factory):
 @pytest.fixture(scope="session")
 def result(series, pancreas_bundle, tmp_path_factory):
     return explained(series, tmp_path_factory.mktemp("dicom"), pancreas_bundle)
+
+
+@pytest.fixture
+def out(result, tmp_path):
+    """A few of a run's objects, in a folder of their own, and one of an unfinished run."""
+    names = ("segmentation.dcm", "importance-unoise.dcm", "overlay-unoise-003.dcm")
+    for name in names:
+        (tmp_path / "out" / "ct" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(result / name, tmp_path / "out" / "ct" / name)
+    (tmp_path / "out" / ".ct-1-partial").mkdir()
+    shutil.copy(result / names[0], tmp_path / "out" / ".ct-1-partial" / "segmentation.dcm")
+    return tmp_path / "out"

@@ -11,13 +11,16 @@ import pytest
 
 from Testing.engine.dicom.conftest import explained, needs_dciodvfy, verify
 from Testing.engine.dicom.series import HEAD_FIRST, PRONE, UPRIGHT, write_series
+from unoise_engine.batch.question import question_from
 from unoise_engine.errors import CaseRefused, Environment, Usage
+from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.progress import Quiet
 from unoise_engine.results.convert import Conversion, convert
+from unoise_engine.typed import to_table
 from unoise_engine.volume.find import find_cases
-from unoise_engine.worker import request_from
 
-RESULTS = ("segmentation", "importance-unoise", "importance-gradcam")
+METHODS = ("unoise", "gradcam", "occlusion")
+RESULTS = ("segmentation", *(f"importance-{method}" for method in METHODS))
 
 
 def write_nrrd(path, voxels, steps_mm, origin_mm):
@@ -67,7 +70,8 @@ def worlds(pancreas_bundle, tmp_path_factory):
             home = tmp_path_factory.mktemp("both")
             ct = write_series(home / "ct", orientation)
             kinds = ("dicom", "nrrd")
-            made[orientation] = ct, *(explained(ct, home / k, pancreas_bundle, k, slices=(1, 5)) for k in kinds)
+            chosen = {"slices": (1, 5), "methods": METHODS, "parameters": {"occlusion": Occlusion(9, 12)}}
+            made[orientation] = ct, *(explained(ct, home / k, pancreas_bundle, k, **chosen) for k in kinds)
         return made[orientation]
 
     return world
@@ -175,14 +179,12 @@ def test_without_highdicom_it_says_what_to_install(both, tmp_path):
 
 
 def as_json(request):
-    body = {**request.__dict__, "dicom": [str(p) for p in request.dicom], "ct": str(request.ct)}
-    body |= {"out": str(request.out), "results": {k: str(v) for k, v in request.results.items()}}
-    return json.dumps(body)
+    return json.dumps({"convert": to_table(request)})
 
 
 def test_by_way_of_the_worker(both, tmp_path):
     request = request_for(both[0], both[2], tmp_path / "a", de_identify=True)
-    assert request_from(as_json(request)) == request
+    assert question_from(as_json(request).encode()).convert == request
     worker = [sys.executable, "-m", "unoise_engine.worker"]
     done = subprocess.run(worker, input=as_json(request), capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == ""
@@ -193,4 +195,4 @@ def test_by_way_of_the_worker(both, tmp_path):
     shutil.rmtree(request.out)
     wrong = as_json(request).replace('"ct"', '"cat"')
     done = subprocess.run(worker, input=wrong, capture_output=True, text=True)
-    assert done.returncode == 2 and "is no request" in done.stderr
+    assert done.returncode == 2 and "unknown key 'cat'" in done.stderr

@@ -11,11 +11,12 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from Testing.engine.conftest import REAL_CT, needs_real_ct
+from Testing.engine.conftest import REAL_CT, asked, needs_real_ct
 from Testing.engine.dicom.conftest import explained, needs_dciodvfy, needs_dcmqi, tool, verify
 from Testing.engine.dicom.series import HEAD_FIRST, PRONE, UPRIGHT, write_series
-from unoise_engine.batch.run import Request, explain_all
+from unoise_engine.batch.run import explain_all
 from unoise_engine.errors import CaseRefused, EngineError, MissingExtra, Usage
+from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.results.dicom.font import text_dots
 from unoise_engine.results.dicom.origin import Origin
 from unoise_engine.results.dicom.picture import INFERNO, OUTLINE, Style, draw
@@ -28,6 +29,7 @@ from unoise_engine.volume.find import find_cases
 TILTED = (np.cos(0.3), np.sin(0.3), 0, -np.sin(0.3) * np.cos(0.2), np.cos(0.3) * np.cos(0.2), -np.sin(0.2))
 WORLDS = {"upright": UPRIGHT, "head first": HEAD_FIRST, "prone": PRONE, "oblique": TILTED}
 MAPS = ("importance-unoise", "importance-gradcam")
+SCHEME = "CodingSchemeDesignator"
 
 
 @pytest.fixture(scope="module", params=WORLDS)
@@ -142,6 +144,10 @@ def test_objects_say_what_they_are(result):
         values = np.frombuffer(ds.FloatPixelData, np.float32)
         assert mapping.DoubleFloatRealWorldValueFirstValueMapped == values.min()
         assert mapping.DoubleFloatRealWorldValueLastValueMapped == values.max()
+        (scheme,) = ds.CodingSchemeIdentificationSequence
+        assert (
+            scheme.CodingSchemeDesignator == mapping.QuantityDefinitionSequence[0].ConceptCodeSequence[0][SCHEME].value
+        )
     for ds in (pydicom.dcmread(p) for p in result.rglob("*.dcm")):
         assert ds.ContentQualification == "RESEARCH"
         assert ds.DeviceSerialNumber == model
@@ -168,7 +174,7 @@ def test_another_model_or_setting_gives_another_identity(result, series, tiny_bu
     methods = ("unoise", "occlusion")
     few = {"slices": (2, 4), "methods": methods}
     first = explained(series, tmp_path / "a", pancreas_bundle, **few)
-    patch = explained(series, tmp_path / "b", pancreas_bundle, patch=9, **few)
+    patch = explained(series, tmp_path / "b", pancreas_bundle, parameters={"occlusion": Occlusion(9)}, **few)
     model = explained(series, tmp_path / "c", tiny_bundle, **few)
     names = ("segmentation.dcm", "importance-unoise.dcm", "importance-occlusion.dcm")
     assert [uids(first, n) == uids(patch, n) for n in names] == [True, True, False]
@@ -199,7 +205,7 @@ def test_what_an_identity_is_made_of(result, series, pancreas_bundle, tmp_path):
         assert path.read_bytes() == (result / path.name).read_bytes(), path.name
 
 
-def test_only_explained_slices_have_frames(series, pancreas_bundle, tmp_path):
+def test_only_explained_slices_are_segmented_and_maps_say_which(series, pancreas_bundle, tmp_path):
     part = explained(series, tmp_path / "a", pancreas_bundle, slices=(2, 5))
     whole = explained(series, tmp_path / "b", pancreas_bundle, "nrrd", slices=(2, 5))
     seg = hd.seg.segread(part / "segmentation.dcm")
@@ -208,6 +214,14 @@ def test_only_explained_slices_have_frames(series, pancreas_bundle, tmp_path):
     wanted = sitk.GetArrayFromImage(volume(whole, "segmentation"))
     assert wanted[2:5].any() and not wanted[:2].any()
     np.testing.assert_array_equal(seg.pixel_array[np.argsort(found)], wanted[2:5])
+    for name in MAPS:  # viewers wait for a frame of every slice
+        ds = pydicom.dcmread(part / f"{name}.dcm")
+        assert int(ds.NumberOfFrames) == 6
+        np.testing.assert_array_equal(ds.pixel_array, sitk.GetArrayFromImage(volume(whole, name)))
+        assert ds.pixel_array[2:5].any() and not ds.pixel_array[[0, 1, 5]].any()
+        said = [f.FrameContentSequence[0].get("FrameComments", "") for f in ds.PerFrameFunctionalGroupsSequence]
+        assert [bool(s) for s in said] == [True, True, False, False, False, True]
+        assert "not explained" in said[0]
 
 
 @needs_dciodvfy
@@ -340,20 +354,20 @@ def test_other_inputs_and_wrong_wishes_are_refused_before_work(
     ct_file, series, tiny_bundle, tmp_path, monkeypatch, capsys
 ):
     out = tmp_path / "out"
-    assert explain_all(Request((ct_file,), out, bundle=str(tiny_bundle), file_format="dicom"), "off") == 1
+    assert explain_all(asked((ct_file,), out, bundle=str(tiny_bundle), format="dicom"), "off") == 1
     said = capsys.readouterr().err
     assert "REFUSED NOT_DICOM" in said and "--format nifti" in said
     assert [*out.rglob("*.dcm"), *out.rglob("report.json")] == []
     with pytest.raises(Usage, match="--de-identify"):
-        explain_all(Request((series,), out, bundle=str(tiny_bundle), de_identify=True), "off")
+        explain_all(asked((series,), out, bundle=str(tiny_bundle), de_identify=True), "off")
     with pytest.raises(Usage, match="unknown"):
-        explain_all(Request((series,), out, bundle=str(tiny_bundle), file_format="jpeg"), "off")
+        explain_all(asked((series,), out, bundle=str(tiny_bundle), format="jpeg"), "off")
     monkeypatch.setattr(
-        "unoise_engine.results.case_folder.find_spec",
+        "unoise_engine.results.case_folder.settings.find_spec",
         lambda name: None,
     )
     with pytest.raises(MissingExtra, match=r"unoise-engine\[dicom\]"):
-        explain_all(Request((series,), out, bundle=str(tiny_bundle), file_format="dicom"), "off")
+        explain_all(asked((series,), out, bundle=str(tiny_bundle), format="dicom"), "off")
 
 
 def test_a_ct_that_left_its_slices_is_refused(series):
@@ -416,7 +430,9 @@ def test_failure_leaves_earlier_results_and_nothing_half_written(series, pancrea
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pydicom.Dataset, "save_as", full)
-    request = Request((series,), tmp_path, ("unoise",), str(pancreas_bundle), file_format="dicom", overwrite=True)
+    request = asked(
+        (series,), tmp_path, methods=("unoise",), bundle=str(pancreas_bundle), format="dicom", overwrite=True
+    )
     with pytest.raises(EngineError, match=r"[^.]case-0001 - cannot be written \(disk full"):
         explain_all(request, "off")
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before

@@ -22,7 +22,11 @@ STRUCTURE = {  # text that says how pixels are stored: a canary there is another
     "SpecificCharacterSet", "Modality", "ImageType", "PhotometricInterpretation", "RescaleType", "PatientSex",
     "LossyImageCompression", "LossyImageCompressionMethod", "PixelPresentation", "VolumetricProperties",
 }  # fmt: skip
-REQUIRED = {"PatientName", "PatientID", "StudyID", "AccessionNumber", "ReferringPhysicianName"}
+REQUIRED = {
+    "PatientName", "PatientID", "StudyID", "AccessionNumber", "ReferringPhysicianName",
+    # Not required, but an archive knows the patient and the study by them.
+    "IssuerOfPatientID", "StudyDescription", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
+}  # fmt: skip
 
 
 def canary(n):

@@ -21,18 +21,6 @@ from unoise_engine.errors import Environment, Usage
 from unoise_engine.send import connect, find_objects, send_all
 
 
-@pytest.fixture
-def out(result, tmp_path):
-    """A few of a run's objects, in a folder of their own, and one of an unfinished run."""
-    names = ("segmentation.dcm", "importance-unoise.dcm", "overlay-unoise-003.dcm")
-    for name in names:
-        (tmp_path / "out" / "ct" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(result / name, tmp_path / "out" / "ct" / name)
-    (tmp_path / "out" / ".ct-1-partial").mkdir()
-    shutil.copy(result / names[0], tmp_path / "out" / ".ct-1-partial" / "segmentation.dcm")
-    return tmp_path / "out"
-
-
 @contextmanager
 def archive(answer=lambda n: 0x0000, contexts=AllStoragePresentationContexts, syntaxes=None, tls=None, **settings):
     """A C-STORE server on a free port; `answer` gives the status of the n-th object. Yields port and what arrived."""

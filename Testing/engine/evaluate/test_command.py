@@ -82,7 +82,8 @@ def test_the_same_seed_gives_the_same_bytes(data, tiny_bundle, out, tmp_path):
 
 
 def test_segmentation_is_judged_on_the_ct(data, tiny_bundle, out):
-    from unoise_engine.explanation.pipeline import Settings, explain_volume
+    from unoise_engine.explanation.pipeline import explain_volume
+    from unoise_engine.explanation.settings import Settings
 
     for row in rows(out / "segmentation.csv"):
         ct, labels = (read_image(data / f"{row['case']}-{what}.nii.gz") for what in ("ct", "labels"))
@@ -161,7 +162,7 @@ def test_maps_from_files_are_judged_like_any_other(data, tiny_bundle, tmp_path):
 
 
 def test_what_explain_writes_can_be_read_back(data, tiny_bundle, tmp_path):
-    from unoise_engine.explanation.pipeline import Settings
+    from unoise_engine.explanation.settings import Settings
     from unoise_engine.progress import Quiet
     from unoise_engine.results.case_folder import explain_case
     from unoise_engine.volume.find import find_cases
@@ -202,7 +203,15 @@ def test_a_bad_case_is_one_line_and_the_others_go_on(data, tiny_bundle, tmp_path
     [
         (dict(methods=("unoise", "lime")), "unknown method"),
         (dict(patient="("), "no regular expression"),
-        (dict(draws=0), "no number of draws"),
+        (dict(draws=0), "--draws 0 - is out of range"),
+        (dict(seed=-1), "--seed -1 - is out of range"),
+        (dict(resamples=0), "--resamples 0 - is out of range"),
+        (dict(resamples=10**9), "--resamples 1000000000 - is out of range"),
+        (dict(slices_per_case=-1), "--slices-per-case -1 - is out of range"),
+        (dict(empty_per_case=-2), "--empty-per-case -2 - is out of range"),
+        (dict(checks_per_case=-1), "--checks-per-case -1 - is out of range"),
+        (dict(panels=-1), "--panels -1 - is out of range"),
+        (dict(threads=-1), "--threads -1 - is out of range"),
     ],
 )
 def test_wrong_options_are_one_line(data, tiny_bundle, tmp_path, how, said):
@@ -251,3 +260,34 @@ def test_a_planted_cause_is_measured(tiny_bundle, tmp_path):
         evaluate(data, tmp_path / "out", tiny_bundle, landmark="spot")
     with pytest.raises(Usage, match="belong to a --landmark"):
         evaluate(data, tmp_path / "out", tiny_bundle, decoys=decoys)
+
+
+def test_half_a_split_is_no_figure(data, tmp_path):
+    """Cases of the part that belong here and are missing are told; those of another folder are not asked for."""
+    split = tmp_path / "split.json"
+    for absent in ("case-7", "set-a/case-7"):
+        split.write_text(json.dumps({"train": [], "val": [], "test": ["case-1", absent]}))
+        with pytest.raises(Usage, match=f"lack 1 of the 2 cases of the split's part, {absent} first"):
+            find_entries([data], "bright", keep=read_part(split, "test"))
+    split.write_text(json.dumps({"train": ["case-0", "case-1"], "val": [], "test": ["case-1"]}))
+    with pytest.raises(Usage, match="names case-1 twice, in train and in test"):
+        read_part(split, "test")
+
+
+def test_the_same_ct_counts_once(tiny_bundle, tmp_path, capsys):
+    folder = write_cases(tmp_path / "twice")
+    for what in ("ct", "labels"):
+        sitk.WriteImage(sitk.ReadImage(str(folder / f"case-0-{what}.nii.gz")), str(folder / f"copy-{what}.mha"))
+    assert evaluate(folder, tmp_path / "out", tiny_bundle, methods=("random",)) == 1
+    assert "CASE copy: REFUSED SAME_CT" in capsys.readouterr().err
+    assert [r["case"] for r in rows(tmp_path / "out" / "segmentation.csv")] == ["case-0", "case-1"]
+
+
+def test_a_pattern_or_a_number_that_fits_nothing(data, tmp_path):
+    with pytest.raises(Usage, match="finds nothing in the name 'case-0'"):
+        find_entries([data], "bright", patient="^p[0-9]+")
+    folder = write_cases(tmp_path / "odd")
+    for number in (0, -7):
+        (folder / "labels.json").write_text(json.dumps({"bright": number}))
+        with pytest.raises(Usage, match="labels begin at 1"):
+            find_entries([folder], "bright")

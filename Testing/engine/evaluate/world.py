@@ -48,6 +48,7 @@ def write_cases(folder: Path, count: int = 2) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for k in range(count):
         ct = ellipsoid_ct(shape=(8 + k, 40, 48))
+        ct = ct.with_voxels(ct.voxels + np.int16(k))  # no slice twice: these are different patients
         z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in ct.voxels.shape), indexing="ij")
         organ = ((x - 0.35) / 0.3) ** 2 + ((y - 0.1) / 0.25) ** 2 + ((z - 0.2) / 0.6) ** 2 < 1
         sitk.WriteImage(image_of(ct), str(folder / f"case-{k}-ct.nii.gz"))

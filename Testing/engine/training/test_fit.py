@@ -15,8 +15,9 @@ from Testing.engine.training.world import unoise_recipe, utility_recipe
 from unoise_engine.errors import CaseRefused, EngineError, Environment, Integrity, Interrupted, Usage
 from unoise_engine.training import fit, learners
 from unoise_engine.training.cases import Case
+from unoise_engine.training.checkpoints import network_weights
 from unoise_engine.training.fit import train_unoise, train_utility
-from unoise_engine.training.learners import network_weights, soft_dice_loss
+from unoise_engine.training.learners import soft_dice_loss
 from unoise_engine.training.recipes import Data, Draw, Fit, Net, read_recipe
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 
@@ -28,8 +29,8 @@ def rows(run):
         return list(csv.DictReader(f))
 
 
-def same(a, b):
-    a, b = network_weights(a / "last.ckpt"), network_weights(b / "last.ckpt")
+def same(a, b, name="last.ckpt"):
+    a, b = network_weights(a / name), network_weights(b / name)
     return all(torch.equal(a[k], b[k]) for k in a)
 
 

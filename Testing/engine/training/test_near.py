@@ -16,9 +16,9 @@ from unoise_engine.evaluate.sanity import spearman
 from unoise_engine.models.session import load_bundle
 from unoise_engine.training.budgets import Budgets, budget_loss
 from unoise_engine.training.card import Card
+from unoise_engine.training.checkpoints import network_weights
 from unoise_engine.training.export import export_bundle
 from unoise_engine.training.fit import train_unoise
-from unoise_engine.training.learners import network_weights
 from unoise_engine.training.level import raise_top
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.rebuilt import rebuilt

@@ -129,11 +129,11 @@ def test_a_folder_of_one_patient_beside_others_only_teaches(world, tmp_path):
     split = split_sources(sources, Data())
     assert "alone/case-0001" in split.train and split.val
     assert all(name.startswith(world.name) for name in (*split.val, *split.test))
-    with pytest.raises(Usage, match="1 patient found"):
+    with pytest.raises(Usage, match="are of 1 patient"):
         split_sources(open_sources([alone], Data()), Data())
     again = tmp_path / "again"
     shutil.copytree(alone, again)
-    with pytest.raises(Usage, match="every data folder holds one patient"):
+    with pytest.raises(Usage, match="every data folder - holds one patient"):
         split_sources(open_sources([alone, again], Data()), Data())
 
 

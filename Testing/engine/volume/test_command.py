@@ -4,8 +4,9 @@ import re
 
 import numpy as np
 
+from Testing.engine.conftest import asked
 from Testing.engine.volume.planted import good_hu, nifti, nrrd, planes, write
-from unoise_engine.batch.run import Request, explain_all
+from unoise_engine.batch.run import explain_all
 
 LINE = re.compile(r"CASE [A-Za-z0-9._-]+: REFUSED [A-Z0-9_]+: [^\n]+ - [^\n]+ - [^\n]+")
 
@@ -22,7 +23,7 @@ def test_a_cohort_with_faults(tmp_path, tiny_bundle, capsys):
     nifti(cohort / "nan.nii.gz", np.where(good_hu() < -900, np.nan, good_hu()).astype("f4"))
     nifti(cohort / "offset.nii.gz", (good_hu() + 1024).astype("u2"))
     nrrd(cohort / "passwd.nhdr", data_file="/etc/passwd")
-    request = Request(
+    request = asked(
         inputs=(cohort, tmp_path / "nowhere"),
         out=out,
         bundle=str(tiny_bundle),
@@ -56,11 +57,11 @@ def test_a_cohort_with_faults(tmp_path, tiny_bundle, capsys):
 def test_what_the_user_vouches_for_reaches_the_reader(tmp_path, tiny_bundle):
     gap = write(tmp_path / "gap", [one for k, one in enumerate(planes()) if k != 4])
     suspect = nifti(tmp_path / "suspect.nii.gz", np.clip(good_hu(), 0, 255).astype("u1"))
-    request = Request(
+    request = asked(
         (gap, suspect), tmp_path / "a", bundle=str(tiny_bundle), methods=("unoise",), device="cpu", keep_names=True
     )
     assert explain_all(request, "off") == 2
-    vouched = Request(
+    vouched = asked(
         (gap, suspect), tmp_path / "b", bundle=str(tiny_bundle), methods=("unoise",), device="cpu",
         fill_gaps=True, trust_hu=True,
     )  # fmt: skip
@@ -69,8 +70,8 @@ def test_what_the_user_vouches_for_reaches_the_reader(tmp_path, tiny_bundle):
 
 def test_no_organ_is_a_result(tmp_path, tiny_bundle, capsys):
     dull = nifti(tmp_path / "dull.nii.gz", np.minimum(good_hu(), -20))
-    request = Request(
+    request = asked(
         (dull,), tmp_path / "out", bundle=str(tiny_bundle), methods=("unoise",), device="cpu", keep_names=True
     )
-    assert explain_all(request, "off") == 0
-    assert "CASE dull: OK - no bright found" in capsys.readouterr().out
+    assert explain_all(request, "off") == 0  # cut off at -20 HU, which is said
+    assert "CASE dull: CORRECTED - no bright found" in capsys.readouterr().out

@@ -132,8 +132,10 @@ def test_G5_nan_and_infinity_become_air_and_are_counted(tmp_path, read, value, k
 
 def test_G5_a_metaimage_is_read_by_its_own_scale(tmp_path, read):
     """MetaIO's intensity function; ITK ignores it."""
-    path = metaimage(tmp_path / "a.mha", ElementToIntensityFunctionSlope="0.5", ElementToIntensityFunctionOffset="-7")
-    np.testing.assert_array_equal(read.one(path).ct.voxels, good_hu() * 0.5 - 7)
+    path = metaimage(
+        tmp_path / "a.mha", ElementToIntensityFunctionSlope="0.875", ElementToIntensityFunctionOffset="-99"
+    )
+    np.testing.assert_array_equal(read.one(path).ct.voxels, good_hu() * 0.875 - 99)
     for wrong in ("0", "nan", "x"):
         assert read.refusal(metaimage(path, ElementToIntensityFunctionSlope=wrong)).code == "DAMAGED"
 

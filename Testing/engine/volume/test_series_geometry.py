@@ -67,7 +67,9 @@ def test_G2_identical_copies_are_dropped_and_noted(tmp_path, read):
 
 def test_G2_different_slices_at_one_place_are_refused_naming_both(tmp_path, read):
     slices = planes()
-    other = planes(series=slices[0].dataset.SeriesInstanceUID)[6]
+    other = planes()[6]
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        setattr(other.dataset, keyword, slices[0].dataset[keyword].value)
     other.name, pixels = "other.dcm", stored(other)
     pixels[10, 10] += 1
     other.dataset.PixelData = pixels.tobytes()
@@ -137,7 +139,7 @@ def test_G4_a_few_slices_at_a_time_are_resampled_as_all_at_once(steps, monkeypat
     planes, made = straighten.Planes.of_affine((50, 40, 30), steps, origin), []
     for slab in (1000, 3):
         monkeypatch.setattr(straighten, "SLAB", slab)
-        ct = straighten.straighten(voxels, steps, origin)
+        ct = straighten.straighten(voxels, steps, origin, "the stack")
         heat, mask = ct.with_voxels(ct.voxels * np.float32(0.37)), ct.with_voxels((ct.voxels > 100).astype(np.uint8))
         made.append((ct.voxels, np.stack([*planes.bring_back(mask, True)]), np.stack([*planes.bring_back(heat)])))
     assert np.array_equal(made[0][0], made[1][0]) and np.array_equal(made[0][1], made[1][1]) and made[0][1].any()

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unoise_engine.errors import Environment
-from unoise_engine.explanation.pipeline import Settings
+from unoise_engine.explanation.settings import Settings
 from unoise_engine.models.session import load_bundle
 from unoise_engine.progress import Quiet
 from unoise_engine.results.case_folder import explain_case
+from unoise_engine.results.settings import ResultSettings
 from unoise_engine.volume.find import find_cases
 
 METHODS = ("unoise", "gradcam")
@@ -66,7 +67,7 @@ def measure(source: Path, out: Path, folder: Path, device: str, threads: int) ->
     began = time.perf_counter()
     bundle = load_bundle(folder, device, threads)
     (case,) = find_cases([source])
-    report = explain_case(case, out, bundle, Settings(METHODS, picture=False), Quiet())
+    report = explain_case(case, out, bundle, Settings(METHODS), Quiet(), ResultSettings(picture=False))
     seconds = time.perf_counter() - began
     size = tuple(report["input"]["geometry_lps"]["size"])
     return WholeCT(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from unoise_engine.errors import CaseRefused, Usage
 from unoise_engine.lab.prepare.item import Collection, Item, Labelled
 from unoise_engine.lab.prepare.read import read_hu
 from unoise_engine.volume.labelled import read_labelled
-from unoise_engine.volume.pairs import Pair, find_pairs, label_names, stem
+from unoise_engine.volume.pairs import Pair, by_case, find_pairs, label_names
 
 NUMBERS = {"pancreas": 7, "pancreas_tumour": 205}  # written; 7 is TotalSegmentator's, as in every set made here
 TUMOUR_NAMES = ("cancer", "tumour", "tumor")
@@ -28,6 +28,9 @@ def find_msd(source: Path, merge: bool, trust_hu: bool = False) -> Collection:
     path, named = label_names(source)
     organ = named.get("pancreas")
     tumour = next((named[name] for name in TUMOUR_NAMES if name in named), None)
+    for number in (organ, tumour):
+        if number is not None and number < 1:
+            raise Usage(path, f"gives a structure the number {number}, but labels begin at 1", "unpack the set again")
     if organ is None or tumour is None:
         missing = "pancreas" if organ is None else "cancer"
         raise Usage(path, f"names no {missing}: {', '.join(named)}", "give the folder of Task07_Pancreas")
@@ -53,10 +56,23 @@ def _dataset(source: Path) -> dict[str, Any]:
 
 def _listed(source: Path, table: dict[str, Any]) -> list[Pair]:
     try:
-        pairs = [(source / str(row["image"]), source / str(row["label"])) for row in table["training"]]
+        rows = [(str(row["image"]), str(row["label"])) for row in table["training"]]
     except (KeyError, TypeError):
         raise Usage(source / "dataset.json", "its training list is damaged", "unpack the set again") from None
-    return sorted((Pair(stem(ct).removesuffix("_0000"), ct, labels) for ct, labels in pairs), key=lambda p: p.case)
+    for name in (name for row in rows for name in row):
+        if leaves(name):
+            what = f"lists {name}, which lies outside the set"
+            raise Usage(source / "dataset.json", what, "unpack the set again, from where it was published")
+    labels = {source / ct: source / label for ct, label in rows}
+    if len(labels) < len(rows):
+        twice = next(ct for ct, _ in rows if [a for a, _ in rows].count(ct) > 1)
+        raise Usage(source / "dataset.json", f"lists {twice} twice", "unpack the set again")
+    return [Pair(case, ct, labels[ct]) for case, ct in sorted(by_case(labels, "_0000").items())]
+
+
+def leaves(name: str) -> bool:
+    """Whether a relative path leads out of its folder, as POSIX or as Windows reads it."""
+    return any(path.anchor or ".." in path.parts for path in (PurePosixPath(name), PureWindowsPath(name)))
 
 
 def _read(pair: Pair, organ: int, tumour: int, merge: bool, trust_hu: bool) -> Labelled:

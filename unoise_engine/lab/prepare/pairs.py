@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from unoise_engine.errors import CaseRefused, Usage
+from unoise_engine.errors import CaseRefused
 from unoise_engine.lab.prepare.item import Collection, Item, Labelled
 from unoise_engine.lab.prepare.read import read_hu
 from unoise_engine.volume.labelled import read_labelled
-from unoise_engine.volume.pairs import Pair, find_pairs, label_names
+from unoise_engine.volume.pairs import Pair, find_pairs, label_names, number_of
 
 
 def find_plain(
@@ -22,14 +22,10 @@ def find_plain(
     Raises Usage, and CaseRefused NO_LABELS.
     """
     pairs = find_pairs(source)
-    path, named = label_names(source)
+    _, named = label_names(source)
     named = {name: number for name, number in named.items() if number}
     if not numbers:
-        if path is None:
-            raise Usage(source, f"no labels.json says which number is {organ}", "give it with --labels")
-        if organ not in named:
-            raise Usage(path, f"gives no number for {organ!r}", "correct it, or give it with --labels")
-        numbers = (named[organ],)
+        numbers = (number_of(organ, source, "give it with --labels"),)
     named = {name: number for name, number in named.items() if number not in numbers} | {organ: numbers[0]}
     items = [Item(p.case, (p.ct, p.labels), partial(_read, p, numbers, trust_hu)) for p in pairs]
     return Collection("pairs", tuple(items), named, organ, {"labels": list(numbers)}, patient)
@@ -38,7 +34,7 @@ def find_plain(
 def _read(pair: Pair, numbers: tuple[int, ...], trust_hu: bool) -> Labelled:
     _, stored = read_labelled(pair, numbers)
     found = np.unique(stored.voxels)
-    if found.min() < 0 or found.max() > 255 or (found != found.astype(int)).any():
+    if found.min() < 0 or found.max() > 255:
         what = f"holds {found.min():g} .. {found.max():g}, which are no labels from 0 to 255"
         raise CaseRefused("UNKNOWN_LABEL", pair.labels, what, "save the labels as whole numbers up to 255")
     labels = stored.voxels.astype(np.uint8)

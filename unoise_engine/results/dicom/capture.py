@@ -51,7 +51,6 @@ def capture(
         )
         finish(dataset, source, origin, RESULT)
         dataset.ConversionType = "WSD"  # workstation
-        dataset.BodyPartExamined = "ABDOMEN"
         dataset.BurnedInAnnotation = "NO"  # the words burned in do not identify the patient
         dataset.LossyImageCompression = image.get("LossyImageCompression") or "00"
         dataset.DerivationDescription = short(title)

@@ -17,15 +17,18 @@ from typing import Any
 import highdicom as hd
 import numpy as np
 import pydicom
+from highdicom.base_content import ContributingEquipment
 from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage
 
 from unoise_engine.files import new_file
+from unoise_engine.results.dicom.mend import OPTIONAL
 from unoise_engine.results.dicom.origin import MANUFACTURER, Origin, short
 from unoise_engine.results.dicom.source import Source, twin
 
 PIXELS = ("PixelData", "FloatPixelData")
 STAND_IN = "2.25."
+PRIVATE_SCHEME = "99UNOISE"
 
 
 @contextmanager
@@ -38,13 +41,22 @@ def quietly() -> Iterator[None]:
 
 
 def equipment(origin: Origin) -> dict[str, Any]:
-    """Who made it. The serial number is the model's hash: it tells two models of one name apart."""
-    return {
+    """Who made it, and the algorithm once more among the contributing equipment, where IHE's AI Results look for it.
+
+    The serial number is the model's hash: it tells two models of one name apart.
+    """
+    made_by = {
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": short(origin.model),
         "software_versions": short(origin.engine_version),
         "device_serial_number": origin.model_hash,
     }
+    item = ContributingEquipment(
+        purpose_of_reference=codes.DCM.ProcessingEquipment,
+        contribution_description=short(f"finds the {origin.organ} and shows what mattered to it", 256),
+        **made_by,
+    )
+    return {**made_by, "contributing_equipment": [item]}
 
 
 def algorithm(origin: Origin, name: str, result: str) -> hd.AlgorithmIdentificationSequence:
@@ -63,6 +75,11 @@ def algorithm(origin: Origin, name: str, result: str) -> hd.AlgorithmIdentificat
 def finish(dataset: pydicom.Dataset, source: Source, origin: Origin, result: str) -> None:
     """Takes the clock and chance out of an object: dates come from the source, UIDs from what the object is made of."""
     dataset.ContentDate, dataset.ContentTime = source.moment
+    for keyword in OPTIONAL:
+        dataset.pop(keyword, None)
+        if keyword in source.headers[0]:
+            dataset[keyword] = source.headers[0][keyword]
+    dataset.setdefault("BodyPartExamined", "ABDOMEN")
     for keyword in ("InstanceCreationDate", "InstanceCreationTime", "DateOfSecondaryCapture", "TimeOfSecondaryCapture"):
         if keyword in dataset:
             delattr(dataset, keyword)
@@ -76,6 +93,15 @@ def finish(dataset: pydicom.Dataset, source: Source, origin: Origin, result: str
     for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
         for item in dataset.get(keyword, []):
             item.DimensionOrganizationUID = dimensions
+
+
+def declare_scheme(dataset: pydicom.Dataset) -> None:
+    """Says whose the codes of our own scheme are."""
+    item = pydicom.Dataset()
+    item.CodingSchemeDesignator = PRIVATE_SCHEME
+    item.CodingSchemeName = "U-Noise for CT, private codes"
+    item.CodingSchemeResponsibleOrganization = MANUFACTURER
+    dataset.CodingSchemeIdentificationSequence = [item]
 
 
 def stand_ins(source: Source) -> list[pydicom.Dataset]:

@@ -1,8 +1,9 @@
 """The patient taken out of a source, by the Basic Application Level Confidentiality Profile (PS3.15, table E.1-1) for
 the few attributes that results repeat.
 
-    names, identifiers, sex, dates, times    emptied (action Z)
+    names, identifiers, descriptions, sex, age, size, weight, dates, times    emptied (actions X and Z)
     UIDs                                     replaced, the same everywhere (action U)
+    body part, place, instance number        kept
     everything else of the source            never read
 """
 
@@ -13,10 +14,11 @@ from dataclasses import replace
 import pydicom
 from pydicom.sr.codedict import codes
 
-from unoise_engine.results.dicom.mend import PATIENT_AND_STUDY
+from unoise_engine.results.dicom.mend import OPTIONAL, PATIENT_AND_STUDY
 from unoise_engine.results.dicom.source import Source, twin
 from unoise_engine.results.dicom.uids import stable_uid
 
+KEPT = ("BodyPartExamined",)
 REPLACED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
 
@@ -26,7 +28,7 @@ def deidentified(source: Source) -> Source:
     headers = []
     for original in source.headers:
         header = twin(original)
-        for keyword in PATIENT_AND_STUDY:
+        for keyword in (*PATIENT_AND_STUDY, *(k for k in OPTIONAL if k in header and k not in KEPT)):
             setattr(header, keyword, "")
         for keyword in REPLACED:
             setattr(header, keyword, stable_uid("de-identified", original[keyword].value))

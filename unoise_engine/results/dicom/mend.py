@@ -24,10 +24,26 @@ PATIENT_AND_STUDY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
     "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
-TEXT = ("PatientName", "PatientID", "StudyID", "AccessionNumber", "ReferringPhysicianName")
+# What the study's other objects may say beside that: of the same patient and study, so an archive that indexes the
+# results keeps it. Comments and histories are left alone, and so is all that hides in sequences.
+OPTIONAL = (
+    "IssuerOfPatientID", "PatientBirthTime", "PatientAge", "PatientSize", "PatientWeight",
+    "StudyDescription", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
+    "PatientIdentityRemoved", "DeidentificationMethod", "SeriesDate", "SeriesTime", "BodyPartExamined",
+)  # fmt: skip
+TEXT = (
+    "PatientName", "PatientID", "StudyID", "AccessionNumber", "ReferringPhysicianName", "IssuerOfPatientID",
+    "StudyDescription", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "DeidentificationMethod",
+)  # fmt: skip
+SEVERAL = ("PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "DeidentificationMethod")  # values in one element
 UNICODE = "ISO_IR 192"
 LOSSY_METHOD = re.compile(r"ISO_\d+(_\d+)*")
 SEXES = ("M", "F", "O", "")
+# Of the standard's terms (PS3.16, annex L) those that a CT of the trunk may bear; other text may name anybody.
+BODY_PARTS = (
+    "ABDOMEN", "ABDOMENPELVIS", "CHEST", "CHESTABDOMEN", "CHESTABDPELVIS", "PELVIS", "NECKCHESTABDOMEN",
+    "NECKCHESTABDPELV", "WHOLEBODY", "LIVER", "PANCREAS", "SPLEEN", "STOMACH", "SPINE", "TSPINE", "LSPINE",
+)  # fmt: skip
 
 
 def _is_uid(value: object) -> bool:
@@ -159,15 +175,23 @@ def _guess(value: bytes) -> str:
 def mend_values(headers: list[pydicom.Dataset], notes: list[str]) -> None:
     """Empties what no valid object may hold, such as an accession number that is too long."""
     for header in headers:
-        for keyword in PATIENT_AND_STUDY:
+        for keyword in (*PATIENT_AND_STUDY, *(k for k in OPTIONAL if k in header)):
             found = header.get(keyword)
-            value = "" if found is None else str(found)
-            if keyword.endswith("Date"):
-                value = value.replace(".", "") if re.fullmatch(r"\d{4}\.\d\d\.\d\d", value) else value  # as of 1985
-            if value and not _valid(keyword, value):
+            several = keyword in SEVERAL and isinstance(found, MultiValue)
+            values = ["" if v is None else str(v) for v in (found if several else [found])]
+            if keyword.endswith("Date"):  # as of 1985
+                values = [v.replace(".", "") if re.fullmatch(r"\d{4}\.\d\d\.\d\d", v) else v for v in values]
+            if not all(_valid(keyword, v) for v in values if v):
                 notes.append(f"{_spelt(keyword)} in the source breaks DICOM's rules for it: left empty")
-                value = ""
-            setattr(header, keyword, value)
+                values = [""]
+            setattr(header, keyword, values if several and len(values) > 1 else values[0])
+        if header.get("BodyPartExamined") not in BODY_PARTS:
+            header.pop("BodyPartExamined", None)
+        removed, how = header.get("PatientIdentityRemoved"), header.get("DeidentificationMethod")
+        if removed != "YES" or not how:  # "YES" has to say how
+            header.pop("DeidentificationMethod", None)
+            if removed != "NO":
+                header.pop("PatientIdentityRemoved", None)
 
 
 def _spelt(keyword: str) -> str:

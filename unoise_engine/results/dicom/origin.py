@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from unoise_engine.results.dicom.uids import stable_uid
 
@@ -41,6 +42,14 @@ class Origin:
 
     def title(self, method: str) -> str:
         return self.titles.get(method, method)
+
+
+def settled(told: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Method -> its parameters, as a report tells them: `Origin.parameters`."""
+    return {
+        f"importance-{method}": " ".join(f"{name}={value}" for name, value in table.items() if name != "kind")
+        for method, table in told.items()
+    }
 
 
 def short(text: str, most: int = 64) -> str:

@@ -8,40 +8,86 @@ import pydicom
 from highdicom.sr.coding import CodedConcept
 from pydicom.sr.codedict import codes
 
-from unoise_engine.results.dicom.common import algorithm, equipment, finish, quietly, stand_ins
+from unoise_engine.results.dicom.common import (
+    PRIVATE_SCHEME,
+    algorithm,
+    declare_scheme,
+    equipment,
+    finish,
+    quietly,
+    stand_ins,
+)
 from unoise_engine.results.dicom.origin import Origin, short
 from unoise_engine.results.dicom.source import Source
 
-IMPORTANCE = CodedConcept("importance", "99UNOISE", "Importance to a segmentation model")
+IMPORTANCE = CodedConcept("importance", PRIVATE_SCHEME, "Importance to a segmentation model")
+SHARE = CodedConcept("importance-share", PRIVATE_SCHEME, "Share of the largest importance in this CT")
+NOT_EXPLAINED = "This slice was not explained: 0 here means nothing."
 
 
-def parametric_map(
-    values: tuple[float, float], method: str, series_number: int, source: Source, origin: Origin
+def importance_map(
+    values: tuple[float, float], method: str, series_number: int, source: Source, origin: Origin, explained: slice
 ) -> pydicom.Dataset:
-    """All but the pixels, which are float32, the larger the more important, and lie within `values`; a frame for each
-    source header."""
-    result = f"importance-{method}"
-    title = f"{origin.title(method)} importance"
+    """All but the pixels, which are float32 as computed, the larger the more important, and lie within `values`.
+
+    A frame for each source header: OHIF waits for ever if a slice of the CT has none. Frames beyond `explained` hold 0
+    and say so.
+    """
     low, high = values
+    title = f"{origin.title(method)} importance"
     top = max(high, 0.0) or 1.0  # shown from 0 up, as in every picture; a map of zeros still needs a width
-    mapping = hd.pm.RealWorldValueMapping(
-        lut_label=short(method.upper(), 16),
-        lut_explanation=short(f"{title} for the {origin.organ}"),
+    mapping = _mapping(method.upper(), f"{title} for the {origin.organ}", (low, high), IMPORTANCE)
+    dataset = _map(f"importance-{method}", method, title, top, mapping, series_number, source, origin)
+    _say_what_was_left_out(dataset, explained)
+    return dataset
+
+
+def display_map(
+    top: float, method: str, series_number: int, source: Source, origin: Origin, explained: slice
+) -> pydicom.Dataset:
+    """The same map for viewers that take every map for a fraction: stored are shares, 0 to 1, of this CT's largest
+    value `top`. Values below 0 are 0. Not to be compared between CTs or methods."""
+    title = f"{origin.title(method)} display"
+    mapping = _mapping(f"{method.upper()[:14]} %", f"share of the largest importance, {top:.6g}", (0.0, 1.0), SHARE)
+    dataset = _map(f"display-{method}", method, title, 1.0, mapping, series_number, source, origin)
+    _say_what_was_left_out(dataset, explained)
+    return dataset
+
+
+def _mapping(
+    label: str, explanation: str, values: tuple[float, float], quantity: CodedConcept
+) -> hd.pm.RealWorldValueMapping:
+    return hd.pm.RealWorldValueMapping(
+        lut_label=short(label, 16),
+        lut_explanation=short(explanation),
         unit=codes.UCUM.NoUnits,
-        value_range=(low, high),
+        value_range=values,
         slope=1.0,
         intercept=0.0,
-        quantity_definition=IMPORTANCE,
+        quantity_definition=quantity,
     )
+
+
+def _map(
+    name: str,
+    method: str,
+    title: str,
+    top: float,
+    mapping: hd.pm.RealWorldValueMapping,
+    series_number: int,
+    source: Source,
+    origin: Origin,
+) -> pydicom.Dataset:
+    result = f"importance-{method}"  # whose settings made it
     # "Exact": the ordinary function has no windows narrower than 1.
     window = hd.VOILUTTransformation(top / 2, top, voi_lut_function=hd.VOILUTFunctionValues.LINEAR_EXACT)
     with quietly():
         dataset = hd.pm.ParametricMap(
             source_images=stand_ins(source),
             pixel_array=np.zeros((len(source.headers), 1, 1), np.float32),
-            series_instance_uid=origin.uid(source.names, result, "series"),
+            series_instance_uid=origin.uid(source.names, result, f"{name} series"),
             series_number=series_number,
-            sop_instance_uid=origin.uid(source.names, result, "instance"),
+            sop_instance_uid=origin.uid(source.names, result, f"{name} instance"),
             instance_number=1,
             contains_recognizable_visual_features=False,
             real_world_value_mappings=[mapping],
@@ -52,10 +98,17 @@ def parametric_map(
             series_description=short(f"RESEARCH: {title}"),
             **equipment(origin),
         )
-        finish(dataset, source, origin, result)
+        finish(dataset, source, origin, name)
         dataset.DerivationAlgorithmSequence = algorithm(origin, title, result)
         dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_abdomen()]
+        declare_scheme(dataset)
     return dataset
+
+
+def _say_what_was_left_out(dataset: pydicom.Dataset, explained: slice) -> None:
+    for k, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        if not explained.start <= k < explained.stop:
+            frame.FrameContentSequence[0].FrameComments = NOT_EXPLAINED
 
 
 def _abdomen() -> pydicom.Dataset:

@@ -32,8 +32,8 @@ class Style:
     edges: tuple[str, str]
 
 
-def draw(hu: np.ndarray, organ: np.ndarray, importance: np.ndarray, style: Style, line: str) -> np.ndarray:
-    """(rows, columns) each -> RGB (rows + bands, columns, 3) uint8. `line` stands under the heading.
+def draw(hu: np.ndarray, organ: np.ndarray, importance: np.ndarray, style: Style, *lines: str) -> np.ndarray:
+    """(rows, columns) each -> RGB (rows + bands, columns, 3) uint8. `lines` stand under the heading.
 
     All pictures of a series get one size: only the warning is wrapped, the other lines are cut at the edge.
     """
@@ -43,7 +43,7 @@ def draw(hu: np.ndarray, organ: np.ndarray, importance: np.ndarray, style: Style
     _write(picture, style.edges[0], scale, rows // 2, scale * 2, WHITE)
     _write(picture, style.edges[1], scale, scale * 2, columns // 2, WHITE)
     characters = max(8, columns // (ADVANCE * scale) - 1)
-    head = _band([*style.heading, line], columns, scale, WHITE)
+    head = _band([*style.heading, *lines], columns, scale, WHITE)
     foot = _band(wrap(style.warning, characters), columns, scale, ORANGE)
     legend = _band([f"importance 0 to {style.top:.3g}"], columns, scale, WHITE)
     _colour_bar(legend, scale, ADVANCE * scale * (len(f"importance 0 to {style.top:.3g}") + 2))

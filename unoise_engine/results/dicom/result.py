@@ -15,23 +15,27 @@ from unoise_engine.results.dicom.capture import capture, orientation
 from unoise_engine.results.dicom.common import Pixels, store
 from unoise_engine.results.dicom.deidentify import declare, deidentified
 from unoise_engine.results.dicom.origin import Origin
-from unoise_engine.results.dicom.parametric_map import parametric_map
+from unoise_engine.results.dicom.parametric_map import display_map, importance_map
 from unoise_engine.results.dicom.picture import Style, draw
 from unoise_engine.results.dicom.segmentation import segmentation
 from unoise_engine.results.dicom.slices import GridSlices, Slices
-from unoise_engine.results.dicom.source import read_source
+from unoise_engine.results.dicom.source import number, read_source
 from unoise_engine.volume.volume import AxialView, Volume, Voxels
 
-FIRST_MAP_SERIES = 9003
+FIRST_MAP_SERIES, FIRST_DISPLAY_SERIES = 9003, 9103
 LONGEST_ELEMENT = 0xFFFFFFFE  # bytes, by DICOM
 BESIDE = 2  # slices shown beyond the organ's first and last
+ORPHANED = (
+    "UIDs of the CT are missing or not unique and had to be made, so these DICOM results belong to a study or images "
+    "that no archive holds: mend the CT's UIDs before you send them."
+)
 OPPOSITE = dict(zip("LRPAHF", "RLAPFH"))
 
 
 class DicomResult:
     """Give it a case's results one by one, segmentation first; each becomes a file, or several.
 
-    Holds a frame for each slice that was explained; slices outside `origin.slices` have none.
+    The segmentation holds a frame for each slice that was explained, a map one for every slice.
     """
 
     def __init__(
@@ -42,28 +46,31 @@ class DicomResult:
         source: object,
         de_identify: bool = False,
         slices: Slices | None = None,
+        display_maps: bool = False,
     ):
         """`images` are the file and, from 1, the frame of each slice; `slices` says where they lie if that is not the
-        CT's own grid (it was resampled).
+        CT's own grid (it was resampled). With `display_maps` each map comes once more, scaled to 0..1.
 
         Raises CaseRefused (see read_source) before anything is computed.
         """
         self.slices = slices or GridSlices(ct.grid)
         read = read_source(images, self.slices, source)
         self.notes = read.notes
-        self.settings: dict[str, Any] = {"format": "dicom", "de_identify": de_identify}
+        self.warnings: tuple[str, ...] = (ORPHANED,) if read.orphaned else ()
+        self.settings: dict[str, Any] = {"format": "dicom", "de_identify": de_identify, "display_maps": display_maps}
         self.origin = origin
         self.de_identify = de_identify
-        whole = deidentified(read) if de_identify else read
+        self.display_maps = display_maps
+        self.whole = deidentified(read) if de_identify else read
         self.explained = _explained(ct, origin.slices) if slices is None else slice(0, len(images))
-        self.source = whole.part(self.explained)
+        self.source = self.whole.part(self.explained)
         self.view = AxialView.of(ct.grid)
         self.ct, self.total = ct, len(images)
         self.organ: Voxels | None = None
         self.found: list[int] = []  # frames that show the organ
-        if 4 * math.prod(self.slices.size) * len(self.source.headers) > LONGEST_ELEMENT:
+        if 4 * math.prod(self.slices.size) * self.total > LONGEST_ELEMENT:
             what = "is too large for one DICOM object (4 GiB)"
-            raise CaseRefused("TOO_LARGE", source, what, "use --format nifti or nrrd, or fewer --slices")
+            raise CaseRefused("TOO_LARGE", source, what, "use --format nifti or nrrd")
 
     def write(self, name: str, result: Voxels, folder: Path) -> dict[str, str]:
         """Writes a result of `pipeline.explain_volume`; returns what was written, name -> path within `folder`."""
@@ -71,15 +78,26 @@ class DicomResult:
         if name == "segmentation":
             self.organ = result
             self.found = [k for k, frame in enumerate(self._frames(result, labels=True)) if frame.any()]
-            self._store(segmentation(self.source, self.origin), path, self._pixels(result, binary=True))
+            pixels = self._pixels(self._frames(result, labels=True), len(self.source.headers), binary=True)
+            self._store(segmentation(self.source, self.origin), path, pixels)
             return {name: path.name}
         method = name.removeprefix("importance-")
-        number = FIRST_MAP_SERIES + self.origin.place(method)
-        ends = [(float(frame.min()), float(frame.max())) for frame in self._frames(result)]
-        values = min(low for low, _ in ends), max(high for _, high in ends)
-        dataset = parametric_map(values, method, number, self.source, self.origin)
-        self._store(dataset, path, self._pixels(result))
-        return {name: path.name, **self._overlay(result, values[1], method, folder)}
+        place = self.origin.place(method)
+        ends = [(float(frame.min()), float(frame.max())) for frame in self._every(result)]
+        low, high = min(low for low, _ in ends), max(high for _, high in ends)
+        about = method, FIRST_MAP_SERIES + place, self.whole, self.origin, self.explained
+        self._store(importance_map((low, high), *about), path, self._pixels(self._every(result), self.total))
+        files = {name: path.name}
+        if self.display_maps:
+            shown = folder / f"display-{method}.dcm"
+            about = method, FIRST_DISPLAY_SERIES + place, self.whole, self.origin, self.explained
+            shares = (_shares(frame, high) for frame in self._every(result))
+            self._store(display_map(high, *about), shown, self._pixels(shares, self.total))
+            files[shown.stem] = shown.name
+        return files | self._overlay(result, high, method, folder)
+
+    def _every(self, result: Voxels) -> Iterator[np.ndarray]:
+        return self.slices.bring_back(result)
 
     def _frames(
         self, result: Voxels, labels: bool = False, low: int = 0, high: int | None = None
@@ -88,9 +106,9 @@ class DicomResult:
         first, last = self.explained.start, self.explained.stop
         return self.slices.bring_back(result, labels, first + low, last if high is None else first + high)
 
-    def _pixels(self, result: Voxels, binary: bool = False) -> Pixels:
+    def _pixels(self, frames: Iterator[np.ndarray], count: int, binary: bool = False) -> Pixels:
         columns, rows = self.slices.size
-        return Pixels(self._frames(result, binary), len(self.source.headers), (rows, columns), binary)
+        return Pixels(frames, count, (rows, columns), binary)
 
     def _overlay(self, importance: Voxels, top: float, method: str, folder: Path) -> dict[str, str]:
         """Pictures of the organ's slices and a few beside them; of the middle slice alone if no organ was found."""
@@ -108,20 +126,38 @@ class DicomResult:
         frames = (self._frames(self.ct, False, *shown), self._frames(self.organ, True, *shown))
         files = {}
         for k, hu, organ, heat in zip(range(*shown), *frames, self._frames(importance, False, *shown)):
-            number = self._from_the_feet(self.explained.start + k)
-            line = f"slice {number:>{len(str(self.total))}} of {self.total}"
+            from_feet = self._from_the_feet(self.explained.start + k)
+            lines = [self._line(from_feet), self._in_the_series(k)]
             if not found:
-                line += f", no {self.origin.organ} found"
-            picture = draw(hu, organ > 0, heat, style, line)
-            instance = self.origin.place(method) * self.total + number
-            name = f"overlay-{method}-{number:03d}.dcm"
+                lines.append(f"no {self.origin.organ} found")
+            picture = draw(hu, organ > 0, heat, style, *lines)
+            instance = self.origin.place(method) * self.total + self.source.order[k]
+            name = f"overlay-{method}-{from_feet:03d}.dcm"
             self._store(capture(picture, k, method, instance, self.source, self.origin), folder / name)
             files[name.removesuffix(".dcm")] = name
         return files
 
+    @property
+    def _axial(self) -> bool:
+        return self.view.axes[0] == 0
+
     def _from_the_feet(self, k: int) -> int:
         """1 for the first slice; counted as everywhere else in the results where the series is axial."""
-        return self.total - k if self.view.axes[0] == 0 and self.view.flips[0] else k + 1
+        return self.total - k if self._axial and self.view.flips[0] else k + 1
+
+    def _line(self, from_feet: int) -> str:
+        """Of one length for all pictures of a series."""
+        return f"slice {from_feet:>{len(str(self.total))}} of {self.total}" + " from the feet" * self._axial
+
+    def _in_the_series(self, k: int) -> str:
+        """Where a viewer shows the same slice of the CT: its number there, and its place in the patient (LPS)."""
+        header, frame = self.source.headers[k], self.source.frames[k]
+        across, down = self.slices.across_mm, self.slices.down_mm
+        axis = int(np.abs(np.cross(across, down)).argmax())
+        place = f"{'xyz'[axis]} {float(header.ImagePositionPatient[axis]):.1f} mm"
+        if (image := number(header)) is None:
+            return place
+        return f"CT image {image}" + f" frame {frame}" * bool(frame) + f", {place}"
 
     def _store(self, dataset: pydicom.Dataset, path: Path, pixels: Pixels | None = None) -> None:
         if self.de_identify:
@@ -136,3 +172,7 @@ def _explained(ct: Volume, slices: tuple[int, int]) -> slice:
         return slice(0, n)
     start, stop = slices
     return slice(n - stop, n - start) if view.flips[0] else slice(start, stop)
+
+
+def _shares(frame: np.ndarray, top: float) -> np.ndarray:
+    return np.clip(frame / np.float32(top), 0, 1) if top > 0 else np.zeros_like(frame)

@@ -8,12 +8,21 @@ import pydicom
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from unoise_engine.results.dicom.common import algorithm, equipment, finish, quietly, stand_ins
+from unoise_engine.results.dicom.common import (
+    PRIVATE_SCHEME,
+    algorithm,
+    declare_scheme,
+    equipment,
+    finish,
+    quietly,
+    stand_ins,
+)
 from unoise_engine.results.dicom.origin import Origin, short
+from unoise_engine.results.dicom.picture import OUTLINE
 from unoise_engine.results.dicom.source import Source
 
 SERIES_NUMBER = 9001  # scanners count from 1: results come last in a list of series
-PRIVATE_SCHEME = "99UNOISE"
+COLOURS = {"pancreas": (60, 150, 80)}  # RGB; TotalSegmentator's, so that the organ looks alike in a viewer
 
 
 def organ_code(organ: str) -> Code:
@@ -33,6 +42,9 @@ def segmentation(source: Source, origin: Origin) -> pydicom.Dataset:
         segmented_property_type=organ_code(origin.organ),
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=algorithm(origin, f"{origin.model} segmentation", result),
+        tracking_id=short(f"{origin.organ} by {origin.model}"),
+        tracking_uid=origin.uid(source.names, result, "tracking"),
+        display_color=hd.color.CIELabColor.from_rgb(*COLOURS.get(origin.organ.lower(), OUTLINE)),
     )
     with quietly():
         dataset = hd.seg.Segmentation(
@@ -51,4 +63,17 @@ def segmentation(source: Source, origin: Origin) -> pydicom.Dataset:
             **equipment(origin),
         )
         finish(dataset, source, origin, result)
+    _name_in_each_frame(dataset)
+    if organ_code(origin.organ).scheme_designator == PRIVATE_SCHEME:
+        declare_scheme(dataset)
     return dataset
+
+
+def _name_in_each_frame(dataset: pydicom.Dataset) -> None:
+    """The segment that a frame belongs to. highdicom shares it among all; dwv looks for it in each frame alone, and the
+    standard allows one or the other (PS3.3, table A.51-2)."""
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    segment = shared.SegmentIdentificationSequence
+    del shared.SegmentIdentificationSequence
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        frame.SegmentIdentificationSequence = segment

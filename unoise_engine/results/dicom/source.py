@@ -20,6 +20,7 @@ from pydicom.tag import Tag
 
 from unoise_engine.errors import CaseRefused
 from unoise_engine.results.dicom.mend import (
+    OPTIONAL,
     PATIENT_AND_STUDY,
     mend_compression,
     mend_series,
@@ -31,12 +32,13 @@ from unoise_engine.results.dicom.mend import (
 from unoise_engine.results.dicom.slices import Slices
 
 UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+IN_ARCHIVE = ("StudyInstanceUID", "SOPInstanceUID")  # by which it finds the study and the images
 REST = (
-    "SpecificCharacterSet", "Modality", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient",
+    "SpecificCharacterSet", "Modality", "InstanceNumber", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient",
     "ImageOrientationPatient", "SliceThickness", "PositionReferenceIndicator",
     "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
 )  # fmt: skip
-READ = (*PATIENT_AND_STUDY, *UIDS, *REST)
+READ = (*PATIENT_AND_STUDY, *OPTIONAL, *UIDS, *REST)
 SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 FRAME_MACROS = {
     "PlanePositionSequence": ("ImagePositionPatient",),
@@ -52,12 +54,16 @@ SPACING_TOLERANCE_MM = 1e-3
 @dataclass(frozen=True)
 class Source:
     """One small header for each slice along the CT's z axis, as of a single-frame image, and what had to be mended (a
-    sentence each). `frames` counts a slice's frame within its file from 1; 0 is a file of one slice.
+    sentence each). `frames` counts a slice's frame within its file from 1; 0 is a file of one slice. `order` is each
+    slice's place, from 1, in the series as the scanner numbered it. `orphaned`: the study or an image got a new UID, by
+    which no archive knows it.
     """
 
     headers: tuple[pydicom.Dataset, ...]
     frames: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    order: tuple[int, ...] = ()
+    orphaned: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,7 +71,7 @@ class Source:
         return tuple(f"{h.SOPInstanceUID}{f'/{k}' if k else ''}" for h, k in zip(self.headers, self.frames))
 
     def part(self, some: slice) -> Source:
-        return replace(self, headers=self.headers[some], frames=self.frames[some])
+        return replace(self, headers=self.headers[some], frames=self.frames[some], order=self.order[some])
 
     def reference(self, k: int) -> pydicom.Dataset:
         """An item that refers to the image of a slice."""
@@ -106,6 +112,7 @@ def read_source(images: Sequence[tuple[Path, int]], slices: Slices, source: obje
     with silent_pydicom():
         notes: list[str] = []
         opened = {path: _read(path, source) for path in dict.fromkeys(files)}
+        known = {str(full.get(name) or "") for full in opened.values() for name in IN_ARCHIVE}
         for path, full in opened.items():
             mend_uids(full, path, notes)
         read = [_header(opened[path], frame) for path, frame in images]
@@ -114,13 +121,31 @@ def read_source(images: Sequence[tuple[Path, int]], slices: Slices, source: obje
             what = "was moved to another grid, so results do not lie on its slices"
             raise CaseRefused("NOT_ON_SLICES", source, what, cure)
         mend_series(read, files, notes)
+        orphaned = any(str(header[name].value) not in known for header in read for name in IN_ARCHIVE)
         mend_thickness(read, slices, notes)
         mend_compression(read, notes)
         mend_text(read, notes)
         mend_values(read, notes)
     for header in read:
         header.PositionReferenceIndicator = ""  # required, but may be empty, and it is free text
-    return Source(tuple(read), frames, tuple(dict.fromkeys(notes)))
+    return Source(tuple(read), frames, tuple(dict.fromkeys(notes)), _order(read, frames), orphaned)
+
+
+def _order(headers: list[pydicom.Dataset], frames: tuple[int, ...]) -> tuple[int, ...]:
+    """By instance number, then frame; as they lie if the numbers do not tell the slices apart."""
+    keys = [(number(h), frame) for h, frame in zip(headers, frames)]
+    if any(n is None for n, _ in keys) or len(set(keys)) < len(keys):
+        return tuple(range(1, len(keys) + 1))
+    places = {key: place for place, key in enumerate(sorted(keys), start=1)}
+    return tuple(places[key] for key in keys)
+
+
+def number(header: pydicom.Dataset) -> int | None:
+    """The Instance Number, if it is one."""
+    try:
+        return int(header.InstanceNumber)
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 @contextmanager

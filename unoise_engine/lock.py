@@ -1,4 +1,4 @@
-"""One worker a case, also among several runs on one output folder.
+"""Work that one process at a time may do: a case of a batch, a training in its folder.
 
 The operating system holds the lock, so it ends with its process however that dies: there are no stale locks to find.
 Lock files are removed by whoever held them last; one that a killed run left behind is simply taken again.

@@ -1,0 +1,52 @@
+"""What is asked of an explanation: methods by name, their parameters, and axial slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+from unoise_engine.errors import Usage
+from unoise_engine.explanation.method import Method
+from unoise_engine.explanation.methods import CHOSEN, METHODS, answerable, check_answerable
+from unoise_engine.models.segmenter import Segmenter
+from unoise_engine.typed import to_table
+
+KINDS = {name: type(method) for name, method in METHODS.items()}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Without `methods` those of the usual ones that the model can be explained by. `slices` counts axial slices from
+    the feet, the last one excluded; None: all. `parameters` holds the methods, by name, that are not to work as usual:
+    ``{"occlusion": Occlusion(patch=9)}``."""
+
+    methods: tuple[str, ...] = ()
+    slices: tuple[int, int] | None = None
+    parameters: Annotated[Mapping[str, Method], KINDS] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in (*self.methods, *self.parameters):
+            if name not in METHODS:
+                raise Usage(f"--methods {name}", "unknown method", f"choose from {', '.join(METHODS)}")
+        if self.slices and not 0 <= self.slices[0] < self.slices[1]:
+            first, last = self.slices
+            raise Usage(f"--slices {first}:{last}", "is no range", "write it as A:B, A below B, for example 10:20")
+
+    def for_model(self, model: Segmenter) -> Settings:
+        """The same with every method named. Raises Usage if the model cannot be explained by one that is asked for."""
+        named = replace(self, methods=self.methods or answerable(model, CHOSEN))
+        check_answerable(model, named.chosen.values())
+        return named
+
+    @property
+    def chosen(self) -> dict[str, Method]:
+        """The methods that are named, in that order, with their parameters."""
+        return {name: self.parameters.get(name, METHODS[name]) for name in self.methods}
+
+    @property
+    def told(self) -> dict[str, dict[str, Any]]:
+        """What a report tells of the methods that are named and have parameters: these, and of which kind that makes
+        the map."""
+        kinds = {name: {"kind": m.kind} for name, m in self.chosen.items() if hasattr(m, "kind")}
+        return {name: {**to_table(m), **kinds.get(name, {})} for name, m in self.chosen.items() if to_table(m)}

@@ -1,0 +1,34 @@
+"""How results are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from unoise_engine.errors import MissingExtra, Usage
+from unoise_engine.volume.write import SUFFIXES
+
+FORMATS = (*SUFFIXES, "dicom")
+
+
+@dataclass(frozen=True)
+class ResultSettings:
+    """`picture` (overview.png) and `compress` (NRRD only) are for programs that read results at once and keep none of
+    the files. `de_identify` (DICOM only) leaves the patient out."""
+
+    format: str = "nifti"
+    picture: bool = True
+    compress: bool = True
+    de_identify: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises Usage or MissingExtra if results cannot be written so."""
+        if self.format not in FORMATS:
+            raise Usage(f"--format {self.format}", "unknown", f"choose from {', '.join(FORMATS)}")
+        if self.format == "dicom" and find_spec("highdicom") is None:
+            raise MissingExtra("highdicom", "dicom")
+        if self.de_identify and self.format != "dicom":
+            what = "is for --format dicom: NIfTI and NRRD never carry patient data"
+            raise Usage("--de-identify", what, "leave it out")
+        if not self.compress and self.format != "nrrd":
+            raise Usage("compress", f"is always so for {self.format}", "choose nrrd to write without")
