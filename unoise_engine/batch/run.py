@@ -14,7 +14,7 @@ from unoise_engine.batch.isolate import debugging, usable_cores
 from unoise_engine.batch.job import Job, Outcome, already_there, do_case, has_results, sweep
 from unoise_engine.batch.ledger import LEDGER, Ledger
 from unoise_engine.batch.local import one_after_the_other, side_by_side
-from unoise_engine.batch.numbers import TABLE, assign
+from unoise_engine.batch.numbers import assign
 from unoise_engine.batch.options import Options
 from unoise_engine.batch.records import Record, now, read_record
 from unoise_engine.batch.summary import FILES as SUMMARY
@@ -63,7 +63,7 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     prepare_output(request.out)
     apart = isolate and (len(cases) > 1 or bool(batch.cluster))
     threads = model.threads or (max(1, cores // workers) if apart and not batch.cluster else 0)
-    for name in (LEDGER, *SUMMARY, TABLE):
+    for name in (LEDGER, *SUMMARY):
         refuse_strangers(request.out / name)
     try:
         sweep(request.out)
