@@ -359,7 +359,7 @@ def test_a_stage_whose_folder_is_there(tmp_path, name):
 def test_a_checkpoint_of_the_users(tmp_path):
     """A training that goes on would replace it after its next round."""
     torch = pytest.importorskip("torch")
-    from unoise_engine.errors import Environment
+    from unoise_engine.errors import Environment, Integrity
     from unoise_engine.training.begun import Begun
 
     with new_file(tmp_path / "last.ckpt") as draft:
@@ -372,7 +372,7 @@ def test_a_checkpoint_of_the_users(tmp_path):
         (tmp_path / name).unlink()
     torch.save({"loops": {}, "state_dict": {"mine": torch.zeros(1)}}, tmp_path / "last.ckpt")
     kept = Kept(tmp_path)
-    with pytest.raises(Environment, match="move it away"):
+    with pytest.raises(Integrity, match="not what the training wrote"):
         Begun.of(tmp_path)
     assert not kept.check()
 
