@@ -11,6 +11,8 @@ EngineError                 exit 1
 ├── Integrity               4  a model bundle is altered, incomplete or of another version
 └── Interrupted           130  Ctrl-C or a signal; nothing half-written is left
 
+Signalled                 130, 143  the same on its way up, before anybody knows how far the work has come: no Exception
+
 The command line prints the one sentence and exits with the code; Slicer shows the same sentence.
 """
 
@@ -124,6 +126,19 @@ class Interrupted(EngineError):
     """Ctrl-C or a signal ended the work; 130 as shells have it."""
 
     exit_code = 130
+
+
+class Signalled(BaseException):
+    """A signal ends the work. Whoever it passes on its way up and who knows sets `what` is done and the `cure`."""
+
+    def __init__(self, number: int, source: str):
+        super().__init__(source)
+        self.exit_code = 128 + number  # as shells have it
+        self.source, self.what, self.cure = source, "", ""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        return {"code": "Interrupted", "source": self.source, "what": self.what, "cure": self.cure}
 
 
 def error_from(facts: Mapping[str, str]) -> EngineError:

@@ -12,11 +12,12 @@ from typing import Any
 
 from unoise_engine.batch.numbers import TABLE
 from unoise_engine.batch.options import Options
-from unoise_engine.batch.privacy import hider
+from unoise_engine.batch.privacy import HIDDEN, hider
 from unoise_engine.batch.records import (
     RECORD,
     RESULTS_VERSION,
     Inputs,
+    Output,
     Record,
     hash_inputs,
     now,
@@ -43,7 +44,7 @@ from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
 from unoise_engine.results.case_folder import explain_case
 from unoise_engine.results.overview import thumbnail
-from unoise_engine.typed import to_table
+from unoise_engine.typed import build, to_table
 from unoise_engine.volume.find import find_again
 
 # These stand in every record, whatever their value; a setting that came later only if it is not the usual one. So
@@ -124,7 +125,7 @@ def find_done(job: Job) -> tuple[Outcome | None, str]:
     record = read_record(job.folder)
     why = why_not_done(record, job.folder, job.model, job.settings, job.files)
     if record is not None and not job.options.batch.overwrite:
-        just_failed = record.status == "FAILED" and "" < job.began < record.finished
+        just_failed = record.status == "FAILED" and "" < job.began < record.finished <= now()
         if not why or just_failed:
             return Outcome(record, already=True), ""
     return None, why
@@ -138,7 +139,8 @@ def do_case(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
     """
     out = Path(job.out)
     if bundle.hash != job.model:
-        raise Integrity(bundle.folder, "is not the model this run began with", "use one model for one run")
+        what = f"is the model {bundle.hash[:16]}..., and this run began with {job.model[:16]}..."
+        raise Integrity(bundle.folder, what, "use one model for one run")
     with held(out, job.case):
         clean(out, job.case)
         done, _ = find_done(job)
@@ -149,8 +151,9 @@ def do_case(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         try:
             refuse_strangers(job.folder)
         except Environment as error:  # the other cases go on
-            record = Record(job.case, "REFUSED", job.model, job.settings)
-            return not_done(job, record, CaseRefused("NOT_OURS", error.source, error.what, error.cure))
+            record, where = Record(job.case, "REFUSED", job.model, job.settings), Path(error.source)
+            within = where.relative_to(out) if where.is_relative_to(out) else where
+            return not_done(job, record, CaseRefused("NOT_OURS", within, error.what, error.cure))
         return _do(job, bundle, progress)
 
 
@@ -168,7 +171,8 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         if "overview" in report["files"]:
             write(partial / "thumbnail.jpg", thumbnail(partial / report["files"]["overview"]))
         shown = {key: report[key] for key in ("organ", "corrections", "notes", "warnings", "seconds", "warning")}
-        done = replace(record, status=report["status"], outputs=hash_all(partial), report=shown, finished=now())
+        outputs = {name: build(Output, one) for name, one in hash_all(partial).items()}
+        done = replace(record, status=report["status"], outputs=outputs, report=shown, finished=now())
         write_record(done, partial)
         sync_folder(partial)
         finished.append(done)
@@ -205,7 +209,7 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
 
 def not_done(job: Job, record: Record, error: CaseError) -> Outcome:
     """Records a refusal or failure, unless an earlier result stands there."""
-    message = hider_of(job)(" ".join(str(error).split()))
+    message = hider_of(job)(" ".join(str(error).split())).removeprefix(f"{HIDDEN} - ")
     record = replace(record, status=error.status, code=error.code, message=message, finished=now())
     if not has_results(job.folder):
         job.folder.mkdir(exist_ok=True)

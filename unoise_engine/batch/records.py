@@ -1,13 +1,12 @@
 """What was done, to which bytes, by which model, with which settings: OUT/<id>/record.json decides, not a file's name.
 
 A record holds no path. It is written into the case's folder before that folder gets its name, so there is either both
-or neither.
+or neither. One that does not read as a record, value by value, counts as none: its case is done anew.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -17,11 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from unoise_engine.files import GROWS, note, sha256, write_json
+from unoise_engine.strict_json import read_json
+from unoise_engine.typed import convert
 
 RECORD = "record.json"
 RECORD_VERSION = 1
 RESULTS_VERSION = 1  # raise it when the same settings come to mean other results: old records then count no more
-DONE = ("OK", "CORRECTED", "REFUSED")  # FAILED cases are tried again
+EXPLAINED = ("OK", "CORRECTED")
+DONE = (*EXPLAINED, "REFUSED")  # FAILED cases are tried again
+STATUSES = (*DONE, "FAILED")
+LARGEST = 64 << 20  # bytes of a record; one with a thousand files has 0.2 million
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,36 @@ class Inputs:
 
 
 @dataclass(frozen=True)
+class Output:
+    """A file of results."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Organ:
+    name: str
+    found: bool
+    volume_ml: float
+    axial_slice_of_largest_area: int | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the summary shows of a case that was explained. `seconds`: stage -> time."""
+
+    organ: Organ
+    corrections: tuple[str, ...]
+    notes: tuple[str, ...]
+    seconds: dict[str, float]
+    warnings: tuple[str, ...] = ()
+    warning: str = ""
+
+
+@dataclass(frozen=True)
 class Record:
-    """`outputs` maps each file of the case's folder to its sha256 and size; `report` holds what the summary shows."""
+    """`outputs` maps each file of the case's folder to what it was; `report` is a table as Told has it, or empty."""
 
     case: str
     status: str  # OK, CORRECTED, REFUSED, FAILED
@@ -46,7 +78,7 @@ class Record:
     inputs: Inputs | None = None  # None: they could not be read
     code: str = ""
     message: str = ""  # without names
-    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    outputs: dict[str, Output] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
     finished: str = ""  # UTC
 
@@ -55,19 +87,29 @@ class Record:
 
     @staticmethod
     def from_dict(body: dict[str, Any]) -> Record:
-        """Raises KeyError, TypeError or ValueError for anything else than a record."""
-        if body.pop("record_version") != RECORD_VERSION:
+        """Raises ValueError for anything else than a record."""
+        body = dict(body)
+        if body.pop("record_version", None) != RECORD_VERSION:
             raise ValueError("another version")
-        inputs = body.pop("inputs")
-        return Record(**body, inputs=Inputs(**inputs) if inputs else None)
+        record: Record = convert(body, Record, "")
+        if record.status not in STATUSES:
+            raise ValueError(f"no status: {record.status}")
+        if record.status in EXPLAINED:
+            convert(record.report, Told, "")
+        return record
 
 
 def read_record(folder: Path) -> Record | None:
-    """None if there is none, or one that cannot be understood: then the case is not done."""
+    """None if there is none of this case, or one that cannot be understood: then the case is not done."""
+    path = folder / RECORD
     try:
-        return Record.from_dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        if not path.is_file() or path.stat().st_size > LARGEST:
+            return None
+        body = read_json(path.read_bytes(), LARGEST)
+        record = Record.from_dict(body) if isinstance(body, dict) else None
+    except (OSError, ValueError):
         return None
+    return record if record and record.case == folder.name else None
 
 
 def write_record(record: Record, folder: Path) -> None:
@@ -127,7 +169,7 @@ def why_not_done(
 
 def _same_outputs(record: Record, folder: Path) -> bool:
     try:
-        return all((folder / name).stat().st_size == entry["bytes"] for name, entry in record.outputs.items())
+        return all((folder / name).stat().st_size == entry.bytes for name, entry in record.outputs.items())
     except OSError:
         return False
 

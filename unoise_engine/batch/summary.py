@@ -10,16 +10,22 @@ from __future__ import annotations
 import csv
 import html
 import io
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from unoise_engine.batch.ledger import latest
+from unoise_engine.batch.records import EXPLAINED, STATUSES
+from unoise_engine.errors import printable
 from unoise_engine.files import write
 from unoise_engine.lock import held
 
 FILES = ("summary.csv", "summary.html")
-STATUSES = ("OK", "CORRECTED", "REFUSED", "FAILED")
+# What a spreadsheet would run, at the start of a cell or behind what parts cells in some countries (OWASP: CSV
+# injection). It also names tabs and line breaks, which are spelt.
+FORMULA = re.compile(r"(^|;)(?=[=+\-@＝＋－＠])")
 COLUMNS = (
     "case", "status", "code", "message", "organ", "organ_found", "volume_ml", "corrections", "warnings", "notes",
     "seconds", "input_sha256", "model_sha256", "finished",
@@ -35,7 +41,7 @@ def write_summary(out: Path, warning: str) -> None:
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows([row[column] for column in COLUMNS] for row in map(_row, lines))
+        writer.writerows([_cell(row[column]) for column in COLUMNS] for row in map(_row, lines))
         write(out / FILES[0], table.getvalue(), replace=True)
         write(out / FILES[1], page(lines, out, warning), replace=True)
 
@@ -46,7 +52,7 @@ def page(lines: list[dict[str, Any]], out: Path, warning: str) -> str:
     buttons = [_button("", "all", len(lines))]
     buttons += [_button(status, status, counts[status]) for status in STATUSES if counts[status]]
     buttons += [_button(code, code, n) for code, n in sorted(codes.items())]
-    missing = sum(1 for line in lines if line["status"] in STATUSES[:2] and not (line["organ"] or {}).get("found"))
+    missing = sum(1 for line in lines if line["status"] in EXPLAINED and not (line["organ"] or {}).get("found"))
     if missing:
         buttons.append(_button("no-organ", "no organ found", missing))
     if doubted := sum(1 for line in lines if line.get("warnings")):
@@ -76,6 +82,10 @@ def _row(line: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _cell(value: Any) -> Any:
+    return FORMULA.sub(r"\1'", printable(value)) if isinstance(value, str) else value
+
+
 def _button(key: str, label: str, count: int) -> str:
     pressed = "true" if not key else "false"
     return (
@@ -85,7 +95,7 @@ def _button(key: str, label: str, count: int) -> str:
 
 def _article(line: dict[str, Any], out: Path) -> str:
     case, row = html.escape(line["case"]), _row(line)
-    done = line["status"] in STATUSES[:2]
+    done = line["status"] in EXPLAINED
     keys = [line["status"], line["code"], "no-organ" if done and not row["organ_found"] else ""]
     keys.append("doubt" if row["warnings"] else "")
     picture = _picture(line["case"], out) if done else ""
@@ -96,7 +106,7 @@ def _article(line: dict[str, Any], out: Path) -> str:
     said = [line["message"], *(line["corrections"] or ()), *(line.get("warnings") or ()), *(line["notes"] or ())]
     facts += [f"<p>{html.escape(sentence)}</p>" for sentence in said if sentence]
     code = f" <code>{html.escape(line['code'])}</code>" if line["code"] else ""
-    status = line["status"]
+    status = html.escape(line["status"])
     return (
         f'<article data-keys="{html.escape(" ".join(filter(None, keys)))}" class="{status.lower()}">'
         f"<h2>{case}</h2><p><span>{status}</span>{code}</p>{picture}{''.join(facts)}</article>"
@@ -104,11 +114,11 @@ def _article(line: dict[str, Any], out: Path) -> str:
 
 
 def _picture(case: str, out: Path) -> str:
-    if not (out / case / "thumbnail.jpg").is_file():
+    if not all((out / case / name).is_file() for name in ("thumbnail.jpg", "overview.png")):
         return ""
-    name = html.escape(case)
-    image = f'<img alt="overview of {name}" src="{name}/thumbnail.jpg">'
-    return f'<a href="{name}/overview.png">{image}</a>'
+    place = quote(case)
+    image = f'<img alt="overview of {html.escape(case)}" src="{place}/thumbnail.jpg">'
+    return f'<a href="{place}/overview.png">{image}</a>'
 
 
 PAGE = """<!doctype html>

@@ -1,50 +1,69 @@
 """What every entry point shares: one line a failure, one exit code.
 
 Exit codes: 0 all done; 1 some cases refused or failed; 2 usage, or nothing to read; 3 environment (output not
-writable, disk full, no model); 4 integrity (manifest, hash); 130 / 143 interrupted.
+writable, disk full, no model); 4 integrity (manifest, hash); 130 / 143 interrupted; 141 nobody
+reads standard output any more.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from unoise_engine.errors import CaseRefused, EngineError, Interrupted, printable
+from unoise_engine.cli.streams import NobodyReads, own_streams
+from unoise_engine.errors import CaseRefused, EngineError, Interrupted, Signalled, printable
 from unoise_engine.progress import JsonLines
 
 TRAINING_PACKAGES = {"torch", "lightning", "tensorboard", "onnx", "onnxscript", "safetensors"}
+NOBODY_READS = 141  # as shells have it for a program that SIGPIPE ended
+AGAIN_SECONDS = 1.0  # a terminal and a shell may both pass one Ctrl-C on; it must not disturb the tidying up
+SIGNALS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}  # Windows has no SIGHUP
 
 
 def guarded(work: Callable[[], Any], json_lines: bool, debug: bool) -> int:
     """Runs `work` and returns its exit code; any failure becomes one line on standard error (and, for programs, one
     JSON line on standard output). With `debug` the traceback is shown instead."""
-    signal.signal(signal.SIGTERM, _terminated)
-    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is spelt, and ends no run
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     if debug:
         os.environ["UNOISE_DEBUG"] = "1"
-    try:
-        code = work()
-    except BaseException as error:
-        if debug:
-            raise
-        return _say(error, json_lines)
-    if code == 130:  # the command-line package has already turned Ctrl-C into a code
-        return _say(KeyboardInterrupt(), json_lines)
+    with own_streams(), _own_signals():
+        try:
+            code = work()
+            sys.stdout.flush()
+        except NobodyReads:
+            return NOBODY_READS
+        except BaseException as error:
+            if debug:
+                raise
+            return _say(error, json_lines)
     return code if isinstance(code, int) else 0
 
 
-class _Terminated(BaseException):
-    """SIGTERM: unwinds like Ctrl-C, so that temporary files and child processes go."""
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Meanwhile signals unwind the work, so that temporary files and child processes go. One that the caller has us
+    ignore, as `nohup` and a shell's `&` do, stays ignored."""
+    last = -AGAIN_SECONDS
 
+    def unwind(number: int, _: object) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= AGAIN_SECONDS:
+            last = now
+            raise Signalled(number, SIGNALS[signal.Signals(number).name])
 
-def _terminated(*_: object) -> None:
-    raise _Terminated
+    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    before = {n: handler for n in numbers if (handler := signal.getsignal(n)) not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, unwind)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _say(error: BaseException, json_lines: bool) -> int:
@@ -57,22 +76,20 @@ def _say(error: BaseException, json_lines: bool) -> int:
     elif isinstance(error, Interrupted):
         message = f"interrupted - {message}"
     message = printable(" ".join(message.split()))
-    if json_lines:
-        JsonLines().event("error", **facts, message=message)
-    print(f"error: {message}", file=sys.stderr)
+    with suppress(NobodyReads, EngineError):
+        if json_lines:
+            JsonLines().event("error", **facts, message=message)
+    with suppress(NobodyReads, EngineError):
+        print(f"error: {message}", file=sys.stderr)
     return exit_code
 
 
 def _told(error: BaseException) -> tuple[int, dict[str, str]]:
     """The exit code, and the failure as `EngineError.facts` has it."""
-    if isinstance(error, EngineError):
+    if isinstance(error, EngineError | Signalled):
         return error.exit_code, error.facts
     name = type(error).__name__
-    if isinstance(error, KeyboardInterrupt) or name == "Abort":  # click turns Ctrl-C into Abort
-        code, parts = 130, ("interrupted", "nothing half-written was left", "")
-    elif isinstance(error, _Terminated):
-        code, parts = 143, ("terminated", "nothing half-written was left", "")
-    elif hasattr(error, "format_message"):  # click's own complaints about the command line
+    if hasattr(error, "format_message"):  # click's own complaints about the command line
         code, parts = 2, ("", error.format_message(), "see unoise_engine --help")
     elif isinstance(error, MemoryError):
         code, parts = 3, ("", "out of memory", "close other programs, or explain fewer slices with --slices")

@@ -18,6 +18,7 @@ SAMPLES = 24  # slices looked at, evenly spread
 EVERY = 4  # rows and columns looked at
 BODY_HU, LUNG_HU, FAT_HU, SOFT_HU, DENSE_HU = -300, (-960, -600), -30, 200, 200
 ORGAN_HU, ENHANCED_HU, GRAIN_MM = (10, 200), 75, 3.0  # unenhanced organs and blood stay below 75 HU, seen without grain
+WALL_MM = 20  # of tissue on every side of a lung; the foam of a table has its thin shell on three of them
 LUNG_OF_BODY = 0.3  # a slice with more lung than this share of its other tissue shows the chest
 
 
@@ -46,7 +47,8 @@ class Scan:
         body = hu > BODY_HU
         if not body.any():
             return None
-        lung = (enclosed(body) & (hu > LUNG_HU[0]) & (hu < LUNG_HU[1])).sum(axis=(1, 2))
+        wall = [max(1, round(WALL_MM / (EVERY * mm))) for mm in (row_mm, column_mm)]
+        lung = (enclosed(body, wall) & (hu > LUNG_HU[0]) & (hu < LUNG_HU[1])).sum(axis=(1, 2))
         inside = hu[body]
         return Scan(
             pixel_mm=(min(row_mm, column_mm), max(row_mm, column_mm)),
@@ -120,13 +122,16 @@ def _enhanced(slices: Sequence[np.ndarray], pixel_mm: float) -> float:
     return bright / soft if soft else 1.0
 
 
-def enclosed(body: np.ndarray) -> np.ndarray:
-    """Pixels of slices (n, h, w) with body on all four sides: the body and the air in it, not the room's."""
+def enclosed(body: np.ndarray, wall: Sequence[int] = (1, 1)) -> np.ndarray:
+    """Pixels of slices (n, h, w) with body on all four sides: the body and the air in it, not the room's or a table's.
+
+    `wall` pixels of it (above and below, left and right) on each side.
+    """
     inside = np.ones(body.shape, bool)
-    for axis in (1, 2):
-        before = np.maximum.accumulate(body, axis=axis)
-        after = np.flip(np.maximum.accumulate(np.flip(body, axis), axis=axis), axis)
-        inside &= before & after
+    for axis, thick in zip((1, 2), wall):
+        before = np.cumsum(body, axis=axis, dtype=np.int32)
+        after = np.take(before, [-1], axis=axis) - before + body
+        inside &= (before >= thick) & (after >= thick)
     return inside
 
 

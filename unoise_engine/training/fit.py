@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import seed_everything
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from unoise_engine.errors import Usage
 from unoise_engine.files import refuse_overlap
@@ -229,7 +230,7 @@ def outputs(recipe: UtilityRecipe) -> int:
     return 1 + len(recipe.data.others)
 
 
-def shape(recipe: UtilityRecipe) -> tuple:
+def shape(recipe: UtilityRecipe) -> tuple[Any, ...]:
     """What weights cannot be carried across. Another window is learnt from where they stand."""
     return recipe.net, recipe.ct.spacing_mm, recipe.ct.channels
 
