@@ -16,9 +16,11 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 from unoise_engine.errors import Environment, Usage
@@ -224,9 +226,23 @@ def remove_drafts(folder: Path, name: str) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Of a file, in hex, read piece by piece."""
-    with path.open("rb") as file:
+    """Of a regular file, in hex, read piece by piece. Raises OSError."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Opens a regular file for reading, links followed. Raises OSError, for a pipe, device, socket or folder too.
+
+    Those are not waited for, and not even opened where they can be told before.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):  # exchanged in between
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return os.fdopen(handle, "rb")
 
 
 def flushed(path: Path) -> Path:

@@ -114,7 +114,8 @@ class Relay:
     def __init__(self, show: Progress) -> None:
         self.show, self.stages = show, ExitStack()
         self.stage: tuple[Any, ...] = ()
-        self.done, self.advance = 0.0, lambda amount: None
+        self.done = 0.0
+        self.advance: Callable[[float], None] = lambda amount: None
 
     def __call__(self, event: dict[str, Any]) -> None:
         stage = event["case"], event["stage"], event["total"]

@@ -167,7 +167,6 @@ MAY_CHANGE = {
     "lock": "lock files, which are empty",
     "volume.decode": "one slice in a temporary folder of its own",
     "results.overview": "draws into a draft of its caller; a thumbnail in memory",
-    "training.checkpoints": "one process writes into a draft; the others take part and write nothing",
     "training.export": "ONNX files in a bundle that is being made",
     "volume.write": "ITK's header, into a draft",
 }

@@ -19,6 +19,7 @@ from Testing.fuzz.watch import Watch
 from unoise_engine.errors import EngineError
 from unoise_engine.models.manifest import verify
 from unoise_engine.models.probe import answer_all, small_slices
+from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE
 from unoise_engine.models.session import Bundle
 
 MEMORY_BYTES = 4 << 30
@@ -34,7 +35,14 @@ def ask(folder: Path) -> str:
     answer_all(bundle)
     slices = small_slices(bundle.recipe)
     logits = bundle.predict(slices)
-    for maps in (logits, bundle.noise_logits(slices, logits), bundle.gradcam(slices, logits > 0)):
+    answers = [logits]
+    if NOISE in bundle.answers:
+        answers.append(bundle.noise_logits(slices, logits))
+    if GRADCAM in bundle.answers:
+        answers.append(bundle.gradcam(slices, logits > 0))
+    if GRADIENT in bundle.answers:
+        answers.append(bundle.gradient(slices, np.ones_like(logits)))
+    for maps in answers:
         if maps.shape != (3, 1, *slices.shape[2:]) or not np.isfinite(maps).all():
             return f"answers of shape {maps.shape}, or not finite"
     return ""

@@ -32,7 +32,7 @@ VIEW = (460, 360)
 BAR = 20
 stand_in.install(ROOT / "UNoiseSlicer")
 
-from UNoiseSlicerLib import display, exchange, models
+from UNoiseSlicerLib import display, exchange
 from UNoiseSlicerLib import scene as scenes
 
 import UNoiseSlicer as module
@@ -116,6 +116,13 @@ def grid(images: list[QtGui.QImage], columns: int, gap: int = 3) -> QtGui.QImage
     return out
 
 
+def tell(widget) -> None:
+    """Until the engine has told what it has."""
+    while widget.logic.asking:
+        stand_in.APPLICATION.processEvents()
+        time.sleep(0.02)
+
+
 def main() -> None:
     if not SAMPLE.is_file() or "--sample" in sys.argv:
         make_sample(SAMPLE)
@@ -143,14 +150,17 @@ def main() -> None:
     if given:
         parameters.model = given[0]
         widget.initializeParameterNode()
-    elif not models.shipped_models():
+    tell(widget)
+    if not given and not widget.logic.about.models:
         import small_world
 
         print("no model ships yet: the pictures show the small model of the tests")
         folder = Path(tempfile.mkdtemp()) / "small"
         parameters.model = str(small_world.write_small_bundle(folder))
         widget.initializeParameterNode()
-    parameters.occlusion = True
+    tell(widget)
+    for box in widget._boxes.values():
+        box.setChecked(True)
     widget.ui.explainButton.click()
     while widget.logic.run is not None:
         stand_in.APPLICATION.processEvents()

@@ -100,6 +100,28 @@ def test_the_outline_is_where_the_organ_ends(seen):
     assert not grey(seen.at(filled, COLD)), "without a map the segmentation is filled"
 
 
+def test_of_two_cts_only_the_chosen_ones_outline_is_drawn(seen, world):
+    """Arterial and venous phase lie in one place: the outline of the other, in the same colour, would mislead."""
+    other = add_volume(world.scene, np.array(slicer.util.arrayFromVolume(seen.ct)), STRAIGHT, "venous")
+    organ = np.zeros(SHAPE, np.uint8)
+    organ[3:7, 38:48, 30:50] = 1
+    given = exchange.Results(report(("unoise",)), organ, {"unoise": np.zeros(SHAPE, np.float32)})
+    scenes.place(world.scene, other, given)
+    cyan = lambda p: (p[..., 2] > 180) & (p[..., 1] > 150) & (p[..., 0] < 130)  # noqa: E731
+
+    def rows():
+        found = np.nonzero(cyan(seen.red.picture().astype(int)))[0]
+        return found.min(), found.max()
+
+    def place_of(j):
+        return sorted(seen.red.pixel_of(seen.ras((edge - 0.5, 40)))[0] for edge in j)
+
+    seen.show(legend=False)
+    assert np.allclose(rows(), place_of((20, 30)), atol=4)
+    display.show(world.scene, other, "unoise", display.Look(legend=False))
+    assert np.allclose(rows(), place_of((38, 48)), atol=4)
+
+
 def test_the_legend_comes_and_goes(seen):
     without, with_legend = seen.show(legend=False), seen.show(legend=True)
     changed = np.nonzero(np.abs(with_legend - without).max(axis=-1) > 20)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -32,6 +34,9 @@ from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.parameters import Region
 
 import UNoiseSlicer as module
+from unoise_engine.batch.question import question_from
+from unoise_engine.models import session
+from unoise_engine.models.manifest import read_manifest
 
 PATIENCE_SECONDS = 240
 
@@ -54,9 +59,30 @@ class Panel:
         self.widget.logic.python = sys.executable
         self.widget.logic.environment = dict(os.environ) | (environment or {})
         self.ui, self.parameters = self.widget.ui, self.widget._parameters
-        self.parameters.model = str(bundle)
-        self.widget.initializeParameterNode()
+        self.choose(bundle)
         self.widths = []
+
+    def choose(self, model):
+        """A model, and what the engine tells of it."""
+        self.parameters.model = str(model)
+        self.widget.initializeParameterNode()
+        self.told()
+
+    def told(self):
+        end = time.monotonic() + PATIENCE_SECONDS
+        while self.widget.logic.asking:
+            assert time.monotonic() < end, "the engine told nothing"
+            slicer.app.processEvents()
+            time.sleep(0.005)
+
+    def tick(self, *methods):
+        """These methods and no others."""
+        for name, box in self.widget._boxes.items():
+            box.setChecked(name in methods)
+        self.told()
+
+    def field(self, method, name):
+        return self.widget._fields[method][name].widget
 
     def wait(self, until=None):
         """The event loop, as the application would run it; notes how long it was blocked."""
@@ -115,8 +141,9 @@ def test_explain_from_click_to_maps(panel, world, tmp_path):
     ct = add_ct(p.scene)
     p.ui.inputSelector.setCurrentNode(ct)
     assert p.parameters.inputVolume is ct and p.ui.explainButton.enabled
-    p.ui.occlusionBox.setChecked(True)
-    assert p.parameters.occlusion and "at most" in p.ui.estimateLabel.text
+    assert [box.text for box in p.widget._boxes.values()][:3] == ["U-Noise", "Grad-CAM", "Occlusion"]
+    p.tick("unoise", "gradcam", "occlusion")
+    assert "Occlusion takes about" in p.ui.estimateLabel.text and not p.field("occlusion", "patch").isHidden()
     p.ui.explainButton.click()
     assert p.ui.explainButton.text == "Cancel" and not p.ui.inputsButton.enabled
     stages = set()
@@ -146,7 +173,8 @@ def test_cancel_in_the_middle_leaves_no_trace(panel):
     p = panel()
     add_ct(p.scene)
     p.widget.initializeParameterNode()
-    p.parameters.occlusion, p.parameters.patch, p.parameters.stride = True, 3, 1
+    p.tick("unoise", "occlusion")
+    p.field("occlusion", "patch").value, p.field("occlusion", "stride").value = 3, 1
     before = ids(p.scene)
     p.ui.explainButton.click()
     run = p.widget.logic.run
@@ -162,7 +190,8 @@ def test_closing_the_scene_cancels(panel):
     p = panel()
     add_ct(p.scene)
     p.widget.initializeParameterNode()
-    p.parameters.occlusion, p.parameters.stride = True, 1
+    p.tick("unoise", "occlusion")
+    p.field("occlusion", "stride").value = 1
     p.ui.explainButton.click()
     run = p.widget.logic.run
     p.wait(until=lambda: run.state.stage != "")
@@ -196,7 +225,7 @@ def sabotaged(tmp_path, code):
          "raise Usage('standard input', 'is no request (unexpected picture)', 'send one')", ["of another version"]),
         ("raise KeyError('x')", ["internal error", "see the log"]),
         ("from unoise_engine.errors import Environment\n"
-         "raise Environment('--device cuda', 'no GPU here', 'use --device cpu')", ["Graphics card", "another device"]),
+         "raise Environment('--device cuda', 'no GPU here', 'use --device cpu')", ["cuda - no GPU here", "otherwise"]),
     ],
 )  # fmt: skip
 def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
@@ -216,26 +245,21 @@ def test_an_engine_that_fails_gives_one_sentence(panel, tmp_path, code, words):
 
 
 def test_the_panel_tells_what_the_model_is(panel, bundle, tmp_path):
-    import json
-    import shutil
-
-    from UNoiseSlicerLib import models
-
     p = panel()
-    p.parameters.model = ""
-    p.widget.initializeParameterNode()
-    default = next(iter(models.shipped_models()))
-    assert p.parameters.model == default and p.ui.modelBox.currentText == models.describe(default).title
-    assert p.ui.modelLabel.text == models.describe(default).about and p.message() == ""
+    p.choose("")
+    about = p.widget.logic.about
+    default = next(iter(about.models))
+    assert default == session.DEFAULT_BUNDLE and set(about.models) >= set(session.shipped_bundles())
+    assert p.parameters.model == default and p.ui.modelBox.currentText == about.models[default]["title"]
+    card = read_manifest(session.shipped_bundles()[default])
+    assert p.ui.modelLabel.text == f"{card.warning}\n{card.attribution}" and p.message() == ""
     owed = shutil.copytree(bundle, tmp_path / "owed")
     card = json.loads((owed / "bundle.json").read_text())
     (owed / "bundle.json").write_text(json.dumps(card | {"attribution": "CTs: An Archive", "citation": "Doe 2026"}))
-    p.parameters.model = str(owed)
-    p.widget.initializeParameterNode()
+    p.choose(owed)
     assert p.ui.modelLabel.text == "Research model. Not for clinical use.\nCTs: An Archive"
     assert "Please cite: Doe 2026" in p.ui.modelLabel.toolTip
-    p.parameters.model = "a-model-of-last-year"
-    p.widget.initializeParameterNode()
+    p.choose("a-model-of-last-year")
     assert "a-model-of-last-year is not here any more" in p.message() and p.parameters.model == default
 
 
@@ -280,8 +304,7 @@ def test_a_bundle_that_was_altered_is_refused_by_its_hash(panel, bundle, tmp_pat
         f.write(b"?")
     p = panel()
     add_ct(p.scene)
-    p.parameters.model = str(copy)
-    p.widget.initializeParameterNode()
+    p.choose(copy)
     before = ids(p.scene)
     p.ui.explainButton.click()
     p.wait()
@@ -307,7 +330,8 @@ def test_bad_input_is_told_in_the_panel(panel, monkeypatch):
     p.parameters.region = Region.WHOLE
     p.parameters.model = "/nowhere"
     p.ui.explainButton.click()
-    assert "/nowhere is no model" in p.message()
+    p.wait()
+    assert "/nowhere - no such model bundle" in p.message()
 
 
 def test_an_mr_needs_a_yes(panel, bundle, monkeypatch):
@@ -317,13 +341,13 @@ def test_an_mr_needs_a_yes(panel, bundle, monkeypatch):
     asked = []
     monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text, *_a, **_k: asked.append(text), raising=False)
     p.ui.explainButton.click()
-    assert "MR has values from 0 to 1700" in asked[0] and p.widget.logic.run is None
+    assert "MR has values from -" in asked[0] and p.widget.logic.run is None
 
 
 def test_what_the_engine_doubts_needs_a_yes_too(panel, monkeypatch):
     """Values that look like HU at first sight, but not to the engine, which looks at all of them."""
     hu = small_world.ct().astype(np.float32)
-    hu[small_world.ct() == small_world.BODY_HU] = 2500
+    hu[np.abs(small_world.ct() - small_world.BODY_HU) <= small_world.GRAIN_HU] = 2500
     p = panel()
     ct = scene_tests.add_volume(p.scene, hu, small_world.MATRIX, "wrapped")
     p.ui.inputSelector.setCurrentNode(ct)
@@ -407,7 +431,7 @@ def test_warnings_of_the_engine_reach_the_panel(panel, world, bundle, tmp_path):
     p = panel()
     ct = add_ct(p.scene)
     p.ui.inputSelector.setCurrentNode(ct)
-    p.parameters.model = str(narrow)
+    p.choose(narrow)
     p.ui.explainButton.click()
     p.wait()
     told = p.message().split("\n")
@@ -430,7 +454,7 @@ def test_a_ct_without_the_organ_says_so(panel, monkeypatch):
     monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda *_a, **_k: True)
     p = panel()
     hu = np.where(small_world.organ(), small_world.BODY_HU, small_world.ct())
-    hu[hu == small_world.BONE_HU] = small_world.BODY_HU
+    hu[hu > 300] = small_world.BODY_HU
     hu[0, 0, 0] = 50
     p.ui.inputSelector.setCurrentNode(scene_tests.add_volume(p.scene, hu - 600, small_world.MATRIX, "thin air"))
     p.ui.explainButton.click()
@@ -471,17 +495,18 @@ def test_a_saved_scene_brings_the_panel_back(panel, tmp_path):
     p = panel()
     ct = add_ct(p.scene)
     p.ui.inputSelector.setCurrentNode(ct)
-    p.ui.gradcamBox.setChecked(False)
+    p.tick("unoise")
     p.ui.explainButton.click()
     p.wait()
-    p.ui.shareSlider.value, p.parameters.stride = 30, 5
+    p.ui.shareSlider.value, p.field("occlusion", "stride").value = 30, 5
     assert p.scene.WriteToMRB(str(tmp_path / "s.mrb"))
     p.scene.Clear(0)
     assert p.widget._parameters.inputVolume is None and not p.ui.resultsButton.enabled
     assert p.scene.ReadFromMRB(str(tmp_path / "s.mrb"))
     slicer.app.processEvents()
     again = p.widget._parameters
-    assert again.inputVolume.GetName() == "CT" and again.stride == 5 and again.share == 30 and not again.gradcam
+    assert again.inputVolume.GetName() == "CT" and again.share == 30 and again.methods == "unoise"
+    assert p.field("occlusion", "stride").value == 5 and not p.widget._boxes["gradcam"].checked
     assert p.ui.shareSlider.value == 30 and p.ui.resultsButton.enabled
     assert list(scenes.maps_of(p.scene, again.inputVolume)) == ["unoise"]
 
@@ -503,6 +528,134 @@ def found(p, name="CT", methods=("unoise", "gradcam")):
     p.ui.inputSelector.setCurrentNode(ct)
     p.widget._arrived(ct)
     return ct
+
+
+def test_a_ct_that_is_moved_puts_its_maps_away_at_once(panel, world, tmp_path, monkeypatch):
+    """Nobody touches the panel: it hears of the change, says so, and brings the maps back when it is undone."""
+    p = panel()
+    ct, red = found(p), world.views["Red"].composite
+    assert red.GetForegroundVolumeID() and p.ui.resultsButton.enabled
+    origin = ct.GetOrigin()
+    ct.SetOrigin(0, 0, 0)
+    assert p.message() == "CT was moved since it was explained - explain it again."
+    assert not red.GetForegroundVolumeID() and not p.ui.resultsButton.enabled
+    p.widget._say("")
+    p.widget.enter()
+    assert "CT was moved" in p.message(), "who enters the module is told again"
+    ct.SetOrigin(origin)
+    assert p.message() == "" and red.GetForegroundVolumeID() and p.ui.resultsButton.enabled
+    p.ui.sideButton.click()
+    slicer.util.arrayFromVolume(ct)[0] += 1
+    slicer.util.arrayFromVolumeModified(ct)
+    assert "CT was changed" in p.message() and not display.is_side_by_side(p.scene)
+
+
+def test_a_transform_over_the_ct_takes_the_maps_along_at_once(panel, world):
+    p = panel()
+    ct, red = found(p), world.views["Red"].composite
+    ct.SetAndObserveTransformNodeID(scene_tests.translation(p.scene, 30).GetID())
+    node = scenes.maps_of(p.scene, ct)["unoise"]
+    assert node.GetTransformNodeID() == ct.GetTransformNodeID() and red.GetForegroundVolumeID() == node.GetID()
+    assert p.message() == ""
+    ct.HardenTransform()
+    assert "CT was moved" in p.message() and not red.GetForegroundVolumeID()
+
+
+def test_nothing_is_exported_of_a_ct_that_was_changed_without_a_word(panel, from_dicom, tmp_path, monkeypatch):
+    """An array edited in place, which VTK does not hear of: the export looks at every voxel."""
+    p = panel()
+    ct, _series = from_dicom(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.ui.explainButton.click()
+    p.wait()
+    monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(tmp_path / "out"))
+    slicer.util.arrayFromVolume(ct)[1, 2, 3] += 1
+    assert p.ui.resultsButton.enabled and p.ui.dicomButton.enabled
+    p.ui.dicomButton.click()
+    assert "Doe was changed since it was explained" in p.message() and p.widget.logic.run is None
+    assert not p.ui.resultsButton.enabled and not (tmp_path / "out").exists()
+
+
+def test_a_ct_that_is_changed_during_the_run_gets_no_results(panel):
+    p = panel()
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.ui.explainButton.click()
+    slicer.util.arrayFromVolume(ct)[0, 0, 0] += 1
+    p.wait()
+    assert "CT was changed since it was explained" in p.message() and not scenes.maps_of(p.scene, ct)
+
+
+def test_a_scene_opens_without_maps_in_the_wrong_place_before_the_panel_does(
+    panel, world, bundle, tmp_path, monkeypatch
+):
+    """Moved while the module was closed, saved, and opened in a session that has not entered the module."""
+    import offscreen
+
+    p = panel()
+    ct = found(p)
+    p.widget.cleanup()
+    ct.SetOrigin(0, 0, 0)
+    assert world.views["Red"].composite.GetForegroundVolumeID(), "nobody looked"
+    assert p.scene.WriteToMRB(str(tmp_path / "s.mrb"))
+    fresh, said = offscreen.World(), []
+    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, _duration: said.append(text))
+    try:
+        fresh.lay_out()
+        stand_in.start(fresh)
+        module.look_after_scenes()
+        assert fresh.scene.ReadFromMRB(str(tmp_path / "s.mrb"))
+        assert not fresh.views["Red"].composite.GetForegroundVolumeID()
+        assert said == ["CT was moved since it was explained - explain it again."]
+        again = Panel(fresh, bundle)
+        assert "CT was moved" in again.message() and not again.ui.resultsButton.enabled
+        again.widget.cleanup()
+    finally:
+        fresh.close()
+
+
+def test_what_a_run_puts_aside_is_told(panel):
+    p = panel()
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.ui.explainButton.click()
+    p.wait()
+    assert p.message() == ""
+    whole = scenes.maps_of(p.scene, ct)["unoise"]
+    p.parameters.region, p.parameters.firstSlice, p.parameters.lastSlice = Region.RANGE, 4, 6
+    p.ui.explainButton.click()
+    p.wait()
+    assert p.message().startswith("Kept in the Data module: ") and whole.GetName() in p.message()
+    assert scenes.maps_of(p.scene, ct)["unoise"].GetName() == "CT U-Noise importance, slices 4 to 6"
+    assert slicer.util.arrayFromVolume(whole)[7].any(), "as it was"
+    scene_tests.paint(scenes.results_of(p.scene, ct)["segmentation"], ct)
+    p.ui.explainButton.click()
+    p.wait()
+    assert p.message() == "Kept in the Data module: CT pancreas by the model, slices 4 to 6 edited."
+
+
+def test_the_results_are_renamed_as_soon_as_the_ct_is(panel):
+    """Also those of a CT that is not the chosen one."""
+    p = panel()
+    one, two = found(p, "Doe^Jane"), found(p, "two")
+    one.SetName("case 7")
+    assert next(iter(scenes.maps_of(p.scene, one).values())).GetName() == "case 7 U-Noise importance"
+    names = [p.scene.GetNthNode(k).GetName() or "" for k in range(p.scene.GetNumberOfNodes())]
+    assert not any("Doe" in name for name in names) and p.parameters.inputVolume is two
+
+
+def test_the_users_fusion_returns_when_another_ct_is_chosen(panel, world):
+    p = panel()
+    pet, red = scene_tests.add_ct(p.scene, name="PET"), world.views["Red"].composite
+    red.SetForegroundVolumeID(pet.GetID())
+    red.SetForegroundOpacity(0.35)
+    ct = found(p)
+    assert red.GetForegroundVolumeID() == scenes.maps_of(p.scene, ct)["unoise"].GetID()
+    p.ui.methodBox.setCurrentIndex(p.ui.methodBox.count - 1)
+    assert (red.GetForegroundVolumeID(), red.GetForegroundOpacity()) == (pet.GetID(), 0.35)
+    p.ui.methodBox.setCurrentIndex(0)
+    p.ui.inputSelector.setCurrentNode(pet)
+    assert (red.GetForegroundVolumeID(), red.GetForegroundOpacity()) == (pet.GetID(), 0.35)
 
 
 def shown_beside(p):
@@ -632,24 +785,150 @@ def test_the_picture_of_the_views_is_saved(panel, tmp_path, monkeypatch):
 
 
 def test_a_model_of_ones_own_is_chosen_by_its_folder(panel, bundle, tmp_path, monkeypatch):
-    from UNoiseSlicerLib import models
-
     p = panel()
-    p.parameters.model = ""
-    p.widget.initializeParameterNode()
-    box, shipped = p.ui.modelBox, next(iter(models.shipped_models()))
+    p.choose("")
+    box, shipped = p.ui.modelBox, next(iter(p.widget.logic.about.models))
     assert box.itemText(box.count - 1) == "Other folder..."
     monkeypatch.setattr(p.widget, "ask_folder", lambda _title: "")
     box.setCurrentIndex(box.count - 1)
     assert p.parameters.model == shipped == box.itemData(box.currentIndex), "no folder: as before"
     monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(bundle))
     box.setCurrentIndex(box.count - 1)
+    p.told()
     assert p.parameters.model == str(bundle) and box.currentText == "Small test model"
     monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(tmp_path))
     box.setCurrentIndex(box.count - 1)
-    assert "is no model" in p.ui.modelLabel.text
+    p.told()
+    assert "is not a model bundle" in p.ui.modelLabel.text and "damaged" in box.currentText
     box.setCurrentIndex(0)
-    assert p.parameters.model == shipped and p.ui.modelLabel.text == models.describe(shipped).about
+    assert p.parameters.model == shipped and p.ui.modelLabel.text.startswith("Research model")
+
+
+ANOTHER = """
+import sys
+if "unoise_engine.worker" in sys.orig_argv:
+    from dataclasses import dataclass
+    from typing import ClassVar
+    import numpy as np
+    from unoise_engine.explanation import methods
+    from unoise_engine.typed import bounded
+    @dataclass(frozen=True)
+    class Rings:
+        name: ClassVar[str] = "rings"
+        title: ClassVar[str] = "Rings"
+        about: ClassVar[str] = "how far from the middle"
+        needs: ClassVar[str] = ""
+        chosen: ClassVar[bool] = False
+        radius: int = bounded(3, least=1, most=9, about="of the smallest")
+        share: float = 0.5
+        soft: bool = False
+        def __call__(self, model, x, target, advance):
+            advance(len(x))
+            return np.full((len(x), *x.shape[2:]), self.radius + self.share + self.soft, np.float32)
+    methods.METHODS["rings"] = Rings()
+    methods.TITLES["rings"] = "Rings"
+"""
+
+
+def test_a_new_method_appears_by_itself(panel, tmp_path, monkeypatch):
+    """One that only the engine knows: its box, its parameters, its map and its name."""
+    from UNoiseSlicerLib import about
+
+    monkeypatch.setattr(about, "_answers", {})
+    (tmp_path / "sitecustomize.py").write_text(ANOTHER)
+    p = panel(environment={"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"})
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    assert p.widget._boxes["rings"].text == "Rings" and "how far" in p.widget._boxes["rings"].toolTip
+    assert not p.widget._boxes["rings"].checked and p.field("rings", "radius").isHidden()
+    p.tick("rings")
+    radius, soft = p.field("rings", "radius"), p.field("rings", "soft")
+    assert (radius.minimum, radius.maximum, radius.value, radius.toolTip) == (1, 9, 3, "of the smallest")
+    radius.value = 5
+    soft.setChecked(True)
+    p.told()
+    p.ui.explainButton.click()
+    p.wait()
+    (node,) = scenes.maps_of(p.scene, ct).values()
+    values = slicer.util.arrayFromVolume(node)
+    assert p.message().count("Rings") == p.message().count("same number everywhere") and values.max() == 6.5
+    assert node.GetName() == "CT Rings importance" and p.ui.methodBox.itemText(0) == "Rings"
+
+
+def test_explain_before_the_engine_has_told_goes_on_when_it_has(panel, monkeypatch):
+    from UNoiseSlicerLib import about
+
+    monkeypatch.setattr(about, "_answers", {})
+    p = panel()
+    p.widget.logic.about = None
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    monkeypatch.setattr(about, "_answers", {})
+    p.widget._ask(again=True)
+    assert p.ui.explainButton.enabled, "nobody has to wait"
+    p.ui.explainButton.click()
+    assert p.widget.logic.run is None and not p.ui.explainButton.enabled
+    p.told()
+    assert p.widget.logic.run is not None and not p.widget._waiting
+    p.wait()
+    assert list(scenes.maps_of(p.scene, ct)) == ["unoise", "gradcam"], "what is slow was not ticked"
+
+
+def test_an_engine_that_tells_nothing_is_tried_all_the_same(panel, monkeypatch):
+    """Its own sentence says what is wrong, or there are results: by the methods that it takes by itself."""
+    from UNoiseSlicerLib import about
+
+    def fail(self, *_question):
+        self.answer, self.failed, self.step, self.close = None, True, lambda: True, lambda: None
+
+    monkeypatch.setattr(about.Asking, "__init__", fail)
+    p = panel()
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    assert p.widget._boxes == {} and p.ui.explainButton.enabled
+    p.parameters.region, p.parameters.firstSlice, p.parameters.lastSlice = Region.RANGE, 4, 4
+    p.ui.explainButton.click()
+    p.wait()
+    assert p.message() == "" and set(scenes.maps_of(p.scene, ct)) >= {"unoise", "gradcam"}
+
+
+def test_a_scene_of_an_earlier_version_keeps_its_choices(panel, tmp_path):
+    p = panel()
+    node = p.parameters.parameterNode
+    node.UnsetParameter("methods")
+    old = {"unoise": "True", "gradcam": "False", "occlusion": "True", "patch": "9", "stride": "4", "share": "30.0"}
+    for name, value in old.items():
+        node.SetParameter(name, value)
+    assert p.scene.WriteToMRB(str(tmp_path / "s.mrb"))
+    p.scene.Clear(0)
+    assert p.scene.ReadFromMRB(str(tmp_path / "s.mrb"))
+    slicer.app.processEvents()
+    p.told()
+    assert [name for name, box in p.widget._boxes.items() if box.checked] == ["unoise", "occlusion"]
+    assert (p.field("occlusion", "patch").value, p.field("occlusion", "stride").value) == (9, 4)
+    assert p.widget._parameters.share == 30
+    p.tick("gradcam")
+    p.widget.initializeParameterNode()
+    assert [name for name, box in p.widget._boxes.items() if box.checked] == ["gradcam"], "once"
+
+
+@pytest.mark.parametrize("nonsense", ["", "[]", "{", '{"occlusion": 3}', '{"lime": {"x": 1}, "occlusion": {"x": 1}}'])
+def test_parameters_by_anybody_do_no_harm(panel, nonsense):
+    p = panel()
+    p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
+    p.parameters.methods, p.parameters.methodParameters = "unoise,lime", nonsense
+    p.told()
+    assert p.widget._choices().methods == ("unoise",) and p.widget._choices().parameters == {}
+    assert p.ui.explainButton.enabled
+
+
+def test_a_device_that_the_engine_lacks_is_not_offered(panel):
+    from UNoiseSlicerLib.parameters import Device
+
+    p = panel()
+    box = p.ui.deviceBox.model()
+    offered = {device.value for row, device in enumerate(Device) if box.item(row).isEnabled()}
+    assert offered == set(p.widget.logic.about.devices) >= {"auto", "cpu"}
 
 
 def test_the_choices_reach_the_engine(panel, bundle, monkeypatch):
@@ -664,18 +943,20 @@ def test_the_choices_reach_the_engine(panel, bundle, monkeypatch):
         raise FileNotFoundError("no such file")
 
     monkeypatch.setattr(engine_run, "EngineProcess", refuse)
-    p.ui.unoiseBox.setChecked(False)
-    p.ui.occlusionBox.setChecked(True)
-    p.ui.patchBox.value, p.ui.strideBox.value = 9, 4
+    p.tick("gradcam", "occlusion")
+    p.field("occlusion", "patch").value, p.field("occlusion", "stride").value = 9, 4
+    p.told()
     p.ui.deviceBox.setCurrentIndex(list(Device).index(Device.CUDA))
     p.ui.regionBox.setCurrentIndex(list(Region).index(Region.RANGE))
     p.ui.firstBox.value, p.ui.lastBox.value = 3, 7
     p.ui.explainButton.click()
-    wanted = {"methods": ["gradcam", "occlusion"], "patch": 9, "stride": 4, "device": "cuda", "slices": [2, 7],
-              "bundle": str(bundle), "trust_hu": False}  # fmt: skip
-    assert {name: asked[0][name] for name in wanted} == wanted
+    options = asked[0]["explain"]["options"]
+    parameters = {"occlusion": {"patch": 9, "stride": 4}}
+    assert options["explanation"] == {"methods": ["gradcam", "occlusion"], "slices": [2, 7], "parameters": parameters}
+    assert options["model"] == {"bundle": str(bundle), "device": "cuda"} and options["reading"] == {"trust_hu": False}
+    assert question_from(json.dumps(asked[0]).encode()).explain.options.explanation.chosen["occlusion"].patch == 9
     assert "The engine cannot be started (no such file) - install" in p.message() and p.widget.logic.run is None
-    assert not Path(asked[0]["inputs"][0]).parent.exists() and p.ui.explainButton.text == "Explain"
+    assert not Path(asked[0]["explain"]["inputs"][0]).parent.exists() and p.ui.explainButton.text == "Explain"
 
 
 def test_slicers_own_python_is_looked_for(tmp_path, monkeypatch):
@@ -874,7 +1155,7 @@ def test_why_there_is_no_dicom_export(panel, from_dicom, tmp_path, monkeypatch):
     (series / "001.dcm").unlink()
     p.ui.dicomButton.click()
     assert "1 of the 6 DICOM files of Doe" in p.message() and p.widget.logic.run is None
-    assert not (tmp_path / "out").exists()
+    assert not any((tmp_path / "out").rglob("*"))
 
 
 def test_without_a_main_window(panel):
@@ -1013,9 +1294,9 @@ world = offscreen.World()
 stand_in.start(world, main_window=False)
 ct = scene_tests.add_volume(world.scene, small_world.ct(), small_world.MATRIX, "Doe")
 run = logics.UNoiseSlicerLogic(sys.executable).explain(
-    ct, logics.Choices({bundle!r}, ("occlusion",), patch=3, stride=1)
+    ct, logics.Choices({bundle!r}, ("occlusion",), parameters={{"occlusion": {{"patch": 3, "stride": 1}}}})
 )
-while run.state.stage != "Occlusion":
+while run.state.stage != "occlusion":  # nobody has asked the engine for its title
     run.step()
     time.sleep(0.02)
 print(run.pid, run._folder, flush=True)

@@ -21,7 +21,7 @@ from offscreen import World
 
 stand_in.install(Path(__file__).resolve().parents[2] / "UNoiseSlicer")
 
-from UNoiseSlicerLib import display, models, scene_tests
+from UNoiseSlicerLib import display, scene_tests
 from UNoiseSlicerLib import logic as logics
 from UNoiseSlicerLib import scene as scenes
 
@@ -48,7 +48,7 @@ def main() -> None:
     matrix = np.diag([-grid.spacing_mm[0], -grid.spacing_mm[1], grid.spacing_mm[2], 1.0])
     matrix[:3, 3] = np.multiply(grid.origin_mm, (-1, -1, 1))
     ct = scene_tests.add_volume(world.scene, phantom.ct.voxels, matrix, "phantom")
-    model = sys.argv[1] if len(sys.argv) > 1 else next(iter(models.shipped_models()))
+    model = sys.argv[1] if len(sys.argv) > 1 else ""
     logic = logics.UNoiseSlicerLogic(sys.executable)
 
     started = time.monotonic()

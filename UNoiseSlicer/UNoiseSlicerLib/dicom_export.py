@@ -85,13 +85,14 @@ class DicomExport(EngineRun):
             path = self._folder / f"importance-{method}.nrrd"
             exchange.write_as_is(node, path)
             results[path.stem] = str(path)
-        return {
+        conversion = {
             "ct": str(self._input),
             "results": results,
             "dicom": [str(path) for path in self._sources],
             "report": scenes.report_of(self._scene, self.ct),
             "out": str(self.folder),
         }
+        return {"convert": conversion}
 
     def _advance(self, event: dict[str, Any]) -> None:
         self.state.stage = _("Writing DICOM")
@@ -112,9 +113,10 @@ class DicomExport(EngineRun):
         return True
 
     def _refusal(self, code: int) -> Refused:
-        if self._code == "NOT_DICOM":
+        kind = self._failure.get("code")
+        if kind == "NOT_DICOM":
             text = _("{ct} did not come as DICOM slices, to which DICOM results must refer - export NRRD.")
-        elif self._code == "NOT_ON_SLICES":
+        elif kind == "NOT_ON_SLICES":
             text = _(
                 "{ct} does not lie on the slices of its DICOM files any more (resampled, cropped or moved) - export "
                 "NRRD, or load the CT again."

@@ -29,6 +29,7 @@ TOP = "UNoise.Top"  # attribute of a map: when it was looked through, and where 
 USUAL_SHARE = 0.5  # percent of the important voxels that may lie beyond the colours' end
 QUANTILE_SAMPLE = 400_000  # voxels: enough for a tenth of a percent, and quick enough for a slider
 LAYOUT_ID = 7150
+METHODS_AT_FIRST = ("", "", "")  # views beside the CT's, until the engine or a result has named the methods
 VIEW_GROUP = 71  # linked among themselves only
 VIEWS = "UNoise"  # names of the side-by-side views start so
 
@@ -384,7 +385,7 @@ def register_layout(scene: Any) -> None:
     """Makes the side-by-side layout known. Scenes keep only its number; unknown, they would open without views."""
     layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     if layout is not None and not layout.IsLayoutDescription(LAYOUT_ID):
-        layout.AddLayoutDescription(LAYOUT_ID, layout_of(_titles(exchange.TITLES)))
+        layout.AddLayoutDescription(LAYOUT_ID, layout_of(_titles(list(exchange.TITLES) or METHODS_AT_FIRST)))
 
 
 def _titles(methods: Iterable[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -19,7 +18,6 @@ from slicer.i18n import tr as _
 from UNoiseSlicerLib.engine_process import LONGEST_TEXT, EngineProcess
 from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.install import PACKAGE, PackageMissing, broken_message, wheel_message
-from UNoiseSlicerLib.models import engine_home
 from UNoiseSlicerLib.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -28,6 +26,8 @@ if TYPE_CHECKING:
 OUT_OF_MEMORY = (-9, -6, 137, 134, 0xC0000017)  # killed, aborted on bad_alloc, the same by way of a shell, Windows
 LONGEST_LOG = 10_000  # lines
 LONGEST_QUOTE = 200  # letters of the engine's that fit into a sentence
+STANDARD_INPUT = "standard input"  # what the engine calls our request
+OPTION = "--"  # how an option of its command line begins
 MEMORY_CODES = ("OUT_OF_MEMORY", "NO_MEMORY", "MemoryError")  # the engine's own
 
 
@@ -55,7 +55,7 @@ class EngineRun:
         self._logic, self.ct, self._scene = logic, ct, ct.GetScene()
         self.state = State()
         self.seconds: dict[str, float] = {}
-        self._problem = self._code = self._source = self._what = ""
+        self._failure: dict[str, str] = {}  # the engine's: code, source, what, cure
         self._answered = False
         self._clock = time.monotonic()
         try:
@@ -118,8 +118,7 @@ class EngineRun:
                     self._lap("start")
                 self._advance(event)
             elif kind == "error":
-                self._problem, self._code = str(event.get("message", "")), str(event.get("code", ""))
-                self._source, self._what = str(event.get("source", "")), str(event.get("what", ""))
+                self._failed(event)
             elif kind == "end":
                 with self._closing_on_failure():
                     self._ended(event["code"])
@@ -145,7 +144,7 @@ class EngineRun:
         self._logic.run = None
 
     def _ended(self, code: int) -> None:
-        if code or self._problem:
+        if code or self._failure:
             raise self._refusal(code)
         self._lap("compute")
         self._answered = True
@@ -158,18 +157,22 @@ class EngineRun:
             self.close()
             raise
 
+    def _failed(self, event: dict[str, Any]) -> None:
+        """The engine tells a failure as data: the sentence is ours."""
+        self._failure = {part: str(event.get(part, ""))[:LONGEST_TEXT] for part in ("code", "source", "what", "cure")}
+
     def _refusal(self, code: int) -> Refused:
-        """The engine's own sentence if it left one."""
-        if self._source == PACKAGE:
-            return PackageMissing(broken_message(self._in_own_words(self._what)))
-        if "No module" in self._problem and any(name in self._problem for name in ("'onnxruntime", "'google")):
+        source, kind = self._failure.get("source", ""), self._failure.get("code", "")
+        if source == PACKAGE:
+            return PackageMissing(broken_message(self._in_own_words(self._failure["what"])))
+        if kind == "ModuleNotFoundError" and any(name in source for name in ("'onnxruntime", "'google")):
             return PackageMissing(wheel_message())
-        if "is no request" in self._problem:  # it knows other questions than ours
+        if source.startswith(STANDARD_INPUT):  # it knows other questions than ours
             return Refused(_("The engine is of another version - install the extension again, and see the log."))
-        if self._code in MEMORY_CODES:
+        if kind in MEMORY_CODES:
             return Refused(_("Memory ran out - close other programs, or explain fewer slices."))
-        if self._problem:
-            return Refused(self._in_own_words(self._problem))
+        if self._failure:
+            return Refused(self._sentence())
         if code in OUT_OF_MEMORY:
             text = _(
                 "The engine was ended by the system (code {code}), most likely because memory ran out - close other "
@@ -184,13 +187,19 @@ class EngineRun:
     def _input(self) -> Path:
         return self._folder / "ct.nrrd"
 
+    def _sentence(self) -> str:
+        """What the engine says is wrong. The person at the panel has no options of a command: a cure by one is not
+        theirs, and --device cuda is what they chose as a device."""
+        source, what, cure = (self._failure[part] for part in ("source", "what", "cure"))
+        if OPTION in cure:
+            cure = _("choose otherwise, or see the log and report it")
+        source = source.removeprefix(OPTION)
+        return self._in_own_words(" - ".join(" ".join(part.split()) for part in (source, what, cure) if part))
+
     def _in_own_words(self, text: str) -> str:
-        """The person at the panel knows the CT by its name, not by our temporary file, and no options of a command."""
-        text = text[:LONGEST_TEXT]
-        text = text.replace(str(self._input), self.ct.GetName()).replace(str(self._folder), _("temporary folder"))
-        text = re.sub(r"run (it alone|again) with --debug and report it", _("see the log, and report it"), text)
-        text = text.replace("use --device cpu", _("choose another device"))
-        return text.replace("--device cuda", _("Graphics card (CUDA)"))
+        """The person at the panel knows the CT by its name, not by our temporary file."""
+        text = text[:LONGEST_TEXT].replace(str(self._input), self.ct.GetName())
+        return text.replace(str(self._folder), _("temporary folder"))
 
     def _lap(self, name: str) -> None:
         now = time.monotonic()
@@ -208,6 +217,16 @@ def check_room(wanted: int) -> None:
               "choose another temporary folder in Edit / Application Settings / General.")
             .format(folder=folder, free=free >> 20, wanted=(wanted >> 20) + 1)
         )  # fmt: skip
+
+
+def engine_home() -> Path:
+    """The folder that holds unoise_engine: beside the module when installed, two levels up in a source tree."""
+    here = Path(__file__).resolve().parent
+    for home in (here.parent, here.parent.parent):
+        if (home / "unoise_engine" / "worker.py").is_file():
+            return home
+    raise Refused(_("The engine is missing beside the module in {folder} - install the extension again.").format(
+        folder=here.parent))  # fmt: skip
 
 
 def interpreter(python: str | None, environment: dict[str, str] | None) -> tuple[str, dict[str, str]]:

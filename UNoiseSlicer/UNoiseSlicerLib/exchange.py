@@ -19,7 +19,7 @@ from slicer.i18n import tr as _
 
 from UNoiseSlicerLib.volumes import image_of, matrix_of, nodes_of, upright
 
-TITLES = {"unoise": "U-Noise", "gradcam": "Grad-CAM", "occlusion": _("Occlusion")}
+TITLES: dict[str, str] = {}  # method -> its title in the engine's order, as far as the engine has told
 REPORT_VERSION = 1
 LARGEST_REPORT = 1 << 24  # bytes; some thousands are usual
 CT_ADULT_AIR_HU = -200  # any CT that shows some air or lung or fat has voxels below
@@ -27,6 +27,11 @@ CT_LARGEST_HU = 40000  # metal, with extended scales
 # Slicer's NRRD writer refuses the others: signed char and the 64-bit integers.
 WRITABLE = (vtk.VTK_UNSIGNED_CHAR, vtk.VTK_SHORT, vtk.VTK_UNSIGNED_SHORT, vtk.VTK_INT, vtk.VTK_UNSIGNED_INT,
             vtk.VTK_FLOAT, vtk.VTK_DOUBLE)  # fmt: skip
+
+
+def learn(titles: dict[str, str]) -> None:
+    """What the engine calls its methods."""
+    TITLES.update({str(name): str(title) for name, title in titles.items()})
 
 
 class Refused(Exception):
@@ -159,6 +164,7 @@ def reading(folder: Path, ct: Any) -> Generator[None, None, Results]:
             raise ValueError(_("it is larger than any report"))
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         version, files = report.get("report_version"), dict(report["files"])
+        learn(report.get("titles", {}))
         methods = list(report["settings"]["methods"])
         organ = report["organ"]["name"]
         report["organ"]["volume_ml"] /= upright(matrix_of(ct))[1]  # the engine counted upright voxels

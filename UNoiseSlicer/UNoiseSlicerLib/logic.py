@@ -1,14 +1,15 @@
 """From the panel's choices to results in the scene, by way of the engine's process. No window is needed.
 
-run = logic.explain(ct, Choices(model="", methods=("unoise",)))  # the model that the engine takes by itself
+run = logic.explain(ct, Choices(methods=("unoise",)))  # by the model that the engine takes by itself
 while not run.step():
     time.sleep(0.1)
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from UNoiseSlicerLib import axial, exchange
 from UNoiseSlicerLib import scene as scenes
+from UNoiseSlicerLib.about import About, Asking
 from UNoiseSlicerLib.dicom_export import DicomExport
 from UNoiseSlicerLib.engine_run import EngineRun, check_room
 from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.fingerprint import difference, fingerprint
-from UNoiseSlicerLib.models import find_model
 from UNoiseSlicerLib.parameters import UNoiseSlicerParameterNode
 from UNoiseSlicerLib.workspace import sweep
 
@@ -30,14 +31,13 @@ ROOM = 1.05  # results are not compressed, and a report lies beside them
 
 @dataclass(frozen=True)
 class Choices:
-    """What to explain and how; fields as in the engine's Request. `model` as in the parameters."""
+    """What to explain and how. Without `model` and `methods` those that the engine takes by itself."""
 
-    model: str
-    methods: tuple[str, ...]
+    model: str = ""
+    methods: tuple[str, ...] = ()
     slices: tuple[int, int] | None = None  # axial, from the feet, the end excluded
     device: str = "auto"
-    patch: int = 15
-    stride: int = 0  # adaptive
+    parameters: dict[str, dict[str, Any]] = field(default_factory=dict)  # method -> those that are not the usual ones
     trust_hu: bool = False  # the person was asked, and vouches for the values
 
 
@@ -53,6 +53,9 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         self.python = python
         self.environment = environment
         self.run: EngineRun | None = None
+        self.about: About | None = None
+        self._asking: Asking | None = None
+        self._asked: tuple[Any, ...] = ()
         sweep()
 
     def getParameterNode(self) -> UNoiseSlicerParameterNode:
@@ -62,11 +65,8 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         """Checks everything that can be checked here, and starts. Raises Refused; the scene is left as it is."""
         self._only_one()
         exchange.check_input(ct)
-        if not choices.methods:
-            raise Refused(_("No method is chosen - tick U-Noise, Grad-CAM or occlusion."))
         check_slices(ct, choices.slices)
-        find_model(choices.model)
-        check_room(room_for(ct, len(choices.methods)))
+        check_room(room_for(ct, len(choices.methods or exchange.TITLES)))
         self.run = run = Run(self, ct, choices)
         return run
 
@@ -76,12 +76,48 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         self.run = export = DicomExport(self, ct, parent, database)
         return export
 
+    def ask(
+        self, folders: tuple[str, ...] = (), parameters: dict[str, dict[str, Any]] | None = None, again: bool = False
+    ) -> bool:
+        """Has the engine tell what it has, unless it was asked that; `hear` takes in the answer. True while it is under
+        way. `folders` are models beside the known ones, `parameters` as in Choices."""
+        question = (folders, json.dumps(parameters or {}, sort_keys=True))
+        if self._asking is None and (again or question != self._asked):
+            self._asked = question
+            try:
+                self._asking = Asking(self.python, self.environment, folders, parameters or {})
+            except (Refused, OSError):  # a run will say so
+                return False
+        return self._asking is not None
+
+    @property
+    def asking(self) -> bool:
+        return self._asking is not None
+
+    def hear(self) -> bool:
+        """True when an answer has just come, or there will be none."""
+        if self._asking is None or not self._asking.step():
+            return False
+        asking, self._asking = self._asking, None
+        asking.close()
+        if asking.answer is not None:
+            self.about = asking.answer
+            exchange.learn(self.about.titles)
+        return True
+
+    def close(self) -> None:
+        """Ends whatever is under way."""
+        self.cancel()
+        if self._asking is not None:
+            self._asking.close()
+            self._asking = None
+
     def _only_one(self) -> None:
         if self.run is not None:
             raise Refused(_("The engine is at work already - wait for it or cancel it."))
 
     def cancel(self) -> None:
-        """Ends the engine and everything it started. The scene is left as it is."""
+        """Ends the run and everything it started. The scene is left as it is."""
         if self.run is not None:
             self.run.close()
 
@@ -95,27 +131,24 @@ class Run(EngineRun):
         self._answer: Path | None = None  # the folder of the results, when the engine has named it
         self._warnings: list[str] = []
         self._reading: Iterator[None] | None = None
-        self._stages = ("segmentation", *choices.methods)
+        self._stages = ("segmentation", *(choices.methods or exchange.TITLES))
         super().__init__(logic, ct)
 
     def _write(self) -> dict[str, Any]:
         self._written = fingerprint(self.ct, trust_clock=False)
         exchange.write_ct(self.ct, self._input)
         c = self.choices
-        return {
-            "inputs": [str(self._input)],
-            "out": str(self._folder / "out"),
-            "methods": list(c.methods),
-            "bundle": str(find_model(c.model)),
-            "device": c.device,
-            "file_format": "nrrd",
-            "picture": False,  # the views show it
-            "compress": False,
-            "slices": list(c.slices) if c.slices else None,
-            "patch": c.patch,
-            "stride": c.stride,
-            "trust_hu": c.trust_hu,
+        options = {
+            "reading": {"trust_hu": c.trust_hu},
+            "model": {"bundle": c.model, "device": c.device},
+            "explanation": {
+                "methods": list(c.methods),
+                "slices": list(c.slices) if c.slices else None,
+                "parameters": c.parameters,
+            },
+            "results": {"format": "nrrd", "picture": False, "compress": False},  # the views show it
         }
+        return {"explain": {"inputs": [str(self._input)], "out": str(self._folder / "out"), "options": options}}
 
     def _advance(self, event: dict[str, Any]) -> None:
         stage, total = event.get("stage", ""), float(event.get("total") or 1)
@@ -130,7 +163,7 @@ class Run(EngineRun):
             self._answer = Path(event["folder"])
             self._warnings = exchange.warnings_of(event)
         elif event["event"] == "case":
-            self._problem, self._code = str(event.get("message", "")), str(event.get("code", ""))
+            self._failed(event)
 
     def _ended(self, code: int) -> None:
         super()._ended(code)
@@ -139,12 +172,11 @@ class Run(EngineRun):
         self.state.stage, self.state.share, self.state.seconds_left = _("Loading the results"), 1.0, None
 
     def _refusal(self, code: int) -> Refused:
-        if self._code != "HU_SUSPECT":
+        if self._failure.get("code") != "HU_SUSPECT":
             return super()._refusal(code)
-        what = self._problem.split(" - ")[-2:-1]
         return Doubted(
             _("{name} may be no CT in Hounsfield units ({reason}) - choose the original CT.").format(
-                name=self.ct.GetName(), reason="".join(what) or _("see the log"))
+                name=self.ct.GetName(), reason=self._failure["what"] or _("see the log"))
         )  # fmt: skip
 
     def _finish(self) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 from slicer import vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 MOST_SLICES = 100_000
+USUAL = "usual"  # the methods that the engine takes by itself, but for slow ones
 
 
 class Region(enum.Enum):
@@ -52,12 +54,9 @@ class UNoiseSlicerParameterNode:
     """Inputs, then how results look. Shares are percent."""
 
     inputVolume: vtkMRMLScalarVolumeNode
-    model: str = ""  # a shipped bundle's name, or a folder; empty: the engine's default
-    unoise: bool = True
-    gradcam: bool = True
-    occlusion: bool = False
-    patch: Annotated[int, WithinRange(1, 255)] = 15  # pixels of the model; the paper's
-    stride: Annotated[int, WithinRange(0, 255)] = 0  # adaptive
+    model: str = ""  # a bundle's name that the engine knows, or a folder; empty: the engine's default
+    methods: str = USUAL  # names, with commas between
+    methodParameters: str = "{}"  # JSON: method -> its parameters that are not the usual ones
     region: Region = Region.WHOLE
     firstSlice: Annotated[int, WithinRange(1, MOST_SLICES)] = 1  # counted from the feet
     lastSlice: Annotated[int, WithinRange(1, MOST_SLICES)] = MOST_SLICES
@@ -72,6 +71,28 @@ class UNoiseSlicerParameterNode:
     sideBySide: bool = False
 
 
-def methods_of(parameters: UNoiseSlicerParameterNode) -> tuple[str, ...]:
+def methods_of(p: UNoiseSlicerParameterNode, usual: tuple[str, ...]) -> tuple[str, ...]:
     """The chosen methods by the engine's names."""
-    return tuple(name for name in ("unoise", "gradcam", "occlusion") if getattr(parameters, name))
+    return usual if p.methods == USUAL else tuple(name for name in p.methods.split(",") if name)
+
+
+def parameters_of(p: UNoiseSlicerParameterNode) -> dict[str, dict[str, Any]]:
+    """Method -> its parameters that are not the usual ones; empty if somebody wrote nonsense there."""
+    try:
+        found = json.loads(p.methodParameters)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and all(isinstance(one, dict) for one in found.values()) else {}
+
+
+def bring_forward(p: UNoiseSlicerParameterNode) -> None:
+    """A scene saved by an earlier version keeps a switch for each of three methods, and two numbers of one."""
+    node = p.parameterNode
+    old = {name: node.GetParameter(name) for name in ("unoise", "gradcam", "occlusion", "patch", "stride")}
+    if not old["unoise"]:
+        return
+    p.methods = ",".join(name for name in ("unoise", "gradcam", "occlusion") if old[name].lower() == "true")
+    numbers = {name: int(old[name]) for name in ("patch", "stride") if old[name].isdigit()}
+    p.methodParameters = json.dumps({"occlusion": numbers})
+    for name in old:
+        node.UnsetParameter(name)

@@ -66,6 +66,7 @@ def report(methods: tuple[str, ...] = ("unoise", "gradcam"), slices: tuple[int, 
     return {
         "report_version": 1,
         "warning": WARNING,
+        "titles": {"unoise": "U-Noise", "gradcam": "Grad-CAM", "occlusion": "Occlusion"},
         "notes": ['Größe: 1;2 <"3"> & so on\nnext line'],
         "organ": {"name": "pancreas", "found": True, "volume_ml": 0.168},
         "seconds": {"segmentation": 1.0, **dict.fromkeys(methods, 0.5)},
@@ -75,7 +76,9 @@ def report(methods: tuple[str, ...] = ("unoise", "gradcam"), slices: tuple[int, 
 
 
 def results(methods: tuple[str, ...] = ("unoise", "gradcam"), slices: tuple[int, int] = (0, SHAPE[0])) -> Any:
-    return exchange.Results(report(methods, slices), box(), {m: heat() for m in methods})
+    facts = report(methods, slices)
+    exchange.learn(facts["titles"])
+    return exchange.Results(facts, box(), {m: heat() for m in methods})
 
 
 @contextmanager
@@ -898,6 +901,13 @@ def test_an_empty_segmentation_is_not_taken_for_an_edited_one(scene: Any) -> Non
     nothing = exchange.Results(report(("unoise",)), box() * 0, {"unoise": heat()})
     node = scenes.place(scene, ct, nothing)["segmentation"]
     assert scenes.place(scene, ct, nothing)["segmentation"] is node and scenes.kept(scene, ct) == []
+    with folder() as path:
+        assert scene.WriteToMRB(str(path / "s.mrb"))
+        scene.Clear(0)
+        assert scene.ReadFromMRB(str(path / "s.mrb"))
+    ct = scene.GetFirstNodeByName("CT")
+    scenes.place(scene, ct, nothing)
+    assert scenes.kept(scene, ct) == [] and scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
 
 
 def test_results_of_other_slices_stay_beside_the_new_ones(scene: Any) -> None:
@@ -984,6 +994,12 @@ def test_the_views_get_back_what_they_showed_before(scene: Any) -> None:
         assert view.GetForegroundVolumeID() == nodes["importance-unoise"].GetID() and not is_fused()
         put_away()
         assert is_fused()
+    nodes = scenes.place(scene, ct, results())
+    display.show(scene, ct, "unoise", display.Look(share=40))
+    scenes.remove(scene, nodes["importance-unoise"])
+    display.show(scene, ct, "gradcam", display.Look(share=40))
+    display.show(scene, ct, "", display.Look())
+    assert is_fused(), "also after a map was deleted"
     display.show(scene, ct, "gradcam", display.Look())
     view.SetForegroundVolumeID(pet.GetID())
     view.SetForegroundOpacity(0.9)

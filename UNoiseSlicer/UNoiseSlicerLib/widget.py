@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -18,15 +19,25 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from UNoiseSlicerLib import axial, dicom_export, display, exchange, install, models, volumes
+from UNoiseSlicerLib import about as facts
+from UNoiseSlicerLib import axial, dicom_export, display, exchange, install, volumes
 from UNoiseSlicerLib import logic as logics
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.annotation import Warnings
 from UNoiseSlicerLib.dicom_export import DicomExport
 from UNoiseSlicerLib.exchange import Refused
-from UNoiseSlicerLib.parameters import MOST_SLICES, Region, UNoiseSlicerParameterNode, methods_of
+from UNoiseSlicerLib.parameters import (
+    MOST_SLICES,
+    Device,
+    Region,
+    UNoiseSlicerParameterNode,
+    bring_forward,
+    methods_of,
+    parameters_of,
+)
 
 TICK_MILLISECONDS = 100
+MOST = 9999  # that a box offers of a parameter without bounds
 # What happens to a CT that may part it from its results, or from their names.
 CT_EVENTS = (
     vtk.vtkCommand.ModifiedEvent,
@@ -49,6 +60,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._stale = ""  # why the results are put away
         self._logged = 0
         self._filling = self._drawing = False
+        self._waiting = False  # Explain was clicked before the engine had told what it has
+        self._boxes: dict[str, Any] = {}  # method -> its check box
+        self._fields: dict[str, dict[str, Field]] = {}  # method -> parameter -> its box
 
     # --- life ---
 
@@ -83,13 +97,14 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         self._timer.stop()
-        self.logic.cancel()
+        self.logic.close()
         self._warnings.clear()
         self.setParameterNode(None)
         self.removeObservers()
 
     def enter(self) -> None:
         self.initializeParameterNode()
+        self._ask(again=self.logic.about is None)
 
     def initializeParameterNode(self) -> None:
         self.setParameterNode(self.logic.getParameterNode())
@@ -105,6 +120,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.removeObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
         self._parameters, self._shown = parameters, None
         if parameters is not None:
+            bring_forward(parameters)
             self._gui_tag = parameters.connectGui(self.ui)
             self.addObserver(parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
         self._fill_models()
@@ -169,6 +185,10 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._say(_("Cancelled - the scene is as it was."))
             return
         self._say("")
+        self._waiting = self.logic.about is None and self._ask()
+        if self._waiting:  # its answer goes on here
+            self._update_buttons()
+            return
         with self._sentences():
             ct, choices = self._parameters.inputVolume, self._choices()
             exchange.check_input(ct)
@@ -206,26 +226,28 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                     )
                 )
             slices = (k, k + 1)
-        return logics.Choices(p.model, methods_of(p), slices, p.device.value, p.patch, p.stride)
+        return logics.Choices(p.model, self._methods(), slices, p.device.value, self._parameters_of_methods())
 
     def _on_tick(self) -> None:
+        if self.logic.hear():
+            self._on_told()
         run = self.logic.run
         if run is None:
-            self._timer.stop()
+            self._rest()
             return
         done = False
         with self._sentences():
             try:
                 done = run.step()
             except logics.Doubted as doubt:
-                self._timer.stop()
+                self._timer.stop()  # the question has an event loop of its own
                 if not slicer.util.confirmYesNoDisplay(_("{doubt} Explain anyway?").format(doubt=doubt), _("U-Noise")):
                     raise
                 run = self.logic.explain(run.ct, replace(run.choices, trust_hu=True))
                 self._begin(run)
         self._show_progress(run.state)
         if self.logic.run is None:
-            self._timer.stop()
+            self._rest()
             if done and isinstance(run, DicomExport):
                 self._say(run.said)
             elif done:
@@ -255,10 +277,18 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._jump()
 
     def _stop(self) -> None:
-        self._timer.stop()
+        self._waiting = False
         if self.logic is not None:
             self.logic.cancel()
+            self._rest()
         self._update_buttons()
+
+    def _rest(self) -> None:
+        """The timer runs while the engine does, or is asked something."""
+        if self.logic.run is None and not self.logic.asking:
+            self._timer.stop()
+        else:
+            self._timer.start()
 
     def _show_progress(self, state: logics.State) -> None:
         self.ui.progressBar.setValue(round(1000 * state.share))
@@ -267,6 +297,85 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for line in state.log[self._logged :]:
             self.ui.logText.appendPlainText(line)
         self._logged = len(state.log)
+
+    # --- what the engine has ---
+
+    def _ask(self, again: bool = False) -> bool:
+        """Once for each model elsewhere and each set of parameters. True while an answer is awaited."""
+        p = self._parameters
+        if p is None:
+            return False
+        folders = (p.model,) if os.path.isabs(p.model) else ()
+        asking = self.logic.ask(folders, self._parameters_of_methods(), again)
+        self._rest()
+        return asking
+
+    def _on_told(self) -> None:
+        """The engine has told what it has, or will not."""
+        if self._parameters is None:
+            return
+        self._make_boxes()
+        self._fill_models()
+        self._shown = None
+        self._on_parameters()
+        if self._waiting:
+            self._on_explain()
+
+    def _make_boxes(self) -> None:
+        """A check box for each method, and boxes for its parameters below it."""
+        about = self.logic.about
+        before = self.ui.modelBox
+        for name, method in about.methods.items() if about is not None and not self._boxes else ():
+            box, row = qt.QCheckBox(method["title"]), qt.QHBoxLayout()
+            box.setToolTip(_("{title}: {what}.").format(title=method["title"], what=method["description"]))
+            box.toggled.connect(self._on_choice)
+            self.ui.methodsBox.layout().addWidget(box)
+            self.ui.methodsBox.layout().addLayout(row)
+            self._boxes[name] = box
+            self._fields[name] = {one["name"]: field for one in method["parameters"] if (field := field_of(one))}
+            for field in self._fields[name].values():
+                field.changed.connect(self._on_choice)
+                row.addWidget(field.widget)
+            for widget in (box, *(field.widget for field in self._fields[name].values())):  # as they stand
+                qt.QWidget.setTabOrder(before, widget)
+                before = widget
+
+    def _methods(self) -> tuple[str, ...]:
+        """Those that are chosen and that the engine has; none if it has not told: it takes its own then."""
+        about = self.logic.about
+        return tuple(n for n in methods_of(self._parameters, about.usual) if n in about.methods) if about else ()
+
+    def _on_choice(self, *_value: Any) -> None:
+        """A method was ticked, or a number of one was changed."""
+        p = self._parameters
+        if self._filling or p is None:
+            return
+        p.methods = ",".join(name for name, box in self._boxes.items() if box.checked)
+        changed = {
+            method: {name: field.value for name, field in fields.items() if field.value != field.usual}
+            for method, fields in self._fields.items()
+        }
+        p.methodParameters = json.dumps({method: table for method, table in changed.items() if table})
+
+    def _parameters_of_methods(self) -> dict[str, dict[str, Any]]:
+        """Those that are not the usual ones, of methods and parameters that the engine has."""
+        found = parameters_of(self._parameters)
+        known = {m: {n: v for n, v in found.get(m, {}).items() if n in fields} for m, fields in self._fields.items()}
+        return {method: table for method, table in known.items() if table}
+
+    def _fill_boxes(self) -> None:
+        p, about = self._parameters, self.logic.about
+        if p is None or about is None:
+            return
+        methods, parameters = self._methods(), self._parameters_of_methods()
+        for method, box in self._boxes.items():
+            box.setChecked(method in methods)
+            for name, field in self._fields[method].items():
+                field.show(parameters.get(method, {}).get(name, field.usual))
+                field.widget.setVisible(method in methods)
+        model = self.ui.deviceBox.model()
+        for row, device in enumerate(Device):
+            model.item(row).setEnabled(device.value in about.devices)
 
     # --- the panel ---
 
@@ -278,19 +387,23 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         try:
             self._watch()
             self._fill_slices()
+            self._fill_boxes()
             self._fill_methods()
         finally:
             self._filling = False
+        self._ask()
         self._update_buttons()
         self._draw()
 
     def _update_buttons(self) -> None:
         p, running = self._parameters, self.logic is not None and self.logic.run is not None
-        ready = p is not None and p.inputVolume is not None and bool(methods_of(p))
+        ready = p is not None and p.inputVolume is not None and bool(self._methods() or self.logic.about is None)
         button = self.ui.explainButton
         button.setText(_("Cancel") if running else _("Explain"))
-        button.setEnabled(running or ready)
-        if running:
+        button.setEnabled(running or (ready and not self._waiting))
+        if self._waiting:
+            button.setToolTip(_("Starts as soon as the engine has told what it has."))
+        elif running:
             button.setToolTip(_("Ends the engine. The scene stays as it was."))
         elif ready:
             button.setToolTip(_("Explain the CT with the chosen methods."))
@@ -307,30 +420,32 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         )
         self.ui.dicomButton.setEnabled(found and not reason)
         self.ui.dicomButton.setToolTip(reason or purpose)
-        occlusion = p is not None and p.occlusion
-        for widget in (self.ui.patchBoxLabel, self.ui.patchBox, self.ui.strideBox, self.ui.estimateLabel):
-            widget.setVisible(occlusion)
+        estimate = self._estimate() if p is not None else ""
+        self.ui.estimateLabel.setText(estimate)
+        self.ui.estimateLabel.setVisible(bool(estimate))
         for widget in (self.ui.firstBox, self.ui.lastBox):
             widget.setVisible(p is not None and p.region == Region.RANGE)
-        self.ui.estimateLabel.setText(self._estimate() if occlusion else "")
 
     def _has_fresh_maps(self) -> bool:
         scene, ct = slicer.mrmlScene, self._parameters.inputVolume
         return bool(scenes.maps_of(scene, ct)) and not scenes.why_stale(scene, ct)
 
     def _estimate(self) -> str:
-        p = self._parameters
-        if p.inputVolume is None or p.inputVolume.GetImageData() is None:
+        """How long the slow ones of the chosen methods will take, a line each."""
+        p, about = self._parameters, self.logic.about
+        if about is None or not about.models or p.inputVolume is None or p.inputVolume.GetImageData() is None:
             return ""
         try:
-            model, choices = models.describe(p.model), self._choices()
+            choices = self._choices()
         except Refused:
             return ""
         report = scenes.report_of(slicer.mrmlScene, p.inputVolume)
-        seconds = models.occlusion_seconds(p.inputVolume, model, choices, report)
-        measured = "occlusion" in report.get("seconds", {})
-        text = _("Occlusion takes about {time}.") if measured else _("Occlusion takes at most about {time}.")
-        return text.format(time=duration(seconds))
+        slow = [name for name in choices.methods if about.methods[name]["passes"] > facts.QUICK]
+        text = _("{method} takes about {time}.")
+        times = {name: facts.seconds_of(p.inputVolume, name, about, choices, report) for name in slow}
+        return "\n".join(
+            text.format(method=about.methods[name]["title"], time=duration(seconds)) for name, seconds in times.items()
+        )
 
     def _fill_slices(self) -> None:
         p = self._parameters
@@ -346,40 +461,30 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             box.setMaximum(total)
 
     def _fill_models(self) -> None:
-        """Shipped models, the folder in use, and a way to another one."""
-        box, self._filling = self.ui.modelBox, True
+        """The models that the engine knows, the folder in use, and a way to another one."""
+        box, p, about = self.ui.modelBox, self._parameters, self.logic.about
+        known = about.models if about is not None else {}
+        current = p.model if p is not None else ""
+        names = [name for name in known if name == current or not os.path.isabs(name)]
+        if current and current not in names and (not known or os.path.isdir(current)):
+            names.append(current)
+        self._filling = True
         try:
             box.clear()
-            names = list(models.shipped_models())
-            current = self._parameters.model if self._parameters is not None else ""
-            if current and current not in names and (names == [] or os.path.isdir(current)):
-                names.append(current)
             for name in names:
-                box.addItem(self._title(name), name)
+                box.addItem(facts.title_of(known[name]) if name in known else name, name)
             box.addItem(_("Other folder..."), "")
-            if names and current not in names and self._parameters is not None:
+            if names and current not in names and p is not None:
                 if current:
                     gone = _("The model {name} is not here any more - {title} is chosen instead.")
-                    self._say(gone.format(name=current, title=self._title(names[0])))
-                current = self._parameters.model = names[0]
+                    self._say(gone.format(name=current, title=facts.title_of(known[names[0]])))
+                current = p.model = names[0]
             box.setCurrentIndex(max(0, box.findData(current)))
         finally:
             self._filling = False
-        self._describe()
-
-    def _title(self, name: str) -> str:
-        try:
-            return models.describe(name).title
-        except Refused:
-            return name
-
-    def _describe(self) -> None:
-        try:
-            model = models.describe(self._parameters.model) if self._parameters is not None else None
-            about, details = (model.about, model.details) if model else ("", "")
-        except Refused as refusal:
-            about, details = str(refusal), ""
-        self.ui.modelLabel.setText(about)
+        model = known.get(current)
+        self.ui.modelLabel.setText(facts.shown_of(model) if model else "")
+        details = facts.details_of(model) if model else ""
         self.ui.modelLabel.setToolTip(details or _("What the model is, as its maker says."))
 
     def _on_model(self, *_index: Any) -> None:
@@ -389,7 +494,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if chosen:
             self._parameters.model = chosen
         self._fill_models()
-        self._update_buttons()
+        self._on_parameters()
 
     def _fill_methods(self) -> None:
         box, p = self.ui.methodBox, self._parameters
@@ -574,6 +679,34 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             kind = type(error).__name__
             self._say(_("U-Noise made a mistake ({kind}: {error}) - see Slicer's error log, and report it.").format(
                 kind=kind, error=error))  # fmt: skip
+
+
+class Field:
+    """A box for a parameter of a method, by what the engine says of it."""
+
+    def __init__(self, facts: dict[str, Any]):
+        self.usual, what = facts["default"], facts["about"]
+        if isinstance(self.usual, bool):
+            self.widget = qt.QCheckBox(facts["name"])
+            self.changed, self.show = self.widget.toggled, self.widget.setChecked
+        else:
+            self.widget = qt.QSpinBox() if isinstance(self.usual, int) else qt.QDoubleSpinBox()
+            self.widget.setMinimum(-MOST if facts["least"] is None else facts["least"])
+            self.widget.setMaximum(MOST if facts["most"] is None else facts["most"])
+            self.widget.setPrefix(facts["name"] + " ")
+            self.changed, self.show = self.widget.valueChanged, self.widget.setValue
+        if isinstance(self.usual, float):
+            self.widget.setSingleStep(0.05)
+        self.widget.setToolTip(what)
+
+    @property
+    def value(self) -> Any:
+        return self.widget.checked if isinstance(self.usual, bool) else self.widget.value
+
+
+def field_of(facts: dict[str, Any]) -> Field | None:
+    """None for what no box can show: it stays as usual."""
+    return Field(facts) if isinstance(facts["default"], bool | int | float) else None
 
 
 def duration(seconds: float) -> str:

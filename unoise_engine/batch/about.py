@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Annotated, Any
 
 from unoise_engine import __version__
-from unoise_engine.errors import EngineError
+from unoise_engine.errors import EngineError, Integrity
 from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.methods import METHODS
+from unoise_engine.explanation.settings import KINDS
 from unoise_engine.models.manifest import model_hash, read_manifest
 from unoise_engine.models.session import DEFAULT_BUNDLE, known_bundles
 from unoise_engine.models.settings import DEVICES
@@ -23,9 +26,11 @@ SIDE = 256  # pixels of the slice that a method's passes are counted on
 
 @dataclass(frozen=True)
 class About:
-    """`folders` are bundles that neither ship nor were installed, to be told of too."""
+    """`folders` are bundles to be told of too that neither ship nor were installed. `parameters` are those of methods,
+    as in Settings, whose passes are asked for."""
 
     folders: tuple[Path, ...] = ()
+    parameters: Annotated[Mapping[str, Method], KINDS] = field(default_factory=dict)
 
 
 def about(asked: About) -> dict[str, Any]:
@@ -34,7 +39,8 @@ def about(asked: About) -> dict[str, Any]:
         "engine_version": __version__,
         "report_version": REPORT_VERSION,
         "models": [*models(asked.folders)],
-        "methods": [*methods()],
+        "methods": [*methods(asked.parameters)],
+        "pixels": SIDE * SIDE,
         "devices": [device for device in DEVICES if device != "cuda" or _has_cuda()],
         "formats": list(FORMATS),
     }
@@ -50,6 +56,10 @@ def models(folders: tuple[Path, ...] = ()) -> Iterator[dict[str, Any]]:
         except EngineError as error:
             yield {**here, "title": name, "error": error.facts}
             continue
+        except OSError as error:
+            broken = Integrity(folder, f"cannot be read ({error.strerror})", "check its permissions")
+            yield {**here, "title": name, "error": broken.facts}
+            continue
         told = ("title", "warning", "intended_use", "training_data", "licence", "attribution", "citation", "synthetic")
         yield {
             **here,
@@ -61,16 +71,17 @@ def models(folders: tuple[Path, ...] = ()) -> Iterator[dict[str, Any]]:
         }
 
 
-def methods() -> Iterator[dict[str, Any]]:
-    """`passes` is how often the model runs for one slice of SIDE x SIDE pixels, about; `default` whether the method is
-    used if none is named; `least` and `most` bound a parameter, None where nothing does."""
+def methods(parameters: Mapping[str, Method] = MappingProxyType({})) -> Iterator[dict[str, Any]]:
+    """`passes` is how often the model runs for one slice of SIDE x SIDE pixels with these `parameters`, about;
+    `default` says whether the method is used if none is named; `least` and `most` bound a parameter, None where nothing
+    does."""
     for name, method in METHODS.items():
         yield {
             "name": name,
             "title": method.title,
             "description": method.about,
             "default": method.chosen,
-            "passes": getattr(method, "places", lambda *size: 1)(SIDE, SIDE),
+            "passes": getattr(parameters.get(name, method), "places", lambda *size: 1)(SIDE, SIDE),
             "parameters": [*_parameters(method)],
         }
 
@@ -82,9 +93,8 @@ def _parameters(method: Method) -> Iterator[dict[str, Any]]:
 
 
 def _has_cuda() -> bool:
-    """Not where onnxruntime is missing or does not load: then nothing runs yet."""
-    try:
-        from unoise_engine.models.runtime import onnxruntime
-    except Exception:
-        return False
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    """Whether the onnxruntime that is installed was made for it. Asked of its files: to load it takes time, and it may
+    be missing or damaged."""
+    found = find_spec("onnxruntime")
+    homes = found.submodule_search_locations if found and found.submodule_search_locations else ()
+    return any(True for home in homes for _ in Path(home, "capi").glob("*onnxruntime_providers_cuda.*"))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from unoise_engine.batch.adopt import adopt
 from unoise_engine.batch.cluster import on_cluster
 from unoise_engine.batch.isolate import Children, debugging, usable_cores
 from unoise_engine.batch.job import Job, Outcome, already_there, do_case, find_done, has_results, sweep
@@ -69,6 +70,10 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
         workers = min(batch.jobs or usable_cores(), len(cases))
         bundle = load_bundle(model.bundle or DEFAULT_BUNDLE, model.device, model.threads)
         prepare_output(request.out)
+        try:
+            adopt(request.out)
+        except OSError as error:
+            raise cannot_write(request.out, error) from None
         threads = model.threads or (max(1, usable_cores() // workers) if apart and several else 0)
         for name in (LEDGER, *SUMMARY, MESSAGES):
             refuse_strangers(request.out / name)

@@ -39,7 +39,7 @@ def comma(names: str) -> tuple[str, ...]:
 
 def numbers(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not all(part.isdigit() and int(part) for part in parts):
+    if not all(part.isdecimal() and int(part) for part in parts):
         raise Usage(f"--labels {text}", "are no label numbers", "write them as 7 or 7,8")
     return tuple(map(int, parts))
 

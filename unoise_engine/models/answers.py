@@ -64,11 +64,11 @@ def ask(
 
 def checked(path: Path, name: str, answer: np.ndarray, items: tuple[int, ...]) -> np.ndarray:
     """The output `name` for items of that shape (k, c, *s), as float32 (k, 1, *s), or (k, c, *s) if it is a gradient.
-    Raises ModelFault."""
+    A coarse one's sides divide the item's. Raises ModelFault."""
     wanted = items if name == "gradient" else (items[0], 1, *items[2:])
     fits = answer.ndim == len(items) and answer.shape[:2] == wanted[:2]
     if name == COARSE:
-        fits = fits and all(1 <= n <= most for n, most in zip(answer.shape[2:], items[2:]))
+        fits = fits and all(n > 0 and most % n == 0 for n, most in zip(answer.shape[2:], items[2:]))
     else:
         fits = fits and answer.shape[2:] == items[2:]
     if not fits or answer.dtype.kind != "f":

@@ -29,7 +29,7 @@ from unoise_engine.models.clean_up import CleanUp
 from unoise_engine.models.content import check_content
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.scope import Scope
-from unoise_engine.models.text import LONGEST, one_line, plain
+from unoise_engine.models.text import LONGEST, LONGEST_ORGAN, fit_for_organ, one_line, plain
 from unoise_engine.strict_json import read_json
 from unoise_engine.typed import build
 
@@ -44,7 +44,6 @@ GRADCAM_FILE = "gradcam.onnx"
 PARTS = ("occlusion", "occlusion-clean")  # both or neither
 LARGEST_FILE = 1 << 30  # bytes; a manifest that asks for more is refused unread
 FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
-LONGEST_ORGAN = 80  # letters
 LONGEST_TEXTS = {"name": 200, "title": 200, "engine_version": 200}  # letters; of all other texts text.LONGEST
 
 
@@ -86,8 +85,9 @@ class Manifest:
         if not self.labels:
             raise ValueError("labels must name at least one organ")
         for organ, label in self.labels.items():
-            if not organ or one_line(organ, LONGEST_ORGAN) != organ:
-                raise ValueError(f"labels: an organ is 1 .. {LONGEST_ORGAN} printable letters, not {ascii(organ)[:60]}")
+            if not fit_for_organ(organ):
+                what = f"a letter and up to {LONGEST_ORGAN - 1} printable ones, not {ascii(organ)[:60]}"
+                raise ValueError(f"labels: an organ's name is {what}")
             if not 1 <= label <= 255:
                 raise ValueError(f"labels: {organ} must be a number of 1 .. 255, not {str(label)[:20]}")
 

@@ -91,7 +91,9 @@ def parse(content: bytes) -> Message:
     try:
         model.ParseFromString(content)
     except DecodeError:
-        raise ValueError("no ONNX file, or damaged") from None
+        raise ValueError(
+            "no ONNX file: damaged, or hiding something (such as external data) from some readers"
+        ) from None
     if unknown := next(_unknown(model), ""):
         raise ValueError(f"holds {unknown}")
     if not content or serialise(model) != content:

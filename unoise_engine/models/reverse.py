@@ -32,8 +32,11 @@ def reversed_graph(content: bytes, given: str = "slices", asked: str = "logits")
     if unknown := sorted({node.op_type for node in way} - set(RULES)):
         raise ValueError(f"{', '.join(unknown)} cannot be reversed")
     graph = _Reverse(model, way, given)
-    graph.run(asked, "target")
-    model.graph.node.add(op_type="Identity", input=[graph.of(given)], output=["gradient"])
+    try:
+        graph.run(asked, "target")
+        model.graph.node.add(op_type="Identity", input=[graph.of(given)], output=["gradient"])
+    except (LookupError, TypeError, OverflowError):
+        raise ValueError("a node lacks what its operator needs") from None
     _keep(model, "gradient")
     ports = {port.name: port for port in (*model.graph.input, *model.graph.output)}
     target, gradient = (copy.deepcopy(ports[name]) for name in (asked, given))
@@ -138,7 +141,12 @@ class _Reverse:
 
 def _settings(node: Message) -> dict[str, Any]:
     """The attributes of a node that are numbers or words."""
-    kinds = {1: lambda a: a.f, 2: lambda a: a.i, 3: lambda a: a.s.decode(), 7: lambda a: list(a.ints)}
+    kinds: dict[int, Callable[[Message], Any]] = {
+        1: lambda a: a.f,
+        2: lambda a: a.i,
+        3: lambda a: a.s.decode(),
+        7: lambda a: list(a.ints),
+    }
     return {a.name: kinds[a.type](a) for a in node.attribute if a.type in kinds}
 
 

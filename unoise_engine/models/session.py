@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unoise_engine.errors import Environment, Integrity, Usage
-from unoise_engine.models.answers import ask, check_ports, checked, out_of_memory, reason_of
+from unoise_engine.errors import Environment, Integrity, ModelFault, Usage
+from unoise_engine.models.answers import COARSE, ask, check_ports, checked, out_of_memory, reason_of
 from unoise_engine.models.content import check_content
 from unoise_engine.models.enlarge import enlarged
 from unoise_engine.models.manifest import GRADCAM_FILE, PARTS, UNOISE, Manifest, model_hash, verify
@@ -129,6 +129,7 @@ class Bundle:
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         self._clean: Clean | None = None
         self._answers: frozenset[str] | None = None
+        self._pixel: tuple[int, ...] = ()  # sides of a coarse map's pixel, once seen
         self._shuffle: dict[str, int] = {}  # models whose weights are destroyed, and the seed
 
     def shuffled(self, models: Sequence[str], seed: int) -> Bundle:
@@ -317,10 +318,19 @@ class Bundle:
             self.seconds += time.perf_counter() - began
             shape = some["slices"].shape
             parts.append([checked(path, name, answer, shape) for name, answer in zip(wanted, answers)])
+            self._check_pixel(path, shape[2:], dict(zip(wanted, parts[-1])))
             start += step
         if not parts:
             return [np.zeros((0, channels if name == "gradient" else 1, *size), np.float32) for name in wanted]
         return [np.concatenate(column) for column in zip(*parts)]
+
+    def _check_pixel(self, path: Path, size: tuple[int, ...], answers: dict[str, np.ndarray]) -> None:
+        """Coarse maps of one model have pixels of one size. Raises ModelFault."""
+        if COARSE in answers:
+            sides = tuple(most // n for most, n in zip(size, answers[COARSE].shape[2:]))
+            if sides != (self._pixel or sides):
+                raise ModelFault(path, f"answers with maps of several sizes: {COARSE}", "do not use this model")
+            self._pixel = sides
 
     def _make_do(self, step: int) -> None:
         """After memory ran out with `step` slices a call. Raises MemoryError if there is nothing left to try."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 LONGEST = 4000  # letters of a licence or a description; titles have less
+LONGEST_ORGAN = 80
 MOST_ENTRIES, DEEPEST = 10_000, 12  # of what a manifest says about training and measurements
 
 
@@ -13,6 +14,11 @@ def one_line(text: str, most: int = LONGEST) -> str:
     writing, no halves of characters."""
     shown = "".join(c for c in " ".join(text[: 4 * most].split()) if c.isprintable())
     return shown if len(shown) <= most else shown[: most - 3] + "..."
+
+
+def fit_for_organ(name: str) -> bool:
+    """Whether tables, masks and DICOM can bear an organ's name as it stands. No table takes it for a formula."""
+    return name[:1].isalnum() and one_line(name, LONGEST_ORGAN) == name
 
 
 def plain(value: Any, depth: int = DEEPEST) -> Any:

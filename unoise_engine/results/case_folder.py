@@ -103,7 +103,10 @@ def _writer(reading: Reading, case: Case, bundle: Bundle, settings: Settings, ho
     files, frames = reading.slice_files, reading.slice_frames
     if reading.planes:
         files, frames = reading.original_files, reading.original_frames
-    return DicomResult(reading.ct, [*zip(files, frames)], origin, case.source, how.de_identify, reading.planes)
+    images = [*zip(files, frames)]
+    return DicomResult(
+        reading.ct, images, origin, case.source, how.de_identify, reading.planes, display_maps=how.display_maps
+    )
 
 
 def explain_case(
@@ -202,7 +205,7 @@ def _explain_into(
             note = f"axial slice {shown + 1} of {len(view.apply(ct.voxels))} from the feet"
             files["overview"] = "overview.png"
             with new_file(folder / files["overview"]) as draft:
-                picture.draw(draft.path, title, note, "\n".join([*warnings, manifest.warning]))
+                picture.draw(draft.path, title, note, "\n".join([*warnings, *reading.notes, manifest.warning]))
     corrections = [*reading.notes, *writer.notes]
     report = {
         "report_version": REPORT_VERSION,

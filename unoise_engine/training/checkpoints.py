@@ -6,6 +6,7 @@ import csv
 import math
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ class Keep(Callback):
     def save(self, trainer: Trainer, improved: bool = False, row: dict[str, Any] | None = None) -> None:
         """Raises Environment if the disk is full; the checkpoint before stays whole."""
         if not trainer.is_global_zero:
-            trainer.save_checkpoint(self.run)  # takes part, and writes nothing
+            no_draft = self.run  # takes part, and writes nothing
+            trainer.save_checkpoint(no_draft)
             return
         try:
             if (logs := self.run / LOGS).is_dir():
@@ -104,10 +106,12 @@ def forget_rows(path: Path, step: int) -> None:
 def read_checkpoint(path: Path, cure: str) -> dict[str, Any]:
     """A checkpoint, of which nothing is unpickled but tensors and plain values. Raises Integrity for a damaged one."""
     try:
-        if not altered(path):
-            read: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            read["state_dict"].items()
-            return read
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own word on what is no checkpoint
+            if not altered(path):
+                read: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+                read["state_dict"].items()
+                return read
     except Exception:  # noqa: S110 - torch raises a dozen kinds
         pass
     raise Integrity(path, "is damaged: it is not what the training wrote", cure)

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from unoise_engine.files import write
 from unoise_engine.models.recipe import Recipe
+from unoise_engine.models.text import fit_for_organ
 from unoise_engine.training.budgets import Budgets
 from unoise_engine.training.tables import build, read_toml, require, to_toml
 from unoise_engine.training.unoise import NoiseConfig
@@ -54,7 +55,7 @@ class Data:
     patient: str = ""  # regular expression whose match in a case's name is the patient; empty: a case is a patient
 
     def __post_init__(self) -> None:
-        require(bool(self.organ.strip()), "organ must have a name")
+        require(fit_for_organ(self.organ), f"organ must be a name in printable letters: {ascii(self.organ)[:60]}")
         require(all(n > 0 for n in self.labels), f"labels must be above 0 (0 is background): {list(self.labels)}")
         require(0 < self.val_share < 1, f"val_share must lie between 0 and 1: {self.val_share}")
         require(0 <= self.test_share < 1, f"test_share must lie in 0 .. 1: {self.test_share}")

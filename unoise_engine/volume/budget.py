@@ -1,18 +1,13 @@
-"""What one case may cost to read - bytes, seconds, millimetres - and the files that may be opened for it at all.
+"""What one case may cost to read: bytes, seconds, millimetres.
 
 Each limit is asked before memory is set aside or while a stream is unpacked, so that a small file cannot cost much.
 """
 
 from __future__ import annotations
 
-import errno
 import math
-import os
-import stat
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import BinaryIO
 
 from unoise_engine.errors import CaseRefused
 
@@ -65,17 +60,3 @@ def check_extent(sides_mm: Sequence[float], length_mm: float, step_mm: float, so
         what = f"is {length_mm:.0f} mm long, longer than any body ({LONGEST_MM} mm)"
     if what:
         raise CaseRefused("GEOMETRY", source, f"{what}: its spacing is wrong", "export the original series")
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Opens a regular file for reading, links followed. Raises OSError, for a pipe, device, socket or folder too.
-
-    Those are not waited for, and not even opened where they can be told before.
-    """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    if not stat.S_ISREG(os.fstat(handle).st_mode):  # exchanged in between
-        os.close(handle)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    return os.fdopen(handle, "rb")

@@ -11,7 +11,8 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.encaps import get_frame
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 
 from unoise_engine.errors import CaseRefused
@@ -20,6 +21,7 @@ from unoise_engine.volume.codestream import is_whole, rle_bytes, size_in
 from unoise_engine.volume.dicom_images import Image
 from unoise_engine.volume.frames import Frames
 from unoise_engine.volume.mend import AIR_HU
+from unoise_engine.volume.names import for_itk
 from unoise_engine.volume.part10 import read_header
 
 # Syntaxes that the decoders of GDCM inside SimpleITK know, for when pydicom has no decoder installed.
@@ -91,11 +93,11 @@ def _stored(image: Image, dataset: pydicom.Dataset, source: object) -> np.ndarra
             what = f"{image.name} is cut off ({len(dataset.PixelData)} bytes of {wanted} announced)"
             raise CaseRefused("TRUNCATED", source, what, "copy it again")
         _check_excess(image, len(dataset.PixelData), wanted, source)
-        stored = pydicom.pixels.pixel_array(dataset, index=0, raw=True)
+        stored = pixel_array(dataset, index=0, raw=True)
     else:
         _check_stream(image, dataset, syntax, wanted, source)
         if _decodable(syntax):
-            stored = pydicom.pixels.pixel_array(dataset, index=0, raw=True)
+            stored = pixel_array(dataset, index=0, raw=True)
         elif syntax in BY_SIMPLEITK:
             stored = _by_simpleitk(image, dataset)
         else:
@@ -154,7 +156,7 @@ def _by_simpleitk(image: Image, dataset: pydicom.Dataset) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "slice.dcm")
         bare.save_as(path, enforce_file_format=True)
-        stored = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]
+        stored = sitk.GetArrayFromImage(sitk.ReadImage(for_itk(path)))[0]
     spare = 8 * stored.dtype.itemsize - image.bits if image.signed else 0
     return (stored << spare) >> spare  # GDCM leaves the sign of odd widths where it is
 

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from unoise_engine import files
 from unoise_engine.errors import CaseRefused
 from unoise_engine.volume import budget
 from unoise_engine.volume.budget import Deadline
@@ -48,7 +49,7 @@ class Layout:
 def open_regular(path: Path) -> BinaryIO:
     """Opens a plain file; a pipe, device or folder is refused instead of waited for. Raises CaseRefused."""
     try:
-        return budget.open_regular(path)
+        return files.open_regular(path)
     except OSError as error:
         raise unreadable_file(path, error) from None
 

@@ -1,11 +1,14 @@
-"""Names for folders of results: safe on every file system, whatever the input is called."""
+"""Names for folders of results, safe on every file system, and paths that a library can take."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 LONGEST = 80
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # what `safe_id` and `distinct` give
@@ -39,3 +42,14 @@ def distinct(ids: Iterable[str]) -> list[str]:
         taken.add(name.lower())
         result.append(name)
     return result
+
+
+def for_itk(path: Path) -> str:
+    """The path as SimpleITK takes it: text of which it makes UTF-8. Anything else ends the process without a word.
+
+    Python decodes file names by the locale, and keeps what it cannot decode in a way of its own. Raises OSError.
+    """
+    try:
+        return os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise OSError(errno.EILSEQ, "its name is no UTF-8") from None

@@ -19,6 +19,7 @@ import SimpleITK as sitk
 
 from unoise_engine.errors import Environment
 from unoise_engine.files import new_file
+from unoise_engine.volume.names import for_itk
 from unoise_engine.volume.packed import packed
 from unoise_engine.volume.volume import Volume, Voxels
 
@@ -57,7 +58,7 @@ def _header(volume: Voxels, path: Path) -> bytes:
     grid = volume.grid
     try:
         one = replace(grid, size=(1, 1, 1))
-        sitk.WriteImage(to_image(Volume(np.zeros((1, 1, 1), volume.dtype), one)), str(path), useCompression=True)
+        sitk.WriteImage(to_image(Volume(np.zeros((1, 1, 1), volume.dtype), one)), for_itk(path), useCompression=True)
         content = path.read_bytes()
         if path.name.endswith(".nii.gz"):
             header = bytearray(gzip.decompress(content)[:352])

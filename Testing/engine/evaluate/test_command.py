@@ -91,9 +91,9 @@ def test_segmentation_is_judged_on_the_ct(data, tiny_bundle, out):
         a, b = found.voxels > 0, labels.voxels == 3
         assert 0.5 < dice(a, b) < 1, "the reference is trivial"
         assert float(row["volume_dice"]) == pytest.approx(dice(a, b), abs=1e-5)
-        assert float(row["found_ml"]) == pytest.approx(a.sum() * ct.grid.voxel_ml, rel=1e-5)
+        assert float(row["found_ml"]) == pytest.approx(a.sum() * 0.015, rel=1e-5)  # 1.5 x 2.5 x 4 mm
         empty = ~b.any(axis=(1, 2))
-        assert float(row["false_ml"]) == pytest.approx(a[empty].sum() * ct.grid.voxel_ml, abs=1e-5)
+        assert float(row["false_ml"]) == pytest.approx(a[empty].sum() * 0.015, abs=1e-5)
 
 
 def test_one_patient_has_no_intervals(data, tiny_bundle, tmp_path):
@@ -203,7 +203,15 @@ def test_a_bad_case_is_one_line_and_the_others_go_on(data, tiny_bundle, tmp_path
     [
         (dict(methods=("unoise", "lime")), "unknown method"),
         (dict(patient="("), "no regular expression"),
-        (dict(draws=0), "no number of draws"),
+        (dict(draws=0), "--draws 0 - is out of range"),
+        (dict(seed=-1), "--seed -1 - is out of range"),
+        (dict(resamples=0), "--resamples 0 - is out of range"),
+        (dict(resamples=10**9), "--resamples 1000000000 - is out of range"),
+        (dict(slices_per_case=-1), "--slices-per-case -1 - is out of range"),
+        (dict(empty_per_case=-2), "--empty-per-case -2 - is out of range"),
+        (dict(checks_per_case=-1), "--checks-per-case -1 - is out of range"),
+        (dict(panels=-1), "--panels -1 - is out of range"),
+        (dict(threads=-1), "--threads -1 - is out of range"),
     ],
 )
 def test_wrong_options_are_one_line(data, tiny_bundle, tmp_path, how, said):
@@ -252,3 +260,52 @@ def test_a_planted_cause_is_measured(tiny_bundle, tmp_path):
         evaluate(data, tmp_path / "out", tiny_bundle, landmark="spot")
     with pytest.raises(Usage, match="belong to a --landmark"):
         evaluate(data, tmp_path / "out", tiny_bundle, decoys=decoys)
+
+
+def test_half_a_split_is_no_figure(data, tmp_path):
+    """Cases of the part that belong here and are missing are told; those of another folder are not asked for."""
+    split = tmp_path / "split.json"
+    for absent in ("case-7", "set-a/case-7"):
+        split.write_text(json.dumps({"train": [], "val": [], "test": ["case-1", absent]}))
+        with pytest.raises(Usage, match=f"lack 1 of the 2 cases of the split's part, {absent} first"):
+            find_entries([data], "bright", keep=read_part(split, "test"))
+    split.write_text(json.dumps({"train": ["case-0", "case-1"], "val": [], "test": ["case-1"]}))
+    with pytest.raises(Usage, match="names case-1 twice, in train and in test"):
+        read_part(split, "test")
+
+
+def test_the_same_ct_counts_once(tiny_bundle, tmp_path, capsys):
+    folder = write_cases(tmp_path / "twice")
+    for what in ("ct", "labels"):
+        sitk.WriteImage(sitk.ReadImage(str(folder / f"case-0-{what}.nii.gz")), str(folder / f"copy-{what}.mha"))
+    assert evaluate(folder, tmp_path / "out", tiny_bundle, methods=("random",)) == 1
+    assert "CASE copy: REFUSED SAME_CT" in capsys.readouterr().err
+    assert [r["case"] for r in rows(tmp_path / "out" / "segmentation.csv")] == ["case-0", "case-1"]
+
+
+def test_a_pattern_or_a_number_that_fits_nothing(data, tmp_path):
+    with pytest.raises(Usage, match="finds nothing in the name 'case-0'"):
+        find_entries([data], "bright", patient="^p[0-9]+")
+    folder = write_cases(tmp_path / "odd")
+    for number in (0, -7):
+        (folder / "labels.json").write_text(json.dumps({"bright": number}))
+        with pytest.raises(Usage, match="labels begin at 1"):
+            find_entries([folder], "bright")
+
+
+def test_a_model_that_finds_nothing_is_said_so_first(tiny_bundle, tmp_path, capsys):
+    """The tiny model takes what is bright; where the labels show another place, it finds none of them."""
+    folder = write_cases(tmp_path / "elsewhere")
+    for path in folder.glob("*-labels.nii.gz"):
+        image = sitk.ReadImage(str(path))
+        moved = sitk.GetImageFromArray(sitk.GetArrayFromImage(image)[:, :, ::-1])
+        moved.CopyInformation(image)
+        sitk.WriteImage(moved, str(path))
+    evaluate(folder, tmp_path / "out", tiny_bundle, methods=("random",))
+    assert capsys.readouterr().err.startswith("The model finds nearly nothing of the organ here (mean dice 0.0")
+    first = (tmp_path / "out" / "report.md").read_text("utf-8").split("\n\n")[1]
+    assert first.startswith("**The model finds nearly nothing")
+
+
+def test_a_model_that_finds_its_organ_is_not_doubted(out):
+    assert "nearly nothing" not in (out / "report.md").read_text("utf-8")

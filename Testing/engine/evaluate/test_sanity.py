@@ -1,11 +1,24 @@
 """Rank correlation, and weights that are shuffled in the file's bytes."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
-from unoise_engine.evaluate.sanity import SameArea, spearman
+from Testing.engine.evaluate.world import labelled_slices
+from unoise_engine.evaluate.sanity import (
+    EXPLAINER,
+    STABILITY,
+    UTILITY,
+    Check,
+    SameArea,
+    check_maps,
+    check_measures,
+    spearman,
+)
+from unoise_engine.models.segmenter import GRADCAM, NOISE
 from unoise_engine.models.session import DEFAULT_BUNDLE, find_bundle, load_bundle
 from unoise_engine.models.shuffle import shuffle_kernels
 
@@ -59,3 +72,70 @@ def test_no_kernel_is_said():
     graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "none", [], [])
     with pytest.raises(ValueError, match="no kernel"):
         shuffle_kernels(onnx.helper.make_model(graph).SerializeToString(), 0)
+
+
+class Recorder:
+    """A method that keeps which model it was asked about, on which image and for which pixels."""
+
+    def __init__(self, needs):
+        self.needs, self.asked = needs, []
+
+    def __call__(self, model, slices, target, advance):
+        self.asked.append((model, slices[0], target.mask[0, 0]))
+        return np.random.default_rng(len(self.asked)).random((1, *slices.shape[2:]))
+
+
+@pytest.fixture(scope="module")
+def checked():
+    bundle = load_bundle(DEFAULT_BUNDLE, "cpu", 1)
+    (one,) = (replace(s, image=np.pad(s.image, ((0, 0), (4, 4), (4, 4))), organ=np.pad(s.organ, 4))
+              for s in labelled_slices(patients=1, each=1))  # fmt: skip
+    organ = np.zeros_like(one.organ)
+    organ[3:9, 20:27] = True
+    methods = {"occlusion": Recorder("prediction"), "gradcam": Recorder(GRADCAM), "unoise": Recorder(NOISE)}
+    names = (*methods, "random", "edges", "distance", "somebody's")
+    maps = {name: [np.random.default_rng(k).random(organ.shape)] for k, name in enumerate(names)}
+    return bundle, one, organ, methods, check_maps(bundle, [one], [organ], maps, methods, [0], seed=4)
+
+
+def test_every_map_is_asked_what_can_tell_whether_it_was_learned(checked):
+    _, _, _, _, checks = checked
+    asked = {}
+    for check in checks:
+        asked.setdefault(check.method, []).append(check.name)
+    assert asked == {
+        "occlusion": [STABILITY, UTILITY],
+        "gradcam": [STABILITY, UTILITY],
+        "unoise": [STABILITY, EXPLAINER, UTILITY],
+        "edges": [STABILITY],
+        "distance": [STABILITY, UTILITY],
+    }
+
+
+def test_with_shuffled_weights_gradcam_is_asked_the_same_question_and_the_others_a_new_one(checked):
+    """Grad-CAM sums the scores of pixels that it is given; the others ask what the shuffled model finds."""
+    _, _, organ, methods, _ = checked
+    _, (model, _, mask) = methods["gradcam"].asked
+    assert isinstance(model, SameArea) and np.array_equal(mask, organ)
+    _, (model, _, mask) = methods["occlusion"].asked
+    assert isinstance(model, SameArea) and mask.sum() == organ.sum() and not np.array_equal(mask, organ)
+
+
+def test_the_noise_is_as_large_as_it_says(checked):
+    """10 HU: by hand, through the window and the spread of the model's own recipe."""
+    bundle, one, _, methods, _ = checked
+    _, noisy, _ = methods["occlusion"].asked[0]
+    (low, high), std = bundle.recipe.window_hu, np.array(bundle.recipe.std)[:, None, None]
+    hu = (noisy - one.image) * std * (high - low)
+    assert hu.std() == pytest.approx(10, rel=0.1)
+
+
+def test_checks_are_averaged_over_patients():
+    slices = labelled_slices(patients=2, each=2)
+    checks = [Check("unoise", STABILITY, s, value) for s, value in ((0, 0.2), (1, 0.4), (3, 0.9))]
+    (measure,) = check_measures([*checks], slices, seed=0, resamples=10)
+    assert (measure.method, measure.name) == ("unoise", STABILITY)
+    assert measure.estimate.value == pytest.approx((0.3 + 0.9) / 2)
+    silent = [Check("edges", STABILITY, 2, float("nan"))]
+    (nothing,) = check_measures(silent, slices, seed=0, resamples=10)
+    assert np.isnan(nothing.estimate.value)

@@ -96,7 +96,8 @@ def test_recipes_that_no_slice_can_be_made_by(folder, recipe, said):
 @pytest.mark.parametrize(
     "labels",
     [{"o": 0}, {"o": -7}, {"o": 256}, {"o": 1.0}, {"o": True}, {"": 1}, {"a\x1b[31m": 1}, {"a\u202eb": 1}, {"a\nb": 1},
-     {"a\ud800": 1}, {"o" * 81: 1}, {" o": 1}, {"fine": 1, "wrong": 0}, ["o"], {}],
+     {"a\ud800": 1}, {"o" * 81: 1}, {" o": 1},
+     {"=cmd|' /C calc'!A1": 1}, {"@o": 1}, {"fine": 1, "wrong": 0}, ["o"], {}],
 )  # fmt: skip
 def test_labels_that_no_mask_can_hold(folder, labels):
     with pytest.raises(Integrity, match="labels"):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,8 +10,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from unoise_engine.cli.bundle import bundle_verify
-from unoise_engine.errors import Integrity, ModelFault
+from unoise_engine.errors import Environment, Integrity, ModelFault
 from unoise_engine.models import trial
+from unoise_engine.models.answers import checked
 from unoise_engine.models.manifest import read_manifest, verify, write_bundle
 from unoise_engine.models.session import Bundle, load_bundle
 from unoise_engine.models.trial import try_out
@@ -113,6 +115,17 @@ def test_an_answer_that_is_not_finite_is_a_fault_of_the_model(bundle_with):
         bundle.noise_logits(np.full((1, 1, 16, 16), np.nan, np.float32), fine)
 
 
+def test_coarse_maps_have_one_size():
+    """Checked by hand: a quarter of the slice fits, a third of its width does not, and no other size later."""
+    maps = np.zeros((2, 1, 4, 6), np.float32)
+    assert checked(Path("utility.onnx"), "gradcam", maps, (2, 1, 16, 24)).shape == maps.shape
+    for wrong in ((2, 1, 16, 20), (2, 1, 15, 24), (3, 1, 16, 24)):
+        with pytest.raises(ModelFault, match="gradcam is float32"):
+            checked(Path("utility.onnx"), "gradcam", maps, wrong)
+    with pytest.raises(ModelFault, match="gradcam is float32"):
+        checked(Path("utility.onnx"), "gradcam", maps[:, :, :0], (2, 1, 16, 24))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -140,7 +153,7 @@ def test_what_never_ends_is_ended(tiny_bundle, monkeypatch):
 def test_a_runtime_that_does_not_load_is_not_blamed_on_the_bundle(tiny_bundle, monkeypatch):
     monkeypatch.delitem(sys.modules, "unoise_engine.models.runtime", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ImportError, match="onnxruntime"):
+    with pytest.raises(Environment, match="onnxruntime - is installed but does not load"):
         try_out(tiny_bundle)
 
 
@@ -148,6 +161,31 @@ def test_a_process_that_dies_is_said(tiny_bundle, monkeypatch):
     monkeypatch.setattr(trial, "python", lambda *_: ["false"])
     with pytest.raises(Integrity, match="exit status 1"):
         try_out(tiny_bundle)
+
+
+def test_coarse_maps_of_another_size_later(tiny_bundle, tmp_path):
+    """Grad-CAM as large as the slice where that has 16 rows, and one pixel of it where it has more."""
+    model = onnx.load(tiny_bundle / "utility.onnx")
+    graph = model.graph
+    graph.node[-1].output[0] = "full"
+    graph.node.extend(
+        [
+            helper.make_node("Shape", ["full"], ["rows"], start=2, end=3),
+            helper.make_node("Div", ["rows", "per"], ["step"]),
+            helper.make_node("Concat", ["step", "step"], ["steps"], axis=0),
+            helper.make_node("Slice", ["full", "zero2", "far", "axes", "steps"], ["gradcam"]),
+        ]
+    )
+    graph.initializer.extend(
+        [numbers("per", 16), numbers("zero2", 0, 0), numbers("far", 999, 999), numbers("axes", 2, 3)]
+    )
+    onnx.save(model, tmp_path / "utility.onnx")
+    files = {"utility.onnx": tmp_path / "utility.onnx", "unoise.onnx": tiny_bundle / "unoise.onnx"}
+    write_bundle(tmp_path / "made", read_manifest(tiny_bundle), files)
+    bundle = Bundle(tmp_path / "made", verify(tmp_path / "made"), ["CPUExecutionProvider"])
+    assert bundle.predict_and_explain(np.ones((1, 1, 16, 16), np.float32))[1].shape == (1, 1, 16, 16)
+    with pytest.raises(ModelFault, match="several sizes"):
+        bundle.predict_and_explain(np.ones((1, 1, 32, 32), np.float32))
 
 
 def test_a_case_fails_and_the_others_go_on(bundle_with, tmp_path, ct):

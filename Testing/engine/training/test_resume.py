@@ -117,7 +117,7 @@ def test_an_unoise_run_killed_before_its_first_checkpoint(world, utility_run, tm
         patch.setattr(begun, "write_recipe", killed)
         with pytest.raises(Killed):
             train_unoise(world, utility_run, out, recipe, **QUIET)
-    assert {p.name for p in out.iterdir() if p.name[0] != "."} == {"split.json", "utility.json"}
+    assert {p.name for p in out.glob("[!.]*")} == {"split.json", "utility.json", "cases.json"}
     train_unoise(world, utility_run, out, recipe, **QUIET)
 
 

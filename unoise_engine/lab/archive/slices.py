@@ -17,6 +17,7 @@ Nothing in the file is unpickled.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ import numpy as np
 from unoise_engine.errors import CaseRefused, Usage
 from unoise_engine.models.input import resize_weights
 
+ARRAYS = ("image", "mask", "patient", "instance", "margin_px", "spacing_mm")
+SMALLEST_PX = 17
 CURE = "see README, 'Slice archives', for the arrays it must hold"
 
 
@@ -66,27 +69,47 @@ class SliceArchive:
         return out, organ
 
 
+def _load(path: Path) -> dict[str, np.ndarray]:
+    try:
+        stored = np.load(path, allow_pickle=False)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise ValueError("it is one bare array")
+        with stored:
+            return {name: stored[name] for name in ARRAYS if name in stored.files}
+    except MemoryError:
+        raise CaseRefused("BAD_ARCHIVE", path, "is larger than the memory", "split it by patients") from None
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+    ) as e:  # encrypted: RuntimeError
+        raise CaseRefused("BAD_ARCHIVE", path, f"cannot be read as .npz ({e})", CURE) from None
+
+
 def read_archive(path: Path) -> SliceArchive:
     """Raises Usage if there is no such file, CaseRefused BAD_ARCHIVE with one sentence for what does not fit."""
     if not path.is_file():
         raise Usage(path, "no such file", "give a slice archive (.npz)")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as e:
-        raise CaseRefused("BAD_ARCHIVE", path, f"cannot be read as .npz ({e})", CURE) from None
+    arrays = _load(path)
 
     def refuse(what: str) -> CaseRefused:
         return CaseRefused("BAD_ARCHIVE", path, what, CURE)
 
     for name in ("image", "mask", "patient"):
-        if name not in arrays:
+        if not isinstance(arrays.get(name), np.ndarray):
             raise refuse(f"holds no array '{name}'")
     image, mask = arrays["image"], arrays["mask"]
     if image.ndim != 3 or not image.size:
         raise refuse(f"image must be (n, h, w), not {image.shape}")
     if image.dtype.kind not in "iu":
         raise refuse(f"image must hold whole HU, not {image.dtype}")
+    if min(image.shape[1:]) < SMALLEST_PX:
+        raise refuse(
+            f"image has slices of {image.shape[1]} x {image.shape[2]} pixels, at least {SMALLEST_PX} are needed"
+        )
     if image.min() < -32768 or image.max() > 32767:
         raise refuse(f"image holds {image.min()} .. {image.max()}, which are no HU")
     if mask.shape != image.shape or not (mask.dtype == bool or set(np.unique(mask)) <= {0, 1}):
@@ -95,10 +118,11 @@ def read_archive(path: Path) -> SliceArchive:
     for name in ("patient", "instance", "margin_px", "spacing_mm"):
         if name in arrays and arrays[name].shape != (n,):
             raise refuse(f"{name} must hold {n} values, one a slice, not {arrays[name].shape}")
-        if name in arrays and name != "spacing_mm" and arrays[name].dtype.kind not in "iu":
-            raise refuse(f"{name} must be whole numbers, not {arrays[name].dtype}")
+        if name in arrays and arrays[name].dtype.kind not in ("iuf" if name == "spacing_mm" else "iu"):
+            kind = "numbers" if name == "spacing_mm" else "whole numbers"
+            raise refuse(f"{name} must be {kind}, not {arrays[name].dtype}")
     margin = arrays.get("margin_px", np.zeros(n, int))
-    if margin.min() < 0 or 2 * margin.max() >= min(image.shape[1:]) - 16:
+    if margin.min() < 0 or 2 * int(margin.max()) >= min(image.shape[1:]) - SMALLEST_PX + 1:
         raise refuse(
             f"margin_px must lie between 0 and less than half of the slice, not {margin.min()} .. {margin.max()}"
         )

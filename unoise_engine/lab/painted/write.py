@@ -22,6 +22,7 @@ from unoise_engine.volume.read import IMAGE_SUFFIXES, is_image
 
 Progress = Callable[[int, int], None]  # (cases done, cases in all)
 RECORD = "painted.json"
+MOST = 1_000_000  # CTs a map
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ def write_painted(
     alone. The cases of a map are numbered from `first`, so that more of them, by another seed, can join a folder that
     has some. `bent` bends the organs across slices too, for more variety to learn from.
     """
-    if per_map < 1:
-        raise Usage(f"--per-map {per_map}", "asks for no CT", "ask for at least 1")
+    if not 1 <= per_map <= MOST:
+        raise Usage(f"--per-map {per_map}", "is no number of CTs to paint", f"ask for 1 to {MOST}")
     if jobs < 1:
         raise Usage(f"--jobs {jobs}", "is no number of processes", "use at least 1")
     for option, value in (("--seed", seed), ("--first", first)):

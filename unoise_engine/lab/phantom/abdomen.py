@@ -12,6 +12,7 @@ from unoise_engine.lab.phantom.canvas import Canvas
 from unoise_engine.volume.volume import Grid, Volume
 
 SMALLEST_SIZE, FEWEST_SLICES = 64, 8
+MOST_VOXELS = 512 * 512 * 1024  # some 20 GB while it is drawn
 THICKNESS_MM = (3.0, 5.0)
 FREE_SLICES = 1.5  # below and above the gland, at least, beyond the deformation
 CANVAS_FLOOR_MM, DOME_ROOM_MM = -260.0, 240.0
@@ -67,6 +68,9 @@ def check_size(seed: int, size: int, slices: int) -> None:
         raise Usage(f"--size {size}", "is too small for an abdomen", f"give at least {SMALLEST_SIZE} pixels a side")
     if slices < FEWEST_SLICES:
         raise Usage(f"--slices {slices}", "are too few for an abdomen", f"give at least {FEWEST_SLICES}")
+    if size * size * slices > MOST_VOXELS:
+        cure = f"ask for at most {MOST_VOXELS} voxels, such as 512 x 512 x 1024"
+        raise Usage(f"--size {size} --slices {slices}", "are too much for one CT", cure)
     if seed < 0:
         raise Usage(f"--seed {seed}", "is negative", "use 0 or more")
 

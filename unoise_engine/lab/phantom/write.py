@@ -16,6 +16,7 @@ from unoise_engine.lab.phantom.labels import LABELS
 from unoise_engine.lab.phantom.planted import LABELS as PLANTED_LABELS
 from unoise_engine.lab.phantom.planted import plant
 
+MOST = 1_000_000
 Progress = Callable[[int, int], None]  # (cases done, cases in all)
 
 
@@ -44,8 +45,8 @@ def write_phantoms(
     The files do not depend on `jobs`. Files that are there stay, and are refused unless they are the same; with
     `replace` earlier phantoms go. Raises Usage, Environment.
     """
-    if count < 1:
-        raise Usage(f"--count {count}", "asks for no CT", "ask for at least 1")
+    if not 1 <= count <= MOST:
+        raise Usage(f"--count {count}", "is no number of CTs to make", f"ask for 1 to {MOST}")
     if jobs < 1:
         raise Usage(f"--jobs {jobs}", "is no number of processes", "use at least 1")
     check_size(seed, size, slices)

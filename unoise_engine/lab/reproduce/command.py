@@ -56,6 +56,8 @@ def reproduce(request: Request, show: Progress) -> Path:
     scale = choose_scale(request.scale)
     if request.recipe not in KINDS:
         raise Usage(f"--recipe {request.recipe}", "unknown", f"choose from {', '.join(KINDS)}")
+    if request.seed < 0:
+        raise Usage(f"--seed {request.seed}", "is negative", "use 0 or more")
     new_figure()  # before hours are spent: MissingExtra
     choose_device(request.device)
     for name in ("report.html", "figures", "records"):

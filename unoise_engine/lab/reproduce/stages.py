@@ -14,8 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from unoise_engine.errors import Interrupted
 from unoise_engine.files import remove, write_json
 from unoise_engine.volume.write import cannot_write
+
+GO_ON = "give the same command again: it goes on from there"
 
 
 class Stages:
@@ -28,7 +31,7 @@ class Stages:
     def run(
         self, name: str, depends: Any, make: Callable[[Path, bool], dict[str, Any]], command: str = ""
     ) -> tuple[str, dict[str, Any]]:
-        """Returns the stage's key, for stages that depend on it, and its facts. Whatever `make` raises passes."""
+        """The key, for stages that depend on this one, and its facts. Raises Interrupted, and what `make` does."""
         key = digest([name, depends])
         path, folder = self.records / f"{name}.json", self.out / name
         record = read(path)
@@ -41,7 +44,10 @@ class Stages:
             self._write(path, {"key": key})
             print(f"reproduce: {name} ...", file=sys.stderr, flush=True)
             started = time.perf_counter()
-            facts = make(folder, begun)
+            try:
+                facts = make(folder, begun)
+            except KeyboardInterrupt:
+                raise Interrupted(self.out, f"stage {name} was interrupted", GO_ON) from None
             seconds = record.get("seconds", 0.0) if begun else 0.0
             record = {
                 "key": key,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from unoise_engine.errors import EngineError
 from unoise_engine.evaluate.command import Request, run
 from unoise_engine.evaluate.data import find_entries, read_part, read_scan
 from unoise_engine.explanation.occlusion import Occlusion
@@ -19,7 +20,7 @@ from unoise_engine.files import remove
 from unoise_engine.lab.phantom.abdomen import PROBE, synthesise
 from unoise_engine.lab.reproduce.recipes import SIZES, Recipes
 from unoise_engine.lab.reproduce.scale import Scale
-from unoise_engine.lab.reproduce.stages import Stages
+from unoise_engine.lab.reproduce.stages import GO_ON, Stages
 from unoise_engine.models.session import load_bundle
 from unoise_engine.progress import Progress
 from unoise_engine.training.card import Card
@@ -183,12 +184,13 @@ def title_of(size: str, pretrained: bool) -> str:
 
 
 def again(folder: Path, begun: bool, go: Callable[[bool], None]) -> None:
-    """Goes on with a training that was interrupted after a round; starts it afresh otherwise."""
-    if begun and (folder / "last.ckpt").is_file():
-        go(True)
-        return
-    remove(folder)
-    go(False)
+    """Goes on with a training that was begun; starts it afresh otherwise."""
+    try:
+        go(begun and (folder / "recipe.toml").is_file())
+    except EngineError as e:
+        if "--resume" not in e.cure:
+            raise
+        raise type(e)(e.source, e.what, GO_ON) from None  # only `train` has that option
 
 
 def facts_of(run: Path, parameters: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Slice archives: what they must hold, crops back in their place, scale, and the cases that come out."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -100,6 +101,12 @@ def test_given_spacing_is_kept(tmp_path):
         ({"patient": np.array([0.5, 1, 2])}, "patient must be whole numbers"),
         ({"margin_px": np.array([0, 0, 64])}, "margin_px must lie between"),
         ({"spacing_mm": np.array([1, 1, np.nan])}, "spacing_mm must lie between"),
+        ({"spacing_mm": np.array(["0.7", "0.7", "0.7"])}, "spacing_mm must be numbers, not <U3"),
+        ({"spacing_mm": np.full(3, 0.7 + 0.1j)}, "spacing_mm must be numbers, not complex128"),
+        ({"spacing_mm": np.ones(3, bool)}, "spacing_mm must be numbers, not bool"),
+        ({"margin_px": np.array([0, 0, 200], np.uint8)}, "margin_px must lie between"),  # twice that is 144 in 8 bits
+        ({"mask": np.full((3, SIZE, SIZE), np.nan)}, "mask must be 0 or 1"),
+        ({name: np.zeros((3, 16, 16), np.uint8) for name in ("image", "mask")}, "slices of 16 x 16 pixels"),
         ({"patient": np.array([1, 2, None], object)}, "cannot be read as .npz"),  # a pickle inside
     ],
 )
@@ -115,3 +122,16 @@ def test_no_archive(tmp_path):
     (tmp_path / "text.npz").write_text("no zip")
     with pytest.raises(CaseRefused, match="cannot be read"):
         read_archive(tmp_path / "text.npz")
+    with (tmp_path / "bare.npz").open("wb") as file:
+        np.save(file, np.zeros((3, SIZE, SIZE), np.int16))
+    with pytest.raises(CaseRefused, match="one bare array"):
+        read_archive(tmp_path / "bare.npz")
+    whole = write(tmp_path / "a.npz").read_bytes()
+    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "flipped.npz").write_bytes(whole[:200] + bytes(200) + whole[400:])
+    with zipfile.ZipFile(tmp_path / "other.npz", "w") as other:
+        for name in ("image", "mask", "patient"):
+            other.writestr(name, "no array")
+    for name in ("half", "flipped", "other"):
+        with pytest.raises(CaseRefused, match=rf"{name}\.npz - (cannot be read|holds no array)"):
+            read_archive(tmp_path / f"{name}.npz")

@@ -40,7 +40,19 @@ def test_case_seeds_are_apart():
     assert len(seeds) == 400 and min(seeds) >= 0
 
 
-@pytest.mark.parametrize("bad", [{"count": 0}, {"jobs": 0}, {"size": 32}, {"slices": 4}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"count": 0},
+        {"count": 10**9},
+        {"jobs": 0},
+        {"size": 32},
+        {"size": 10**9},
+        {"slices": 4},
+        {"slices": 10**6},
+        {"seed": -1},
+    ],
+)
 def test_bad_input_is_refused_before_anything_is_written(tmp_path, bad):
     with pytest.raises(Usage):
         write_phantoms(tmp_path / "new", **{"count": 1, "size": 64, "slices": 8, **bad})

@@ -209,3 +209,48 @@ def test_the_command_and_the_training_that_reads_it(tmp_path):
     save(torso(9)[1].astype(np.uint8) * 7, tmp_path / "data" / "new-labels.nii.gz")
     with pytest.raises(Usage, match="does not name new"):
         split_sources(open_sources([tmp_path / "data"], Data()), Data())
+
+
+@pytest.mark.parametrize("place", ["image", "label"])
+@pytest.mark.parametrize(
+    "form", ["{outside}", "./imagesTr/../../{name}", "..\\\\{name}", "C:\\\\{name}", "//server/{name}"]
+)
+def test_a_list_that_leads_out_of_its_set(tmp_path, form, place):
+    """A downloaded dataset.json may not have files of somewhere else copied."""
+    source = write_msd(tmp_path / "set")
+    outside = tmp_path / "mine.nii.gz"
+    outside.write_bytes((source / "imagesTr" / "pancreas_001.nii.gz").read_bytes())
+    path = source / "dataset.json"
+    told = json.loads(path.read_text())
+    told["training"][2][place] = form.format(outside=outside, name=outside.name)
+    path.write_text(json.dumps(told))
+    with pytest.raises(Usage, match=r"dataset\.json - lists .* outside the set"):
+        find_msd(source, merge=True)
+
+
+def test_a_list_that_names_a_case_twice(tmp_path):
+    source = write_msd(tmp_path / "set")
+    path = source / "dataset.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"training": [*told["training"], told["training"][0]]}))
+    with pytest.raises(Usage, match=r"lists \./imagesTr/pancreas_001\.nii\.gz twice"):
+        find_msd(source, merge=True)
+    again = told["training"][0] | {"image": "./imagesTs/pancreas_001.nii"}
+    path.write_text(json.dumps(told | {"training": [*told["training"], again]}))
+    with pytest.raises(Usage, match="of the same case"):
+        find_msd(source, merge=True)
+    path.write_text(json.dumps(told | {"labels": {"0": "background", "-1": "pancreas", "2": "cancer"}}))
+    with pytest.raises(Usage, match="labels begin at 1"):
+        find_msd(source, merge=True)
+
+
+def test_pairs_whose_split_would_be_a_guess(tmp_path):
+    folder = write_pairs(tmp_path / "in")
+    for number in (0, -7):
+        (folder / "labels.json").write_text(json.dumps({"pancreas": number}))
+        with pytest.raises(Usage, match="labels begin at 1"):
+            find_plain(folder, "pancreas")
+    found = find_plain(folder, "pancreas", (1,), patient="nobody")
+    with pytest.raises(Usage, match="finds nothing in the name"):
+        prepare(found, tmp_path / "out", Shares())
+    assert not (tmp_path / "out").exists()

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from unoise_engine.errors import Integrity, Interrupted
 from unoise_engine.files import remove, write
 from unoise_engine.lab.reproduce.stages import Stages
+from unoise_engine.lab.reproduce.study import again
 
 
 def maker(calls):
@@ -36,7 +38,7 @@ def test_what_was_cut_off_goes_on(tmp_path):
         write(folder / "half", "")
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted, match="stage a was interrupted - give the same command again"):
         Stages(tmp_path).run("a", 1, cut)
     calls = []
     Stages(tmp_path).run("a", 1, maker(calls))
@@ -49,3 +51,30 @@ def test_a_folder_that_is_gone_is_made_again(tmp_path):
     remove(tmp_path / "a")
     Stages(tmp_path).run("a", 1, maker(calls))
     assert len(calls) == 2
+
+
+def test_no_advice_names_an_option_that_only_train_has(tmp_path):
+    """A training that stops says how `train` goes on; `reproduce` has no --resume."""
+
+    def stopped(resume):
+        raise Interrupted(tmp_path, "training was interrupted at step 6 of 8", "go on from there with --resume")
+
+    with pytest.raises(Interrupted, match=r"step 6 of 8 - give the same command again: it goes on from there$"):
+        again(tmp_path, True, stopped)
+
+    def damaged(resume):
+        raise Integrity(tmp_path, "is damaged", "bring it back as it was")
+
+    with pytest.raises(Integrity, match="bring it back as it was"):
+        again(tmp_path, True, damaged)
+
+
+@pytest.mark.parametrize(
+    ("begun", "recipe", "resumes"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_a_training_goes_on_only_where_it_was_begun(tmp_path, begun, recipe, resumes):
+    told = []
+    if recipe:
+        (tmp_path / "recipe.toml").write_text("")
+    again(tmp_path, begun, told.append)
+    assert told == [resumes]

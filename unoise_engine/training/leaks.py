@@ -7,18 +7,21 @@ from its weights.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from unoise_engine.errors import CaseRefused, Environment, Usage
 from unoise_engine.files import write_json
-from unoise_engine.training.cases import Case, Content
+from unoise_engine.training.cases import Case
+from unoise_engine.training.content import Content
 from unoise_engine.training.progress import say
 from unoise_engine.training.sources import Source
 from unoise_engine.training.split import Split
-from unoise_engine.volume.contents import slice_hashes
-from unoise_engine.volume.read import check_ct, read_image
+from unoise_engine.training.unlabelled import read_file
+from unoise_engine.volume.volume import Volume
 
 FILE = "cases.json"
 DOES = {"train": "learns", "val": "validates", "test": "tests"}
@@ -29,14 +32,23 @@ def contents_of(cases: Iterable[Case]) -> dict[str, Content]:
     return {case.name: case.content for case in cases}
 
 
-def read_rest(sources: Sequence[Source], known: Contents) -> dict[str, Content]:
+def taught_before(init: Path) -> dict[str, Content]:
+    """What a run that gives its weights was taught, by names that no case of another run has."""
+    return {f"{case} of {init.name}": content for case, content in read(init).items() if content.measures}
+
+
+def readers(sources: Sequence[Source]) -> dict[str, Callable[[], Volume]]:
+    """Case -> what reads its CT."""
+    pairs = [pair for source in sources for pair in source.pairs]
+    return {pair.case: partial(read_file, pair.ct) for pair in pairs}
+
+
+def read_rest(known: Contents, cts: Mapping[str, Callable[[], Volume]]) -> dict[str, Content]:
     """Those cases too that are not read to learn or steer. One that cannot be read teaches and judges nothing."""
     found = dict(known)
-    for pair in (pair for source in sources for pair in source.pairs if pair.case not in known):
-        try:
-            found[pair.case] = Content(slice_hashes(check_ct(read_image(pair.ct), pair.ct)))
-        except CaseRefused:
-            continue
+    for case in cts.keys() - known.keys():
+        with suppress(CaseRefused):
+            found[case] = Content.of(cts[case]())
     return found
 
 
@@ -45,19 +57,20 @@ def refuse_leaks(split: Split, contents: Contents, runs: Iterable[Path] = ()) ->
 
     The same CT twice in one part is said.
     """
-    taken: dict[str, tuple[str, str]] = {}  # hash -> part, case
+    taken: dict[str, list[tuple[str, str]]] = {}  # hash -> parts and cases
     for run in runs:
         for part, case, content in _parts(Split.read(run), read(run)):
-            taken |= dict.fromkeys(content.slices, (part, f"{case} of {run}"))
+            for one in content.slices:
+                taken.setdefault(one, []).append((part, f"{case} of {run}"))
     for part, case, content in _parts(split, contents):
-        same = sorted({taken[one] for one in content.slices if one in taken})
-        for there, other in same:
+        for there, other in sorted({place for one in content.slices for place in taken.get(one, [])}):
             if there != part:
                 what = f"{DOES[part]} and shows the same CT as {other}, which {DOES[there]}"
                 raise Usage(f"case {case}", what, "leave one of them out")
-            if other.partition(" of ")[0] != case:
+            if other in contents:
                 say(f"case {case} - shows the same CT as {other} - it counts double, leave one of them out")
-        taken |= dict.fromkeys(content.slices, (part, case))
+        for one in content.slices:
+            taken.setdefault(one, []).append((part, case))
 
 
 def refuse_others(run: Path, contents: Contents) -> None:
@@ -81,7 +94,12 @@ def read(run: Path) -> dict[str, Content]:
         return {}
     try:
         table = json.loads(path.read_text("utf-8"))
-        return {case: Content(frozenset(told["slices"]), dict(told["measures"])) for case, told in table.items()}
+        return {
+            case: Content(
+                frozenset(told["slices"]), {k: (float(a), float(b)) for k, (a, b) in told["measures"].items()}
+            )
+            for case, told in table.items()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise Environment(path, "is damaged", "bring it back as it was, or remove it") from None
 
