@@ -19,7 +19,7 @@ class Reader:
         self.skipped: list[str] = []
 
     def cases(self, *paths: Path, **settings: bool) -> list[Case]:
-        return find_cases(list(paths), ReadSettings(**settings), self.skipped.append)
+        return find_cases(list(paths), ReadSettings(**settings), lambda *said: self.skipped.append(" ".join(said)))
 
     def one(self, path: Path, **settings: bool) -> Reading:
         (case,) = self.cases(path, **settings)
