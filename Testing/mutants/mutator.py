@@ -108,7 +108,7 @@ def _others(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Constant(not node.value)
         case ast.Constant(value=int()):
             yield from (ast.Constant(node.value + 1), ast.Constant(node.value - 1))
-        case ast.Constant(value=float()):
+        case ast.Constant(value=float()) if node.value:
             yield from (ast.Constant(node.value * 0.5), ast.Constant(node.value * 1.5))
         case ast.Call(func=ast.Name(id=name)) if name in NAMES:
             yield _with(node, func=ast.Name(NAMES[name]))
