@@ -69,6 +69,31 @@ def test_only_the_noise_model_learns():
     assert not utility.training and noise.training
 
 
+def test_each_step_goes_down_its_own_gradient(monkeypatch):
+    """Plain descent, by hand: gradients of earlier steps are not carried along, and the loss told is the step's own."""
+    monkeypatch.setattr(torch, "randn_like", lambda t: torch.full_like(t, 0.5))
+    utility, noise, cfg = freeze(Mean()), Constant(-1.2), NoiseConfig(1, 5, 0.1)
+    x, y = torch.full((2, 1, 4, 4), 0.3), torch.ones(2, 1, 4, 4)
+    optimiser, z = torch.optim.SGD(noise.parameters(), 2.0), -1.2
+    for _ in range(3):
+        this = torch.tensor(z, requires_grad=True)
+        loss = unoise.loss_of(utility, this.expand(2, 1, 4, 4), x, y, cfg)
+        loss.backward()
+        z = z - 2.0 * this.grad.item()
+        assert training_step(utility, noise, optimiser, x, y, cfg) == pytest.approx(loss.item(), rel=1e-6)
+        assert noise.z.item() == pytest.approx(z, rel=1e-5)
+
+
+def test_a_frozen_utility_has_no_gradients_to_keep():
+    utility = freeze(lively_net(0).train())
+    assert not any(p.requires_grad for p in utility.parameters()) and not any(m.training for m in utility.modules())
+
+
+def test_the_published_settings():
+    assert NoiseConfig() == NoiseConfig(sigma_min=1.0, sigma_max=5.0, noise_reward=1e-3)
+    NoiseConfig(sigma_min=0.0)  # no noise at least is allowed
+
+
 def test_importance_is_minus_z():
     noise, x = lively_net(1), torch.randn(2, 1, 16, 16)
     assert importance(noise, x).std() > 0
