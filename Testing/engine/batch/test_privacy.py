@@ -125,12 +125,12 @@ def test_failures_do_not_sing(command, aviary, tmp_path):
 def test_sentences_without_names(tmp_path):
     source = tmp_path / "MEIER^ANNA" / "12345.dcm"
     hide = hider(source, [source, source.with_name("IM 7.dcm"), source.with_name("5")])
-    assert hide(f"{source} - is cut off - copy it again") == "<file> - is cut off - copy it again"
+    assert hide(f"{source} - is cut off - copy it again") == "a file - is cut off - copy it again"
     assert hide("12.5 mm between IM 7.dcm and 12345.dcm: 5 slices are missing") == (
-        "12.5 mm between <file> and <file>: 5 slices are missing"
+        "12.5 mm between a file and a file: 5 slices are missing"
     )
-    assert hide("MEIER^ANNA/12345.dcm, 123456") == "<file>, 123456"
-    assert hide("(MEIER^ANNA_1)") == "(<file>_1)"
+    assert hide("MEIER^ANNA/12345.dcm, 123456") == "a file, 123456"
+    assert hide("(MEIER^ANNA_1)") == "(a file_1)"
 
 
 def test_ordinary_words_stay_though_folders_are_called_so():
@@ -152,13 +152,13 @@ def test_ordinary_words_stay_though_folders_are_called_so():
         "Series 1/image/IM0007",
         "../Study",
     ):
-        assert hide(f"{said} - holds no CT - give one").removeprefix("../") == "<file> - holds no CT - give one"
-    assert hide("Series 1 - holds no CT - give a Series 1") == "<file> - holds no CT - give a Series 1"
-    assert hide("IM0007 and Meier lie at the same place") == "<file> and <file> lie at the same place"
+        assert hide(f"{said} - holds no CT - give one").removeprefix("../") == "a file - holds no CT - give one"
+    assert hide("Series 1 - holds no CT - give a Series 1") == "a file - holds no CT - give a Series 1"
+    assert hide("IM0007 and Meier lie at the same place") == "a file and a file lie at the same place"
     names = hider(Path("/Meier, Anna/Meier/19500203/meier_anna_2"), [])
     said = "Meier, Anna; Meier; 19500203; meier_anna_2 - is seen"
-    assert names(said) == "<file>; <file>; <file>; meier_anna_2 - is seen"
-    assert names("x/meier_anna_2 - is seen") == "x/<file> - is seen"
+    assert names(said) == "a file; a file; a file; meier_anna_2 - is seen"
+    assert names("x/meier_anna_2 - is seen") == "x/a file - is seen"
 
 
 def test_masks_hold_masks_alone(explain, aviary, tmp_path):
