@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ if HAS_SLICER:
 
 
 @pytest.fixture
-def world():
+def world() -> Any:
     """A new MRML scene with the application's logics."""
     offscreen = pytest.importorskip("offscreen", reason="slicer-core is not installed")
     world = offscreen.World()

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import conftest  # noqa: F401  paths and translations
 import numpy as np
@@ -87,7 +88,7 @@ def make_icon(path: Path) -> None:
     mask.scaled(128, 128, mode=smooth).save(str(path))
 
 
-def titled(view, title: str, colour: str) -> QtGui.QImage:
+def titled(view: Any, title: str, colour: str) -> QtGui.QImage:
     """A view under its bar."""
     pixels = picture(view.picture())
     out = QtGui.QImage(pixels.width(), pixels.height() + BAR, QtGui.QImage.Format.Format_RGB888)
@@ -116,7 +117,7 @@ def grid(images: list[QtGui.QImage], columns: int, gap: int = 3) -> QtGui.QImage
     return out
 
 
-def tell(widget) -> None:
+def tell(widget: Any) -> None:
     """Until the engine has told what it has."""
     while widget.logic.asking:
         stand_in.APPLICATION.processEvents()

@@ -77,7 +77,7 @@ class _Dynamic:
 class ctkCollapsibleButton(_Dynamic, QtWidgets.QWidget):
     TAKES = ("text", "collapsed")
 
-    def __init__(self, parent: Any = None):
+    def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._head = QtWidgets.QToolButton(self)
         self._head.setToolButtonStyle(QtCore.Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -116,7 +116,7 @@ class ctkSliderWidget(_Dynamic, QtWidgets.QWidget):
     valueChanged = QtCore.Signal(float)
     TAKES = ("minimum", "maximum", "singleStep", "decimals", "suffix", "value")
 
-    def __init__(self, parent: Any = None):
+    def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -160,7 +160,7 @@ class qMRMLWidget(QtWidgets.QWidget):
 class qMRMLNodeComboBox(QtWidgets.QComboBox):
     currentNodeChanged = QtCore.Signal(object)
 
-    def __init__(self, parent: Any = None):
+    def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._scene: Any = None
         self._ids: list[str | None] = []
@@ -213,7 +213,7 @@ CUSTOM = (ctkCollapsibleButton, ctkSliderWidget, qMRMLWidget, qMRMLNodeComboBox)
 
 
 class Loader(QtUiTools.QUiLoader):
-    def __init__(self, *parent: Any):
+    def __init__(self, *parent: Any) -> None:
         super().__init__(*parent)
         for kind in CUSTOM:
             self.registerCustomWidget(kind)
@@ -230,11 +230,11 @@ def _scripted_loadable_module() -> types.ModuleType:
     module = types.ModuleType("slicer.ScriptedLoadableModule")
 
     class ScriptedLoadableModule:
-        def __init__(self, parent: Any):
+        def __init__(self, parent: Any) -> None:
             self.parent, self.moduleName = parent, type(self).__name__
 
     class ScriptedLoadableModuleWidget:
-        def __init__(self, parent: Any = None):
+        def __init__(self, parent: Any = None) -> None:
             super().__init__()
             self.moduleName = type(self).__name__.removesuffix("Widget")
             self.parent, self.layout = parent, parent.layout()
@@ -247,7 +247,7 @@ def _scripted_loadable_module() -> types.ModuleType:
             pass
 
     class ScriptedLoadableModuleLogic:
-        def __init__(self, parent: Any = None):
+        def __init__(self, parent: Any = None) -> None:
             super().__init__()
             self.moduleName = type(self).__name__.removesuffix("Logic")
 
@@ -276,7 +276,7 @@ def _parameter_node_wrapper() -> types.ModuleType:
     module = types.ModuleType("slicer.parameterNodeWrapper")
 
     class WithinRange:
-        def __init__(self, minimum: float, maximum: float):
+        def __init__(self, minimum: float, maximum: float) -> None:
             self.minimum, self.maximum = minimum, maximum
 
     def parse(kind: type, text: str) -> Any:
@@ -371,7 +371,7 @@ def _parameter_node_wrapper() -> types.ModuleType:
 class SliceWidget:
     """What the layout manager hands out for one of the off-screen views."""
 
-    def __init__(self, view: Any):
+    def __init__(self, view: Any) -> None:
         self._view = view
 
     def mrmlSliceCompositeNode(self) -> Any:
@@ -385,7 +385,7 @@ class SliceWidget:
 
 
 class LayoutManager:
-    def __init__(self, world: Any):
+    def __init__(self, world: Any) -> None:
         self._world = world
 
     def sliceViewNames(self) -> list[str]:

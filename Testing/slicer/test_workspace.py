@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ time.sleep(60)
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     return tmp_path
@@ -46,7 +47,7 @@ def end(process: subprocess.Popen[str]) -> None:
     process.stdout.close()
 
 
-def test_what_a_killed_slicer_left_is_removed_and_nothing_before(place):
+def test_what_a_killed_slicer_left_is_removed_and_nothing_before(place: Any) -> None:
     process, folder = other_slicer()
     try:
         assert folder.parent == place and (folder / "ct.nrrd").is_file()
@@ -56,7 +57,7 @@ def test_what_a_killed_slicer_left_is_removed_and_nothing_before(place):
     assert workspace.sweep() == [folder] and not folder.exists()
 
 
-def test_a_run_of_this_slicer_is_left_alone_and_removes_itself(place):
+def test_a_run_of_this_slicer_is_left_alone_and_removes_itself(place: Any) -> None:
     one = workspace.Workspace()
     assert workspace.sweep() == [] and one.folder.is_dir()
     if sys.platform != "win32":
@@ -66,7 +67,7 @@ def test_a_run_of_this_slicer_is_left_alone_and_removes_itself(place):
     assert not one.folder.exists()
 
 
-def test_what_others_have_there_stays(place):
+def test_what_others_have_there_stays(place: Any) -> None:
     """By name, by content, by link: only a folder that the module made is removed."""
     name = workspace.PREFIX + "abcd1234"
     foreign = {

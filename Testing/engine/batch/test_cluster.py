@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ QUIET = {"DASK_DISTRIBUTED__DASHBOARD__LINK": "", "DASK_DISTRIBUTED__ADMIN__LOG_
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def cluster(tmp_path: Path) -> Any:
     """Its scheduler's address, and a function that starts a worker and returns its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -27,7 +29,7 @@ def cluster(tmp_path):
     environment = {**os.environ, **QUIET, "PYTHONPATH": f"{tmp_path / 'mishaps'}{os.pathsep}{ROOT}"}
     processes = []
 
-    def dask(*arguments):
+    def dask(*arguments: Any) -> Any:
         line = [sys.executable, "-m", "dask", *arguments]
         log = (tmp_path / "dask.log").open("ab")
         process = subprocess.Popen(line, env=environment, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True)
@@ -40,7 +42,7 @@ def cluster(tmp_path):
         assert time.monotonic() < deadline, (tmp_path / "dask.log").read_text()
         time.sleep(0.1)
 
-    def worker():
+    def worker() -> Any:
         options = ("--no-nanny", "--nthreads", "1", "--no-dashboard", "--local-directory", str(tmp_path))
         return dask("worker", address, *options)
 
@@ -51,7 +53,9 @@ def cluster(tmp_path):
         process.wait()
 
 
-def test_a_lost_worker_loses_nothing_and_doubles_nothing(command, cluster, cohort, explain, tmp_path):
+def test_a_lost_worker_loses_nothing_and_doubles_nothing(
+    command: Any, cluster: Any, cohort: Any, explain: Any, tmp_path: Path
+) -> None:
     address, worker = cluster
     for k in range(3, 7):
         save(cohort / f"ct{k}.nii.gz", k)
@@ -80,7 +84,9 @@ def test_a_lost_worker_loses_nothing_and_doubles_nothing(command, cluster, cohor
     assert volumes(out) == volumes(tmp_path / "here"), "a cluster changes nothing"
 
 
-def test_no_workers_no_scheduler(cluster, explain, cohort, tmp_path, monkeypatch):
+def test_no_workers_no_scheduler(
+    cluster: Any, explain: Any, cohort: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("unoise_engine.batch.cluster.CONNECT_SECONDS", 1)
     with pytest.raises(Environment, match="no workers"):
         explain(cohort, tmp_path / "out", cluster=cluster[0])

@@ -1,5 +1,7 @@
 """A CT series of a few slices, with all that a hospital writes into its headers."""
 
+from typing import Any
+
 import numpy as np
 import pydicom
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian
@@ -21,7 +23,16 @@ HEAD_FIRST = (-1, 0, 0, 0, 1, 0)  # the slice normal points to the feet
 PRONE = (-1, 0, 0, 0, -1, 0)
 
 
-def write_series(folder, orientation=UPRIGHT, slices=6, size=64, spacing=2.0, step=3.0, bright=180, **changes):
+def write_series(
+    folder: Any,
+    orientation: Any = UPRIGHT,
+    slices: Any = 6,
+    size: Any = 64,
+    spacing: Any = 2.0,
+    step: Any = 3.0,
+    bright: Any = 180,
+    **changes: Any,
+) -> Any:
     """A body at 40 HU with a block at `bright` HU in its middle slices. `changes` set elements of every slice or, given
     None, delete them; `edit`, a function of a slice's data set, may change anything."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +79,7 @@ def write_series(folder, orientation=UPRIGHT, slices=6, size=64, spacing=2.0, st
     return folder
 
 
-def write_enhanced(folder, single, files=1):
+def write_enhanced(folder: Any, single: Any, files: Any = 1) -> Any:
     """The series in the folder `single` as enhanced multi-frame objects, its frames in no order and shared out among
     `files` objects of one series; returns the frames' places, [(file, frame from 1), ...] by source slice number."""
     folder.mkdir(parents=True)
@@ -100,7 +111,7 @@ MACROS = {
 OF_A_FRAME = {"PixelData", *(keyword for keywords in MACROS.values() for keyword in keywords)}
 
 
-def groups(ds, *names):
+def groups(ds: Any, *names: Any) -> Any:
     made = pydicom.Dataset()
     for name in names:
         item = pydicom.Dataset()

@@ -1,6 +1,8 @@
 """Input gradient on a model whose gradient is known, and through the registry alone."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,14 +19,14 @@ from unoise_engine.models.session import load_bundle
 class Weighed:
     """score = weights * x: its gradient is the weights times the target, whatever x is."""
 
-    def __init__(self, weights):
+    def __init__(self, weights: Any) -> None:
         self.weights = weights
 
-    def gradient(self, x, target):
+    def gradient(self, x: Any, target: Any) -> Any:
         return (self.weights * target).astype(np.float32)
 
 
-def test_the_absolute_gradient_of_what_was_found():
+def test_the_absolute_gradient_of_what_was_found() -> None:
     weights = np.array([[[[1.0, -2], [3, 0]], [[0.5, 0], [-1, 4]]]])  # (1, 2, 2, 2)
     scores = np.array([[[[1, 1], [-1, 1]]], [[[-1, -1], [-1, -1]]]], np.float32)
     x = np.random.default_rng(0).normal(size=(2, 2, 2, 2)).astype(np.float32)
@@ -34,11 +36,11 @@ def test_the_absolute_gradient_of_what_was_found():
     assert not maps[1].any() and sum(told) == pytest.approx(2)
 
 
-def test_noise_belongs_to_the_item_and_the_seed():
+def test_noise_belongs_to_the_item_and_the_seed() -> None:
     """Alone or beside others, an item gets the same map; another seed, another."""
 
     class Squares:
-        def gradient(self, x, target):
+        def gradient(self, x: Any, target: Any) -> Any:
             return 2 * x * target
 
     x = np.random.default_rng(1).normal(size=(3, 1, 4, 4)).astype(np.float32)
@@ -54,16 +56,18 @@ def test_noise_belongs_to_the_item_and_the_seed():
 
 
 @pytest.mark.parametrize("wrong", [{"draws": 0}, {"noise": -0.1}, {"noise": 2.0}, {"seed": -1}])
-def test_wrong_parameters(wrong):
+def test_wrong_parameters(wrong: Any) -> None:
     with pytest.raises(Usage, match=next(iter(wrong))):
         InputGradient(**wrong)
 
 
-def test_it_is_there_without_being_asked_for_anywhere():
+def test_it_is_there_without_being_asked_for_anywhere() -> None:
     assert "gradient" in METHODS and "gradient" not in CHOSEN
 
 
-def test_from_the_command_line_to_report_picture_and_maps(ct, tiny_bundle, tmp_path, capsys):
+def test_from_the_command_line_to_report_picture_and_maps(
+    ct: Any, tiny_bundle: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """On the test net the score's gradient is the blur kernel around what was found: 0 farther than 2 pixels off."""
     import SimpleITK as sitk
 

@@ -1,6 +1,7 @@
 """The recipe and its inverse: values by hand, SimpleITK as the independent path for orientation."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,13 +22,13 @@ ORIENTATIONS = [
 ]
 
 
-def test_window_by_hand():
+def test_window_by_hand() -> None:
     recipe = Recipe(window_hu=(-100, 100))
     got = recipe.window(np.array([-500, -100, 0, 50, 100, 3000, np.nan]))
     assert np.allclose(got, [0, 0, 0.5, 0.75, 1, 1, 0])
 
 
-def test_normalise_repeats_channels():
+def test_normalise_repeats_channels() -> None:
     recipe = Recipe(channels=3, mean=(0.5, 0.4, 0.3), std=(0.1, 0.2, 0.5))
     got = recipe.normalise(np.full((2, 4, 5), 0.5, np.float32))
     assert got.shape == (2, 3, 4, 5) and got.dtype == np.float32
@@ -38,17 +39,17 @@ def test_normalise_repeats_channels():
     "wrong",
     [{"window_hu": (1.0, 1.0)}, {"spacing_mm": 0.0}, {"channels": 2}, {"std": (0.0,)}, {"multiple_of": 0}],
 )
-def test_recipe_checks_itself(wrong):
+def test_recipe_checks_itself(wrong: Any) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Recipe(**wrong)
 
 
-def test_recipe_survives_json():
+def test_recipe_survives_json() -> None:
     recipe = Recipe(window_hu=(-1.5, 2.5), spacing_mm=1.25)
     assert build(Recipe, recipe.to_dict()) == recipe
 
 
-def test_weights_keep_a_constant_and_a_slope():
+def test_weights_keep_a_constant_and_a_slope() -> None:
     """A linear ramp, resampled, is the same ramp at the new pixel centres (away from the ends, where edges repeat)."""
     ramp = np.arange(100.0)
     for n_out, step in [(50, 2.0), (64, 1.5), (230, 0.4), (300, 0.33)]:
@@ -60,14 +61,14 @@ def test_weights_keep_a_constant_and_a_slope():
         assert np.allclose(weights.sum(axis=1)[inner], 1, atol=1e-6)
 
 
-def test_shrinking_averages():
+def test_shrinking_averages() -> None:
     """Stripes of one pixel vanish into their mean instead of aliasing."""
     stripes = np.tile([0.0, 1.0], 100)
     shrunk = resize_weights(200, 50, 4.0) @ stripes
     assert np.abs(shrunk[2:-2] - 0.5).max() < 1e-6
 
 
-def test_padding_reads_air():
+def test_padding_reads_air() -> None:
     ct = ellipsoid_ct()
     given = Input.of(ct, Recipe(multiple_of=64))
     windowed = given.windowed()
@@ -78,7 +79,7 @@ def test_padding_reads_air():
     assert rows < 64 and windowed.max() > 0.5
 
 
-def test_restore_undoes_prepare():
+def test_restore_undoes_prepare() -> None:
     """Smooth content comes back where it was: the centre of the organ to a tenth of a pixel."""
     ct = ellipsoid_ct(shape=(6, 90, 100), spacing_mm=(0.8, 0.9, 3.0))
     smooth = sitk.GetArrayFromImage(sitk.DiscreteGaussian(sitk.GetImageFromArray(ct.voxels.astype(np.float32)), 4.0))
@@ -93,7 +94,7 @@ def test_restore_undoes_prepare():
     assert np.abs(back - wanted)[:, 4:-4, 4:-4].mean() < 0.02
 
 
-def test_restore_writes_only_the_slices_run():
+def test_restore_writes_only_the_slices_run() -> None:
     ct = ellipsoid_ct()
     given = Input.of(ct, Recipe(), 3, 7)
     windowed = given.windowed()
@@ -103,7 +104,7 @@ def test_restore_writes_only_the_slices_run():
 
 
 @pytest.mark.parametrize("code", ORIENTATIONS)
-def test_axial_view_is_what_simpleitk_orients(code):
+def test_axial_view_is_what_simpleitk_orients(code: Any) -> None:
     reference = image_of(ellipsoid_ct())
     turned = sitk.DICOMOrient(reference, code)
     volume = from_image(turned)
@@ -115,7 +116,7 @@ def test_axial_view_is_what_simpleitk_orients(code):
     assert np.allclose(view.spacing_mm, reference.GetSpacing()[::-1])
 
 
-def test_oblique_goes_to_the_nearest_axes():
+def test_oblique_goes_to_the_nearest_axes() -> None:
     turn = sitk.Euler3DTransform((0, 0, 0), 0.2, -0.15, 0.3)
     volume = ellipsoid_ct()
     image = image_of(volume)

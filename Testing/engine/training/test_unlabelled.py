@@ -2,6 +2,8 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,13 +21,13 @@ from unoise_engine.training.unlabelled import CT, find_cts, split_cts
 QUIET = {"device": "cpu", "progress": "off"}
 
 
-def recipe(**noise):
+def recipe(**noise: Any) -> Any:
     plain = unoise_recipe(max_steps=8, round_steps=4)
     return replace(plain, noise=replace(plain.noise, targets="predictions", **noise))
 
 
 @pytest.fixture
-def unlabelled(world, tmp_path):
+def unlabelled(world: Any, tmp_path: Path) -> Any:
     folder = tmp_path / "cts"
     folder.mkdir()
     for ct in world.glob("*-ct.nii.gz"):
@@ -33,10 +35,12 @@ def unlabelled(world, tmp_path):
     return folder
 
 
-def test_cts_alone_are_enough(unlabelled, utility_run, tmp_path, monkeypatch):
+def test_cts_alone_are_enough(
+    unlabelled: Any, utility_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen, plain = [], learners.unoise_loss
 
-    def loss(utility, noise, x, y, cfg):
+    def loss(utility: Any, noise: Any, x: Any, y: Any, cfg: Any) -> Any:
         seen.append(torch.equal(y > 0, utility(x) > 0))
         return plain(utility, noise, x, y, cfg)
 
@@ -49,7 +53,7 @@ def test_cts_alone_are_enough(unlabelled, utility_run, tmp_path, monkeypatch):
     train_unoise(unlabelled, utility_run, run, recipe(), resume=True, **QUIET)
 
 
-def test_ours_learns_and_ships(unlabelled, utility_run, tmp_path):
+def test_ours_learns_and_ships(unlabelled: Any, utility_run: Any, tmp_path: Path) -> None:
     """Budgets and a coarse map, exported: onnxruntime must agree with torch, or nothing is written."""
     ours = recipe(budget_weight=1.0, cell=4)
     run = train_unoise(unlabelled, utility_run, tmp_path / "run", ours, **QUIET)
@@ -59,7 +63,7 @@ def test_ours_learns_and_ships(unlabelled, utility_run, tmp_path):
     assert '"cell": 4' in (bundle / "bundle.json").read_text()
 
 
-def test_known_cases_keep_their_part():
+def test_known_cases_keep_their_part() -> None:
     cts = [CT(name, lambda: None) for name in ("a", "b", "c", "d", "x", "y", "z")]
     known = Split(("a", "b"), ("c",), ("d",))
     drawn = split_cts(cts, known, Data())
@@ -69,7 +73,7 @@ def test_known_cases_keep_their_part():
         split_cts(cts[-1:], known, Data())
 
 
-def test_a_folder_without_cts(tmp_path):
+def test_a_folder_without_cts(tmp_path: Path) -> None:
     with pytest.raises(Usage):
         find_cts([tmp_path])
     with pytest.raises(Usage, match="no such folder"):

@@ -1,5 +1,8 @@
 """G3: which slices are one CT. Whatever is joined or kept apart in one series is said in the case itself."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -54,7 +57,7 @@ KEEPS_APART = {
 
 @pytest.mark.parametrize("shift", [HALF, 0.9, 0.0], ids=["half a step on", "less", "at the same places"])
 @pytest.mark.parametrize("what", KEEPS_APART)
-def test_two_stacks_of_one_series_are_two_cases_and_say_so(tmp_path, read, what, shift):
+def test_two_stacks_of_one_series_are_two_cases_and_say_so(tmp_path: Path, read: Any, what: Any, shift: Any) -> None:
     first_tags, second_tags, label = KEEPS_APART[what]
     first = tagged(planes(), **first_tags)
     cases = read.cases(write(tmp_path / "ct", first + second(first, shift, **second_tags)))
@@ -70,7 +73,7 @@ def test_two_stacks_of_one_series_are_two_cases_and_say_so(tmp_path, read, what,
 
 
 @pytest.mark.parametrize("names", ["once each", "again in each folder"])
-def test_two_stacks_in_two_folders(tmp_path, read, names):
+def test_two_stacks_in_two_folders(tmp_path: Path, read: Any, names: Any) -> None:
     first = planes()
     other = second(first)
     if names == "again in each folder":
@@ -86,7 +89,7 @@ def test_two_stacks_in_two_folders(tmp_path, read, names):
 @pytest.mark.parametrize(
     "where", [lambda k: k % 2, lambda k: k > 8, lambda k: k * k * 7 % 3], ids=["odd", "end", "any"]
 )
-def test_one_stack_in_several_folders_stays_one(tmp_path, read, where):
+def test_one_stack_in_several_folders_stays_one(tmp_path: Path, read: Any, where: Any) -> None:
     """As archives export a series: by number, in portions, or by a hash."""
     for k, one in enumerate(planes()):
         write(tmp_path / "ct" / f"{where(k)}", [one])
@@ -94,7 +97,7 @@ def test_one_stack_in_several_folders_stays_one(tmp_path, read, where):
     assert reading.notes == () and reading.ct.grid.size[2] == SLICES and read.error_hu(reading) < 0.5
 
 
-def test_a_second_copy_of_the_whole_folder_is_left_out_and_said(tmp_path, read):
+def test_a_second_copy_of_the_whole_folder_is_left_out_and_said(tmp_path: Path, read: Any) -> None:
     slices = planes()
     write(tmp_path / "ct", slices)
     write(tmp_path / "ct" / "copy", slices)
@@ -131,7 +134,7 @@ JOINS = {
 
 
 @pytest.mark.parametrize("what", JOINS)
-def test_what_belongs_together_is_joined_and_said(tmp_path, read, what):
+def test_what_belongs_together_is_joined_and_said(tmp_path: Path, read: Any, what: Any) -> None:
     change, words = JOINS[what]
     slices = planes()
     for k, one in enumerate(slices):
@@ -158,7 +161,7 @@ SILENT = {
 
 
 @pytest.mark.parametrize("what", SILENT)
-def test_what_is_usual_costs_no_word(tmp_path, read, what):
+def test_what_is_usual_costs_no_word(tmp_path: Path, read: Any, what: Any) -> None:
     slices = planes()
     for k, one in enumerate(slices):
         SILENT[what](k, one.dataset)
@@ -167,7 +170,7 @@ def test_what_is_usual_costs_no_word(tmp_path, read, what):
 
 
 @pytest.mark.parametrize("keyword", ["FrameOfReferenceUID", "StudyInstanceUID", "PatientID"])
-def test_another_place_or_person_is_never_joined_end_to_end(tmp_path, read, keyword):
+def test_another_place_or_person_is_never_joined_end_to_end(tmp_path: Path, read: Any, keyword: Any) -> None:
     slices = planes()
     for one in slices[8:]:
         setattr(one.dataset, keyword, "1.2.3.4")
@@ -176,7 +179,7 @@ def test_another_place_or_person_is_never_joined_end_to_end(tmp_path, read, keyw
     assert all("read as another CT" in case.read().notes[0] for case in cases)
 
 
-def test_the_phases_of_a_multi_frame_file(tmp_path, read):
+def test_the_phases_of_a_multi_frame_file(tmp_path: Path, read: Any) -> None:
     first = planes()
     both = enhanced([*first, *second(first)])
     for k, group in enumerate(both.dataset.PerFrameFunctionalGroupsSequence):
@@ -195,7 +198,7 @@ LOST = {
 
 @pytest.mark.parametrize("end", [0, -1])
 @pytest.mark.parametrize("what", LOST)
-def test_a_ct_that_is_a_slice_short_says_so(tmp_path, read, what, end):
+def test_a_ct_that_is_a_slice_short_says_so(tmp_path: Path, read: Any, what: Any, end: Any) -> None:
     slices, elsewhere = planes(), planes(number=7)
     spoil, why = LOST[what]
     spoil(slices[end].dataset)
@@ -208,7 +211,7 @@ def test_a_ct_that_is_a_slice_short_says_so(tmp_path, read, what, end):
     assert len(reading.notes) == 1 and "1 file beside its slices" in reading.notes[0] and why in reading.notes[0]
 
 
-def test_slices_without_the_preamble_are_said(tmp_path, read):
+def test_slices_without_the_preamble_are_said(tmp_path: Path, read: Any) -> None:
     folder = write(tmp_path / "ct", planes())
     for k, name in ((0, "IM0"), (19, "IM19")):
         whole = (folder / f"slice{k:03d}.dcm").read_bytes()
@@ -221,7 +224,7 @@ def test_slices_without_the_preamble_are_said(tmp_path, read):
     )
 
 
-def test_objects_that_are_no_slices_cost_a_ct_nothing(tmp_path, read):
+def test_objects_that_are_no_slices_cost_a_ct_nothing(tmp_path: Path, read: Any) -> None:
     slices = planes()
     write(tmp_path / "ct", slices)
     for kind in ("1.2.840.10008.5.1.4.1.1.66", "1.3.12.2.1107.5.9.1", "1.2.840.10008.5.1.4.1.1.88.67",
@@ -235,7 +238,7 @@ def test_objects_that_are_no_slices_cost_a_ct_nothing(tmp_path, read):
     assert "no CT image (Raw Data)" in said and "damaged" not in said and "an object without an image" in said
 
 
-def test_positions_are_taken_along_the_mean_direction(tmp_path, read):
+def test_positions_are_taken_along_the_mean_direction(tmp_path: Path, read: Any) -> None:
     """A normal that is that of one slice would lean over the whole length of the body."""
     slices = planes([ORIGIN[2] + 20.0 * k for k in range(SLICES)])
     slices[0].dataset.ImageOrientationPatient = [1, 0, 0.0012, 0, 1, 0]
