@@ -53,7 +53,7 @@ def cube_net(path: Any, axes: Any = 3) -> None:
 def blocks(tmp_path_factory: pytest.TempPathFactory) -> Any:
     home = tmp_path_factory.mktemp("blocks")
     cube_net(home / "utility.onnx")
-    about = dict.fromkeys(("name", "title", "intended_use", "licence", "training_data"), "cubes")
+    about: dict[str, Any] = dict.fromkeys(("name", "title", "intended_use", "licence", "training_data"), "cubes")
     manifest = Manifest(**about, synthetic=True, recipe=RECIPE, labels={"bright": 3})
     write_bundle(home / "cubes", manifest, {"utility.onnx": home / "utility.onnx"})
     return load_bundle(home / "cubes", "cpu")

@@ -59,7 +59,7 @@ def test_a_file_is_explained_on_its_own_grid(ct_file: Any, tiny_bundle: Any, tmp
 
     organ = same_grid(folder / "segmentation.nii.gz", reference)
     assert set(np.unique(organ)) == {0, 3}  # the label's value in the bundle
-    truth = sitk.GetArrayFromImage(sitk.DiscreteGaussian(sitk.Cast(reference, sitk.sitkFloat32), 4.0)) > 60
+    truth = sitk.GetArrayFromImage(sitk.DiscreteGaussian(sitk.Cast(reference, sitk.sitkFloat32), [4.0] * 3)) > 60
     overlap = 2 * (truth & (organ > 0)).sum() / (truth.sum() + (organ > 0).sum())
     assert truth.sum() > 300 and overlap > 0.9
     for name in MAPS:
@@ -161,8 +161,8 @@ def test_a_program_may_have_results_quickly(ct_file: Any, tiny_bundle: Any, tmp_
     """No picture, nothing compressed: the same voxels at the same place."""
     chosen = {"bundle": str(tiny_bundle), "methods": ("unoise",), "format": "nrrd"}
     folders = []
-    for out, quick in (("kept", {}), ("quick", {"picture": False, "compress": False})):
-        done = engine(module="unoise_engine.worker", stdin=question((ct_file,), tmp_path / out, **chosen, **quick))
+    for out, more in (("kept", {}), ("quick", {"picture": False, "compress": False})):
+        done = engine(module="unoise_engine.worker", stdin=question((ct_file,), tmp_path / out, **chosen, **more))
         assert done.returncode == 0, done.stderr
         folders.append(tmp_path / out / "case-0001")
     kept, quick = folders
@@ -304,6 +304,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, tiny_bundle: Any, sen
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert run.stdout is not None
     for line in run.stdout:
         if '"occlusion"' in line:
             break

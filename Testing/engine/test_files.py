@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def test_what_is_not_ours_stays(tmp_path: Path, mine: Any, act: Any) -> None:
     else:
         path.write_text("precious")
     before = identity(path)
-    doing = {
+    doing: dict[str, Callable[[], object]] = {
         "write": lambda: write(path, "new", replace=True),
         "remove": lambda: files.remove(path),
         "grow": lambda: files.grow(path),

@@ -21,7 +21,7 @@ if HAS_SLICER:
         slicer = None
 
     if slicer is not None and not hasattr(slicer, "i18n"):  # slicer-core has no translations: texts stay English
-        stand_in = types.ModuleType("slicer.i18n")
+        stand_in: Any = types.ModuleType("slicer.i18n")
         stand_in.tr = lambda text: text
         stand_in.translate = lambda context, text: text
         slicer.i18n = sys.modules["slicer.i18n"] = stand_in

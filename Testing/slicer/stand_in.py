@@ -33,7 +33,7 @@ APPLICATION = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["stan
 # --- PythonQt: properties are attributes, and nodes cross the border as they are ---
 
 
-def _properties_as_attributes(kind: type) -> None:
+def _properties_as_attributes(kind: Any) -> None:
     meta = kind.staticMetaObject
     for k in range(meta.propertyOffset(), meta.propertyCount()):
         name = meta.property(k).name()
@@ -71,7 +71,8 @@ class _Dynamic:
             name = bytes(event.propertyName()).decode()
             if name in self.TAKES:
                 setattr(self, name, QtCore.QObject.property(self, name))
-        return super().event(event)
+        base: Any = super()  # a widget
+        return base.event(event)
 
 
 class ctkCollapsibleButton(_Dynamic, QtWidgets.QWidget):
@@ -273,7 +274,7 @@ def _scripted_loadable_module() -> types.ModuleType:
 
 def _parameter_node_wrapper() -> types.ModuleType:
     """Typed attributes kept as strings and references in a real vtkMRMLScriptedModuleNode, bound by name to widgets."""
-    module = types.ModuleType("slicer.parameterNodeWrapper")
+    module: Any = types.ModuleType("slicer.parameterNodeWrapper")
 
     class WithinRange:
         def __init__(self, minimum: float, maximum: float) -> None:
@@ -282,7 +283,7 @@ def _parameter_node_wrapper() -> types.ModuleType:
     def parse(kind: type, text: str) -> Any:
         return text == "True" if kind is bool else kind(text)
 
-    def wrap(cls: type) -> type:
+    def wrap(cls: Any) -> Any:
         hints = typing.get_type_hints(cls, include_extras=True)
         kinds, ranges, defaults = {}, {}, {}
         for name, hint in hints.items():
@@ -328,7 +329,8 @@ def _parameter_node_wrapper() -> types.ModuleType:
             if isinstance(widget, QtWidgets.QCheckBox | QtWidgets.QPushButton):
                 checked = lambda: bool(QtCore.QObject.property(widget, "checked"))  # noqa: E731
                 return widget.toggled, checked, widget.setChecked
-            widget.minimum, widget.maximum = limits.minimum, limits.maximum
+            if limits is not None:
+                widget.minimum, widget.maximum = limits.minimum, limits.maximum
             value = lambda: kind(widget.value)  # noqa: E731
             return widget.valueChanged, value, widget.setValue
 
@@ -354,8 +356,11 @@ def _parameter_node_wrapper() -> types.ModuleType:
                 signal.disconnect(slot)
             self.parameterNode.RemoveObserver(tag[1])
 
+        def attribute(name: str) -> property:
+            return property(lambda self: read(self, name), lambda self, value: write(self, name, value))
+
         for name in hints:
-            setattr(cls, name, property(lambda self, n=name: read(self, n), lambda self, v, n=name: write(self, n, v)))
+            setattr(cls, name, attribute(name))
         cls.__init__, cls.connectGui, cls.disconnectGui = init, connect, disconnect
         cls.AddObserver = lambda self, event, call, priority=0.0: self.parameterNode.AddObserver(event, call, priority)
         cls.RemoveObserver = lambda self, tag: self.parameterNode.RemoveObserver(tag)
@@ -399,7 +404,8 @@ def install(module_folder: Path) -> None:
     """Puts the stand-ins in place, once a process."""
     if "qt" in sys.modules:
         return
-    qt, ctk = _qt(), types.ModuleType("ctk")
+    qt: Any = _qt()
+    ctk: Any = types.ModuleType("ctk")
     qt.QUiLoader = Loader
     for kind in CUSTOM:
         setattr(ctk if kind.__name__.startswith("ctk") else slicer, kind.__name__, kind)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from UNoiseSlicerLib.engine_process import EngineProcess
 
 pytest.importorskip(
     "slicer.slicer_core", reason="slicer-core cannot be loaded: make test-slicer installs it", exc_type=ImportError
@@ -56,9 +57,13 @@ def test_the_answer_of_a_real_engine_comes_once(monkeypatch: pytest.MonkeyPatch)
     """The same question is not asked twice, another one is."""
     monkeypatch.setattr(facts, "_answers", {})
     started = []
-    real = facts.EngineProcess
-    monkeypatch.setattr(facts, "EngineProcess", lambda *a: started.append(a) or real(*a))
-    answers = []
+
+    def start(*question: Any) -> EngineProcess:
+        started.append(question)
+        return EngineProcess(*question)
+
+    monkeypatch.setattr(facts, "EngineProcess", start)
+    answers: list[Any] = []
     for parameters in ({}, {}, {"occlusion": {"stride": 2}}):
         asking, end = facts.Asking(sys.executable, None, (), parameters), time.monotonic() + PATIENCE_SECONDS
         while not asking.step():

@@ -95,7 +95,7 @@ def test_catalogue_entry() -> None:
     assert re.fullmatch(r"(https|git)://[^/]+/.+", entry["scm_url"])
     repository = entry["scm_url"].rstrip("/").split("/")[-1].removesuffix(".git")
     assert repository.startswith("Slicer") and not path.stem.startswith("Slicer")
-    assert re.search(r"project\s*\(\s*([^\s)]+)", CMAKE)[1] == path.stem
+    assert re.findall(r"project\s*\(\s*([^\s)]+)", CMAKE)[:1] == [path.stem]
     assert entry["scm_url"].removesuffix(".git") in CMAKE, "CMake and the catalogue name one repository"
 
 
@@ -198,7 +198,9 @@ def test_readme_tells_the_messages_as_they_are() -> None:
     """Troubleshooting by the text of the message: a message that was reworded would not be found."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     table = readme.split("**Troubleshooting, by the text of the message**")[1].split("\n\n")[1]
-    rows = [re.match(r"\| (.+?) \|", line)[1] for line in table.splitlines()[2:]]
+    lines = table.splitlines()[2:]
+    rows = re.findall(r"^\| (.+?) \|", "\n".join(lines), re.MULTILINE)
+    assert len(rows) == len(lines)
     literals = [
         n.value
         for path in (*SOURCES, *(ROOT / "unoise_engine").rglob("*.py"))
@@ -222,12 +224,12 @@ def widgets() -> list[ET.Element]:
 def test_ui_declares_what_it_uses() -> None:
     root = ET.parse(UI).getroot()
     known = {c.findtext("class") for c in root.iter("customwidget")}
-    used = {w.get("class") for w in widgets()}
+    used = {w.get("class", "") for w in widgets()}
     assert {c for c in used if c.startswith(("q", "ctk"))} <= known
     connected = {
         c.findtext("receiver") for c in root.iter("connection") if "mrmlSceneChanged" in c.findtext("signal", "")
     }
-    need = {w.get("name") for w in widgets() if w.get("class").startswith("qMRML")} - {"UNoiseSlicer"}
+    need = {w.get("name") for w in widgets() if w.get("class", "").startswith("qMRML")} - {"UNoiseSlicer"}
     assert need == connected
     names = [w.get("name") for w in widgets()]
     assert len(names) == len(set(names))
@@ -237,7 +239,7 @@ def test_ui_declares_what_it_uses() -> None:
 def test_ui_names_only_parameters_that_exist() -> None:
     text = (MODULE / "UNoiseSlicerLib" / "parameters.py").read_text(encoding="utf-8")
     node = next(n for n in ast.parse(text).body if isinstance(n, ast.ClassDef) and n.name.endswith("ParameterNode"))
-    known = {n.target.id for n in node.body if isinstance(n, ast.AnnAssign)}
+    known = {ast.unparse(n.target) for n in node.body if isinstance(n, ast.AnnAssign)}
     bound = {p[0].text for p in ET.parse(UI).getroot().iter("property") if p.get("name") == "SlicerParameterName"}
     filled = {"model", "methods", "methodParameters", "shownMethod"}
     assert bound <= known and known - bound == filled, "by the panel"
@@ -258,11 +260,12 @@ def test_ui_is_usable_by_keyboard_and_explains_itself() -> None:
 
 def test_ui_stands_in_the_order_of_a_run() -> None:
     """Top to bottom: volume, model, methods, slices, device; Explain, progress, message, log (closed); results."""
-    panel = ET.parse(UI).getroot().find("widget")
-    parts = [w.get("name") for w in panel.find("layout").findall("item/widget")]
+    panel = "widget[1]/layout/item/widget"
+    root = ET.parse(UI).getroot()
+    parts = [w.get("name") for w in root.findall(panel)]
     assert parts == ["inputsButton", "explainButton", "progressBar", "stageLabel", "messageLabel", "wheelButton",
                      "logButton", "resultsButton"]  # fmt: skip
-    names = [w.get("name") for w in panel.find("layout/item/widget[@name='inputsButton']").iter("widget")]
+    names = [w.get("name") for w in root.findall(f"{panel}[@name='inputsButton']//widget")]
     rows = ["inputSelector", "modelBox", "methodsBox", "estimateLabel", "regionBox", "firstBox", "lastBox",
             "deviceBox"]  # fmt: skip
     assert [n for n in names if n in rows] == rows

@@ -29,7 +29,9 @@ class User:
     """Answers the question; pip does what `pip` says."""
 
     def __init__(self, answer: Any = True, pip: Any = lambda _arguments: None) -> None:
-        self.answer, self.pip, self.asked, self.installed = answer, pip, [], []
+        self.answer, self.pip = answer, pip
+        self.asked: list[str] = []
+        self.installed: list[list[str]] = []
 
     def confirmOkCancelDisplay(self, text: Any, _title: Any) -> Any:
         self.asked.append(text)
@@ -50,7 +52,7 @@ NOWHERE = ["unoise-no-such-package>=1"]
 def test_nothing_is_asked_when_nothing_is_missing() -> None:
     user = User()
     install.ensure(user, ["numpy>=1.20"])
-    assert user.asked == user.installed == []
+    assert user.asked == [] and user.installed == []
 
 
 def test_one_question_and_only_what_is_missing() -> None:
@@ -74,7 +76,7 @@ def test_slicers_own_tests_are_asked_nothing_and_install_nothing(monkeypatch: py
     monkeypatch.setattr(slicer, "app", types.SimpleNamespace(testingEnabled=lambda: True), raising=False)
     with pytest.raises(install.PackageMissing, match="is not installed"):
         install.ensure(user, NOWHERE)
-    assert user.asked == user.installed == []
+    assert user.asked == [] and user.installed == []
     slicer.app.testingEnabled = lambda: False
     with pytest.raises(install.PackageMissing):
         install.ensure(user, NOWHERE)
@@ -86,11 +88,11 @@ def test_pip_is_told_who_asks_and_shows_no_message_of_its_own() -> None:
     told = []
 
     class New(User):
-        def pip_install(self, requirements: Any, **more: Any) -> None:
+        def pip_install(self, arguments: Any, **more: Any) -> None:
             told.append(more)
 
     class Newer(User):
-        def pip_install(self, requirements: Any, constraints: Any = None, requester: Any = None) -> None:
+        def pip_install(self, arguments: Any, constraints: Any = None, requester: Any = None) -> None:
             told.append({"requester": requester, "constraints": constraints})
 
     for user in (New(), Newer(), User()):

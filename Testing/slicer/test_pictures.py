@@ -48,6 +48,9 @@ def seen(world: Any) -> Any:
     class Seen:
         scene, red = world.scene, view
 
+        def __init__(self) -> None:
+            self.nodes, self.ct = nodes, ct
+
         def show(self, method: Any = "unoise", **look: Any) -> Any:
             display.show(world.scene, ct, method, display.Look(**look))
             view.fit()
@@ -62,7 +65,6 @@ def seen(world: Any) -> Any:
             row, column = view.pixel_of(self.ras(place))
             return picture[row, column]
 
-    Seen.nodes, Seen.ct = nodes, ct
     return Seen()
 
 
@@ -109,10 +111,10 @@ def test_of_two_cts_only_the_chosen_ones_outline_is_drawn(seen: Any, world: Any)
     organ[3:7, 38:48, 30:50] = 1
     given = exchange.Results(report(("unoise",)), organ, {"unoise": np.zeros(SHAPE, np.float32)})
     scenes.place(world.scene, other, given)
-    cyan = lambda p: (p[..., 2] > 180) & (p[..., 1] > 150) & (p[..., 0] < 130)  # noqa: E731
 
     def rows() -> Any:
-        found = np.nonzero(cyan(seen.red.picture().astype(int)))[0]
+        p = seen.red.picture().astype(int)
+        found = np.nonzero((p[..., 2] > 180) & (p[..., 1] > 150) & (p[..., 0] < 130))[0]
         return found.min(), found.max()
 
     def place_of(j: Any) -> Any:

@@ -7,14 +7,17 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:  # it is loaded by its path: see below
+    from UNoiseSlicerLib.engine_process import EngineProcess
+
 ROOT = Path(__file__).resolve().parents[2]
-spec = importlib.util.spec_from_file_location(
-    "engine_process", ROOT / "UNoiseSlicer" / "UNoiseSlicerLib" / "engine_process.py"
-)
+SOURCE = ROOT / "UNoiseSlicer" / "UNoiseSlicerLib" / "engine_process.py"
+spec = importlib.util.spec_from_file_location("engine_process", SOURCE)
+assert spec is not None and spec.loader is not None
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 PATIENCE_SECONDS = 30
@@ -22,7 +25,7 @@ PATIENCE_SECONDS = 30
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process groups: the branch for Windows is not tried")
 
 
-def engine(tmp_path: Path, code: str, request: dict | None = None) -> module.EngineProcess:
+def engine(tmp_path: Path, code: str, request: dict[str, Any] | None = None) -> EngineProcess:
     """A process whose unoise_engine.worker is this code."""
     package = tmp_path / "unoise_engine"
     package.mkdir()
@@ -31,8 +34,9 @@ def engine(tmp_path: Path, code: str, request: dict | None = None) -> module.Eng
     return module.EngineProcess(sys.executable, tmp_path, request or {}, os.environ)
 
 
-def events_of(process: module.EngineProcess, until: Any = lambda event: False) -> list[dict]:
-    events, end = [], time.monotonic() + PATIENCE_SECONDS
+def events_of(process: EngineProcess, until: Any = lambda event: False) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+    end = time.monotonic() + PATIENCE_SECONDS
     while not process.ended and time.monotonic() < end:
         before = time.monotonic()
         for event in process.poll():

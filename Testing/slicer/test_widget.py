@@ -36,6 +36,7 @@ from UNoiseSlicerLib.parameters import Region
 
 import UNoiseSlicer as module
 from unoise_engine.batch.question import question_from
+from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.models import session
 from unoise_engine.models.manifest import read_manifest
 
@@ -59,9 +60,10 @@ class Panel:
         self.widget.setup()
         self.widget.logic.python = sys.executable
         self.widget.logic.environment = dict(os.environ) | (environment or {})
-        self.ui, self.parameters = self.widget.ui, self.widget._parameters
+        self.ui: Any = self.widget.ui
+        self.parameters: Any = self.widget._parameters
         self.choose(bundle)
-        self.widths = []
+        self.widths: list[float] = []
 
     def choose(self, model: Any) -> None:
         """A model, and what the engine tells of it."""
@@ -272,9 +274,12 @@ def test_a_wheel_can_be_chosen_when_the_package_is_missing(
     p = panel()
     add_ct(p.scene)
     p.widget.initializeParameterNode()
-    shown = lambda: not p.ui.wheelButton.isHidden()  # noqa: E731
+
+    def shown() -> bool:
+        return not p.ui.wheelButton.isHidden()
+
     assert not shown()
-    answers, installed = [False, True], []
+    answers, installed = [False, True], list[list[str]]()
     monkeypatch.setattr(install, "missing", lambda _wanted: [] if installed else ["onnxruntime>=1.20"])
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_a: answers.pop(0), raising=False)
     monkeypatch.setattr(slicer.util, "pip_install", lambda _a: 1 / 0, raising=False)
@@ -355,9 +360,12 @@ def test_what_the_engine_doubts_needs_a_yes_too(panel: Any, monkeypatch: pytest.
     ct = scene_tests.add_volume(p.scene, hu, small_world.MATRIX, "wrapped")
     p.ui.inputSelector.setCurrentNode(ct)
     answers, asked = [False, True], []
-    monkeypatch.setattr(
-        slicer.util, "confirmYesNoDisplay", lambda text, *_a: asked.append(text) or answers.pop(0), raising=False
-    )
+
+    def answer(text: str, *_window: Any) -> bool:
+        asked.append(text)
+        return answers.pop(0)
+
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", answer, raising=False)
     assert exchange.doubt(ct) == ""
     p.ui.explainButton.click()
     p.wait()
@@ -369,12 +377,12 @@ def test_what_the_engine_doubts_needs_a_yes_too(panel: Any, monkeypatch: pytest.
 
 
 def test_no_room_in_the_temporary_folder(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import collections
     import shutil
+    import types
 
     p = panel()
     p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
-    full = collections.namedtuple("usage", "total used free")(1, 1, 4096)
+    full = types.SimpleNamespace(total=1, used=1, free=4096)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: full)
     p.ui.explainButton.click()
     assert "0 MB free" in p.message() and "Application Settings" in p.message() and p.widget.logic.run is None
@@ -667,15 +675,19 @@ def test_the_users_fusion_returns_when_another_ct_is_chosen(panel: Any, world: A
 
 def shown_beside(p: Any) -> Any:
     """Names of the maps in the side-by-side views, without the view of the CT."""
-    at = lambda c: p.scene.GetNodeByID(c.GetForegroundVolumeID() or "")  # noqa: E731
-    return [at(c).GetName() if at(c) else None for c in display.composites(p.scene, side_by_side=True)[1:]]
+    beside = display.composites(p.scene, side_by_side=True)[1:]
+    nodes = [p.scene.GetNodeByID(c.GetForegroundVolumeID() or "") for c in beside]
+    return [node.GetName() if node else None for node in nodes]
 
 
 def test_no_curtain_outlives_its_map_or_its_ct(panel: Any, world: Any) -> None:
     """Deleted by hand while a share was hidden: a CT behind black that nothing lifts."""
     p = panel()
     red = world.views["Red"].composite
-    curtains = lambda: p.scene.GetNumberOfNodesByClass("vtkMRMLLabelMapVolumeNode")  # noqa: E731
+
+    def curtains() -> int:
+        return int(p.scene.GetNumberOfNodesByClass("vtkMRMLLabelMapVolumeNode"))
+
     ct = found(p)
     p.ui.shareSlider.value = 20
     assert curtains() == 1 and red.GetLabelVolumeID()
@@ -755,6 +767,7 @@ def test_the_most_important_slice_is_found_by_the_button(panel: Any, world: Any)
     p = panel()
     ct = found(p)
     place = axial.most_important_point(scenes.maps_of(p.scene, ct)["unoise"], scenes.organ_slices(p.scene, ct))
+    assert place is not None
     red = world.views["Red"].node
     red.JumpSliceByOffsetting(0, 0, -300)
     assert abs(red.GetSliceOffset() - place[2]) > 5
@@ -771,7 +784,12 @@ def test_the_picture_of_the_views_is_saved(panel: Any, tmp_path: Path, monkeypat
     import types
 
     asked = []
-    capture = types.SimpleNamespace(captureImageFromView=lambda view, path: asked.append((view, Path(path).touch())))
+
+    def capture_view(view: Any, path: str) -> None:
+        Path(path).touch()
+        asked.append(view)
+
+    capture = types.SimpleNamespace(captureImageFromView=capture_view)
     fake = types.SimpleNamespace(ScreenCaptureLogic=lambda: capture)
     monkeypatch.setitem(sys.modules, "ScreenCapture", fake)
     p = panel()
@@ -781,7 +799,7 @@ def test_the_picture_of_the_views_is_saved(panel: Any, tmp_path: Path, monkeypat
     assert asked == [] and p.message() == ""
     monkeypatch.setattr(p.widget, "ask_picture", lambda: str(tmp_path / "seen.png"))
     p.ui.pictureButton.click()
-    assert asked == [(None, None)] and f"Saved {tmp_path / 'seen.png'}" in p.message()
+    assert asked == [None] and f"Saved {tmp_path / 'seen.png'}" in p.message()
     monkeypatch.setattr(p.widget, "ask_picture", lambda: str(tmp_path / "scan 1.5 mm"))
     p.ui.pictureButton.click()
     assert (tmp_path / "scan 1.5 mm.png").is_file(), "it writes no other kinds"
@@ -887,7 +905,7 @@ def test_an_engine_that_tells_nothing_is_tried_all_the_same(panel: Any, monkeypa
     """Its own sentence says what is wrong, or there are results: by the methods that it takes by itself."""
     from UNoiseSlicerLib import about
 
-    def fail(self, *_question: Any) -> None:
+    def fail(self: Any, *_question: Any) -> None:
         self.answer, self.failed, self.step, self.close = None, True, lambda: True, lambda: None
 
     monkeypatch.setattr(about.Asking, "__init__", fail)
@@ -927,7 +945,8 @@ def test_parameters_by_anybody_do_no_harm(panel: Any, nonsense: Any) -> None:
     p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
     p.parameters.methods, p.parameters.methodParameters = "unoise,lime", nonsense
     p.told()
-    assert p.widget._choices().methods == ("unoise",) and p.widget._choices().parameters == {}
+    choices = p.widget._choices(p.parameters)
+    assert choices.methods == ("unoise",) and choices.parameters == {}
     assert p.ui.explainButton.enabled
 
 
@@ -947,7 +966,7 @@ def test_the_choices_reach_the_engine(panel: Any, bundle: Any, monkeypatch: pyte
     p, asked = panel(), []
     p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
 
-    def refuse(_python: Any, _home: Any, request: pytest.FixtureRequest, _environment: Any) -> None:
+    def refuse(_python: Any, _home: Any, request: dict[str, Any], _environment: Any) -> None:
         asked.append(request)
         raise FileNotFoundError("no such file")
 
@@ -963,7 +982,8 @@ def test_the_choices_reach_the_engine(panel: Any, bundle: Any, monkeypatch: pyte
     parameters = {"occlusion": {"patch": 9, "stride": 4}}
     assert options["explanation"] == {"methods": ["gradcam", "occlusion"], "slices": [2, 7], "parameters": parameters}
     assert options["model"] == {"bundle": str(bundle), "device": "cuda"} and options["reading"] == {"trust_hu": False}
-    assert question_from(json.dumps(asked[0]).encode()).explain.options.explanation.chosen["occlusion"].patch == 9
+    explain = question_from(json.dumps(asked[0]).encode()).explain
+    assert explain is not None and explain.options.explanation.chosen["occlusion"] == Occlusion(patch=9, stride=4)
     assert "The engine cannot be started (no such file) - install" in p.message() and p.widget.logic.run is None
     assert not Path(asked[0]["explain"]["inputs"][0]).parent.exists() and p.ui.explainButton.text == "Explain"
 
@@ -1001,8 +1021,10 @@ def test_the_bar_shows_stage_and_time_left(panel: Any, monkeypatch: pytest.Monke
     """Over the whole run, each stage alike, never backwards; the lines are those that the engine prints."""
     from UNoiseSlicerLib import engine_run
 
-    line = lambda stage, done, left: {"event": "progress", "case": "ct", "stage": stage, "done": done, "total": 4,  # noqa: E731
-                                      "seconds_left": left}  # fmt: skip
+    def line(stage: str, done: int, left: float) -> dict[str, Any]:
+        what = {"event": "progress", "case": "ct", "stage": stage, "done": done, "total": 4}
+        return {**what, "seconds_left": left}
+
     lines = [line("segmentation", 2, 3.2), line("unoise", 1, 75), line("unoise", 4, 0), line("gradcam", 2, 240)]
     p = panel()
     p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
@@ -1294,7 +1316,7 @@ def test_the_module_describes_itself_and_brings_its_sample(world: Any, monkeypat
 def test_the_tests_inside_slicer_are_these(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """UNoiseSlicerTest runs every scene test on slicer.mrmlScene."""
     stand_in.start(world)
-    ran = []
+    ran: list[Any] = []
     monkeypatch.setattr(scene_tests, "ALL", {"one": ran.append, "two": ran.append})
     module.UNoiseSlicerTest().runTest()
     assert ran == [world.scene, world.scene]
@@ -1334,6 +1356,7 @@ def test_the_ct_of_a_slicer_that_was_killed_is_removed_at_the_next_start(
     code = SESSION.format(paths=[str(Path(__file__).parent), str(ROOT)], root=str(ROOT), bundle=str(bundle))
     session = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
                                env=os.environ | {"TMPDIR": str(tmp_path)})  # fmt: skip
+    assert session.stdout is not None
     pid, folder = next(line for line in session.stdout if str(tmp_path) in line).split()
     session.send_signal(signal.SIGKILL)
     session.wait()

@@ -14,6 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[2] / "UNoiseSlicer" / "UNoiseSlicerLib" / "workspace.py"
 spec = importlib.util.spec_from_file_location("workspace", SOURCE)
+assert spec is not None and spec.loader is not None
 workspace = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(workspace)
 
@@ -38,13 +39,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def other_slicer() -> tuple[subprocess.Popen[str], Path]:
     process = subprocess.Popen([sys.executable, "-c", SLICER], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     return process, Path(process.stdout.readline().strip())
 
 
 def end(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    process.communicate()
 
 
 def test_what_a_killed_slicer_left_is_removed_and_nothing_before(place: Any) -> None:

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-RELEASED = re.search(r"^RELEASED = (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1].split()
+(RELEASED,) = map(str.split, re.findall(r"^RELEASED = (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 APART = {"slicer", "peers", "bench", "train", "dev"}  # tests, other readers, rivals in speed, training, development
 
 

@@ -90,7 +90,7 @@ def command(tiny_bundle: Any, tmp_path: Path) -> Any:
     def run(*arguments: Any, wait: Any = True, **more: Any) -> Any:
         line = [sys.executable, "-m", "unoise_engine", "explain", "--progress", "off"]
         line += ["--bundle", str(tiny_bundle), "--methods", "unoise", *map(str, arguments)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         started = subprocess.Popen(line, env={**environment, **more}, **pipes, start_new_session=True)
         if not wait:
             return started

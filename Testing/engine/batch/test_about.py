@@ -59,7 +59,8 @@ def test_the_bounds_that_are_told_are_those_that_hold() -> None:
     seen = 0
     for one in about(About())["methods"]:
         for parameter in one["parameters"]:
-            method, step = METHODS[one["name"]], 1 if isinstance(parameter["default"], int) else 0.01
+            method: Any = METHODS[one["name"]]
+            step = 1 if isinstance(parameter["default"], int) else 0.01
             for end, beyond in ((parameter["least"], -step), (parameter["most"], step)):
                 if end is not None:
                     seen += 1

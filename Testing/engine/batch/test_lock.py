@@ -22,7 +22,7 @@ for _ in range(200):
 
 def test_a_dead_holder_holds_nothing(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE)
-    assert child.stdout.readline() == b"got\n"
+    assert child.stdout is not None and child.stdout.readline() == b"got\n"
     assert is_held(tmp_path, "a") and any_held(tmp_path) and not is_held(tmp_path, "b")
     started = time.monotonic()
     with pytest.raises(Busy), held(tmp_path, "a", wait_s=0.2):

@@ -10,13 +10,17 @@ import pytest
 from Testing.engine.batch.conftest import save, volumes
 from unoise_engine.batch.numbers import TABLE, assign, read_table
 from unoise_engine.errors import Environment
-from unoise_engine.volume.find import Case
+from unoise_engine.volume.find import Case, Reading
 
 ODD = ["a b", "-x", "ümläut", "new\nline", 'quo"te', "com,ma", "x" * 200, "=1+1", "A", "a", "\udcff"]
 
 
+def unread() -> Reading:
+    raise AssertionError("a number needs no voxels")
+
+
 def case(path: Any, name: Any = "ct") -> Any:
-    return Case(name, Path(path), (Path(path),), lambda: None)
+    return Case(name, Path(path), (Path(path),), unread)
 
 
 def test_numbers_stay_whatever_comes_later(tmp_path: Path) -> None:

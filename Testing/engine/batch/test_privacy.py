@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom._dicom_dict import DicomDictionary
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -33,8 +34,8 @@ def dicom_series(folder: Any) -> None:
         meta = FileMetaDataset()
         meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        one = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-        for tag, (vr, _, _, retired, keyword) in pydicom.datadict.DicomDictionary.items():
+        one = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+        for tag, (vr, _, _, retired, keyword) in DicomDictionary.items():
             group = tag >> 16
             if vr in TEXT and keyword and not retired and 0x0008 <= group <= 0x0040 and keyword not in NEEDED:
                 one.add_new(tag, vr, CANARY)

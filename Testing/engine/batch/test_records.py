@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from Testing.engine.batch.conftest import leftovers, lines, save, volumes
-from unoise_engine.batch.records import hash_inputs, read_record, stat_of, write_record
+from unoise_engine.batch.records import Inputs, hash_inputs, read_record, stat_of, write_record
 from unoise_engine.errors import Environment, Usage
+from unoise_engine.results.case_folder import explain_case
 
 
 def done_again(explain: Any, cohort: Any, out: Any, **options: Any) -> Any:
@@ -101,6 +102,12 @@ def changed(body: Any, way: Any, value: Any) -> Any:
     return body
 
 
+def inputs_of(folder: Path) -> Inputs:
+    record = read_record(folder)
+    assert record is not None and record.inputs is not None
+    return record.inputs
+
+
 def test_no_value_of_a_record_or_a_line_stops_a_run(explain: Any, cohort: Any, out: Any) -> None:
     """Wherever a wrong value stands, the case is done anew or is done, and the summary has all cases."""
     record, ledger = out / "case-0002" / "record.json", out / "results.jsonl"
@@ -110,7 +117,7 @@ def test_no_value_of_a_record_or_a_line_stops_a_run(explain: Any, cohort: Any, o
     for way, wrong in tried:
         record.write_text(json.dumps(changed(good, way, wrong)))
         assert explain(cohort, out, resume=True) == 0, (way, wrong)
-        assert volumes(out) == first and read_record(out / "case-0002").inputs.sha256 == good["inputs"]["sha256"]
+        assert volumes(out) == first and inputs_of(out / "case-0002").sha256 == good["inputs"]["sha256"]
     body = json.loads(whole.splitlines()[1])
     lines_tried = [json.dumps(changed(body, way, wrong)) for way in places(body) for wrong in WRONG]
     lines_tried += ["[" * 100_000, '{"case": "../..", "status": "OK"}', "\0\0", '{"case": NaN}', "null", "7"]
@@ -133,6 +140,7 @@ def test_a_record_of_another_case_is_not_believed(explain: Any, cohort: Any, out
 def test_a_record_from_the_future_is_no_excuse(explain: Any, cohort: Any, out: Any) -> None:
     """It failed in 2099: that is not since this run began."""
     record = read_record(out / "case-0001")
+    assert record is not None
     for when in ("2099-01-01T00:00:00.000000+00:00", "zzz"):
         write_record(replace(record, status="FAILED", finished=when), out / "case-0001")
         assert done_again(explain, cohort, out) == ["case-0001"], when
@@ -149,6 +157,7 @@ def test_a_record_of_this_version_is_read_for_ever(tmp_path: Path) -> None:
         "warnings": [], "warning": "w"}, "finished": "2026-01-01T00:00:00.000000+00:00"}"""
     )
     record = read_record(tmp_path / "case-0001")
+    assert record is not None and record.inputs is not None
     assert record.status == "OK" and record.outputs["report.json"].bytes == 3 and record.inputs.bytes == 2
 
 
@@ -175,6 +184,7 @@ def test_every_file_of_a_case_counts(tmp_path: Path) -> None:
 
 def test_failed_is_not_done(explain: Any, cohort: Any, out: Any) -> None:
     record = read_record(out / "case-0001")
+    assert record is not None
     write_record(replace(record, status="FAILED"), out / "case-0001")
     assert done_again(explain, cohort, out) == ["case-0001"]
 
@@ -184,12 +194,10 @@ def test_a_file_that_changes_meanwhile_is_refused(
 ) -> None:
     import unoise_engine.batch.job as job
 
-    real = job.explain_case
-
     def meddle(case: Any, *rest: Any) -> Any:
         if case.source.name == "ct1.nii.gz":
             save(cohort / "ct1.nii.gz", 7)
-        return real(case, *rest)
+        return explain_case(case, *rest)
 
     monkeypatch.setattr(job, "explain_case", meddle)
     assert explain(cohort, tmp_path / "out") == 1

@@ -32,7 +32,10 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Any:
 class Page(html.parser.HTMLParser):
     def __init__(self, text: Any) -> None:
         super().__init__()
-        self.keys, self.links, self.buttons, self.tags = [], [], [], Counter()
+        self.keys: list[list[str]] = []
+        self.links: list[str] = []
+        self.buttons: list[str] = []
+        self.tags: Counter[str] = Counter()
         self.feed(text)
 
     def handle_starttag(self, tag: Any, attrs: Any) -> None:
@@ -120,7 +123,7 @@ document.title = found.join(" ") + " " + end.textContent;
 def test_filters_in_a_browser_from_the_file_system(batch: Any, tmp_path: Path) -> None:
     text = (batch / "summary.html").read_text(encoding="utf-8")
     (batch / "probe.html").write_text(text.replace("</body>", PROBE), "utf-8")
-    line = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
+    line = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
     line += ["--window-size=1500,1000", (batch / "probe.html").as_uri()]
     run = subprocess.run(line, capture_output=True, text=True, timeout=60)
     title = run.stdout.split("<title>")[1].split("</title>")[0]

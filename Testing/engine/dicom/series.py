@@ -1,5 +1,6 @@
 """A CT series of a few slices, with all that a hospital writes into its headers."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def write_enhanced(folder: Any, single: Any, files: Any = 1) -> Any:
     folder.mkdir(parents=True)
     slices = sorted((pydicom.dcmread(p) for p in single.iterdir()), key=lambda d: int(d.InstanceNumber))
     order = np.random.default_rng(0).permutation(len(slices))
-    places = {}
+    places: dict[int, tuple[Path, int]] = {}
     for k, some in enumerate(np.array_split(order, files)):
         ds = pydicom.Dataset()
         ds.update({e.tag: e for e in slices[0] if e.keyword not in OF_A_FRAME})

@@ -28,7 +28,10 @@ RESULTS = ("segmentation", *(f"importance-{method}" for method in METHODS))
 def write_nrrd(path: Any, voxels: Any, steps_mm: Any, origin_mm: Any) -> Any:
     """Also on sheared axes, which SimpleITK refuses."""
     kinds = {"int16": "short", "uint8": "uchar", "float32": "float"}
-    vector = lambda v: "(" + ",".join(repr(float(x)) for x in v) + ")"  # noqa: E731
+
+    def vector(v: Any) -> str:
+        return "(" + ",".join(repr(float(x)) for x in v) + ")"
+
     header = (
         f"NRRD0004\ntype: {kinds[voxels.dtype.name]}\ndimension: 3\nspace: left-posterior-superior\n"
         f"sizes: {' '.join(str(n) for n in reversed(voxels.shape))}\n"

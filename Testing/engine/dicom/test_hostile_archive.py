@@ -39,7 +39,7 @@ def server(answer: Any, tls: Any = None) -> Any:
         do_GET = do_PUT = do_POST
         log_message = lambda *_: None  # noqa: E731
 
-    bodies = []
+    bodies: list[bytes] = []
     one = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     one.daemon_threads = True
     if tls:

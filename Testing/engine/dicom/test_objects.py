@@ -96,11 +96,8 @@ def test_highdicom_reads_back_what_was_computed(both: Any) -> None:
 @needs_dcmqi
 def test_dcmqi_reads_back_what_was_computed(both: Any, tmp_path: Path) -> None:
     dicom, nrrd = both
-    source, out = (
-        ("--inputDICOM", dicom / "segmentation.dcm"),
-        ("--outputDirectory", tmp_path, "-t", "nrrd", "-p", "seg"),
-    )
-    subprocess.run([tool("segimage2itkimage"), *source, *out], check=True, capture_output=True)
+    named = ("--inputDICOM", dicom / "segmentation.dcm", "--outputDirectory", tmp_path, "-t", "nrrd", "-p", "seg")
+    subprocess.run([tool("segimage2itkimage"), *named], check=True, capture_output=True)
     assert_same_image(sitk.ReadImage(str(tmp_path / "seg-1.nrrd")), volume(nrrd, "segmentation"))
     for name in MAPS:
         out = tmp_path / name
@@ -311,7 +308,7 @@ def test_organ_codes() -> None:
     assert organ_code("bright").scheme_designator == "99UNOISE"
 
 
-SOURCES = {
+SOURCES: dict[str, dict[str, Any]] = {
     "no slice thickness": {"SliceThickness": None},
     "empty slice thickness": {"SliceThickness": ""},
     "lossy": {

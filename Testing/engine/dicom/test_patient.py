@@ -9,7 +9,7 @@ from typing import Any
 
 import pydicom
 import pytest
-from pydicom.datadict import DicomDictionary
+from pydicom._dicom_dict import DicomDictionary
 
 from Testing.engine.dicom.conftest import explained, needs_dciodvfy, verify
 from Testing.engine.dicom.series import IDENTITY, ROOT, write_series
@@ -218,12 +218,13 @@ WRONG_VALUES = {
 
 @pytest.mark.filterwarnings("ignore")
 def test_values_no_object_may_hold_are_emptied_and_said(pancreas_bundle: Any, tmp_path: Path) -> None:
-    pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
+    settings: Any = pydicom.config.settings
+    settings.writing_validation_mode = pydicom.config.IGNORE
     try:
         wrong = {k: v for k, (v, _) in WRONG_VALUES.items()}
         folder = write_series(tmp_path / "ct", slices=3, **wrong)
     finally:
-        pydicom.config.settings.writing_validation_mode = None
+        settings.writing_validation_mode = None
     source = mended(folder)
     assert {k: str(source.headers[0][k].value or "") for k in WRONG_VALUES} == {
         k: v for k, (_, v) in WRONG_VALUES.items()

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -43,7 +44,9 @@ def archive(
         ae.add_supported_context(context.abstract_syntax, syntaxes or [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
     for name, value in settings.items():
         setattr(ae, name, value)
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)], ssl_context=tls)
+    server: Any = ae.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)], ssl_context=tls
+    )
     try:
         yield server.socket.getsockname()[1], received
     finally:
@@ -51,7 +54,7 @@ def archive(
 
 
 def send_to(out: Any, port: Any, **options: Any) -> Any:
-    waits = []
+    waits: list[float] = []
     failed = send_all(out, connect(f"ARCHIVE@127.0.0.1:{port}", ""), wait=waits.append, **options)
     return failed, waits
 
@@ -158,7 +161,7 @@ def test_an_archive_that_speaks_implicit_vr_only(out: Any) -> None:
 def test_an_archive_that_hangs_up(out: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It aborts on the first object; the next try opens a new association."""
     monkeypatch.setattr("unoise_engine.send.dimse.ANSWER_S", 3)
-    aborted = []
+    aborted: list[bool] = []
 
     def handle(event: Any) -> Any:
         if not aborted:
@@ -168,7 +171,7 @@ def test_an_archive_that_hangs_up(out: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
     ae = AE("ARCHIVE")
     ae.supported_contexts = AllStoragePresentationContexts
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, handle)])
+    server: Any = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, handle)])
     try:
         failed, waits = send_to(out, server.socket.getsockname()[1])
         assert failed == 0 and waits[0] == 1.0
@@ -211,8 +214,17 @@ def test_tls(out: Any, tmp_path: Path) -> None:
         assert len(received) == 3
 
 
+class Store(http.server.ThreadingHTTPServer):
+    def __init__(self, plan: Callable[[int, str], tuple[int, Any]]) -> None:
+        super().__init__(("127.0.0.1", 0), Web)
+        self.plan = plan
+        self.received: list[tuple[str, Any, bytes]] = []
+
+
 class Web(http.server.BaseHTTPRequestHandler):
     """STOW-RS: answers what the test's `plan` says of the n-th request: (HTTP status, body for the object's UID)."""
+
+    server: Store
 
     def do_POST(self) -> None:
         body = b""
@@ -252,8 +264,7 @@ def failed(uid: Any, reason: Any) -> Any:
 
 @contextmanager
 def web(plan: Any) -> Any:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web)
-    server.plan, server.received = plan, []
+    server = Store(plan)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/dicom-web", server.received
@@ -263,7 +274,7 @@ def web(plan: Any) -> Any:
 
 
 def stow(out: Any, url: Any, **options: Any) -> Any:
-    waits = []
+    waits: list[float] = []
     return send_all(out, connect("", url), wait=waits.append, **options), waits
 
 
@@ -287,7 +298,7 @@ def test_a_password_in_the_url_is_used_and_never_shown(out: Any, capsys: pytest.
     assert "geheim" not in shown.out + shown.err + (out / "send.jsonl").read_text()
 
 
-STOW_ANSWERS = {
+STOW_ANSWERS: dict[str, tuple[Callable[[str], tuple[int, Any]], str, int]] = {
     "failed sequence": (lambda uid: (202, failed(uid, 0xA900)), "0xA900", 1),
     "failed though 200": (lambda uid: (200, failed(uid, 0x0122)), "0x0122", 1),
     "changed it": (lambda uid: (202, stored(uid, 0xB000)), "0xB000", 1),

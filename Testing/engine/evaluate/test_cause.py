@@ -77,7 +77,8 @@ def test_maps_that_know_the_cause_and_maps_that_fall_for_decoys(slices: Any) -> 
         assert sum(parts) == pytest.approx(1)
     assert value["segmentation", TAKEN] == 0
     assert got["oracle", AREA].lead is None  # nobody leads himself
-    assert got["random", AREA].lead.value == pytest.approx(1 - value["random", AREA])
+    lead = got["random", AREA].lead
+    assert lead is not None and lead.value == pytest.approx(1 - value["random", AREA])
 
 
 def test_slices_that_the_model_does_not_solve_are_left_out(slices: Any) -> None:

@@ -61,8 +61,8 @@ def test_everything_is_written(out: Any) -> None:
         assert said in report
     assert "U-Noise Large (Pretrained) | 0.551 |" in report, "the published figures stand beside ours"
     lines = report.splitlines()
-    tables = [(a, b) for a, b in pairwise(lines) if a.startswith("|") and b.startswith("|")]
-    assert tables and all(a.count("|") == b.count("|") for a, b in tables)
+    rows_apart = [(a, b) for a, b in pairwise(lines) if a.startswith("|") and b.startswith("|")]
+    assert rows_apart and all(a.count("|") == b.count("|") for a, b in rows_apart)
 
 
 def test_checks_know_which_maps_are_learned(out: Any) -> None:

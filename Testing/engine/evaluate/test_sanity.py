@@ -79,7 +79,8 @@ class Recorder:
     """A method that keeps which model it was asked about, on which image and for which pixels."""
 
     def __init__(self, needs: Any) -> None:
-        self.needs, self.asked = needs, []
+        self.needs = needs
+        self.asked: list[Any] = []
 
     def __call__(self, model: Any, slices: Any, target: Any, advance: Any) -> Any:
         self.asked.append((model, slices[0], target.mask[0, 0]))
@@ -93,7 +94,11 @@ def checked() -> Any:
               for s in labelled_slices(patients=1, each=1))  # fmt: skip
     organ = np.zeros_like(one.organ)
     organ[3:9, 20:27] = True
-    methods = {"occlusion": Recorder("prediction"), "gradcam": Recorder(GRADCAM), "unoise": Recorder(NOISE)}
+    methods: dict[str, Any] = {
+        "occlusion": Recorder("prediction"),
+        "gradcam": Recorder(GRADCAM),
+        "unoise": Recorder(NOISE),
+    }
     names = (*methods, "random", "edges", "distance", "somebody's")
     maps = {name: [np.random.default_rng(k).random(organ.shape)] for k, name in enumerate(names)}
     return bundle, one, organ, methods, check_maps(bundle, [one], [organ], maps, methods, [0], seed=4)
@@ -101,7 +106,7 @@ def checked() -> Any:
 
 def test_every_map_is_asked_what_can_tell_whether_it_was_learned(checked: Any) -> None:
     _, _, _, _, checks = checked
-    asked = {}
+    asked: dict[str, list[str]] = {}
     for check in checks:
         asked.setdefault(check.method, []).append(check.name)
     assert asked == {

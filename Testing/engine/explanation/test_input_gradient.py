@@ -30,9 +30,10 @@ def test_the_absolute_gradient_of_what_was_found() -> None:
     weights = np.array([[[[1.0, -2], [3, 0]], [[0.5, 0], [-1, 4]]]])  # (1, 2, 2, 2)
     scores = np.array([[[[1, 1], [-1, 1]]], [[[-1, -1], [-1, -1]]]], np.float32)
     x = np.random.default_rng(0).normal(size=(2, 2, 2, 2)).astype(np.float32)
-    told = []
-    maps = InputGradient(draws=3)(Weighed(weights), x, Target(scores), told.append)
-    np.testing.assert_allclose(maps[0], [[1.5, 2], [0, 4]], rtol=1e-6)
+    told: list[float] = []
+    model: Any = Weighed(weights)
+    maps = InputGradient(draws=3)(model, x, Target(scores), told.append)
+    np.testing.assert_allclose(maps[0], np.array([[1.5, 2], [0, 4]]), rtol=1e-6)
     assert not maps[1].any() and sum(told) == pytest.approx(2)
 
 
@@ -43,15 +44,16 @@ def test_noise_belongs_to_the_item_and_the_seed() -> None:
         def gradient(self, x: Any, target: Any) -> Any:
             return 2 * x * target
 
+    model: Any = Squares()
     x = np.random.default_rng(1).normal(size=(3, 1, 4, 4)).astype(np.float32)
     target = Target(np.ones((3, 1, 4, 4), np.float32))
-    together = InputGradient(draws=4)(Squares(), x, target, silent)
-    alone = InputGradient(draws=4)(Squares(), x[1:2], Target(target.scores[1:2]), silent)
+    together = InputGradient(draws=4)(model, x, target, silent)
+    alone = InputGradient(draws=4)(model, x[1:2], Target(target.scores[1:2]), silent)
     np.testing.assert_array_equal(together[1], alone[0])
-    assert not np.allclose(together, InputGradient(draws=4, seed=1)(Squares(), x, target, silent))
-    clean = InputGradient(noise=0)(Squares(), x, target, silent)
+    assert not np.allclose(together, InputGradient(draws=4, seed=1)(model, x, target, silent))
+    clean = InputGradient(noise=0)(model, x, target, silent)
     np.testing.assert_allclose(clean, 2 * np.abs(x[:, 0]), rtol=1e-6)
-    many = InputGradient(draws=400, noise=0.05)(Squares(), x, target, silent)
+    many = InputGradient(draws=400, noise=0.05)(model, x, target, silent)
     assert np.abs(many - clean).max() < 0.25 * np.abs(clean).max()
 
 

@@ -17,7 +17,7 @@ RECIPE = Recipe(window_hu=(-100.0, 255.0), spacing_mm=2.0, mean=(0.46,), std=(0.
 
 def told(hu: Any, slice_mm: Any) -> Any:
     """Of slices (n, h, w) in HU that are so many mm apart."""
-    return jumps(coarse(RECIPE.normalise(RECIPE.window(hu)), RECIPE), slice_mm, RECIPE)
+    return jumps([*coarse(RECIPE.normalise(RECIPE.window(hu)), RECIPE)], slice_mm, RECIPE)
 
 
 def test_a_mean_difference_in_hu() -> None:
@@ -49,8 +49,8 @@ def test_no_vote_crosses_a_jump() -> None:
     apart = np.zeros(8, bool)
     apart[4] = True
     assert np.array_equal(smooth_slices(logits, 2, jumps=apart)[:, 0, 0] > 0, np.arange(8) < 4)
-    alone = np.stack([smooth_slices(part, 2) for part in (logits[:4], logits[4:])])
-    assert np.allclose(smooth_slices(logits, 2, jumps=apart), alone.reshape(8, 2, 2))
+    alone = np.stack([smooth_slices(part, 2)[:] for part in (logits[:4], logits[4:])])
+    assert np.allclose(smooth_slices(logits, 2, jumps=apart)[:], alone.reshape(8, 2, 2))
     cleaned, _ = CleanUp(smooth_z_mm=6, probability=0.3).apply(logits, 3, 2, jumps=apart)
     assert np.array_equal(cleaned[:, 0, 0] > 0, np.arange(8) < 4)
     crossed, _ = CleanUp(smooth_z_mm=6, probability=0.3).apply(logits, 3, 2)

@@ -39,7 +39,7 @@ def square(n: Any = 48) -> Any:
 
 
 def run(method: Any, slices: Any) -> Any:
-    model, done = Threshold(), []
+    model, done = Threshold(), list[float]()
     maps = method(model, slices, Target(model.predict(slices)), done.append)
     assert maps.shape == (len(slices), *slices.shape[2:]) and np.isfinite(maps).all()
     assert sum(done) == pytest.approx(len(slices))  # one unit of progress a slice
@@ -103,7 +103,7 @@ def blob(n: Any = 96) -> Any:
 
 def test_adaptive_looks_where_it_varies_and_nowhere_else() -> None:
     """Against every second pixel: the same places hold the same values, few are measured, the error is small."""
-    asked = []
+    asked: list[tuple[int, int]] = []
 
     class Counting(Threshold):
         def occluded(self, image: Any, places: Any, patch: Any, fill: Any, region: Any = None) -> Any:
@@ -111,7 +111,8 @@ def test_adaptive_looks_where_it_varies_and_nowhere_else() -> None:
             return super().occluded(image, places, patch, fill, region)
 
     image, wanted = blob()[None], run(Occlusion(stride=2), blob()[None])
-    model, done = Counting(), []
+    model: Any = Counting()
+    done: list[float] = []
     got = Occlusion()(model, image, Target(model.predict(image)), done.append)
     assert sum(done) == pytest.approx(1)
     assert len(set(asked)) == len(asked) < 0.35 * len(np.arange(0, 82, 2)) ** 2
@@ -143,7 +144,7 @@ def test_a_patch_taken_for_organ_far_off_counts_in_the_exact_map_alone() -> None
 
     image = np.maximum(square(128), 0.5)[None]
     image[0, 0, 0, 0] = 0.2  # air, so that all else is body
-    model = Fooled()
+    model: Any = Fooled()
     exact, adaptive = (
         how(model, image, Target(model.predict(image)), silent)[0] for how in (Occlusion(stride=2), Occlusion())
     )
@@ -159,7 +160,7 @@ def test_a_patch_that_is_grey_already_is_not_tried() -> None:
             return super().occluded(image, places, patch, fill, region)
 
     image = square()[None]
-    model = Never()
+    model: Any = Never()
     maps = Occlusion(patch=5, stride=3, fill=2.0)(model, image, Target(model.predict(image)), silent)
     assert maps.max() > 0 and maps[0, 24, 28] == 0
 

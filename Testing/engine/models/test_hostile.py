@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from unoise_engine.errors import EngineError, Environment, Integrity, Usage
+from unoise_engine.files import sha256
 from unoise_engine.models.content import check_content
 from unoise_engine.models.install import install
-from unoise_engine.models.manifest import Manifest, read_manifest, sha256, verify, write_bundle
+from unoise_engine.models.manifest import Manifest, read_manifest, verify, write_bundle
 from unoise_engine.models.session import Bundle, find_bundle, known_bundles, load_bundle
 
 
@@ -271,7 +272,7 @@ def test_what_is_not_understood_is_refused(copy: Any, tail: Any, said: Any) -> N
 
 
 def odd(kind: Any, model: Any) -> None:
-    from onnx import TensorProto, helper
+    from onnx import TensorProto
 
     first, weights = model.graph.node[0], model.graph.initializer
     if kind == "loop":
@@ -287,7 +288,7 @@ def odd(kind: Any, model: Any) -> None:
     elif kind == "negative":
         weights.add(name="h", data_type=TensorProto.FLOAT, dims=[-1, -1], raw_data=bytes(4))
     elif kind == "text":
-        weights.append(helper.make_tensor("h", TensorProto.STRING, [1], [b"x"]))
+        weights.add(name="h", data_type=TensorProto.STRING, dims=[1], string_data=[b"x"])
     elif kind == "twice":
         weights.add(name="h", data_type=TensorProto.FLOAT, dims=[1], raw_data=bytes(4), float_data=[1])
     elif kind == "elsewhere":

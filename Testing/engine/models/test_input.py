@@ -82,7 +82,9 @@ def test_padding_reads_air() -> None:
 def test_restore_undoes_prepare() -> None:
     """Smooth content comes back where it was: the centre of the organ to a tenth of a pixel."""
     ct = ellipsoid_ct(shape=(6, 90, 100), spacing_mm=(0.8, 0.9, 3.0))
-    smooth = sitk.GetArrayFromImage(sitk.DiscreteGaussian(sitk.GetImageFromArray(ct.voxels.astype(np.float32)), 4.0))
+    smooth = sitk.GetArrayFromImage(
+        sitk.DiscreteGaussian(sitk.GetImageFromArray(ct.voxels.astype(np.float32)), [4.0] * 3)
+    )
     ct = ct.with_voxels(smooth)
     recipe = Recipe(spacing_mm=1.7)
     given = Input.of(ct, recipe)

@@ -17,7 +17,7 @@ from unoise_engine.strict_json import read_json
 SHIPPED = find_bundle(DEFAULT_BUNDLE)
 SHIPPED_HASH = "c46a084b465e8056e8a9ddfc0646e16ad0b40573584901a706af096b05623e26"
 HUGE = 10**400
-ODD = [None, True, 0, -1, 1.5, HUGE, "", "x", "\ud800", [], [1], [[]], ["x", None], {}, {"a": 1}, {"": {}}]
+ODD: list[Any] = [None, True, 0, -1, 1.5, HUGE, "", "x", "\ud800", [], [1], [[]], ["x", None], {}, {"a": 1}, {"": {}}]
 
 
 @pytest.fixture

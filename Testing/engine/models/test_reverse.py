@@ -89,7 +89,7 @@ def nets() -> Any:
     deep = tensor("deep", 16, 4, 1, 1)
     mixed = torch.from_numpy(numpy_helper.to_array(deep))
     factor = tensor("factor", values=np.array(-1.7, np.float32))
-    pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    pool: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
     yield "relu", ends(node("Relu", ["a"], ["b"])), [wide, head], same(F.relu), 2
     yield (
         "leaky",

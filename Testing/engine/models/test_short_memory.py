@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from unoise_engine.errors import Environment
+from unoise_engine.models.answers import out_of_memory
 from unoise_engine.models.manifest import verify
-from unoise_engine.models.session import Bundle, load_bundle, out_of_memory
+from unoise_engine.models.session import Bundle, load_bundle
 
 GPU = ["CUDAExecutionProvider", "CPUExecutionProvider"]
 

@@ -85,8 +85,8 @@ def test_install_asks_for_the_signature_and_keeps_it(
     with pytest.raises(Integrity, match="not signed"):
         install(bundle, key)
     over = private.sign((bundle / "bundle.json").read_bytes())
-    lines = ["untrusted comment: x", b"Ed" + number + over, "trusted comment: me", private.sign(over + b"me")]
-    text = "\n".join(line if isinstance(line, str) else base64.b64encode(line).decode() for line in lines)
-    (bundle / "bundle.json.minisig").write_text(text + "\n")
+    ours, theirs = (base64.b64encode(part).decode() for part in (b"Ed" + number + over, private.sign(over + b"me")))
+    text = f"untrusted comment: x\n{ours}\ntrusted comment: me\n{theirs}\n"
+    (bundle / "bundle.json.minisig").write_text(text)
     _, folder = install(bundle, key)
     assert verify_signature(folder, key) == "me"

@@ -222,7 +222,7 @@ def test_a_constant_answer_is_doubted(bundle_with: Any, ct: Any) -> None:
     from unoise_engine.explanation.pipeline import explain_volume
     from unoise_engine.explanation.settings import Settings
 
-    warnings = []
+    warnings: list[str] = []
     flat = bundle_with([helper.make_node("Mul", ["old", "k"], ["new"])], factor(0.0), "utility.onnx")
     [*explain_volume(ct, load_bundle(flat, "cpu"), Settings(("unoise",)), warnings=warnings)]
     assert any("What the model answers is the same number everywhere" in one for one in warnings)
@@ -232,7 +232,7 @@ def test_a_constant_map_is_doubted(bundle_with: Any, ct: Any) -> None:
     from unoise_engine.explanation.pipeline import explain_volume
     from unoise_engine.explanation.settings import Settings
 
-    warnings = []
+    warnings: list[str] = []
     flat = bundle_with([helper.make_node("Mul", ["old", "k"], ["new"])], factor(0.0))
     [*explain_volume(ct, load_bundle(flat, "cpu"), Settings(("unoise", "gradcam")), warnings=warnings)]
     doubts = [one for one in warnings if "same number everywhere" in one]

@@ -26,6 +26,7 @@ def test_the_best_pixels_are_kept_and_the_threshold_learns() -> None:
     keep = keep_best(importance, torch.tensor([0.25]), 0.3)
     assert keep.detach().flatten().tolist() == [0.0] * 12 + [1.0] * 4
     keep.sum().backward()
+    assert importance.grad is not None
     steep = importance.grad.flatten()
     assert (steep >= 0).all() and steep[12] == steep.max() > 3 * steep[0]  # most at the threshold
 
@@ -50,6 +51,7 @@ def test_what_is_shown_anyway_neither_counts_nor_learns() -> None:
     keep = keep_best(importance, share, 0.3, shown)
     assert keep.detach().flatten().nonzero().flatten().tolist() == [0, 11, 12, 13, 14, 15]
     keep.sum().backward()
+    assert importance.grad is not None
     steep = importance.grad.flatten()
     assert steep[[0, 14, 15]].tolist() == [0, 0, 0] and steep[11] == steep.max() > 0
     assert keep_best(importance, share, 0.3, ~shown).mean() == 14 / 16  # of three, a share of 3/13 is one

@@ -13,8 +13,9 @@ from unoise_engine.training.draw import Epoch, Stream, cut_size
 from unoise_engine.training.recipes import Augment, Draw
 
 WINDOW = (-160.0, 240.0)
-STILL = Augment(**dict.fromkeys(("rotate_deg", "scale", "shift_px", "elastic_px", "gain", "offset", "gamma"), 0.0),
-                noise=0.0, blur=0.0)  # fmt: skip
+STILL = Augment(
+    rotate_deg=0.0, scale=0.0, shift_px=0.0, elastic_px=0.0, gain=0.0, offset=0.0, gamma=0.0, noise=0.0, blur=0.0
+)
 
 
 def a_case(name: Any = "a", n: Any = 10, with_organ: Any = 6, size: Any = 40) -> Any:

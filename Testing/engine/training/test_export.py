@@ -111,8 +111,8 @@ def test_weights_are_stored_once_and_in_half(bundle_folder: Any, utility_run: An
 def test_a_weight_too_large_for_half_precision(
     utility_run: Any, unoise_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def loud(self) -> Any:
-        net = whole(self)
+    def loud(self: Any) -> Any:
+        net: Any = whole(self)
         with torch.no_grad():
             net.downs[0][0].weight *= 1e6
         return net
@@ -136,7 +136,7 @@ def test_a_weight_that_differs_is_noticed(
             nodes = list(model.graph.node)
             back = [n for n in nodes if n.op_type == "Conv" and len(n.input) == 2]  # alone without bias
             spoilt = back[2] if part == "turned" else next(n for n in nodes if n.output[0].endswith("logits"))
-            model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1.1), "more"))
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1.1, np.float32), "more"))
             place = nodes.index(spoilt)
             model.graph.node.insert(place, onnx.helper.make_node("Mul", [spoilt.input[1], "more"], ["spoilt"]))
             model.graph.node[place + 1].input[1] = "spoilt"

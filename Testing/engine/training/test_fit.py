@@ -15,15 +15,16 @@ from lightning.pytorch import Trainer
 
 from Testing.engine.training.world import unoise_recipe, utility_recipe
 from unoise_engine.errors import CaseRefused, EngineError, Environment, Integrity, Interrupted, Usage
-from unoise_engine.training import fit, learners
+from unoise_engine.training import fit, learners, unoise
 from unoise_engine.training.cases import Case
 from unoise_engine.training.checkpoints import network_weights
 from unoise_engine.training.fit import train_unoise, train_utility
 from unoise_engine.training.learners import soft_dice_loss
+from unoise_engine.training.loop import Rounds
 from unoise_engine.training.recipes import Data, Draw, Fit, Net, read_recipe
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 
-QUIET = {"device": "cpu", "progress": "off"}
+QUIET: dict[str, Any] = {"device": "cpu", "progress": "off"}
 
 
 def rows(run: Any) -> Any:
@@ -68,7 +69,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: Any, signal_number: Any 
     """Ctrl-C, or another signal, while that step is computed."""
     plain = learners.UtilityLearner.loss
 
-    def loss(self, x: Any, y: Any, known: Any) -> Any:
+    def loss(self: Any, x: Any, y: Any, known: Any) -> Any:
         if self.training and self.global_step == step:
             os.kill(os.getpid(), signal_number)
         return plain(self, x, y, known)
@@ -133,7 +134,7 @@ def test_a_loss_that_is_nan_names_the_batch_and_keeps_the_last_good_state(
 ) -> None:
     plain = learners.UtilityLearner.loss
 
-    def loss(self, x: Any, y: Any, known: Any) -> Any:
+    def loss(self: Any, x: Any, y: Any, known: Any) -> Any:
         return plain(self, x, y, known) * (float("nan") if self.training and self.global_step == 5 else 1)
 
     monkeypatch.setattr(learners.UtilityLearner, "loss", loss)
@@ -153,7 +154,7 @@ def test_early_stop(world: Any, tmp_path: Path) -> None:
 def test_epochs_count_passes_over_the_slices() -> None:
     organ = np.zeros((10, 8, 8), bool)
     organ[:9] = True  # and one slice without: 0.1 of ten
-    rounds = fit.Rounds(Fit(epochs=3, round_steps=4), Draw(crop=16, batch=4), [Case("a", organ, organ)], devices=1)
+    rounds = Rounds(Fit(epochs=3, round_steps=4), Draw(crop=16, batch=4), [Case("a", organ, organ)], devices=1)
     assert (rounds.length, rounds.number) == (4, 3)  # 3 x ceil(10 / 4) = 9 steps, in whole rounds
 
 
@@ -185,10 +186,10 @@ def test_unoise_learns_and_leaves_the_utility_alone(unoise_run: Any, utility_run
 def test_the_frozen_utility_is_bit_identical_after_training(
     world: Any, utility_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, plain = {}, fit.freeze
+    seen: dict[str, Any] = {}
 
     def freeze(net: Any) -> Any:
-        seen["net"] = plain(net)
+        seen["net"] = unoise.freeze(net)
         seen["before"] = {k: v.clone() for k, v in net.state_dict().items()}
         return net
 
@@ -201,9 +202,10 @@ def test_the_frozen_utility_is_bit_identical_after_training(
 def test_validation_noise_is_the_same_every_time(
     world: Any, utility_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draws, plain = {True: [], False: []}, learners.NoiseLearner.loss
+    draws: dict[bool, list[float]] = {True: [], False: []}
+    plain = learners.NoiseLearner.loss
 
-    def loss(self, x: Any, y: Any, known: Any) -> Any:
+    def loss(self: Any, x: Any, y: Any, known: Any) -> Any:
         draws[self.training].append(torch.rand(1).item())
         return plain(self, x, y, known)
 
@@ -217,7 +219,7 @@ def test_validation_noise_is_the_same_every_time(
 def test_a_full_disk_keeps_the_checkpoint_before(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = Trainer.save_checkpoint
 
-    def save(self, path: Any, *args: Any) -> None:
+    def save(self: Any, path: Any, *args: Any) -> None:
         if self.global_step == 8:
             path.write_bytes(b"half")
             raise OSError(28, "No space left on device")

@@ -76,7 +76,8 @@ def test_the_way_back_is_a_small_part_of_a_pass(tmp_path: Path) -> None:
     organ = np.zeros_like(slices)
     organ[..., 110:136, 90:116] = 1
     nothing = np.zeros((1, 1, 1, 1), np.float32)
-    with_map, without = (counted(Opens(), "utility", {"slices": slices, "target": t}) for t in (organ, nothing))
+    opens: Any = Opens()
+    with_map, without = (counted(opens, "utility", {"slices": slices, "target": t}) for t in (organ, nothing))
     assert 1 < with_map / without < 1.1
 
 
@@ -94,8 +95,10 @@ def test_a_net_by_hand() -> None:
     with torch.no_grad():
         for part in net.modules():
             if isinstance(part, nn.BatchNorm2d):
+                assert part.running_mean is not None and part.running_var is not None
                 part.running_mean.zero_(), part.running_var.fill_(1 - part.eps), part.bias.zero_(), part.weight.fill_(1)
             if isinstance(part, nn.Conv2d):
+                assert part.bias is not None
                 part.weight.zero_(), part.bias.zero_()
                 part.weight[0, 0, part.weight.shape[2] // 2, part.weight.shape[3] // 2] = 1
     x = torch.rand(1, 1, 4, 4) + 0.5

@@ -20,6 +20,7 @@ def stripped(net: Any) -> Any:
     ):
         mine.load_state_dict(its.state_dict())
     for norm in norms_of(bare):
+        assert norm.running_var is not None
         norm.running_var.fill_(1 - norm.eps)
     return bare
 

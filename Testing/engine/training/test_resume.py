@@ -22,6 +22,7 @@ from Testing.engine.training.world import unoise_recipe, utility_recipe
 from unoise_engine.errors import EngineError, Integrity, Usage
 from unoise_engine.training import begun, checkpoints, fit, runs
 from unoise_engine.training.fit import train_unoise, train_utility
+from unoise_engine.training.split import Split
 from unoise_engine.training.tables import to_toml
 
 
@@ -94,7 +95,7 @@ def test_an_early_stop_is_an_end(world: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("room", "name", "has_begun"),
-    [(runs.Split, "write", False), (begun, "write_recipe", False), (fit, "run_loop", True)],
+    [(Split, "write", False), (begun, "write_recipe", False), (fit, "run_loop", True)],
 )
 def test_killed_before_the_first_checkpoint(
     world: Any, whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: Any, name: Any, has_begun: Any
@@ -256,6 +257,7 @@ def test_a_killed_worker_is_one_sentence(world: Any, tmp_path: Path) -> None:
         [sys.executable, "-m", "unoise_engine", *words, "--devices", "2", "--progress", "off"],
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+    assert main.stderr is not None
     try:
         while not (tmp_path / "run" / "best.ckpt").is_file():
             assert main.poll() is None, main.stderr.read()

@@ -106,7 +106,9 @@ def test_washing_out_leaves_fat_and_bone_and_takes_the_contrast(low: Any) -> Non
 def test_evenly() -> None:
     case = a_case("a", 0, n=7)
     assert evenly(0) is None
-    assert evenly(3)(case).tolist() == [0, 3, 6] and len(evenly(50)(case)) == 7
+    three, fifty = evenly(3), evenly(50)
+    assert three is not None and three(case).tolist() == [0, 3, 6]
+    assert fifty is not None and len(fifty(case)) == 7
 
 
 def test_folders_are_split_each_by_its_own_patients(world: Any, tmp_path: Path) -> None:

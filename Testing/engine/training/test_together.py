@@ -20,8 +20,9 @@ from unoise_engine.training.tables import to_toml
 
 def plain(batch: Any) -> Any:
     """No chance in what a slice becomes: no change of it, a crop larger than it, and a loss that is a plain mean."""
-    still = Augment(**dict.fromkeys(("rotate_deg", "scale", "shift_px", "elastic_px", "gain", "offset", "gamma"), 0.0),
-                    noise=0.0, blur=0.0)  # fmt: skip
+    still = Augment(
+        rotate_deg=0.0, scale=0.0, shift_px=0.0, elastic_px=0.0, gain=0.0, offset=0.0, gamma=0.0, noise=0.0, blur=0.0
+    )
     recipe = utility_recipe(max_steps=12, round_steps=6, loss="bce", schedule="constant", lr=3e-3)
     return replace(recipe, draw=Draw(crop=48, batch=batch), augment=still)
 

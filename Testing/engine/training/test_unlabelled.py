@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from Testing.engine.conftest import ellipsoid_ct
 from Testing.engine.training.world import unoise_recipe
 from unoise_engine.errors import Usage
 from unoise_engine.training import learners
@@ -17,8 +18,9 @@ from unoise_engine.training.recipes import Data
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 from unoise_engine.training.split import Split
 from unoise_engine.training.unlabelled import CT, find_cts, split_cts
+from unoise_engine.training.unoise import unoise_loss
 
-QUIET = {"device": "cpu", "progress": "off"}
+QUIET: dict[str, Any] = {"device": "cpu", "progress": "off"}
 
 
 def recipe(**noise: Any) -> Any:
@@ -38,11 +40,11 @@ def unlabelled(world: Any, tmp_path: Path) -> Any:
 def test_cts_alone_are_enough(
     unlabelled: Any, utility_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, plain = [], learners.unoise_loss
+    seen: list[bool] = []
 
     def loss(utility: Any, noise: Any, x: Any, y: Any, cfg: Any) -> Any:
         seen.append(torch.equal(y > 0, utility(x) > 0))
-        return plain(utility, noise, x, y, cfg)
+        return unoise_loss(utility, noise, x, y, cfg)
 
     monkeypatch.setattr(learners, "unoise_loss", loss)
     run = train_unoise(unlabelled, utility_run, tmp_path / "run", recipe(), **QUIET)
@@ -64,7 +66,7 @@ def test_ours_learns_and_ships(unlabelled: Any, utility_run: Any, tmp_path: Path
 
 
 def test_known_cases_keep_their_part() -> None:
-    cts = [CT(name, lambda: None) for name in ("a", "b", "c", "d", "x", "y", "z")]
+    cts = [CT(name, ellipsoid_ct) for name in ("a", "b", "c", "d", "x", "y", "z")]
     known = Split(("a", "b"), ("c",), ("d",))
     drawn = split_cts(cts, known, Data())
     assert set(known.train) <= set(drawn.train) and "d" in drawn.test and "c" in drawn.val

@@ -48,7 +48,7 @@ def test_the_gradient_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     logit = 0.3 + (1 + 4 * b) * 0.5
     d_logit = 1 / (1 + math.exp(-logit)) - 1  # of the cross entropy at y = 1
     wanted = d_logit * 0.5 * 4 * b * (1 - b) - 0.1 * (1 - b)
-    assert noise.z.grad.item() == pytest.approx(wanted, rel=1e-5)
+    assert noise.z.grad is not None and noise.z.grad.item() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_one_draw_is_shared_by_the_channels() -> None:
@@ -90,6 +90,7 @@ def test_a_step_goes_by_its_own_gradient(monkeypatch: pytest.MonkeyPatch) -> Non
     slopes = []
     for _ in range(2):
         training_step(Mean(), noise, optimiser, x, torch.ones(1, 1, 1, 1), NoiseConfig(1, 5, 0.1))
+        assert noise.z.grad is not None
         slopes.append(noise.z.grad.item())
     assert slopes[0] == slopes[1] != 0
 

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import UID
 
 from Testing.engine.volume.planted import SLICES, enhanced, metaimage, nifti, nrrd, planes, write
 from unoise_engine import files
@@ -35,11 +37,12 @@ def test_limits_hold_at_their_values() -> None:
     check_packing(budget.BOMB_BYTES, 1, "a CT")
     check_packing(200 << 20, 1 << 20, "a CT")
     check_extent((1500, 1500), 3000, 50, "a CT")
-    for code, call in {
+    calls: dict[str, Callable[[], None]] = {
         "TOO_LARGE": lambda: check_voxels((1024, 1024, 1025), 1, "a CT"),
         "BOMB": lambda: check_packing((200 << 20) + 1, 1 << 20, "a CT"),
         "GEOMETRY": lambda: check_extent((100, 1501), 1, 1, "a CT"),
-    }.items():
+    }
+    for code, call in calls.items():
         with pytest.raises(CaseRefused) as caught:
             call()
         assert caught.value.code == code
@@ -52,7 +55,7 @@ def deflated(path: Path, extra: int = 0, pad: int = 0, implicit: bool = False) -
     """Deflates a DICOM file, with so many zeros behind it and so many bytes of private meta information before the
     transfer syntax is named."""
     ds = pydicom.dcmread(path)
-    ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    ds.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1.99")
     ds.save_as(path, enforce_file_format=True)
     content = path.read_bytes()
     start = 144 + int.from_bytes(content[140:144], "little")
@@ -117,7 +120,7 @@ def test_a_small_stream_and_its_header_that_agree_on_a_giant(tmp_path: Path, rea
         count = int(one.dataset.get("NumberOfFrames", 1))
         one.dataset.PixelData = pydicom.encaps.encapsulate([stream_of(8192, 8192)] * count)
         one.dataset["PixelData"].VR = "OB"
-        one.dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.90"
+        one.dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.90")
     before = time.process_time()
     assert read.refusal(write(tmp_path / "ct", slices)).code in ("BOMB", "TOO_LARGE")
     assert time.process_time() - before < 2
@@ -276,7 +279,7 @@ try: write_volume(ct, Path(sys.argv[2])); print(read_image(Path(sys.argv[2])).gr
 except EngineError as error: print(ascii(str(error)))
 """
     plain = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
-    command = [sys.executable, "-c", code, str(nifti(tmp_path / "plain.nii")), os.fsencode(path)]
+    command: list[Any] = [sys.executable, "-c", code, str(nifti(tmp_path / "plain.nii")), os.fsencode(path)]
     run = subprocess.run(command, env=plain, capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 0, run.stderr
     wanted = "its name is no UTF-8" if isinstance(name, bytes) else "(48, 40, 20)"

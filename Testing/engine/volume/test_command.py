@@ -38,7 +38,8 @@ def test_a_cohort_with_faults(tmp_path: Path, tiny_bundle: Any, capsys: pytest.C
     said = capsys.readouterr()
     lines = [line for line in said.err.splitlines() if line.startswith("CASE")]
     assert all(LINE.fullmatch(line) for line in lines), said.err
-    codes = dict(re.match(r"CASE (\S+): REFUSED (\w+)", line).groups() for line in lines)
+    codes = dict(re.findall(r"^CASE (\S+): REFUSED (\w+)", "\n".join(lines), re.MULTILINE))
+    assert len(codes) == len(lines)
     assert codes == {
         "gap": "MISSING_SLICE",
         "offset": "HU_SUSPECT",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import UID
 
 from Testing.engine.volume.planted import COLUMNS, ROWS, enhanced, good_hu, metaimage, nifti, nrrd, planes, write
 from unoise_engine.errors import CaseRefused, Usage
@@ -100,7 +101,7 @@ def test_G9_a_dicom_image_larger_than_announced(tmp_path: Path, read: Any, kind:
         if kind == "RLE":
             ds.compress("1.2.840.10008.1.2.5", encoding_plugin="pydicom")
         elif "deflated" in kind:
-            ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+            ds.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1.99")
         for name, value in short.items():
             setattr(ds, name, value)
         pydicom.dcmwrite(path, ds, implicit_vr=False, little_endian=True, enforce_file_format=True)
@@ -203,7 +204,7 @@ def deflated_bomb(tmp_path: Path) -> Any:
     folder = write(tmp_path / "ct", [one])
     path = folder / one.name
     ds = pydicom.dcmread(path)
-    ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    ds.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1.99")
     ds.save_as(path, enforce_file_format=True)
     head = path.read_bytes()
     meta = 144 + int.from_bytes(head[140:144], "little")
@@ -223,7 +224,7 @@ def endless_j2k(tmp_path: Path) -> Any:
     for one in slices:
         one.dataset.PixelData = pydicom.encaps.encapsulate([stream + b"\0" * (len(stream) % 2)])
         one.dataset["PixelData"].VR = "OB"
-        one.dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.90"
+        one.dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.90")
     return write(tmp_path / "ct", slices)
 
 
@@ -234,7 +235,7 @@ def endless_rle(tmp_path: Path) -> Any:
             [struct.pack("<16I", 2, 64, 70000, *[0] * 13) + b"\x81\0" * 70000]
         )
         one.dataset["PixelData"].VR = "OB"
-        one.dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.5"
+        one.dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.5")
     return write(tmp_path / "ct", slices)
 
 
@@ -301,7 +302,8 @@ def test_G10_a_plain_sibling_is_followed(tmp_path: Path, read: Any) -> None:
 
 @pytest.mark.parametrize("key", ["data file", "datafile", "Data File"])
 def test_G10_detached_nrrd(tmp_path: Path, read: Any, key: Any) -> None:
-    path = nrrd(tmp_path / "ct.nrrd", **{key.replace(" ", "_"): "/etc/passwd"})
+    changed: dict[str, Any] = {key.replace(" ", "_"): "/etc/passwd"}
+    path = nrrd(tmp_path / "ct.nrrd", **changed)
     assert read.refusal(path).code == "DETACHED_DATA"
     path.rename(tmp_path / "ct.nhdr")
     assert read.refusal(tmp_path / "ct.nhdr").code == "DETACHED_DATA"

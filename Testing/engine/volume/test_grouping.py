@@ -1,5 +1,6 @@
 """G3: which slices are one CT. Whatever is joined or kept apart in one series is said in the case itself."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def tagged(slices: list[Plane], **tags: object) -> list[Plane]:
     return slices
 
 
-KEEPS_APART = {
+KEEPS_APART: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "acquisition": ({"AcquisitionNumber": 1}, {"AcquisitionNumber": 2}, "acquisition number"),
     "patient": ({}, {"PatientID": "Canary2"}, "patient"),
     "patient's name": ({}, {"PatientName": "Canary^Other"}, "patient's name"),
@@ -105,11 +106,13 @@ def test_a_second_copy_of_the_whole_folder_is_left_out_and_said(tmp_path: Path, 
     assert len(reading.notes) == 1 and f"{SLICES} identical copies" in reading.notes[0]
 
 
-JOINS = {
+JOINS: dict[str, tuple[Callable[[int, Any], object], str]] = {
     "a kernel named in some slices alone": (
         lambda k, ds: setattr(ds, "ConvolutionKernel", "B30f" if k % 3 else ""), "name no convolution kernel",
     ),
-    "no thickness at the end": (lambda k, ds: k > 15 and delattr(ds, "SliceThickness"), "name no slice thickness"),
+    "no thickness at the end": (
+        lambda k, ds: delattr(ds, "SliceThickness") if k > 15 else None, "name no slice thickness",
+    ),
     "patient's ID lost in some": (lambda k, ds: setattr(ds, "PatientID", "" if k % 4 else "Canary"), "name no patient"),
     "two acquisitions end to end": (
         lambda k, ds: setattr(ds, "AcquisitionNumber", 1 + k // 8), "3 stacks that differ in acquisition number",
@@ -189,7 +192,7 @@ def test_the_phases_of_a_multi_frame_file(tmp_path: Path, read: Any) -> None:
     assert all(c.read().ct.grid.size[2] == SLICES and "acquisition number" in c.notes[0] for c in cases)
 
 
-LOST = {
+LOST: dict[str, tuple[Callable[[Any], None], str]] = {
     "position": (lambda ds: delattr(ds, "ImagePositionPatient"), "without position or orientation"),
     "pixel spacing": (lambda ds: delattr(ds, "PixelSpacing"), "without pixel spacing"),
     "an impossible direction": (lambda ds: setattr(ds, "ImageOrientationPatient", [1, 0, 0, 1, 0, 0]), "damaged"),

@@ -24,7 +24,7 @@ def set_text(path: Path, group: int, element: int, vr: bytes, text: bytes) -> No
     path.write_bytes(content[: at + 4] + head + text + content[at + 8 + length :])
 
 
-NAMED = {
+NAMED: dict[str, tuple[int, int, bytes, bytes, str]] = {
     "decimal comma": (0x28, 0x30, b"DS", b"2,5\\2,5", "Pixel Spacing (0028,0030)"),
     "spacing as text": (0x28, 0x30, b"DS", b"wide\\wide", "Pixel Spacing (0028,0030)"),
     "complex spacing": (0x28, 0x30, b"DS", b"2+1j\\2", "Pixel Spacing (0028,0030)"),
@@ -42,9 +42,9 @@ NAMED = {
 @pytest.mark.parametrize("what", NAMED)
 def test_the_field_is_named(tmp_path: Path, read: Any, what: Any) -> None:
     folder = write(tmp_path / "ct", planes())
-    *value, field = NAMED[what]
+    group, element, vr, text, field = NAMED[what]
     for path in folder.iterdir():
-        set_text(path, *value)
+        set_text(path, group, element, vr, text)
     with pytest.raises(Usage) as caught:
         read.cases(folder)
     assert f"with an unreadable {field}" in str(caught.value) and "damaged" not in str(caught.value)
@@ -53,8 +53,8 @@ def test_the_field_is_named(tmp_path: Path, read: Any, what: Any) -> None:
 @pytest.mark.parametrize("what", NAMED)
 def test_and_one_such_slice_is_said(tmp_path: Path, read: Any, what: Any) -> None:
     folder = write(tmp_path / "ct", planes())
-    *value, field = NAMED[what]
-    set_text(folder / "slice000.dcm", *value)
+    group, element, vr, text, field = NAMED[what]
+    set_text(folder / "slice000.dcm", group, element, vr, text)
     assert f"left out (with an unreadable {field})" in read.one(folder).notes[0]
 
 

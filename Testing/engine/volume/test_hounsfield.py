@@ -1,5 +1,6 @@
 """G5: HU in doubt are mended and counted, or refused with a cure; one fault after the other planted in a good CT."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def test_G5_nothing_but_nan_or_one_value(tmp_path: Path, read: Any) -> None:
     assert read.refusal(nifti(tmp_path / "b.nii", np.zeros((9, 20, 20), "i2"))).code == "CONSTANT"
 
 
-FAULTS = {
+FAULTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "unsigned wrap": lambda hu: hu.astype("<u2").astype("f4"),
     "offset of 1024 missing": lambda hu: (hu.astype("i4") + 1024).astype("u2"),
     "offset missing, padding negative": lambda hu: np.where(_corners(hu), -1400, hu + 1024).astype("i2"),
@@ -174,7 +175,7 @@ def test_G5_a_histogram_that_is_no_cts_is_refused(tmp_path: Path, read: Any, fau
     assert read.one(path, trust_hu=True).ct.voxels.shape == (SLICES, 40, 48)
 
 
-PLAUSIBLE = {
+PLAUSIBLE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "whole": lambda hu: hu,
     "windowed": lambda hu: np.clip(hu, -160, 240),
     "a crop of soft tissue": lambda hu: hu[:, 10:30, 10:38],

@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from pydicom.uid import UID
 
 from Testing.engine.conftest import SHARED
 from Testing.engine.volume.planted import COLUMNS, ROWS, compress, enhanced, good_hu, planes, stored, write
@@ -35,7 +36,7 @@ def test_G7_syntaxes_that_need_no_further_package(tmp_path: Path, read: Any, nam
         if BASIC[name].endswith("4.90"):
             ds.PixelData = pydicom.encaps.encapsulate([jpeg_2000(ds.pixel_array)])
             ds["PixelData"].VR = "OB"
-            ds.file_meta.TransferSyntaxUID = BASIC[name]
+            ds.file_meta.TransferSyntaxUID = UID(BASIC[name])
             ds.save_as(path)
         elif BASIC[name] == "1.2.840.10008.1.2.5":
             ds.compress(BASIC[name])
@@ -43,7 +44,7 @@ def test_G7_syntaxes_that_need_no_further_package(tmp_path: Path, read: Any, nam
         else:
             if "big" in name:
                 ds.PixelData = np.frombuffer(ds.PixelData, "<u2").astype(">u2").tobytes()
-            ds.file_meta.TransferSyntaxUID = BASIC[name]
+            ds.file_meta.TransferSyntaxUID = UID(BASIC[name])
             little, implicit = "big" not in name, "implicit" in name
             pydicom.dcmwrite(path, ds, little_endian=little, implicit_vr=implicit, enforce_file_format=True)
     assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == BASIC[name]
@@ -64,7 +65,7 @@ def test_G7_multi_frame_in_the_same_syntaxes(tmp_path: Path, read: Any, name: An
         ds.compress(syntax, encoding_plugin="pydicom")
     else:
         ds.PixelData = pixels.astype("<u2" if little else ">u2").tobytes()
-    ds.file_meta.TransferSyntaxUID = syntax
+    ds.file_meta.TransferSyntaxUID = UID(syntax)
     ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
     path = tmp_path / "all.dcm"
     pydicom.dcmwrite(path, ds, little_endian=little, implicit_vr=implicit, enforce_file_format=True)

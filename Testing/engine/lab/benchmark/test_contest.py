@@ -1,5 +1,6 @@
 """Agreement before seconds, and seconds that can be checked by hand."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def held(*entries: Any, repeats: Any = 3) -> Any:
-    told = []
+    told: list[float] = []
     rows = hold(Contest("net", "what", entries), repeats, told.append)
     assert sum(told) == len(entries)
     return rows
@@ -66,11 +67,11 @@ def test_repetitions_are_interleaved() -> None:
 def test_all_is_checked_before_anything_is_timed() -> None:
     said = []
 
-    def check(name: Any) -> Any:
+    def check(name: str) -> Any:
         said.append(name)
         return MAP, MAP
 
-    entries = [Entry(n, [lambda: said.append("work")], check=lambda n=n: check(n)) for n in ("one", "two")]
+    entries = [Entry(n, [lambda: said.append("work")], check=partial(check, n)) for n in ("one", "two")]
     held(*entries)
     assert said[:2] == ["one", "two"] and said[2:] == ["work"] * 6
 

@@ -59,7 +59,7 @@ def test_the_error_of_the_default_map_is_told() -> None:
     image = (2.5 * np.exp(-((y - 40) ** 2 + (x - 52) ** 2) / 300)).astype(np.float32)[None] + 0.01
     told = []
     for smeared in (0, 6):
-        model = Square(smeared)
+        model: Any = Square(smeared)
         subject = Subject("hill", model, image[None], image[None] - 1, image[0] > 1)
         told.append(adaptive_apart("hill", subject, 0, 0, lambda amount: None))
     right, wrong = told

@@ -216,6 +216,7 @@ def test_phases_are_even_when_asked_for() -> None:
 def test_tubes_are_round_and_clipped_to_the_volume() -> None:
     path = line((-2, 10, 10), (12, 10, 10))
     found = tube(path, np.full(len(path), 6.0), (10, 20, 20))
+    assert found is not None
     assert found.box[0] == slice(0, 10) and found.depth_mm[5].max() == pytest.approx(6, abs=0.6)
     inside = (found.depth_mm[5] > 0).sum() * STEP_MM[1] * STEP_MM[2]
     assert inside == pytest.approx(np.pi * 36, rel=0.2)

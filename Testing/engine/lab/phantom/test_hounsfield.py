@@ -21,7 +21,7 @@ ALWAYS = {"lung_lower_lobe_right": (-950, -700), "vertebrae": (80, 700), "iliops
 @pytest.fixture(scope="module")
 def by_phase() -> Any:
     """Phantoms until every phase is there."""
-    found = {}
+    found: dict[str, list[Any]] = {}
     for seed in range(40):
         phantom = synthesise(seed, size=112, slices=28)
         found.setdefault(phantom.phase, []).append(phantom)

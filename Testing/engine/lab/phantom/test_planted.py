@@ -45,7 +45,7 @@ def test_targets_have_a_landmark_near_and_decoys_have_none() -> None:
 
 def test_target_and_decoy_look_alike() -> None:
     """So do both kinds of spot: means over many agree within their spread."""
-    values = {name: [] for name in LABELS}
+    values: dict[str, list[Any]] = {name: [] for name in LABELS}
     for seed in range(4):
         phantom = plant(seed, size=SIZE, slices=SLICES)
         for name, number in LABELS.items():

@@ -10,7 +10,7 @@ from Testing.engine.conftest import SHARED
 from Testing.engine.lab.prepare.world import torso
 from unoise_engine.lab.prepare.orientation import Lay, find_lay
 
-LAYS = [Lay(s, m) for s in (False, True) for m in itertools.product((False, True), repeat=3)]
+LAYS = [Lay(s, (a, b, c)) for s, a, b, c in itertools.product((False, True), repeat=4)]
 ARCHIVE = SHARED / "data" / "pancreas-ct-slices" / "slices.npz"
 
 

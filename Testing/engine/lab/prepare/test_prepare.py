@@ -30,8 +30,8 @@ def record(out: Any) -> Any:
 
 
 def refusals(collection: Any, out: Any) -> Any:
-    told = {}
-    count = prepare(collection, out, Shares(), tell=lambda case, error: told.setdefault(case, str(error)))
+    told: dict[str, str] = {}
+    count = prepare(collection, out, Shares(), tell=lambda case, error: told.update({case: str(error)}))
     assert count.refused == len(told)
     assert all("\n" not in sentence and sentence.count(" - ") >= 2 for sentence in told.values())
     return count, told

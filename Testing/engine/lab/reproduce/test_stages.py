@@ -23,7 +23,7 @@ def maker(calls: Any) -> Any:
 
 
 def test_once_and_again_when_the_ground_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    calls = []
+    calls: list[bool] = []
     first, facts = Stages(tmp_path).run("a", ["x", 1], maker(calls))
     again, same = Stages(tmp_path).run("a", ["x", 1], maker(calls))
     assert calls == [False] and facts == same == {"n": 1} and first == again
@@ -35,20 +35,20 @@ def test_once_and_again_when_the_ground_changes(tmp_path: Path, capsys: pytest.C
 
 
 def test_what_was_cut_off_goes_on(tmp_path: Path) -> None:
-    def cut(folder: Any, begun: Any) -> None:
+    def cut(folder: Any, begun: Any) -> Any:
         folder.mkdir()
         write(folder / "half", "")
         raise KeyboardInterrupt
 
     with pytest.raises(Interrupted, match="stage a was interrupted - give the same command again"):
         Stages(tmp_path).run("a", 1, cut)
-    calls = []
+    calls: list[bool] = []
     Stages(tmp_path).run("a", 1, maker(calls))
     assert calls == [True] and (tmp_path / "a" / "half").exists()
 
 
 def test_a_folder_that_is_gone_is_made_again(tmp_path: Path) -> None:
-    calls = []
+    calls: list[bool] = []
     Stages(tmp_path).run("a", 1, maker(calls))
     remove(tmp_path / "a")
     Stages(tmp_path).run("a", 1, maker(calls))
@@ -75,7 +75,7 @@ def test_no_advice_names_an_option_that_only_train_has(tmp_path: Path) -> None:
     ("begun", "recipe", "resumes"), [(True, True, True), (True, False, False), (False, True, False)]
 )
 def test_a_training_goes_on_only_where_it_was_begun(tmp_path: Path, begun: Any, recipe: Any, resumes: Any) -> None:
-    told = []
+    told: list[bool] = []
     if recipe:
         (tmp_path / "recipe.toml").write_text("")
     again(tmp_path, begun, told.append)
