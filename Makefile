@@ -75,6 +75,13 @@ fuzz: .venv/ok
 	.venv/bin/python -m Testing.fuzz.headers --seconds $(FUZZ_SECONDS)
 	.venv/bin/python -m Testing.fuzz.bundles --seconds $(FUZZ_SECONDS)
 
+# Breaks the code in small ways, a sample for each module, and fails if the tests notice fewer than 95 % of them. Takes
+# hours. MUTANTS: how many a module; SEED: which; MODULES: rooms or modules, such as "volume models/recipe".
+MUTANTS ?= 20
+SEED ?= 1
+mutants: .venv/ok
+	.venv/bin/python -m Testing.mutants.run --sites $(MUTANTS) --seed $(SEED) $(MODULES)
+
 # Remakes docs/faults.md: what other readers make of planted faults, and what happens here.
 .venv-peers/ok: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-peers

@@ -11,8 +11,8 @@ from unoise_engine.files import GROWS, INVENTORY, note
 
 
 def adopt(out: Path) -> None:
-    """Gives such a folder its inventories: of each case that has a record, with the hashes written there, and of the books
-    beside them. What was changed since does not fit its hash, and so stays. Raises OSError."""
+    """Gives such a folder its inventories: of each case that has a record, with the hashes written there, and of the
+    books beside them. What was changed since does not fit its hash, and so stays. Raises OSError."""
     if (out / INVENTORY).exists() or not (out / LEDGER).is_file():
         return
     found = False

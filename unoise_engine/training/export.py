@@ -38,6 +38,7 @@ from unoise_engine.training.known import scope_of
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.near_graph import near_model
 from unoise_engine.training.occlusion_graph import clean_model, patched_model
+from unoise_engine.training.progress import say
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 from unoise_engine.training.unet import UNet
 from unoise_engine.training.unet_graph import unet_model
@@ -46,6 +47,7 @@ from unoise_engine.volume.volume import Volume
 LOGITS_TOLERANCE = 1e-4  # of the largest logit; float32 sums in another order give about 1e-6
 MAP_TOLERANCE = 1e-3  # of the map's peak; a ReLU's gate that rounds the other way shifts a mean a little
 TRIES = 20  # inputs tried until the reference map is not zero: two wrong maps agree on zeros
+LEAST_DICE = 0.1  # below that a model segments nothing
 SHAPES = ((1, 4, 6), (3, 9, 8))  # checked: slices, and height and width in units of the deepest pixel
 
 
@@ -77,6 +79,8 @@ def export_bundle(
     utility, unoise = UtilityRun.open(utility_run), UNoiseRun.open(unoise_run)
     unoise.check_explains(utility)
     net, noise_net = utility.net(), unoise.net(utility.recipe.ct.channels)
+    if (dice := best_value(utility_run, "val_dice", max).get("val_dice", 1.0)) < LEAST_DICE:
+        say(f"{utility_run} - finds nearly nothing (validation dice {dice:g}), so no map explains it - train it longer")
     try:
         stored, stored_noise = rounded(net), rounded(noise_net)
     except ValueError as e:

@@ -120,3 +120,44 @@ def test_a_task_half_solved_is_solved(pixels: Any, counts: Any) -> None:
     one = LabelledSlice("a", "a", 0, np.zeros((1, 10, 10), np.float32), organ)
     got = cause_measures([one], [Cause(landmark, ~organ & ~landmark)], [found], {"any": [organ * 1.0]}, 0, 10)
     assert (AREA in {m.name for m in got}) == counts
+
+
+def test_all_measures_by_hand() -> None:
+    """Nine pixels in the order of their importance: organ o, landmark l, decoy d, and the rest."""
+    places = np.array(list("ol.do.dl."))
+    organ, landmark, decoys = ((places == one).reshape(3, 3) for one in "old")
+    importance = np.arange(9, 0, -1.0).reshape(3, 3)
+    got = judge_cause(importance, organ, Cause(landmark, decoys | organ), importance * 0)
+    assert got[AREA] == pytest.approx((1 + 1 + 3 / 5 + 4 / 8) / 4)
+    assert got[LANDMARK_AREA] == pytest.approx((1 / 1 + 2 / 6) / 2)  # organ left out: l . d . d l .
+    assert got[POINTING] == 1 and got[LANDMARK_POINTING] == 1
+    assert got[APART] == 2 / 4  # each landmark pixel against each decoy
+    shares = [got[share_name(part)] for part in ("organ", "landmark", "decoys", "elsewhere")]
+    assert shares == pytest.approx([1 / 4, 1 / 4, 1 / 4, 1 / 4])  # of the first four: o l . d
+    turned = judge_cause(-importance, organ, Cause(landmark, decoys), importance * 0)
+    assert turned[POINTING] == 0 and turned[LANDMARK_POINTING] == 0
+
+
+def slice_of(letters: Any, patient: Any = "a") -> Any:
+    places = np.array([list(letters)])
+    return LabelledSlice(patient, patient, 0, np.zeros((1, 1, len(letters)), np.float32), places == "o"), Cause(
+        places == "l", places == "d"
+    )
+
+
+def test_who_is_judged_and_against_whom() -> None:
+    """Half found is solved, less is not; the first map has no lead; decoys taken are counted on every slice."""
+    made = [slice_of("oooldd..", "a"), slice_of("oo.lddd.", "b"), slice_of("oo..d...", "c")]
+    slices, causes = zip(*made)
+    found = [np.zeros((1, 8), bool) for _ in made]
+    found[0][0, [0, 4, 5]] = True  # dice 2 / 6
+    found[1][0, [0, 7]] = True  # dice 1 / 2
+    found[2][0, :2] = True  # all of it, but there is no landmark
+    maps = {"first": [np.arange(8.0)[None]] * 3, "second": [-np.arange(8.0)[None]] * 3}
+    got = {(m.method, m.name): m for m in cause_measures(slices, causes, found, maps, 0, 20)}
+    assert got["segmentation", TAKEN].estimate.value == pytest.approx((1 + 0 + 0) / 3)
+    first, second = got["first", AREA], got["second", AREA]
+    assert first.lead is None and np.isnan(first.estimate.low), "one patient alone"
+    assert first.estimate.value == pytest.approx((1 / 5 + 2 / 7 + 3 / 8) / 3)
+    assert second.estimate.value == pytest.approx((1 + 1 + 3 / 4) / 3)
+    assert second.lead is not None and second.lead.value == pytest.approx(first.estimate.value - second.estimate.value)

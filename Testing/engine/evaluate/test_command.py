@@ -295,3 +295,23 @@ def test_a_pattern_or_a_number_that_fits_nothing(data: Any, tmp_path: Path) -> N
         (folder / "labels.json").write_text(json.dumps({"bright": number}))
         with pytest.raises(Usage, match="labels begin at 1"):
             find_entries([folder], "bright")
+
+
+def test_a_model_that_finds_nothing_is_said_so_first(
+    tiny_bundle: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tiny model takes what is bright; where the labels show another place, it finds none of them."""
+    folder = write_cases(tmp_path / "elsewhere")
+    for path in folder.glob("*-labels.nii.gz"):
+        image = sitk.ReadImage(str(path))
+        moved = sitk.GetImageFromArray(sitk.GetArrayFromImage(image)[:, :, ::-1])
+        moved.CopyInformation(image)
+        sitk.WriteImage(moved, str(path))
+    evaluate(folder, tmp_path / "out", tiny_bundle, methods=("random",))
+    assert capsys.readouterr().err.startswith("The model finds nearly nothing of the organ here (mean dice 0.0")
+    first = (tmp_path / "out" / "report.md").read_text("utf-8").split("\n\n")[1]
+    assert first.startswith("**The model finds nearly nothing")
+
+
+def test_a_model_that_finds_its_organ_is_not_doubted(out: Any) -> None:
+    assert "nearly nothing" not in (out / "report.md").read_text("utf-8")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from Testing.engine.evaluate.world import labelled_slices
-from unoise_engine.evaluate.interval import Bootstrap
+from unoise_engine.evaluate.interval import Bootstrap, Estimate
 from unoise_engine.evaluate.slices import Patients, evenly
 
 
@@ -30,6 +30,32 @@ def test_one_patient_says_so_and_none_is_nothing() -> None:
     assert one.value == 0.7 and np.isnan(one.low) and str(one) == "0.700" and not one.apart
     assert Bootstrap(1, seed=0).estimate(np.array([0.4]), np.array([0.5])).value == pytest.approx(0.8)  # a ratio
     assert str(Bootstrap(0, seed=0).estimate(np.array([]))) == "-"
+
+
+def test_one_patient_has_a_ratio_and_a_ratio_to_nothing_is_none() -> None:
+    ratio = Bootstrap(1, seed=0).estimate(np.array([0.6]), np.array([0.8]))
+    assert ratio.value == pytest.approx(0.75) and np.isnan(ratio.high)
+    assert np.isnan(Bootstrap(2, seed=0).estimate(np.array([0.6, 0.1]), np.zeros(2)).value)
+    some = Bootstrap(2, seed=0).estimate(np.array([0.6, 0.6]), np.array([0.0, 0.8]))  # some resamples have nothing
+    assert (some.value, some.low, some.high) == pytest.approx((1.5, 0.75, 1.5))
+
+
+def test_what_is_said_of_an_estimate() -> None:
+    assert str(Estimate(0.5, 0.25, 0.75)) == "0.500 [0.250, 0.750]"
+    for low, high, apart in (
+        (0.1, 0.2, True),
+        (-0.2, -0.1, True),
+        (-0.1, 0.1, False),
+        (0, 0.1, False),
+        (-0.1, 0, False),
+    ):
+        assert Estimate(0, low, high).apart is apart
+
+
+def test_the_same_patients_are_drawn_for_everything() -> None:
+    one, same, other = Bootstrap(6, 3, 50), Bootstrap(6, 3, 50), Bootstrap(6, 4, 50)
+    assert np.array_equal(one.weights, same.weights) and not np.array_equal(one.weights, other.weights)
+    assert one.weights.shape == (50, 6) and np.allclose(one.weights.sum(axis=1), 1)
 
 
 def test_a_patient_with_many_slices_counts_once() -> None:

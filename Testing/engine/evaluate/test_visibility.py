@@ -100,6 +100,54 @@ def test_the_ends_are_all_and_nothing(slices: Any, answers: Any) -> None:
     assert (answers.clean > 0.5).all() and (answers.clean < 1).any()
 
 
+def test_the_ends_against_the_own_prediction_and_in_pixels(slices: Any, answers: Any) -> None:
+    for order, first in (("keep", 0.0), ("hide", 1.0)):
+        curve = answers.curve("good", "image", "grey", order, "own")
+        assert (curve[:, 0] == first).all() and (curve[:, -1] == 1 - first).all()
+        shown = answers.curve("good", "image", "grey", order, "shown")
+        assert (shown[:, 0] == first).all() and (shown[:, -1] == 1 - first).all()
+        assert np.allclose(shown[0, 1:-1], SHARES if order == "keep" else 1 - np.array(SHARES), atol=1e-3)
+    area = [(Nearness().predict(one.image[None]) > 0).sum() for one in slices]
+    found = answers.curve("good", "image", "grey", "keep", "found")
+    assert found[:, -1].tolist() == area and (found[:, 0] == 0).all() and (found[:, -2] > 0).any()
+
+
+def test_progress_and_the_number_of_passes(slices: Any, maps: Any) -> None:
+    """As many images go through the model as are announced, a slice is told as one, and none holds more than 16."""
+    sizes, told = list[int](), list[float]()
+
+    class Counting(Nearness):
+        def predict(self, images: Any) -> Any:
+            sizes.append(len(images))
+            return super().predict(images)
+
+    model: Any = Counting()
+    evaluate_maps(model, slices[:2], {name: some[:2] for name, some in maps.items()}, HOW, told.append)
+    assert sum(sizes) == 2 * HOW.passes(len(maps)) and max(sizes) <= 16
+    assert sum(told) == pytest.approx(2) and len(told) == 6
+
+
+def test_which_slices_the_pooled_threshold_is_taken_over(slices: Any, maps: Any) -> None:
+    """Over those that show organ, or those that are named; over all where none does."""
+    from dataclasses import replace
+
+    bare = [replace(one, organ=one.organ & False) for one in slices]
+    mixed = [*slices[:2], *bare[2:]]
+    only = {"good": maps["good"]}
+
+    def answered(some: Any, pool: Any = None) -> Any:
+        return evaluate_maps(NEAR, some, only, HOW, pool=pool).shown
+
+    assert np.array_equal(answered(mixed), answered(bare, np.arange(len(slices)) < 2))
+    assert np.array_equal(answered(bare), answered(slices)) and not np.array_equal(answered(mixed), answered(slices))
+
+
+def test_how_often_must_be_at_least_once() -> None:
+    How(draws=1)
+    with pytest.raises(Usage, match="--draws 0"):
+        How(draws=0)
+
+
 def test_a_good_map_beats_a_poor_one_beats_a_spiteful_one(answers: Any) -> None:
     curves = Curves(answers, seed=0, resamples=200)
     areas = {m.method: m.estimate.value for m in curves.measures() if (m.name, m.fill, m.ranking) == KEY}

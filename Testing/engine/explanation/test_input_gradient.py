@@ -57,7 +57,30 @@ def test_noise_belongs_to_the_item_and_the_seed() -> None:
     assert np.abs(many - clean).max() < 0.25 * np.abs(clean).max()
 
 
-@pytest.mark.parametrize("wrong", [{"draws": 0}, {"noise": -0.1}, {"noise": 2.0}, {"seed": -1}])
+def test_so_many_copies_so_much_noise() -> None:
+    given = []
+
+    class Looks:
+        def gradient(self, x: Any, target: Any) -> Any:
+            given.append(x)
+            return x * 0
+
+    looks: Any = Looks()
+    x, told = np.zeros((1, 1, 60, 60), np.float32), list[float]()
+    x[0, 0, 0, 0] = 20.0
+    InputGradient(draws=3, noise=0.25)(looks, x, Target(x), told.append)
+    assert len(given) == 3 and told == [pytest.approx(1 / 3)] * 3
+    assert np.std(given[0] - x) == pytest.approx(0.25 * 20, rel=0.05) and not np.array_equal(given[0], given[1])
+    InputGradient(draws=3, noise=0.0)(looks, x, Target(x), told.append)
+    assert len(given) == 4 and np.array_equal(given[3], x)  # without noise one says all
+
+
+@pytest.mark.parametrize("good", [{"draws": 1}, {"draws": 1000}, {"noise": 1.0}, {"seed": 0}])
+def test_the_ends_of_the_ranges(good: Any) -> None:
+    InputGradient(**good)
+
+
+@pytest.mark.parametrize("wrong", [{"draws": 1001}, {"draws": 0}, {"noise": -0.1}, {"noise": 2.0}, {"seed": -1}])
 def test_wrong_parameters(wrong: Any) -> None:
     with pytest.raises(Usage, match=next(iter(wrong))):
         InputGradient(**wrong)

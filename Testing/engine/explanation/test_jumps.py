@@ -27,7 +27,18 @@ def test_a_mean_difference_in_hu() -> None:
     assert told(hu, 2.4).tolist() == [False, False, False]
     hu[:, :, 24:] = -1000  # air beside the body does not thin the difference
     assert told(hu, 2.0).tolist() == [False, True, False]
+    hu[:, :, 24:] = -88  # nor does what the window hardly shows
+    assert told(hu, 2.0).tolist() == [False, True, False]
+    assert told(hu[:, :8, :8], 2.0).tolist() == [False, True, False], "a single block"
     assert not told(np.full((2, 5, 3), -1000.0), 1.0).any(), "air alone, smaller than a block"
+
+
+def test_channels_that_are_scaled_otherwise_make_no_difference() -> None:
+    recipe = Recipe(window_hu=(-100.0, 255.0), channels=2, mean=(0.46, 0.1), std=(0.18, 0.9))
+    hu = np.full((2, 32, 48), 40.0, np.float32)
+    hu[1] += 18
+    blocks = [*coarse(recipe.normalise(recipe.window(hu)), recipe)]
+    assert np.allclose(blocks[0], 140, atol=0.01) and jumps(blocks, 2.0, recipe).tolist() == [False, True]
 
 
 def test_grain_is_no_jump() -> None:
@@ -55,6 +66,10 @@ def test_no_vote_crosses_a_jump() -> None:
     assert np.array_equal(cleaned[:, 0, 0] > 0, np.arange(8) < 4)
     crossed, _ = CleanUp(smooth_z_mm=6, probability=0.3).apply(logits, 3, 2)
     assert (crossed[:, 0, 0] > 0).sum() > 4
+
+
+def test_a_fifth_of_the_slices_is_an_exception() -> None:
+    assert [len([*about_jumps(np.arange(20) < many, 1.0)]) for many in (4, 5)] == [0, 1]
 
 
 @pytest.mark.parametrize(("many", "said"), [(0, 0), (2, 0), (3, 1)])

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from unoise_engine.errors import Usage
+from unoise_engine.explanation.lattice import Lattice
 from unoise_engine.explanation.method import silent
-from unoise_engine.explanation.methods import METHODS, choose
-from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.methods import METHODS, answerable, check_answerable, choose
+from unoise_engine.explanation.occlusion import Occlusion, around
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.segmenter import occluded_items
 
@@ -169,6 +170,46 @@ def test_a_patch_larger_than_the_image() -> None:
     assert run(Occlusion(patch=99), square()[None]).max() == 1  # everything hidden, everything lost
 
 
+def test_progress_never_runs_back() -> None:
+    for method in (Occlusion(), Occlusion(patch=8, stride=4)):
+        done: list[float] = []
+        model: Any = Threshold()
+        method(model, square(64)[None], Target(square(64)[None] - 1), done.append)
+        assert min(done) >= 0 and max(done) < 0.6
+
+
+def test_only_patches_that_change_something_of_the_body_are_tried() -> None:
+    """Against a look at each patch: it meets the box around what is no air, and has a pixel that is not grey."""
+    image = np.full((2, 24, 30), -1, np.float32)
+    image[1, 7:18, 9:22] = np.random.default_rng(0).integers(0, 2, (11, 13))
+    image[:, 9:16, 12:20] = 0  # grey already
+    image[1, 9:16, 12:20] = 0
+    lattice = Lattice.every(1, image.shape[1:], 4)
+    wanted = np.zeros(lattice.shape, bool)
+    for y in lattice.lines[0]:
+        for x in lattice.lines[1]:
+            beside = y + 3 < 7 or y > 17 or x + 3 < 9 or x > 21
+            wanted[y, x] = not beside and (image[:, y : y + 4, x : x + 4] != 0).any()
+    assert 100 < wanted.sum() < wanted.size - 100
+    assert np.array_equal(Occlusion(patch=4).tried(image, lattice), wanted)
+    flat = np.full((1, 24, 30), 5, np.float32)
+    assert Occlusion(patch=4).tried(flat, lattice).all(), "nothing is air where all is alike"
+
+
+def test_the_region_is_the_organ_and_a_margin() -> None:
+    organ = np.zeros((64, 30), bool)
+    organ[20:24, 3:9] = True
+    assert around(organ) == (slice(4, 40), slice(0, 25))
+    organ[60, 20] = True
+    assert around(organ) == (slice(4, 64), slice(0, 30))
+
+
+def test_what_is_said_of_a_map_and_how_many_patches_it_takes() -> None:
+    assert Occlusion(stride=3).kind == "exact, every 3 pixels" and "RMS error up to 2%" in Occlusion().kind
+    assert [Occlusion(patch=side).coarse for side in (1, 2, 3, 6, 7, 14, 15, 40)] == [2, 2, 4, 4, 8, 8, 16, 16]
+    assert Occlusion(stride=2).places(10, 21) == 50 and Occlusion().places(16, 33) == 2 * 4
+
+
 @pytest.mark.parametrize("wrong", [{"patch": 0}, {"stride": -1}])
 def test_wrong_settings(wrong: Any) -> None:
     with pytest.raises(Usage, match=f"--{next(iter(wrong))}"):
@@ -180,3 +221,14 @@ def test_choosing() -> None:
     with pytest.raises(Usage, match="--methods lime"):
         choose(["lime"])
     silent(1.0)
+
+
+def test_a_model_is_asked_nothing_that_it_cannot_answer() -> None:
+    class Dumb:
+        answers = frozenset({"gradcam"})
+
+    dumb: Any = Dumb()
+    assert answerable(dumb) == ("gradcam", "occlusion") and answerable(dumb, ["unoise"]) == ()
+    check_answerable(dumb, choose(["occlusion", "gradcam"]).values())
+    with pytest.raises(Usage, match=r"--methods unoise - .*\(noise\) - choose from gradcam, occlusion"):
+        check_answerable(dumb, choose(["gradcam", "unoise"]).values())

@@ -108,8 +108,34 @@ def test_air_alone() -> None:
     assert said(ct.with_voxels(np.full_like(ct.voxels, -1000))) == ["No body is in view: everything is air."]
 
 
+def test_lungs_in_many_slices_are_the_chest() -> None:
+    """Two lungs of a sixth of the trunk each; Scope() bears them in 60 % of the slices."""
+    ct = a_trunk(mm=0.9, size=420, wide=4)
+    y, x = np.mgrid[:420, :420] - 210
+    lungs = ((abs(x) - 95) / 70) ** 2 + (y / 80) ** 2 < 1
+    for many, chest in ((12, False), (13, True)):
+        hu = ct.voxels.copy()
+        hu[:many, lungs] = -750
+        about = [one for one in said(ct.with_voxels(hu)) if "show the chest" in one]
+        assert about == (["65% of the slices show the chest: little or no abdomen is in view."] if chest else [])
+
+
+def test_grain_is_counted_in_blocks_of_3_mm() -> None:
+    """Bright and dark stripes of one pixel are 60 HU where blocks are taken, and half contrast where they are not."""
+    scope = Scope(pixel_mm=(0.4, 4), enhanced_share=0.15, body_cm2=(0, 1e6), field_mm=(0, 1e6))
+    for mm, doubted in ((1.5, True), (3.0, False)):
+        ct = a_trunk(size=128, mm=mm, body=60)
+        hu = ct.voxels.copy()
+        hu[:, :, ::2][hu[:, :, ::2] == 60] = 30
+        hu[:, :, 1::2][hu[:, :, 1::2] == 60] = 90
+        assert any("contrast agent" in one for one in about_scan(ct.with_voxels(hu), scope)) == doubted, mm
+
+
 def test_implausible_organs() -> None:
     known = "pancreas", Scope()
+    assert [*about_volume([0, 15, 0], *known)] == [*about_volume([0, 250, 0], *known)] == []  # the ends are plausible
+    assert "14.9 ml" in next(about_volume([0, 14.9, 0], *known)) and "250.1" in next(about_volume([250.1], *known))
+    assert [*about_pieces(0.35, *known)] == []
     assert [*about_volume([0, 40, 40, 0], *known)] == []
     assert "4.0 ml of pancreas is implausible" in next(about_volume([0, 2, 2, 0], *known))
     assert "400.0 ml" in next(about_volume([200, 200], *known))

@@ -238,3 +238,15 @@ def test_a_run_that_kept_nothing_has_the_usual_scope(utility_run: Any, unoise_ru
     (tmp_path / "old" / "cases.json").unlink()
     folder = export_bundle(tmp_path / "old", unoise_run, tmp_path / "bundle", card=CARD)
     assert load_bundle(folder).manifest.scope == Scope()
+
+
+def test_a_utility_that_finds_nothing_is_said_so(
+    utility_run: Any, unoise_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poor = tmp_path / "poor"
+    shutil.copytree(utility_run, poor)
+    export_bundle(utility_run, unoise_run, tmp_path / "good", card=CARD)
+    assert "nearly nothing" not in capsys.readouterr().err
+    (poor / "metrics.csv").write_text("step,val_dice\n20,0.02\n40,0.04\n", "utf-8")
+    export_bundle(poor, unoise_run, tmp_path / "bundle", card=CARD)
+    assert "poor - finds nearly nothing (validation dice 0.04)" in capsys.readouterr().err

@@ -44,6 +44,8 @@ def test_before_any_training_importance_is_nearness_to_what_was_found() -> None:
     with torch.no_grad():
         maps = [-net(x, logits)[0, 0] for x in (torch.randn(1, 1, 64, 64), 5 + 3 * torch.randn(1, 1, 64, 64))]
     assert torch.equal(*maps)  # the slice itself says nothing yet
+    away = ~torch.from_numpy(organ)
+    torch.testing.assert_close(maps[0][away], 4 * near.nearness(logits.sigmoid())[0, 0][away], rtol=0, atol=0.01)
     importance = maps[0].numpy()
     ruler = signed_distance(organ)
     assert spearman(importance, ruler) > 0.97
