@@ -1,6 +1,7 @@
 """Rank correlation, and weights that are shuffled in the file's bytes."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -28,7 +29,7 @@ from unoise_engine.models.session import DEFAULT_BUNDLE, find_bundle, load_bundl
 from unoise_engine.models.shuffle import shuffle_kernels
 
 
-def test_spearman_is_that_of_pairs_in_order():
+def test_spearman_is_that_of_pairs_in_order() -> None:
     random = np.random.default_rng(0)
     a = random.random((6, 5))
     assert spearman(a, np.exp(3 * a)) == pytest.approx(1)
@@ -37,13 +38,13 @@ def test_spearman_is_that_of_pairs_in_order():
     assert np.isnan(spearman(a, np.zeros_like(a)))
 
 
-def test_spearman_shares_ranks_among_equals():
+def test_spearman_shares_ranks_among_equals() -> None:
     """Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: by hand 4.5 / sqrt(4.5 * 5)."""
     assert spearman(np.array([0, 1, 1, 2.0]), np.array([3, 4, 5, 6.0])) == pytest.approx(4.5 / np.sqrt(22.5))
 
 
 @pytest.mark.parametrize("name", ["utility", "unoise"])
-def test_kernels_are_shuffled_and_nothing_else(name):
+def test_kernels_are_shuffled_and_nothing_else(name: Any) -> None:
     content = (find_bundle(DEFAULT_BUNDLE) / f"{name}.onnx").read_bytes()
     before, after = (onnx.load_from_string(c) for c in (content, shuffle_kernels(content, 3)))
     onnx.checker.check_model(after)
@@ -63,7 +64,7 @@ def test_kernels_are_shuffled_and_nothing_else(name):
     assert [n.SerializeToString() for n in before.graph.node] == [n.SerializeToString() for n in after.graph.node]
 
 
-def test_a_shuffled_bundle_answers_otherwise_and_finds_the_area_it_is_told():
+def test_a_shuffled_bundle_answers_otherwise_and_finds_the_area_it_is_told() -> None:
     bundle = load_bundle(DEFAULT_BUNDLE, "cpu", 1)
     image = np.random.default_rng(0).normal(0, 1, (1, 1, 32, 32)).astype(np.float32)
     shuffled = bundle.shuffled(("utility",), 1)
@@ -73,23 +74,24 @@ def test_a_shuffled_bundle_answers_otherwise_and_finds_the_area_it_is_told():
     assert (SameArea(shuffled, 40).predict(image) > 0).sum() == 40
 
 
-def test_the_threshold_is_that_of_the_first_slice():
+def test_the_threshold_is_that_of_the_first_slice() -> None:
     class Echo:
-        def predict(self, x):
+        def predict(self, x: Any) -> Any:
             return x
 
-        def occluded(self, image, places, patch, fill, region=None):
+        def occluded(self, image: Any, places: Any, patch: Any, fill: Any, region: Any = None) -> Any:
             return image[None]
 
     x = np.arange(12, dtype=np.float32).reshape(1, 1, 3, 4)
-    model = SameArea(Echo(), 5)
+    echo: Any = Echo()
+    model = SameArea(echo, 5)
     assert np.array_equal(model.predict(x), x - 6) and np.array_equal(model.predict(x + 1), x - 5)
-    assert np.array_equal(model.occluded(x[0], None, 1, 0.0), x - 6)
-    assert (SameArea(Echo(), 99).predict(x) == x).all()  # more than there are: all but the last
-    assert (SameArea(Echo(), 0).predict(x) > 0).sum() == 0
+    assert np.array_equal(model.occluded(x[0], np.zeros((1, 2), int), 1, 0.0), x - 6)
+    assert (SameArea(echo, 99).predict(x) == x).all()  # more than there are: all but the last
+    assert (SameArea(echo, 0).predict(x) > 0).sum() == 0
 
 
-def test_means_are_those_of_patients():
+def test_means_are_those_of_patients() -> None:
     """Two slices of one patient and one of another; where a map says nothing the slice is left out."""
     slices = labelled_slices(patients=2, each=2)
     values = [0.2, 0.6, 1.0, float("nan")]
@@ -106,43 +108,45 @@ class Net:
 
     looks_at_scores = False
 
-    def __init__(self, shuffled=()):
+    def __init__(self, shuffled: Any = ()) -> None:
         self.recipe = Recipe(window_hu=(-100.0, 300.0), channels=2, mean=(0.0, 0.0), std=(0.25, 0.5))
-        self.answers, self.broken, self.made = frozenset({"noise", "gradcam"}), shuffled, []
-        self.seen, self.targets = [], []
+        self.answers, self.broken = frozenset({"noise", "gradcam"}), shuffled
+        self.made: list[Net] = []
+        self.seen: list[np.ndarray] = []
+        self.targets: list[np.ndarray] = []
 
-    def shuffled(self, names, seed):
+    def shuffled(self, names: Any, seed: Any) -> Any:
         made = Net((*names, seed))
         self.made.append(made)
         return made
 
-    def _turned(self, x, name):
+    def _turned(self, x: Any, name: Any) -> Any:
         return x[:, :1, ::-1, ::-1] if name in self.broken else x[:, :1]
 
-    def predict(self, x):
+    def predict(self, x: Any) -> Any:
         self.seen.append(x)
         return self._turned(x, "utility") - np.float32(0.8)
 
-    def noise_logits(self, x, scores):
+    def noise_logits(self, x: Any, scores: Any) -> Any:
         return self._turned(x, "unoise")
 
-    def gradcam(self, x, target):
+    def gradcam(self, x: Any, target: Any) -> Any:
         self.targets.append(target)
         return self._turned(x, "gradcam")
 
 
-def test_which_net_is_shuffled_for_which_map():
+def test_which_net_is_shuffled_for_which_map() -> None:
     """U-Noise is learned by its own net alone; Grad-CAM is asked the question of before; random knows nothing."""
     made = labelled_slices(patients=1, each=2)
     slices = [replace(one, image=np.concatenate([one.image, one.image])) for one in made]
-    net = Net()
+    net: Any = Net()
     found = [net.predict(one.image[None])[0, 0] > 0 for one in slices]
     methods = {name: METHODS[name] for name in ("unoise", "gradcam")}
     maps = {name: [m(net, one.image[None], Target(net.predict(one.image[None])), silent)[0] for one in slices]
             for name, m in methods.items()}  # fmt: skip
     maps |= {name: [BASELINES[name](one, f, 5) for one, f in zip(slices, found)] for name in BASELINES}
     maps["somebody's"] = maps["unoise"]
-    done = []
+    done: list[float] = []
     checks = check_maps(net, slices, found, maps, methods, [1], 5, done.append)
     got = {(c.method, c.name): c.value for c in checks}
     assert len(checks) == len(got) and {c.slice_index for c in checks} == {1}
@@ -160,17 +164,17 @@ def test_which_net_is_shuffled_for_which_map():
     assert np.array_equal(target[0, 0] > 0, found[1])  # where the unshuffled model finds the organ
 
 
-def test_noise_of_so_many_hu():
+def test_noise_of_so_many_hu() -> None:
     """10 HU of a window of 400, in units of each channel's deviation."""
     (one,) = labelled_slices(patients=1, each=1)
     wide = replace(one, image=np.zeros((2, 200, 200), np.float32), organ=np.ones((200, 200), bool))
-    net = Net()
+    net: Any = Net()
     check_maps(net, [wide], [wide.organ], {"unoise": [wide.image[0]]}, {"unoise": METHODS["unoise"]}, [0], 1)
     noisy = next(x for x in net.seen if x.any())[0]
     assert noisy.std(axis=(1, 2)) == pytest.approx([0.1, 0.05], rel=0.02)
 
 
-def test_no_kernel_is_said():
+def test_no_kernel_is_said() -> None:
     graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "none", [], [])
     with pytest.raises(ValueError, match="no kernel"):
         shuffle_kernels(onnx.helper.make_model(graph).SerializeToString(), 0)
@@ -179,30 +183,35 @@ def test_no_kernel_is_said():
 class Recorder:
     """A method that keeps which model it was asked about, on which image and for which pixels."""
 
-    def __init__(self, needs):
-        self.needs, self.asked = needs, []
+    def __init__(self, needs: Any) -> None:
+        self.needs = needs
+        self.asked: list[Any] = []
 
-    def __call__(self, model, slices, target, advance):
+    def __call__(self, model: Any, slices: Any, target: Any, advance: Any) -> Any:
         self.asked.append((model, slices[0], target.mask[0, 0]))
         return np.random.default_rng(len(self.asked)).random((1, *slices.shape[2:]))
 
 
 @pytest.fixture(scope="module")
-def checked():
+def checked() -> Any:
     bundle = load_bundle(DEFAULT_BUNDLE, "cpu", 1)
     (one,) = (replace(s, image=np.pad(s.image, ((0, 0), (4, 4), (4, 4))), organ=np.pad(s.organ, 4))
               for s in labelled_slices(patients=1, each=1))  # fmt: skip
     organ = np.zeros_like(one.organ)
     organ[3:9, 20:27] = True
-    methods = {"occlusion": Recorder("prediction"), "gradcam": Recorder(GRADCAM), "unoise": Recorder(NOISE)}
+    methods: dict[str, Any] = {
+        "occlusion": Recorder("prediction"),
+        "gradcam": Recorder(GRADCAM),
+        "unoise": Recorder(NOISE),
+    }
     names = (*methods, "random", "edges", "distance", "somebody's")
     maps = {name: [np.random.default_rng(k).random(organ.shape)] for k, name in enumerate(names)}
     return bundle, one, organ, methods, check_maps(bundle, [one], [organ], maps, methods, [0], seed=4)
 
 
-def test_every_map_is_asked_what_can_tell_whether_it_was_learned(checked):
+def test_every_map_is_asked_what_can_tell_whether_it_was_learned(checked: Any) -> None:
     _, _, _, _, checks = checked
-    asked = {}
+    asked: dict[str, list[str]] = {}
     for check in checks:
         asked.setdefault(check.method, []).append(check.name)
     assert asked == {
@@ -214,7 +223,7 @@ def test_every_map_is_asked_what_can_tell_whether_it_was_learned(checked):
     }
 
 
-def test_with_shuffled_weights_gradcam_is_asked_the_same_question_and_the_others_a_new_one(checked):
+def test_with_shuffled_weights_gradcam_is_asked_the_same_question_and_the_others_a_new_one(checked: Any) -> None:
     """Grad-CAM sums the scores of pixels that it is given; the others ask what the shuffled model finds."""
     _, _, organ, methods, _ = checked
     _, (model, _, mask) = methods["gradcam"].asked
@@ -223,7 +232,7 @@ def test_with_shuffled_weights_gradcam_is_asked_the_same_question_and_the_others
     assert isinstance(model, SameArea) and mask.sum() == organ.sum() and not np.array_equal(mask, organ)
 
 
-def test_the_noise_is_as_large_as_it_says(checked):
+def test_the_noise_is_as_large_as_it_says(checked: Any) -> None:
     """10 HU: by hand, through the window and the spread of the model's own recipe."""
     bundle, one, _, methods, _ = checked
     _, noisy, _ = methods["occlusion"].asked[0]
@@ -232,7 +241,7 @@ def test_the_noise_is_as_large_as_it_says(checked):
     assert hu.std() == pytest.approx(10, rel=0.1)
 
 
-def test_checks_are_averaged_over_patients():
+def test_checks_are_averaged_over_patients() -> None:
     slices = labelled_slices(patients=2, each=2)
     checks = [Check("unoise", STABILITY, s, value) for s, value in ((0, 0.2), (1, 0.4), (3, 0.9))]
     (measure,) = check_measures([*checks], slices, seed=0, resamples=10)
