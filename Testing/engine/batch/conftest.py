@@ -56,7 +56,7 @@ def cohort(tmp_path: Path) -> Any:
 
 @pytest.fixture(autouse=True)
 def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes most of a small case's time; it is tested where it matters (mark: pictures)."""
+    """Fine drawing takes most of a small case's time; it is tested where it matters (mark: pictures)."""
     if "pictures" in request.keywords:
         return
     from unoise_engine.errors import MissingExtra
