@@ -98,6 +98,16 @@ def test_lungs_in_many_slices_are_the_chest():
         assert about == (["65% of the slices show the chest: little or no abdomen is in view."] if chest else [])
 
 
+@pytest.mark.parametrize(("inside", "around", "chest"), [(-750, -1000, True), (40, -940, False)])
+def test_a_wall_of_one_pixel_where_pixels_are_huge(inside, around, chest):
+    """At 12 mm one of the pixels looked at is more than the tissue that a lung needs, and none is too little."""
+    hu = np.full((8, 40, 40), around, np.int16)
+    hu[:, 4:36, 4:36] = 40
+    hu[:, 8:32, 8:32] = inside
+    ct = Volume(hu, Grid((40, 40, 8), (12.0, 12.0, 3.0), (0, 0, 0), UPRIGHT))
+    assert any("show the chest" in one for one in about_scan(ct, Scope())) == chest
+
+
 def test_grain_is_counted_in_blocks_of_3_mm():
     """Bright and dark stripes of one pixel are 60 HU where blocks are taken, and half contrast where they are not."""
     scope = Scope(pixel_mm=(0.4, 4), enhanced_share=0.15, body_cm2=(0, 1e6), field_mm=(0, 1e6))
