@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +124,70 @@ def two_patients(slices: list[Plane]) -> list[Plane]:
     return slices + other
 
 
+def two_stacks(**tags: object) -> Callable[[list[Plane]], list[Plane]]:
+    """The body again, half a step further up, 60 HU brighter, in the same series: with some tags of its own."""
+
+    def spoil(slices: list[Plane]) -> list[Plane]:
+        other = planes([ORIGIN[2] + SPACING[2] * (k + 0.5) for k in range(len(slices))])
+        for k, one in enumerate(other):
+            for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+                setattr(one.dataset, keyword, slices[0].dataset[keyword].value)
+            one.name, one.dataset.InstanceNumber = f"more{k:03d}.dcm", len(slices) + k + 1
+            for name, value in tags.items():
+                setattr(one.dataset, name, value)
+        return slices + other
+
+    return spoil
+
+
+def numbered(keyword: str, value: Callable[[int], object]) -> Callable[[Path], Path]:
+    """A field that has another value from slice to slice."""
+
+    def spoil(slices: list[Plane]) -> None:
+        for k, one in enumerate(slices):
+            setattr(one.dataset, keyword, value(k))
+
+    return series(spoil)
+
+
+def raw_data(one: Plane) -> None:
+    one.dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.66"
+    for name in ("Rows", "Columns", "PixelData", "ImagePositionPatient"):
+        delattr(one.dataset, name)
+
+
+def deflated_bomb(folder: Path) -> Path:
+    """A slice of 300 kB that inflates to 300 MB, its syntax named behind 4 kB of private meta information."""
+    write(folder / "ct", planes())
+    path = folder / "ct" / "slice008.dcm"
+    content = path.read_bytes()
+    start = 144 + int.from_bytes(content[140:144], "little")
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = packer.compress(content[start:] + struct.pack("<HH2sHI", 0x7FE1, 0x1001, b"OB", 0, 300 << 20))
+    packed += b"".join(packer.compress(bytes(1 << 20)) for _ in range(300)) + packer.flush()
+    uid = b"1.2.840.10008.1.2.1.99"
+    meta = struct.pack("<HH2sHI", 2, 1, b"OB", 0, 4096) + bytes(4096)
+    meta += struct.pack("<HH2sH", 2, 0x10, b"UI", len(uid)) + uid
+    path.write_bytes(content[:132] + struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(meta)) + meta + packed)
+    return folder / "ct"
+
+
+def decimal_comma(folder: Path) -> Path:
+    write(folder / "ct", planes())
+    for path in (folder / "ct").iterdir():
+        path.write_bytes(path.read_bytes().replace(b"DS\x08\x002.5\\2.5 ", b"DS\x08\x002,5\\2,5 "))
+    return folder / "ct"
+
+
+def without_preamble(folder: Path) -> Path:
+    write(folder / "ct", planes())
+    for k in (8, 19):
+        path = folder / "ct" / f"slice{k:03d}.dcm"
+        (folder / "ct" / f"IM{k}").write_bytes(path.read_bytes()[132:])
+        path.unlink()
+    return folder / "ct"
+
+
 def tilted(slices: list[Plane]) -> list[Plane]:
     return planes(tilt=18)
 
@@ -209,6 +275,15 @@ FAULTS = [
     Fault("G3", "two kernels under one series UID", series(two_kernels), volumes=2),
     Fault("G3", "two patients under one series UID", series(two_patients), volumes=2),
     Fault("G3", "one slice of another matrix", each(lambda one: crop(one), slice(8, 9)), hopeless=True),
+    Fault("G3", "two acquisitions half a step apart", series(two_stacks(AcquisitionNumber=2)), volumes=2),
+    Fault("G3", "two patients half a step apart, all UIDs equal", series(two_stacks(PatientID="Other")), volumes=2),
+    Fault("G3", "two slice thicknesses half a step apart", series(two_stacks(SliceThickness=1.5)), volumes=2),
+    Fault("G3", "two stacks half a step apart, told by image numbers alone", series(two_stacks()), volumes=2),
+    Fault("G3", "directions that jitter by 0.001", numbered("ImageOrientationPatient", lambda k: [1, 0, 0, 0, 1, 0]
+          if k % 2 else [0.999999, 0.0012, 0, -0.0012, 0.999999, 0])),
+    Fault("G3", "a kernel named in some slices alone", numbered("ConvolutionKernel", lambda k: "B30f" * (k % 3 > 0))),
+    Fault("G3", "an acquisition number for each slice", numbered("AcquisitionNumber", lambda k: k + 1)),
+    Fault("G3", "raw data beside the slices", extra(raw_data)),
     Fault("G4", "tilted gantry (18 degrees)", series(tilted)),
     Fault("G4", "spacing 2 mm, then 5 mm", series(uneven)),
     Fault("G4", "four slices 10 mm aside", series(sideways), hopeless=True),
@@ -224,14 +299,32 @@ FAULTS = [
     Fault("G9", "a slice's file empty", empty_file),
     Fault("G9", "the last slice's file cut in its header", cut_in_its_header(slice(-1, None))),
     Fault("G9", "pixel data longer than announced", each(tag("Columns", COLUMNS - 1))),
+    Fault("G9", "the last slice without a position", each(lambda one: delattr(one.dataset, "ImagePositionPatient"),
+          slice(-1, None))),
+    Fault("G9", "two slices without preamble and extension", without_preamble),
+    Fault("G9", "a spacing with decimal commas", decimal_comma, hopeless=True),
+    Fault("G9", "a rescale type spelt out", each(tag("RescaleType", "HOUNSFIELD"))),
+    Fault("G9", "a slice that inflates to 300 MB", deflated_bomb),
+    Fault("G9", "slices 10 m apart", series(lambda s: planes([1e4 * k for k in range(8)])), hopeless=True),
+    Fault("G9", "pixels of 100 mm", each(tag("PixelSpacing", [100, 100])), hopeless=True),
     Fault("G11", "a folder of broken files", cut_in_its_header(slice(None)), hopeless=True),
     Fault("G21", "modality MR", each(tag("Modality", "MR")), hopeless=True),
     Fault("G21", "a map of atomic numbers (RescaleType Z_EFF)", each(tag("RescaleType", "Z_EFF")), hopeless=True),
+    Fault("G21", "a map of iodine whose RescaleType says HU", each(tag("ImageType", ["DERIVED", "PRIMARY", "AXIAL",
+          "MAT_SPECIFIC"])), hopeless=True),
+    Fault("G21", "a projection in a vendor's words (CT_SOM5 MIP)", each(tag("ImageType", ["DERIVED", "SECONDARY",
+          "AXIAL", "CT_SOM5 MIP"])), hopeless=True),
     Fault("G5", "NIfTI: NaN outside the field of view", with_nan, dicom=False),
     Fault("G5", "NIfTI: unsigned, offset missing", lambda f: nifti(f / "a.nii.gz", (good_hu() + 1024).astype("u2")),
           dicom=False, hopeless=True),
     Fault("G5", "NIfTI: an 8-bit picture", lambda f: nifti(f / "a.nii.gz", np.clip((good_hu() + 160) / 1.6, 0, 255)
           .astype("u1")), dicom=False, hopeless=True),
+    Fault("G5", "NIfTI: thousandths of HU", lambda f: nifti(f / "a.nii.gz", (good_hu() / 1000).astype("f4")),
+          dicom=False, hopeless=True),
+    Fault("G5", "NIfTI: -1 .. 1 of -1000 .. 1000 HU", lambda f: nifti(f / "a.nii.gz", (np.clip(good_hu(), -1000, 1000)
+          / 1000).astype("f4")), dicom=False, hopeless=True),
+    Fault("G5", "NIfTI: standardised for a network", lambda f: nifti(f / "a.nii.gz", ((good_hu() - good_hu().mean())
+          / good_hu().std()).astype("f4")), dicom=False, hopeless=True),
     Fault("G8", "NIfTI: sform and qform 40 mm apart", apart, dicom=False, hopeless=True),
     Fault("G8", "NIfTI: no orientation", lambda f: nifti(f / "a.nii.gz", sform=False), dicom=False, hopeless=True),
     Fault("G8", "NIfTI: sheared", sheared, dicom=False),
@@ -248,6 +341,8 @@ FAULTS = [
           DimSize=f"{COLUMNS - 1} {ROWS} 20"), dicom=False),
     Fault("G9", "MetaImage: a spacing that overflows", lambda f: metaimage(f / "a.mha",
           ElementSpacing="1e308 1e308 1e308"), dicom=False, hopeless=True),
+    Fault("G9", "NIfTI: pixels of 100 mm", lambda f: nifti(f / "a.nii.gz", steps=np.diag((100.0, 100, 3))), dicom=False,
+          hopeless=True),
     Fault("G10", "NRRD that points at /etc/passwd", lambda f: nrrd(f / "a.nhdr", type="uchar", sizes="8 8 8",
           data_file="/etc/passwd"), dicom=False, hopeless=True),
     Fault("G10", "MetaImage that points out of its folder", outside, dicom=False, hopeless=True),

@@ -1,6 +1,7 @@
 """A small world with known answers: a bundle whose nets are one blur each, and CTs made of ellipsoids."""
 
 import json
+import signal
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from unoise_engine.models.manifest import Manifest, write_bundle
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.typed import to_table
 from unoise_engine.volume.volume import Grid, Volume
+
+# Started in the background, as by a shell's `&`, this process ignores Ctrl-C, and so would all that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 REAL_CT = SHARED / "data" / "ct-upper-abdomen-dicom"

@@ -21,7 +21,7 @@ from Testing.engine.lab.prepare.world import save, torso, write_msd, write_pancr
 from unoise_engine.batch.question import answer
 from unoise_engine.cli.app import app
 from unoise_engine.cli.guard import guarded
-from unoise_engine.files import INVENTORY, write
+from unoise_engine.files import INVENTORY, new_file, write
 from unoise_engine.lab.painted.tissues import NUMBERS
 from unoise_engine.volume.write import write_volume
 
@@ -170,7 +170,7 @@ RESULTS = {  # command -> the names of its results
     "msd": ("pancreas_001-ct.nii.gz", "labels.json"),
     "pancreas-ct": ("pancreas-0001-labels.nii.gz",),
     "paint": ("maps-s1_0-ct.nii.gz", "labels.json", "painted.json"),
-    "train utility": ("best.ckpt", "notes.txt", ".hidden"),
+    "train utility": ("best.ckpt", "notes.txt", "logs/notes.txt"),
     "train unoise": ("recipe.toml",),
     "export": ("bundle.json", "notes.txt"),
     "unpack": ("notes.txt",),
@@ -357,22 +357,24 @@ def test_a_stage_whose_folder_is_there(tmp_path, name):
 
 
 def test_a_checkpoint_of_the_users(tmp_path):
-    pytest.importorskip("torch")
-    from unoise_engine.errors import Environment
-    from unoise_engine.shipped import shipped
-    from unoise_engine.training import runs
-    from unoise_engine.training.recipes import UtilityRecipe, read_recipe, write_recipe
+    """A training that goes on would replace it after its next round."""
+    torch = pytest.importorskip("torch")
+    from unoise_engine.errors import Environment, Integrity
+    from unoise_engine.training.begun import Begun
 
-    recipe = read_recipe(shipped("recipes", "*.toml")["phantom-utility"], UtilityRecipe)
-    write_recipe(recipe, tmp_path)
-    write(tmp_path / "last.ckpt", "ours")
-    assert runs.check_same(tmp_path, recipe) == tmp_path / "last.ckpt"
-    for name in ("best.ckpt", "metrics.csv", "last.ckpt"):
+    with new_file(tmp_path / "last.ckpt") as draft:
+        torch.save({"loops": {}, "state_dict": {}}, draft.path)
+    assert Begun.of(tmp_path).checkpoint == tmp_path / "last.ckpt"
+    for name in ("best.ckpt", "metrics.csv"):
         put(tmp_path / name)
         with pytest.raises(Environment, match="move it away"):
-            runs.check_same(tmp_path, recipe)
+            Begun.of(tmp_path)
         (tmp_path / name).unlink()
-        write(tmp_path / "last.ckpt", "ours") if name == "last.ckpt" else None
+    torch.save({"loops": {}, "state_dict": {"mine": torch.zeros(1)}}, tmp_path / "last.ckpt")
+    kept = Kept(tmp_path)
+    with pytest.raises(Integrity, match="not what the training wrote"):
+        Begun.of(tmp_path)
+    assert not kept.check()
 
 
 def test_bundles(world, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 ORGAN_HU, BODY_HU, BONE_HU, AIR_HU = 100, 0, 700, -1000
+GRAIN_HU = 10  # more or less; a CT without looks filled in, or like padding
 SHAPE = (12, 64, 80)  # k, j, i
 MATRIX = np.array([[-2.0, 0, 0, 80], [0, -2.0, 0, 60], [0, 0, 5.0, -30], [0, 0, 0, 1]])  # LPS-aligned, in RAS
 
@@ -28,11 +29,13 @@ def organ(shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
 
 
 def ct(shape: tuple[int, int, int] = SHAPE, dtype: type = np.int16) -> np.ndarray:
-    _k, j, i = np.indices(shape)
-    hu = np.full(shape, AIR_HU, np.float32)
+    k, j, i = np.indices(shape)
+    grain = (5 * k + 13 * j + 7 * i) % (2 * GRAIN_HU + 1) - GRAIN_HU
+    hu = np.full(shape, AIR_HU + GRAIN_HU, np.float32)
     hu[((j - 32) / 28) ** 2 + ((i - 40) / 36) ** 2 < 1] = BODY_HU
-    hu[((j - 48) / 6) ** 2 + ((i - 40) / 6) ** 2 < 1] = BONE_HU
     hu[organ(shape)] = ORGAN_HU
+    hu += grain
+    hu[((j - 48) / 6) ** 2 + ((i - 40) / 6) ** 2 < 1] = BONE_HU
     return hu.astype(dtype)
 
 

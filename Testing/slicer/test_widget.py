@@ -341,13 +341,13 @@ def test_an_mr_needs_a_yes(panel, bundle, monkeypatch):
     asked = []
     monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text, *_a, **_k: asked.append(text), raising=False)
     p.ui.explainButton.click()
-    assert "MR has values from 0 to 1700" in asked[0] and p.widget.logic.run is None
+    assert "MR has values from -" in asked[0] and p.widget.logic.run is None
 
 
 def test_what_the_engine_doubts_needs_a_yes_too(panel, monkeypatch):
     """Values that look like HU at first sight, but not to the engine, which looks at all of them."""
     hu = small_world.ct().astype(np.float32)
-    hu[small_world.ct() == small_world.BODY_HU] = 2500
+    hu[np.abs(small_world.ct() - small_world.BODY_HU) <= small_world.GRAIN_HU] = 2500
     p = panel()
     ct = scene_tests.add_volume(p.scene, hu, small_world.MATRIX, "wrapped")
     p.ui.inputSelector.setCurrentNode(ct)
@@ -454,7 +454,7 @@ def test_a_ct_without_the_organ_says_so(panel, monkeypatch):
     monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda *_a, **_k: True)
     p = panel()
     hu = np.where(small_world.organ(), small_world.BODY_HU, small_world.ct())
-    hu[hu == small_world.BONE_HU] = small_world.BODY_HU
+    hu[hu > 300] = small_world.BODY_HU
     hu[0, 0, 0] = 50
     p.ui.inputSelector.setCurrentNode(scene_tests.add_volume(p.scene, hu - 600, small_world.MATRIX, "thin air"))
     p.ui.explainButton.click()
@@ -802,6 +802,133 @@ def test_a_model_of_ones_own_is_chosen_by_its_folder(panel, bundle, tmp_path, mo
     assert "is not a model bundle" in p.ui.modelLabel.text and "damaged" in box.currentText
     box.setCurrentIndex(0)
     assert p.parameters.model == shipped and p.ui.modelLabel.text.startswith("Research model")
+
+
+ANOTHER = """
+import sys
+if "unoise_engine.worker" in sys.orig_argv:
+    from dataclasses import dataclass
+    from typing import ClassVar
+    import numpy as np
+    from unoise_engine.explanation import methods
+    from unoise_engine.typed import bounded
+    @dataclass(frozen=True)
+    class Rings:
+        name: ClassVar[str] = "rings"
+        title: ClassVar[str] = "Rings"
+        about: ClassVar[str] = "how far from the middle"
+        needs: ClassVar[str] = ""
+        chosen: ClassVar[bool] = False
+        radius: int = bounded(3, least=1, most=9, about="of the smallest")
+        share: float = 0.5
+        soft: bool = False
+        def __call__(self, model, x, target, advance):
+            advance(len(x))
+            return np.full((len(x), *x.shape[2:]), self.radius + self.share + self.soft, np.float32)
+    methods.METHODS["rings"] = Rings()
+    methods.TITLES["rings"] = "Rings"
+"""
+
+
+def test_a_new_method_appears_by_itself(panel, tmp_path, monkeypatch):
+    """One that only the engine knows: its box, its parameters, its map and its name."""
+    from UNoiseSlicerLib import about
+
+    monkeypatch.setattr(about, "_answers", {})
+    (tmp_path / "sitecustomize.py").write_text(ANOTHER)
+    p = panel(environment={"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"})
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    assert p.widget._boxes["rings"].text == "Rings" and "how far" in p.widget._boxes["rings"].toolTip
+    assert not p.widget._boxes["rings"].checked and p.field("rings", "radius").isHidden()
+    p.tick("rings")
+    radius, soft = p.field("rings", "radius"), p.field("rings", "soft")
+    assert (radius.minimum, radius.maximum, radius.value, radius.toolTip) == (1, 9, 3, "of the smallest")
+    radius.value = 5
+    soft.setChecked(True)
+    p.told()
+    p.ui.explainButton.click()
+    p.wait()
+    (node,) = scenes.maps_of(p.scene, ct).values()
+    values = slicer.util.arrayFromVolume(node)
+    assert p.message().count("Rings") == p.message().count("same number everywhere") and values.max() == 6.5
+    assert node.GetName() == "CT Rings importance" and p.ui.methodBox.itemText(0) == "Rings"
+
+
+def test_explain_before_the_engine_has_told_goes_on_when_it_has(panel, monkeypatch):
+    from UNoiseSlicerLib import about
+
+    monkeypatch.setattr(about, "_answers", {})
+    p = panel()
+    p.widget.logic.about = None
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    monkeypatch.setattr(about, "_answers", {})
+    p.widget._ask(again=True)
+    assert p.ui.explainButton.enabled, "nobody has to wait"
+    p.ui.explainButton.click()
+    assert p.widget.logic.run is None and not p.ui.explainButton.enabled
+    p.told()
+    assert p.widget.logic.run is not None and not p.widget._waiting
+    p.wait()
+    assert list(scenes.maps_of(p.scene, ct)) == ["unoise", "gradcam"], "what is slow was not ticked"
+
+
+def test_an_engine_that_tells_nothing_is_tried_all_the_same(panel, monkeypatch):
+    """Its own sentence says what is wrong, or there are results: by the methods that it takes by itself."""
+    from UNoiseSlicerLib import about
+
+    def fail(self, *_question):
+        self.answer, self.failed, self.step, self.close = None, True, lambda: True, lambda: None
+
+    monkeypatch.setattr(about.Asking, "__init__", fail)
+    p = panel()
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    assert p.widget._boxes == {} and p.ui.explainButton.enabled
+    p.parameters.region, p.parameters.firstSlice, p.parameters.lastSlice = Region.RANGE, 4, 4
+    p.ui.explainButton.click()
+    p.wait()
+    assert p.message() == "" and set(scenes.maps_of(p.scene, ct)) >= {"unoise", "gradcam"}
+
+
+def test_a_scene_of_an_earlier_version_keeps_its_choices(panel, tmp_path):
+    p = panel()
+    node = p.parameters.parameterNode
+    node.UnsetParameter("methods")
+    old = {"unoise": "True", "gradcam": "False", "occlusion": "True", "patch": "9", "stride": "4", "share": "30.0"}
+    for name, value in old.items():
+        node.SetParameter(name, value)
+    assert p.scene.WriteToMRB(str(tmp_path / "s.mrb"))
+    p.scene.Clear(0)
+    assert p.scene.ReadFromMRB(str(tmp_path / "s.mrb"))
+    slicer.app.processEvents()
+    p.told()
+    assert [name for name, box in p.widget._boxes.items() if box.checked] == ["unoise", "occlusion"]
+    assert (p.field("occlusion", "patch").value, p.field("occlusion", "stride").value) == (9, 4)
+    assert p.widget._parameters.share == 30
+    p.tick("gradcam")
+    p.widget.initializeParameterNode()
+    assert [name for name, box in p.widget._boxes.items() if box.checked] == ["gradcam"], "once"
+
+
+@pytest.mark.parametrize("nonsense", ["", "[]", "{", '{"occlusion": 3}', '{"lime": {"x": 1}, "occlusion": {"x": 1}}'])
+def test_parameters_by_anybody_do_no_harm(panel, nonsense):
+    p = panel()
+    p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
+    p.parameters.methods, p.parameters.methodParameters = "unoise,lime", nonsense
+    p.told()
+    assert p.widget._choices().methods == ("unoise",) and p.widget._choices().parameters == {}
+    assert p.ui.explainButton.enabled
+
+
+def test_a_device_that_the_engine_lacks_is_not_offered(panel):
+    from UNoiseSlicerLib.parameters import Device
+
+    p = panel()
+    box = p.ui.deviceBox.model()
+    offered = {device.value for row, device in enumerate(Device) if box.item(row).isEnabled()}
+    assert offered == set(p.widget.logic.about.devices) >= {"auto", "cpu"}
 
 
 def test_the_choices_reach_the_engine(panel, bundle, monkeypatch):

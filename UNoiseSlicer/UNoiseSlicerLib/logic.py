@@ -76,11 +76,13 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         self.run = export = DicomExport(self, ct, parent, database)
         return export
 
-    def ask(self, folders: tuple[str, ...] = (), parameters: dict[str, dict[str, Any]] | None = None) -> bool:
-        """Has the engine tell what it has, unless it has told that; `hear` takes in the answer. True while it is under
+    def ask(
+        self, folders: tuple[str, ...] = (), parameters: dict[str, dict[str, Any]] | None = None, again: bool = False
+    ) -> bool:
+        """Has the engine tell what it has, unless it was asked that; `hear` takes in the answer. True while it is under
         way. `folders` are models beside the known ones, `parameters` as in Choices."""
         question = (folders, json.dumps(parameters or {}, sort_keys=True))
-        if self._asking is None and question != self._asked:
+        if self._asking is None and (again or question != self._asked):
             self._asked = question
             try:
                 self._asking = Asking(self.python, self.environment, folders, parameters or {})

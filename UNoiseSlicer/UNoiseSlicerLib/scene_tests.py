@@ -901,6 +901,13 @@ def test_an_empty_segmentation_is_not_taken_for_an_edited_one(scene: Any) -> Non
     nothing = exchange.Results(report(("unoise",)), box() * 0, {"unoise": heat()})
     node = scenes.place(scene, ct, nothing)["segmentation"]
     assert scenes.place(scene, ct, nothing)["segmentation"] is node and scenes.kept(scene, ct) == []
+    with folder() as path:
+        assert scene.WriteToMRB(str(path / "s.mrb"))
+        scene.Clear(0)
+        assert scene.ReadFromMRB(str(path / "s.mrb"))
+    ct = scene.GetFirstNodeByName("CT")
+    scenes.place(scene, ct, nothing)
+    assert scenes.kept(scene, ct) == [] and scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
 
 
 def test_results_of_other_slices_stay_beside_the_new_ones(scene: Any) -> None:
@@ -987,6 +994,12 @@ def test_the_views_get_back_what_they_showed_before(scene: Any) -> None:
         assert view.GetForegroundVolumeID() == nodes["importance-unoise"].GetID() and not is_fused()
         put_away()
         assert is_fused()
+    nodes = scenes.place(scene, ct, results())
+    display.show(scene, ct, "unoise", display.Look(share=40))
+    scenes.remove(scene, nodes["importance-unoise"])
+    display.show(scene, ct, "gradcam", display.Look(share=40))
+    display.show(scene, ct, "", display.Look())
+    assert is_fused(), "also after a map was deleted"
     display.show(scene, ct, "gradcam", display.Look())
     view.SetForegroundVolumeID(pet.GetID())
     view.SetForegroundOpacity(0.9)

@@ -104,6 +104,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self) -> None:
         self.initializeParameterNode()
+        self._ask(again=self.logic.about is None)
 
     def initializeParameterNode(self) -> None:
         self.setParameterNode(self.logic.getParameterNode())
@@ -299,13 +300,13 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # --- what the engine has ---
 
-    def _ask(self) -> bool:
+    def _ask(self, again: bool = False) -> bool:
         """Once for each model elsewhere and each set of parameters. True while an answer is awaited."""
         p = self._parameters
         if p is None:
             return False
         folders = (p.model,) if os.path.isabs(p.model) else ()
-        asking = self.logic.ask(folders, self._parameters_of_methods())
+        asking = self.logic.ask(folders, self._parameters_of_methods(), again)
         self._rest()
         return asking
 

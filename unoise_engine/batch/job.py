@@ -12,7 +12,7 @@ from typing import Any
 
 from unoise_engine.batch.numbers import TABLE
 from unoise_engine.batch.options import Options
-from unoise_engine.batch.privacy import hider
+from unoise_engine.batch.privacy import HIDDEN, hider
 from unoise_engine.batch.records import (
     RECORD,
     RESULTS_VERSION,
@@ -151,8 +151,9 @@ def do_case(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         try:
             refuse_strangers(job.folder)
         except Environment as error:  # the other cases go on
-            record = Record(job.case, "REFUSED", job.model, job.settings)
-            return not_done(job, record, CaseRefused("NOT_OURS", error.source, error.what, error.cure))
+            record, where = Record(job.case, "REFUSED", job.model, job.settings), Path(error.source)
+            within = where.relative_to(out) if where.is_relative_to(out) else where
+            return not_done(job, record, CaseRefused("NOT_OURS", within, error.what, error.cure))
         return _do(job, bundle, progress)
 
 
@@ -208,7 +209,7 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
 
 def not_done(job: Job, record: Record, error: CaseError) -> Outcome:
     """Records a refusal or failure, unless an earlier result stands there."""
-    message = hider_of(job)(" ".join(str(error).split()))
+    message = hider_of(job)(" ".join(str(error).split())).removeprefix(f"{HIDDEN} - ")
     record = replace(record, status=error.status, code=error.code, message=message, finished=now())
     if not has_results(job.folder):
         job.folder.mkdir(exist_ok=True)

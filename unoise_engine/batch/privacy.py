@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-HIDDEN = "<file>"
+HIDDEN = "a file"
 LONGEST_NUMBER = 4  # digits that count slices rather than name somebody
 # Words of our own sentences that are written large, as folders are called that name nobody.
 SPOKEN = {

@@ -77,7 +77,9 @@ def refined(
     return values
 
 
-def _fill(values: np.ndarray, lines: list[np.ndarray], wanted: np.ndarray, measure: Callable) -> None:
+def _fill(
+    values: np.ndarray, lines: list[np.ndarray], wanted: np.ndarray, measure: Callable[[np.ndarray], np.ndarray]
+) -> None:
     """Measures the wanted places of the lines' crossings whose values are not known."""
     chosen = np.nonzero(wanted & np.isnan(values[np.ix_(*lines)]))
     places = np.stack([line[some] for line, some in zip(lines, chosen)], axis=1)

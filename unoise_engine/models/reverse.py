@@ -141,7 +141,12 @@ class _Reverse:
 
 def _settings(node: Message) -> dict[str, Any]:
     """The attributes of a node that are numbers or words."""
-    kinds = {1: lambda a: a.f, 2: lambda a: a.i, 3: lambda a: a.s.decode(), 7: lambda a: list(a.ints)}
+    kinds: dict[int, Callable[[Message], Any]] = {
+        1: lambda a: a.f,
+        2: lambda a: a.i,
+        3: lambda a: a.s.decode(),
+        7: lambda a: list(a.ints),
+    }
     return {a.name: kinds[a.type](a) for a in node.attribute if a.type in kinds}
 
 

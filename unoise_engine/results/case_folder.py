@@ -103,7 +103,10 @@ def _writer(reading: Reading, case: Case, bundle: Bundle, settings: Settings, ho
     files, frames = reading.slice_files, reading.slice_frames
     if reading.planes:
         files, frames = reading.original_files, reading.original_frames
-    return DicomResult(reading.ct, [*zip(files, frames)], origin, case.source, how.de_identify, reading.planes)
+    images = [*zip(files, frames)]
+    return DicomResult(
+        reading.ct, images, origin, case.source, how.de_identify, reading.planes, display_maps=how.display_maps
+    )
 
 
 def explain_case(

@@ -38,7 +38,8 @@ UNITS = {"HU", "HU_MOD", "US", "HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNIT
 
 FLOOR = 5  # per cent of voxels below which ...
 TIGHT = 0.24  # ... so large a share of all lies as close together as air alone does; 0.1 at most in tissue
-AIR_BELOW_HU = -850
+AIR_BELOW_HU, FAT_HU = -850, -20
+METAL_HU = 2000  # scanners end near 3071
 CUT = 0.02  # so large a share of voxels at exactly the lowest value was cut off there
 FILL = 0.15  # so large a share of exactly one value was not measured; noise leaves 0.03
 
@@ -148,10 +149,12 @@ def check_hu(voxels: np.ndarray, source: object) -> None:
     why = ""
     if share(2000, np.inf) > 0.10 and share(-200, 300) < 0.35:  # around an implant there is soft tissue too
         why = f"{share(2000, np.inf):.0%} of its voxels lie above 2000 HU, as if inverted or wrapped around"
-    elif share(-np.inf, -0.5) < 0.001:
-        why = "none of its voxels lies below 0 HU, as if its offset were missing or it were an 8-bit picture"
+    elif share(-np.inf, FAT_HU) < 0.001:
+        why = (
+            f"it shows neither fat nor air (none below {FAT_HU} HU), as if its offset were missing or it were a picture"
+        )
     elif even is not None:
-        why = f"what is even as air is lies at {even:.4g} HU, not near -1000, as if it were scaled or shifted"
+        why = f"its air would lie at {even:.4g} HU instead of -1000, as if its values were scaled or shifted"
     elif share(-200, 300) < 0.01:
         why = "none of its voxels lies in the range of soft tissue (-200 to 300 HU)"
     elif share(600, np.inf) / body > 0.25 and share(-1150, -850) < 0.005:
@@ -195,7 +198,7 @@ def said_of(voxels: np.ndarray) -> list[str]:
         shown = f"{count / len(some):.0%} of its voxels above {AIR_BELOW_HU} HU are {value:g} HU exactly"
         if value == lowest and count > CUT * len(some):
             said.append(f"{shown}, its lowest value: it was cut off there")
-        elif value == highest and count > FILL * len(some):
+        elif value == highest < METAL_HU and count > FILL * len(some):
             said.append(f"{shown}, its highest value: it was cut off there")
         elif lowest < value < highest and count > FILL * len(some):
             said.append(f"{shown}: they were filled in, not measured")

@@ -77,7 +77,7 @@ def _joined(images: list[Image]) -> Iterator[str]:
     for name, label in (WHO | MADE).items():
         known, unknown = values(images, name)
         if len(known) > 1:
-            yield f"slices of {len(known)} different {label}s were read as one CT: they do not overlap"
+            yield f"{len(known)} stacks that differ in {label} lie end to end: read as one CT"
         if known and unknown:
             yield f"{len(unknown)} of its {len(images)} slices name no {label}: read as one CT with the rest"
     across, down = directions(images)

@@ -1,14 +1,17 @@
 """The record decides what is done: same bytes, model, settings and results, or it is done again."""
 
+import copy
+import csv
 import json
 import os
+import random
 import shutil
 from dataclasses import replace
 
 import pytest
 
 from Testing.engine.batch.conftest import leftovers, lines, save, volumes
-from unoise_engine.batch.records import read_record, write_record
+from unoise_engine.batch.records import hash_inputs, read_record, stat_of, write_record
 from unoise_engine.errors import Environment, Usage
 
 
@@ -75,6 +78,99 @@ def test_a_file_is_not_a_record(explain, cohort, out, text):
     assert done_again(explain, cohort, out) == ["case-0002"]
 
 
+WRONG = [None, True, -1, 1.5, 10**400, "", "x" * 1000, "<b>", [], [[1]], {}, {"a": {"b": 1}}, "\udcff"]
+
+
+def places(value, way=()):
+    """Every place in a tree of JSON."""
+    yield way
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(inner, (*way, key))
+
+
+def changed(body, way, value):
+    body = copy.deepcopy(body)
+    if not way:
+        return value
+    inner = body
+    for key in way[:-1]:
+        inner = inner[key]
+    inner[way[-1]] = value
+    return body
+
+
+def test_no_value_of_a_record_or_a_line_stops_a_run(explain, cohort, out):
+    """Wherever a wrong value stands, the case is done anew or is done, and the summary has all cases."""
+    record, ledger = out / "case-0002" / "record.json", out / "results.jsonl"
+    first, good, whole = volumes(out), json.loads(record.read_text()), ledger.read_bytes()
+    tried = random.Random(0).sample([(way, wrong) for way in places(good) for wrong in WRONG], 12)
+    tried += [(("report", "organ"), 5), (("outputs",), []), (("report", "seconds"), {}), (("case",), "case-0001")]
+    for way, wrong in tried:
+        record.write_text(json.dumps(changed(good, way, wrong)))
+        assert explain(cohort, out, resume=True) == 0, (way, wrong)
+        assert volumes(out) == first and read_record(out / "case-0002").inputs.sha256 == good["inputs"]["sha256"]
+    body = json.loads(whole.splitlines()[1])
+    lines_tried = [json.dumps(changed(body, way, wrong)) for way in places(body) for wrong in WRONG]
+    lines_tried += ["[" * 100_000, '{"case": "../..", "status": "OK"}', "\0\0", '{"case": NaN}', "null", "7"]
+    ledger.write_bytes(b"".join(line.encode() + b"\n" for line in lines_tried) + whole)
+    assert explain(cohort, out, resume=True) == 0
+    with (out / "summary.csv").open(newline="") as f:
+        rows = list(csv.DictReader(f))
+    assert [row["case"] for row in rows if row["model_sha256"] == body["model_sha256"]] == [
+        f"case-{k:04d}" for k in range(1, 4)
+    ]
+
+
+def test_a_record_of_another_case_is_not_believed(explain, cohort, out):
+    """Somebody copied a folder: the second patient must not get the first one's results."""
+    first = volumes(out)
+    shutil.copytree(out / "case-0001", out / "case-0002", dirs_exist_ok=True)
+    assert explain(cohort, out, resume=True) == 0 and volumes(out) == first
+
+
+def test_a_record_from_the_future_is_no_excuse(explain, cohort, out):
+    """It failed in 2099: that is not since this run began."""
+    record = read_record(out / "case-0001")
+    for when in ("2099-01-01T00:00:00.000000+00:00", "zzz"):
+        write_record(replace(record, status="FAILED", finished=when), out / "case-0001")
+        assert done_again(explain, cohort, out) == ["case-0001"], when
+
+
+def test_a_record_of_this_version_is_read_for_ever(tmp_path):
+    """Word for word as it stands in users' folders: else all their cases would be done anew after an upgrade."""
+    (tmp_path / "case-0001").mkdir()
+    (tmp_path / "case-0001" / "record.json").write_text(
+        """{"record_version": 1, "case": "case-0001", "status": "OK", "model": "m", "settings": {"results_version": 1},
+        "inputs": {"sha256": "i", "files": 1, "bytes": 2, "stat": "s"}, "code": "", "message": "",
+        "outputs": {"report.json": {"sha256": "o", "bytes": 3}}, "report": {"organ": {"name": "pancreas", "found": true,
+        "volume_ml": 70.5, "axial_slice_of_largest_area": 4}, "corrections": [], "notes": ["n"], "seconds": {"read": 1},
+        "warnings": [], "warning": "w"}, "finished": "2026-01-01T00:00:00.000000+00:00"}"""
+    )
+    record = read_record(tmp_path / "case-0001")
+    assert record.status == "OK" and record.outputs["report.json"].bytes == 3 and record.inputs.bytes == 2
+
+
+def test_another_ct_of_the_same_size_is_another_ct(explain, tmp_path):
+    """--resume must not keep the results of what lay there before."""
+    cohort, out = tmp_path / "in", tmp_path / "out"
+    for k in range(2):
+        save(cohort / f"ct{k}.nii", k)
+    explain(cohort, out)
+    size = (cohort / "ct1.nii").stat().st_size
+    assert save(cohort / "ct1.nii", 7).stat().st_size == size
+    assert done_again(explain, cohort, out) == ["case-0002"]
+
+
+def test_every_file_of_a_case_counts(tmp_path):
+    for name, content in (("a", b"12"), ("b", b"345"), ("c", b"")):
+        (tmp_path / name).write_bytes(content)
+    files = tuple(sorted(tmp_path.iterdir()))
+    before = hash_inputs(files)
+    assert stat_of(files)[1] == before.bytes == 5 and before.files == 3
+    (tmp_path / "a").write_bytes(b"21")
+    assert hash_inputs(files).sha256 != before.sha256
+
+
 def test_failed_is_not_done(explain, cohort, out):
     record = read_record(out / "case-0001")
     write_record(replace(record, status="FAILED"), out / "case-0001")
@@ -107,7 +203,7 @@ def test_refused_once_is_refused_without_reading_again(explain, cohort, tmp_path
     monkeypatch.setattr("unoise_engine.batch.job.explain_case", lambda *_: pytest.fail("read again"))
     assert explain(cohort, out, resume=True) == 1
     again = capsys.readouterr().err
-    assert said in again and "ct1.nii.gz" in again and len(lines(out)) == 3
+    assert said in again and "(found before)" in again and len(lines(out)) == 3
     monkeypatch.undo()
     save(cohort / "ct1.nii.gz", 1)
     assert explain(cohort, out, resume=True, methods=("unoise",)) == 0

@@ -176,3 +176,21 @@ def test_earlier_results_survive_a_full_and_a_read_only_disk(explain, cohort, tm
         assert caught.value.exit_code == 3 and volumes(disk / "out") == first and len(first) == 6
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_results_of_a_version_without_inventories_go_on(explain, cohort, tmp_path, capsys):
+    """Their records say what was written: what is done stays done, what was corrected by hand is kept."""
+    out = tmp_path / "out"
+    explain(cohort, out)
+    for inventory in (out / INVENTORY, *out.glob(f"*/{INVENTORY}")):
+        inventory.unlink()
+    first = volumes(out)
+    assert explain(cohort, out, resume=True) == 0
+    assert capsys.readouterr().out.count("done before") == 3 and volumes(out) == first
+    for inventory in (out / INVENTORY, *out.glob(f"*/{INVENTORY}")):
+        inventory.unlink()
+    corrected = out / "case-0002" / "segmentation.nii.gz"
+    corrected.write_bytes(corrected.read_bytes() + b"by hand")
+    explain(cohort, out, overwrite=True)
+    assert "NOT_OURS" in capsys.readouterr().err and corrected.read_bytes().endswith(b"by hand")
+    assert [line["status"] for line in lines(out)].count("OK") >= 2

@@ -1,12 +1,18 @@
 """The page of a batch: every case in it, its pictures beside it, and small enough to open however many there are."""
 
+import csv
 import html.parser
+import random
 import subprocess
+from collections import Counter
+from dataclasses import replace
 from shutil import which
 
 import pytest
 
-from Testing.benchmarks.summary_size import WARNING, make
+from Testing.benchmarks.summary_size import WARNING, make, record
+from unoise_engine.batch.ledger import Ledger, latest
+from unoise_engine.batch.records import Record
 from unoise_engine.batch.summary import write_summary
 
 CASES = 300
@@ -24,11 +30,12 @@ def batch(tmp_path_factory):
 class Page(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
-        self.keys, self.links, self.buttons = [], [], []
+        self.keys, self.links, self.buttons, self.tags = [], [], [], Counter()
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
+        self.tags[tag] += 1
         if tag == "article":
             self.keys.append(found["data-keys"].split())
         if tag == "button":
@@ -54,6 +61,46 @@ def test_a_case_without_a_picture_has_no_broken_one(batch, tmp_path):
     write_summary(tmp_path, WARNING)
     page = Page((tmp_path / "summary.html").read_text(encoding="utf-8"))
     assert len(page.keys) == 20 and page.links == []
+
+
+def test_cases_stand_in_the_order_of_their_numbers(tmp_path):
+    numbers = (10000, 2, 9999, 10, 1)
+    ledger = Ledger(tmp_path)
+    for number in numbers:
+        ledger.add(replace(record(1, random.Random(0)), case=f"case-{number:04d}"))
+    assert [line["case"] for line in latest(tmp_path)] == [f"case-{number:04d}" for number in sorted(numbers)]
+
+
+EVIL = ["=cmd|' /C calc'!A0", "+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "＝1", "a;=1", "a\n@b",
+        "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a&b"]  # fmt: skip
+
+
+def test_no_text_is_run_by_a_spreadsheet_or_a_browser(tmp_path):
+    """Names of organs come from a bundle, and codes and sentences may have been edited."""
+    ledger = Ledger(tmp_path)
+    for k, evil in enumerate(EVIL):
+        organ = {"name": evil, "found": bool(k % 2), "volume_ml": 1.5}
+        report = {"organ": organ, "corrections": [evil], "notes": [evil], "warnings": [evil], "seconds": {evil: 1.0}}
+        ledger.add(Record(f"case-{k:04d}", "CORRECTED", evil, {}, report=report, finished=evil + str(k)))
+        ledger.add(Record(f"failed-{k}", "FAILED", evil, {}, code=evil, message=evil, finished=evil + str(k)))
+    write_summary(tmp_path, WARNING + "<script>")
+    with (tmp_path / "summary.csv").open(newline="", encoding="utf-8") as f:
+        cells = [cell for row in csv.reader(f) for cell in row]
+    assert len(cells) == 14 * (1 + 2 * len(EVIL)) and "'=cmd|' /C calc'!A0" in cells
+    for part in (part for cell in cells for part in cell.split(";")):
+        assert part.isprintable() and not part.startswith(tuple("=+-@＝＋－＠")), part
+    page = Page((tmp_path / "summary.html").read_text(encoding="utf-8"))
+    assert page.tags["script"] == 1 and "img" not in page.tags and page.tags["article"] == 2 * len(EVIL)
+
+
+def test_a_case_whose_line_was_lost_is_in_the_summary(explain, cohort, tmp_path):
+    out = tmp_path / "out"
+    explain(cohort, out)
+    whole = (out / "results.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "results.jsonl").write_bytes(whole[0] + b"[1]\n")
+    explain(cohort / "ct0.nii.gz", out, resume=True)  # the others are no part of this run
+    assert [line["case"] for line in latest(out)] == ["case-0001", "case-0002", "case-0003"]
+    assert (out / "summary.html").read_text(encoding="utf-8").count("<article") == 3
 
 
 PROBE = """<script>

@@ -1,5 +1,6 @@
 """Results of one run in both formats, the tools that judge them, and who is missing."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -46,6 +47,12 @@ def explained(source, out, bundle, file_format="dicom", **options):
     ):  # slow
         assert explain_all(request, "off") == 0
     return next(p for p in out.iterdir() if p.is_dir())
+
+
+def mended(folder):
+    """What the report says was mended in the CT's headers."""
+    corrections = json.loads((folder / "report.json").read_text())["corrections"]
+    return [note for note in corrections if "the source" in note]
 
 
 @pytest.fixture(scope="session")

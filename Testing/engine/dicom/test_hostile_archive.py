@@ -300,6 +300,6 @@ def test_a_record_that_is_no_file_is_left_alone(out, tmp_path, kind):
     other = tmp_path / "diary.txt"
     other.write_text("dear diary")
     os.mkfifo(out / "send.jsonl") if kind == "pipe" else (out / "send.jsonl").symlink_to(other)
-    with archive() as (port, received), pytest.raises(Environment, match=r"send\.jsonl - is no regular file"):
+    with archive() as (port, received), pytest.raises(Environment, match=r"send\.jsonl - was not made here"):
         send_to(out, port)
     assert received == [] and other.read_text() == "dear diary"

@@ -437,3 +437,42 @@ def test_failure_leaves_earlier_results_and_nothing_half_written(series, pancrea
         explain_all(request, "off")
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
     assert not [p for p in tmp_path.rglob(".*") if p.suffix == ".dcm" or "partial" in p.name]
+
+
+@needs_dciodvfy
+def test_display_maps_are_shares_of_the_largest_value(series, result, pancreas_bundle, tmp_path):
+    """Beside the values, which stay as they are, to the last byte."""
+    folder = explained(series, tmp_path, pancreas_bundle, display_maps=True)
+    again = explained(series, tmp_path / "again", pancreas_bundle, display_maps=True)
+    report = json.loads((folder / "report.json").read_text())
+    assert report["settings"]["display_maps"] is True
+    uids = set()
+    for name in MAPS:
+        assert (folder / f"{name}.dcm").read_bytes() == (result / f"{name}.dcm").read_bytes()
+        shown = name.replace("importance", "display")
+        assert report["files"][shown] == f"{shown}.dcm" and not (result / f"{shown}.dcm").exists()
+        assert verify(folder / f"{shown}.dcm") == []
+        assert (folder / f"{shown}.dcm").read_bytes() == (again / f"{shown}.dcm").read_bytes()
+        values, ds = (pydicom.dcmread(folder / f"{n}.dcm") for n in (name, shown))
+        wanted = np.clip(values.pixel_array / values.pixel_array.max(), 0, 1)
+        np.testing.assert_array_equal(ds.pixel_array, wanted)
+        assert ds.pixel_array.max() == 1 and values.pixel_array.max() != 1
+        mapping = ds.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+        assert f"{values.pixel_array.max():.6g}" in mapping.LUTExplanation
+        uids |= {ds.SeriesInstanceUID, values.SeriesInstanceUID, ds.SOPInstanceUID, values.SOPInstanceUID}
+    assert len(uids) == 4 * len(MAPS)
+    with pytest.raises(Usage, match="--display-maps"):
+        explain_all(asked((series,), tmp_path / "no", display_maps=True), "off")
+
+
+def test_a_map_of_zeros_is_shown_as_zeros(series, tmp_path):
+    reading = find_cases([series])[0].read()
+    images = [*zip(reading.slice_files, reading.slice_frames)]
+    writer = DicomResult(reading.ct, images, ORIGIN, "ct", display_maps=True)
+    nothing = reading.ct.with_voxels(np.zeros(reading.ct.voxels.shape, np.float32))
+    below = reading.ct.with_voxels(np.full(reading.ct.voxels.shape, -1, np.float32))
+    writer.write("segmentation", reading.ct.with_voxels(np.zeros(reading.ct.voxels.shape, np.uint8)), tmp_path)
+    for name, importance in {"zeros": nothing, "below": below}.items():
+        (tmp_path / name).mkdir()
+        files = writer.write("importance-unoise", importance, tmp_path / name)
+        assert not pydicom.dcmread(tmp_path / name / files["display-unoise"]).pixel_array.any()

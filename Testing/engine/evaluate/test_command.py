@@ -91,9 +91,9 @@ def test_segmentation_is_judged_on_the_ct(data, tiny_bundle, out):
         a, b = found.voxels > 0, labels.voxels == 3
         assert 0.5 < dice(a, b) < 1, "the reference is trivial"
         assert float(row["volume_dice"]) == pytest.approx(dice(a, b), abs=1e-5)
-        assert float(row["found_ml"]) == pytest.approx(a.sum() * ct.grid.voxel_ml, rel=1e-5)
+        assert float(row["found_ml"]) == pytest.approx(a.sum() * 0.015, rel=1e-5)  # 1.5 x 2.5 x 4 mm
         empty = ~b.any(axis=(1, 2))
-        assert float(row["false_ml"]) == pytest.approx(a[empty].sum() * ct.grid.voxel_ml, abs=1e-5)
+        assert float(row["false_ml"]) == pytest.approx(a[empty].sum() * 0.015, abs=1e-5)
 
 
 def test_one_patient_has_no_intervals(data, tiny_bundle, tmp_path):
@@ -291,3 +291,21 @@ def test_a_pattern_or_a_number_that_fits_nothing(data, tmp_path):
         (folder / "labels.json").write_text(json.dumps({"bright": number}))
         with pytest.raises(Usage, match="labels begin at 1"):
             find_entries([folder], "bright")
+
+
+def test_a_model_that_finds_nothing_is_said_so_first(tiny_bundle, tmp_path, capsys):
+    """The tiny model takes what is bright; where the labels show another place, it finds none of them."""
+    folder = write_cases(tmp_path / "elsewhere")
+    for path in folder.glob("*-labels.nii.gz"):
+        image = sitk.ReadImage(str(path))
+        moved = sitk.GetImageFromArray(sitk.GetArrayFromImage(image)[:, :, ::-1])
+        moved.CopyInformation(image)
+        sitk.WriteImage(moved, str(path))
+    evaluate(folder, tmp_path / "out", tiny_bundle, methods=("random",))
+    assert capsys.readouterr().err.startswith("The model finds nearly nothing of the organ here (mean dice 0.0")
+    first = (tmp_path / "out" / "report.md").read_text("utf-8").split("\n\n")[1]
+    assert first.startswith("**The model finds nearly nothing")
+
+
+def test_a_model_that_finds_its_organ_is_not_doubted(out):
+    assert "nearly nothing" not in (out / "report.md").read_text("utf-8")

@@ -28,6 +28,7 @@ def test_ratio_of_means_with_its_own_spread():
 def test_one_patient_says_so_and_none_is_nothing():
     one = Bootstrap(1, seed=0).estimate(np.array([0.7]))
     assert one.value == 0.7 and np.isnan(one.low) and str(one) == "0.700" and not one.apart
+    assert Bootstrap(1, seed=0).estimate(np.array([0.4]), np.array([0.5])).value == pytest.approx(0.8)  # a ratio
     assert str(Bootstrap(0, seed=0).estimate(np.array([]))) == "-"
 
 

@@ -8,7 +8,6 @@ import pytest
 from onnx import numpy_helper
 
 from Testing.engine.evaluate.world import labelled_slices
-from unoise_engine.evaluate.baselines import BASELINES
 from unoise_engine.evaluate.sanity import (
     EXPLAINER,
     STABILITY,
@@ -19,10 +18,7 @@ from unoise_engine.evaluate.sanity import (
     check_measures,
     spearman,
 )
-from unoise_engine.explanation.method import silent
-from unoise_engine.explanation.methods import METHODS
-from unoise_engine.explanation.target import Target
-from unoise_engine.models.recipe import Recipe
+from unoise_engine.models.segmenter import GRADCAM, NOISE
 from unoise_engine.models.session import DEFAULT_BUNDLE, find_bundle, load_bundle
 from unoise_engine.models.shuffle import shuffle_kernels
 
@@ -83,93 +79,79 @@ def test_the_threshold_is_that_of_the_first_slice():
     x = np.arange(12, dtype=np.float32).reshape(1, 1, 3, 4)
     model = SameArea(Echo(), 5)
     assert np.array_equal(model.predict(x), x - 6) and np.array_equal(model.predict(x + 1), x - 5)
-    assert np.array_equal(model.occluded(x[0], None, 1, 0.0), x - 6)
+    assert np.array_equal(model.occluded(x[0], None, 1, 0.0), x[0:1] - 6)
     assert (SameArea(Echo(), 99).predict(x) == x).all()  # more than there are: all but the last
     assert (SameArea(Echo(), 0).predict(x) > 0).sum() == 0
-
-
-def test_means_are_those_of_patients():
-    """Two slices of one patient and one of another; where a map says nothing the slice is left out."""
-    slices = labelled_slices(patients=2, each=2)
-    values = [0.2, 0.6, 1.0, float("nan")]
-    checks = [Check("occlusion", "under noise", s, value) for s, value in enumerate(values)]
-    checks.append(Check("unoise", "under noise", 1, 0.3))
-    first, second = check_measures(checks, slices, 0, 50)
-    assert (first.method, first.name, second.method) == ("occlusion", "under noise", "unoise")
-    assert first.estimate.value == pytest.approx((0.4 + 1.0) / 2) and not np.isnan(first.estimate.low)
-    assert second.estimate.value == pytest.approx(0.3) and np.isnan(second.estimate.low)
-
-
-class Net:
-    """A bundle that finds what is brighter than 0.8, and whose answers are those of another image once shuffled."""
-
-    looks_at_scores = False
-
-    def __init__(self, shuffled=()):
-        self.recipe = Recipe(window_hu=(-100.0, 300.0), channels=2, mean=(0.0, 0.0), std=(0.25, 0.5))
-        self.answers, self.broken, self.made = frozenset({"noise", "gradcam"}), shuffled, []
-        self.seen, self.targets = [], []
-
-    def shuffled(self, names, seed):
-        made = Net((*names, seed))
-        self.made.append(made)
-        return made
-
-    def _turned(self, x, name):
-        return x[:, :1, ::-1, ::-1] if name in self.broken else x[:, :1]
-
-    def predict(self, x):
-        self.seen.append(x)
-        return self._turned(x, "utility") - np.float32(0.8)
-
-    def noise_logits(self, x, scores):
-        return self._turned(x, "unoise")
-
-    def gradcam(self, x, target):
-        self.targets.append(target)
-        return self._turned(x, "gradcam")
-
-
-def test_which_net_is_shuffled_for_which_map():
-    """U-Noise is learned by its own net alone; Grad-CAM is asked the question of before; random knows nothing."""
-    made = labelled_slices(patients=1, each=2)
-    slices = [replace(one, image=np.concatenate([one.image, one.image])) for one in made]
-    net = Net()
-    found = [net.predict(one.image[None])[0, 0] > 0 for one in slices]
-    methods = {name: METHODS[name] for name in ("unoise", "gradcam")}
-    maps = {name: [m(net, one.image[None], Target(net.predict(one.image[None])), silent)[0] for one in slices]
-            for name, m in methods.items()}  # fmt: skip
-    maps |= {name: [BASELINES[name](one, f, 5) for one, f in zip(slices, found)] for name in BASELINES}
-    maps["somebody's"] = maps["unoise"]
-    done = []
-    checks = check_maps(net, slices, found, maps, methods, [1], 5, done.append)
-    got = {(c.method, c.name): c.value for c in checks}
-    assert len(checks) == len(got) and {c.slice_index for c in checks} == {1}
-    assert set(got) == {
-        ("unoise", STABILITY), ("unoise", EXPLAINER), ("unoise", UTILITY), ("gradcam", STABILITY),
-        ("gradcam", UTILITY), ("edges", STABILITY), ("distance", STABILITY), ("distance", UTILITY),
-    }  # fmt: skip
-    assert got["unoise", UTILITY] == pytest.approx(1) and got["unoise", EXPLAINER] < 0.5
-    assert got["gradcam", UTILITY] < 0.5 and got["distance", UTILITY] < 0.9
-    assert all(0.5 < got[name, STABILITY] < 1 for name in ("unoise", "gradcam", "edges"))
-    assert sum(done) == pytest.approx(5 / 6)  # the sixth map is nobody's
-    utility, unoise = net.made
-    assert utility.broken == ("utility", "gradcam", 5) and unoise.broken == ("unoise", 5)
-    (target,) = utility.targets
-    assert np.array_equal(target[0, 0] > 0, found[1])  # where the unshuffled model finds the organ
-
-
-def test_noise_of_so_many_hu():
-    """10 HU of a window of 400, in units of each channel's deviation."""
-    (one,) = labelled_slices(patients=1, each=1)
-    wide = replace(one, image=np.zeros((2, 200, 200), np.float32), organ=np.ones((200, 200), bool))
-    net = Net()
-    check_maps(net, [wide], [wide.organ], {"unoise": [wide.image[0]]}, {"unoise": METHODS["unoise"]}, [0], 1)
-    noisy = next(x for x in net.seen if x.any())[0]
-    assert noisy.std(axis=(1, 2)) == pytest.approx([0.1, 0.05], rel=0.02)
 
 
 def test_no_kernel_is_said():
     graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "none", [], [])
     with pytest.raises(ValueError, match="no kernel"):
         shuffle_kernels(onnx.helper.make_model(graph).SerializeToString(), 0)
+
+
+class Recorder:
+    """A method that keeps which model it was asked about, on which image and for which pixels."""
+
+    def __init__(self, needs):
+        self.needs, self.asked = needs, []
+
+    def __call__(self, model, slices, target, advance):
+        self.asked.append((model, slices[0], target.mask[0, 0]))
+        return np.random.default_rng(len(self.asked)).random((1, *slices.shape[2:]))
+
+
+@pytest.fixture(scope="module")
+def checked():
+    bundle = load_bundle(DEFAULT_BUNDLE, "cpu", 1)
+    (one,) = (replace(s, image=np.pad(s.image, ((0, 0), (4, 4), (4, 4))), organ=np.pad(s.organ, 4))
+              for s in labelled_slices(patients=1, each=1))  # fmt: skip
+    organ = np.zeros_like(one.organ)
+    organ[3:9, 20:27] = True
+    methods = {"occlusion": Recorder("prediction"), "gradcam": Recorder(GRADCAM), "unoise": Recorder(NOISE)}
+    names = (*methods, "random", "edges", "distance", "somebody's")
+    maps = {name: [np.random.default_rng(k).random(organ.shape)] for k, name in enumerate(names)}
+    return bundle, one, organ, methods, check_maps(bundle, [one], [organ], maps, methods, [0], seed=4)
+
+
+def test_every_map_is_asked_what_can_tell_whether_it_was_learned(checked):
+    _, _, _, _, checks = checked
+    asked = {}
+    for check in checks:
+        asked.setdefault(check.method, []).append(check.name)
+    assert asked == {
+        "occlusion": [STABILITY, UTILITY],
+        "gradcam": [STABILITY, UTILITY],
+        "unoise": [STABILITY, EXPLAINER, UTILITY],
+        "edges": [STABILITY],
+        "distance": [STABILITY, UTILITY],
+    }
+
+
+def test_with_shuffled_weights_gradcam_is_asked_the_same_question_and_the_others_a_new_one(checked):
+    """Grad-CAM sums the scores of pixels that it is given; the others ask what the shuffled model finds."""
+    _, _, organ, methods, _ = checked
+    _, (model, _, mask) = methods["gradcam"].asked
+    assert isinstance(model, SameArea) and np.array_equal(mask, organ)
+    _, (model, _, mask) = methods["occlusion"].asked
+    assert isinstance(model, SameArea) and mask.sum() == organ.sum() and not np.array_equal(mask, organ)
+
+
+def test_the_noise_is_as_large_as_it_says(checked):
+    """10 HU: by hand, through the window and the spread of the model's own recipe."""
+    bundle, one, _, methods, _ = checked
+    _, noisy, _ = methods["occlusion"].asked[0]
+    (low, high), std = bundle.recipe.window_hu, np.array(bundle.recipe.std)[:, None, None]
+    hu = (noisy - one.image) * std * (high - low)
+    assert hu.std() == pytest.approx(10, rel=0.1)
+
+
+def test_checks_are_averaged_over_patients():
+    slices = labelled_slices(patients=2, each=2)
+    checks = [Check("unoise", STABILITY, s, value) for s, value in ((0, 0.2), (1, 0.4), (3, 0.9))]
+    (measure,) = check_measures([*checks], slices, seed=0, resamples=10)
+    assert (measure.method, measure.name) == ("unoise", STABILITY)
+    assert measure.estimate.value == pytest.approx((0.3 + 0.9) / 2)
+    silent = [Check("edges", STABILITY, 2, float("nan"))]
+    (nothing,) = check_measures(silent, slices, seed=0, resamples=10)
+    assert np.isnan(nothing.estimate.value)

@@ -212,3 +212,33 @@ def test_shares_must_rise_within_the_ends(shares):
 def test_maps_that_do_not_fit_are_refused(slices, maps):
     with pytest.raises(ValueError, match="do not fit"):
         evaluate_maps(Nearness(), slices, {"good": maps["good"][:-1]}, HOW)
+
+
+def test_the_ends_against_the_own_prediction_are_measured(slices, maps):
+    """All visible is the prediction itself; with nothing visible the model may still find some, as this one does."""
+
+    class Stubborn(Nearness):
+        def predict(self, slices):
+            logits = super().predict(slices)
+            logits[:, :, 8:16, 8:16] = 1  # whatever it sees
+            return logits
+
+    answers = evaluate_maps(Stubborn(), slices, maps, HOW)
+    curve = answers.curve("good", "image", "grey", against="own")
+    assert (curve[:, -1] == 1).all() and (curve[:, 0] > 0.3).all() and (curve[:, 0] < 1).all()
+    for one, value in zip(slices, curve[:, 0]):
+        own = Stubborn().predict(one.image[None])[0, 0] > 0
+        assert value == pytest.approx(plain_dice(Stubborn().predict(0 * one.image[None])[0, 0] > 0, own))
+
+
+@pytest.mark.parametrize("how", [HOW, How(shares=(0.5,), cuts=(0.5,), draws=3, rankings=("pooled",))])
+def test_the_time_told_is_for_the_images_that_are_segmented(slices, maps, how):
+    seen = []
+
+    class Counting(Nearness):
+        def predict(self, slices):
+            seen.append(len(slices))
+            return super().predict(slices)
+
+    evaluate_maps(Counting(), slices, maps, how)
+    assert sum(seen) == len(slices) * how.passes(len(maps))

@@ -81,6 +81,26 @@ def test_the_rooms_air_is_no_lung():
     assert said(ct.with_voxels(np.where(ct.voxels < -900, -940 + noise, ct.voxels))) == []
 
 
+def test_the_foam_of_a_table_is_no_lung():
+    """A mattress as wide as the body in a thin shell, with the patient on it, either way up."""
+    ct = a_trunk(n=11)
+    hu = ct.voxels.copy()
+    hu[:, 104:, 8:120] = -100  # the shell
+    hu[:, 106:125, 10:118] = -850  # its foam: a third of the body's cross-section
+    for rows in (hu, hu[:, ::-1]):
+        assert not any("show the chest" in one for one in said(ct.with_voxels(np.ascontiguousarray(rows))))
+    lung = ct.voxels.copy()
+    lung[:, 44:84, 24:60] = lung[:, 44:84, 68:104] = -850
+    assert any("100% of the slices show the chest" in one for one in said(ct.with_voxels(lung)))
+
+
+def test_the_body_is_measured_in_cm2():
+    """An ellipse of 156 x 120 mm half axes is 588 cm2, seen in every fourth pixel."""
+    for limits, doubted in (((560, 600), False), ((600, 900), True), ((100, 560), True)):
+        scope = Scope(pixel_mm=(0.4, 3.5), body_cm2=limits)
+        assert any("cross-section is 5" in one for one in about_scan(a_trunk(), scope)) == doubted
+
+
 def test_air_alone():
     ct = a_trunk()
     assert said(ct.with_voxels(np.full_like(ct.voxels, -1000))) == ["No body is in view: everything is air."]

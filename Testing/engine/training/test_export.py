@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,17 +12,21 @@ from typer.testing import CliRunner
 from Testing.engine.training.world import unoise_recipe, utility_recipe
 from unoise_engine.cli.app import app
 from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.explanation.trust import about_scan
 from unoise_engine.lab.phantom.abdomen import PROBE, synthesise
+from unoise_engine.models.scope import Scope
 from unoise_engine.models.session import load_bundle
 from unoise_engine.training import export
-from unoise_engine.training.card import Card
+from unoise_engine.training.card import Card, read_card
 from unoise_engine.training.export import export_bundle
 from unoise_engine.training.fit import train_unoise, train_utility
 from unoise_engine.training.fold import rounded
 from unoise_engine.training.gradcam_graph import gradcam_by_autograd
 from unoise_engine.training.rebuilt import unpack
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
+from unoise_engine.volume.read import read_image
 from unoise_engine.volume.split import Split
+from unoise_engine.volume.volume import Volume
 
 CARD = Card(title="A ball", training_data="five balls", synthetic=True)
 
@@ -187,3 +192,49 @@ def test_an_unpacked_bundle_is_a_run_that_noise_models_learn_on(bundle_folder, w
         unpack(bundle_folder, manifest, Split.read(tmp_path / "none.json"), tmp_path / "other")
     with pytest.raises(Usage, match="not an empty folder"):
         unpack(bundle_folder, manifest, after.split, run)
+
+
+def test_the_scope_is_that_of_the_training_cts(world, utility_run, unoise_run, tmp_path):
+    """The tiny bodies of this world lie far beyond an adult's abdomen, and are what this model knows."""
+    folder = export_bundle(utility_run, unoise_run, tmp_path / "bundle", card=CARD)
+    scope = load_bundle(folder).manifest.scope
+    taught = [read_image(world / f"{case}-ct.nii.gz") for case in UtilityRun.open(utility_run).split.train]
+    for ct in taught:
+        assert [*about_scan(ct, Scope())] and not [*about_scan(ct, scope)]
+    assert scope.pixel_mm == (1.8, 2.2) and scope.slice_mm == (4.5, 5.5)  # 2 and 5 mm, a tenth to both sides
+    assert scope.field_mm == (72, 106)  # 40 and 48 pixels
+    assert scope.organ_ml[0] < 13 < 250 == scope.organ_ml[1]
+    far = Volume(taught[0].voxels, replace(taught[0].grid, spacing_mm=(1.0, 1.0, 9.0)))
+    assert sum("the model knows" in sentence for sentence in about_scan(far, scope)) == 2
+
+
+def test_what_the_card_says_of_the_scope_stands(utility_run, unoise_run, tmp_path):
+    card = tmp_path / "card.toml"
+    card.write_text('title = "t"\ntraining_data = "balls"\n[scope]\nslice_mm = [0.3, 6.0]\norgan_ml = [1.0, 9.0]\n')
+    scope = load_bundle(export_bundle(utility_run, unoise_run, tmp_path / "bundle", card=card)).manifest.scope
+    assert scope.slice_mm == (0.3, 6.0) and scope.organ_ml == (1.0, 9.0) and scope.pixel_mm == (1.8, 2.2)
+    for wrong, said in (
+        ("slice_mm = [6.0, 0.3]", "must rise"),
+        ("slices = 3", "unknown key"),
+        ("organ_ml = 3", "a list"),
+    ):
+        card.write_text(f'title = "t"\ntraining_data = "balls"\n[scope]\n{wrong}\n')
+        with pytest.raises(Usage, match=said):
+            read_card(card)
+
+
+def test_a_run_that_kept_nothing_has_the_usual_scope(utility_run, unoise_run, tmp_path):
+    shutil.copytree(utility_run, tmp_path / "old")
+    (tmp_path / "old" / "cases.json").unlink()
+    folder = export_bundle(tmp_path / "old", unoise_run, tmp_path / "bundle", card=CARD)
+    assert load_bundle(folder).manifest.scope == Scope()
+
+
+def test_a_utility_that_finds_nothing_is_said_so(utility_run, unoise_run, tmp_path, capsys):
+    poor = tmp_path / "poor"
+    shutil.copytree(utility_run, poor)
+    export_bundle(utility_run, unoise_run, tmp_path / "good", card=CARD)
+    assert "nearly nothing" not in capsys.readouterr().err
+    (poor / "metrics.csv").write_text("step,val_dice\n20,0.02\n40,0.04\n", "utf-8")
+    export_bundle(poor, unoise_run, tmp_path / "bundle", card=CARD)
+    assert "poor - finds nearly nothing (validation dice 0.04)" in capsys.readouterr().err

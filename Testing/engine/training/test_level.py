@@ -70,7 +70,7 @@ def test_of_levels_that_cannot_be_told_apart_the_one_with_most_noise():
 def test_a_net_gets_another_level_and_keeps_its_order(near):
     torch.manual_seed(0)
     x, logits = torch.randn(2, 1, 32, 32), 4 * torch.randn(2, 1, 32, 32)
-    net = NearNet(depth=2, first_channels=4, cell=4).eval() if near else lively_net()
+    net = NearNet(1, depth=2, first_channels=4, cell=4).eval() if near else lively_net()
     if near:
         nn.init.normal_(net.unet.head.weight)
     with torch.no_grad():

@@ -14,6 +14,7 @@ from unoise_engine.cli.app import app
 from unoise_engine.errors import Usage
 from unoise_engine.evaluate.sanity import spearman
 from unoise_engine.models.session import load_bundle
+from unoise_engine.training import near
 from unoise_engine.training.budgets import Budgets, budget_loss
 from unoise_engine.training.card import Card
 from unoise_engine.training.checkpoints import network_weights
@@ -36,12 +37,26 @@ def disc(n=64, radius=8):
 def test_before_any_training_importance_is_nearness_to_what_was_found():
     organ = disc()
     logits = torch.where(torch.from_numpy(organ), 8.0, -8.0)[None, None]
-    net = NearNet(cell=8).eval()
+    torch.manual_seed(0)
+    net = NearNet(1, depth=4, first_channels=16, cell=8).eval()
     with torch.no_grad():
-        importance = -net(torch.randn(1, 1, 64, 64), logits)[0, 0].numpy()
+        maps = [-net(x, logits)[0, 0] for x in (torch.randn(1, 1, 64, 64), 5 + 3 * torch.randn(1, 1, 64, 64))]
+    assert torch.equal(*maps)  # the slice itself says nothing yet
+    away = ~torch.from_numpy(organ)
+    torch.testing.assert_close(maps[0][away], 4 * near.nearness(logits.sigmoid())[0, 0][away], rtol=0, atol=0.01)
+    importance = maps[0].numpy()
     ruler = signed_distance(organ)
     assert spearman(importance, ruler) > 0.97
     assert importance[organ].min() > importance[~organ].max() - 0.1
+
+
+def test_nearness_lies_where_the_organ_does(monkeypatch):
+    """Blurs are enlarged without a shift: of a prediction that rises evenly they rise just as it does."""
+    monkeypatch.setattr(near, "SCALES", 2)
+    ramp = torch.linspace(0.1, 0.9, 96).expand(1, 1, 96, 96)
+    total = (4 * near.nearness(ramp)).exp() - near.FLOOR
+    inner = (..., slice(16, -16), slice(16, -16))
+    torch.testing.assert_close(total[inner], 3 * ramp[inner], rtol=1e-4, atol=1e-4)
 
 
 class TwoMarks(nn.Module):
@@ -59,9 +74,9 @@ def test_training_on_budgets_finds_a_cause_that_nearness_cannot():
     utility, x = TwoMarks(), torch.full((4, 1, 64, 64), 1.0)
     found = (utility(x) > 0).float()
     assert found.sum() == 4 * 64
-    net = NearNet(depth=2, first_channels=8, cell=4).train()
+    net = NearNet(1, depth=2, first_channels=8, cell=4).train()
     optimiser = torch.optim.Adam(net.parameters(), 1e-2)
-    ruler = NearNet(depth=2, first_channels=8, cell=4).eval()
+    ruler = NearNet(1, depth=2, first_channels=8, cell=4).eval()
     for _ in range(120):
         loss = budget_loss(utility, net(x, utility(x)), x, found, 0.0, Budgets(0.02, 0.4), organ_first=True)
         optimiser.zero_grad()
