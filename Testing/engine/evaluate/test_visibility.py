@@ -136,6 +136,15 @@ def test_which_slices_the_pooled_threshold_is_taken_over(slices, maps):
     assert np.array_equal(answered(bare), answered(slices)) and not np.array_equal(answered(mixed), answered(slices))
 
 
+def test_a_score_of_zero_is_not_found(slices, maps):
+    class Unsure:
+        def predict(self, images):
+            return np.zeros((len(images), 1, *images.shape[2:]), np.float32)
+
+    got = evaluate_maps(Unsure(), slices[:1], {"good": maps["good"][:1]}, HOW)
+    assert got.area.tolist() == [0] and (got.found == 0).all()
+
+
 def test_how_often_must_be_at_least_once():
     How(draws=1)
     with pytest.raises(Usage, match="--draws 0"):
