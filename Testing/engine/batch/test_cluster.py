@@ -1,6 +1,8 @@
 """A real Dask scheduler and real workers, over TCP on this machine."""
 
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +12,7 @@ import time
 import pytest
 
 from Testing.engine.batch.conftest import ROOT, leftovers, lines, save, volumes
+from unoise_engine import __version__
 from unoise_engine.errors import Environment
 
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
@@ -27,10 +30,12 @@ def cluster(tmp_path):
     environment = {**os.environ, **QUIET, "PYTHONPATH": f"{tmp_path / 'mishaps'}{os.pathsep}{ROOT}"}
     processes = []
 
-    def dask(*arguments):
+    def dask(*arguments, **more):
         line = [sys.executable, "-m", "dask", *arguments]
         log = (tmp_path / "dask.log").open("ab")
-        process = subprocess.Popen(line, env=environment, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True)
+        process = subprocess.Popen(
+            line, env=environment | more, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True
+        )
         processes.append(process)
         return process
 
@@ -40,10 +45,11 @@ def cluster(tmp_path):
         assert time.monotonic() < deadline, (tmp_path / "dask.log").read_text()
         time.sleep(0.1)
 
-    def worker():
+    def worker(**more):
         options = ("--no-nanny", "--nthreads", "1", "--no-dashboard", "--local-directory", str(tmp_path))
-        return dask("worker", address, *options)
+        return dask("worker", address, *options, **more)
 
+    worker.scheduler = processes[0]
     yield address, worker
     for process in processes:
         if process.poll() is None:
@@ -84,6 +90,61 @@ def test_no_workers_no_scheduler(cluster, explain, cohort, tmp_path, monkeypatch
     monkeypatch.setattr("unoise_engine.batch.cluster.CONNECT_SECONDS", 1)
     with pytest.raises(Environment, match="no workers"):
         explain(cohort, tmp_path / "out", cluster=cluster[0])
-    for nowhere in ("tcp://127.0.0.1:1", "nonsense://x"):
-        with pytest.raises(Environment, match="no Dask scheduler"):
+    for nowhere in ("tcp://127.0.0.1:1", "nonsense://x", "host", "http://127.0.0.1:80", "tcp://[::1"):
+        with pytest.raises(Environment, match=r"no Dask scheduler.*tcp://host:8786"):
             explain(cohort, tmp_path / "out", cluster=nowhere)
+    with pytest.raises(Environment, match=r"no Dask scheduler.*certificates"):
+        explain(cohort, tmp_path / "out", cluster="tls://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("address", ["tls://127.0.0.1:1", "tcp://[::1"])
+def test_a_wrong_address_is_one_line(command, cohort, tmp_path, address):
+    began = time.monotonic()
+    run = command(cohort, "-o", tmp_path / "out", "--cluster", address)
+    assert run.returncode == 3 and run.stderr.startswith("error: --cluster") and run.stderr.count("\n") == 1, run
+    assert time.monotonic() - began < 40, "it waited for a farewell from nobody"
+
+
+def test_a_lost_scheduler_is_one_line_and_loses_nothing(command, cluster, cohort, tmp_path):
+    address, worker = cluster
+    os.rename(cohort / "ct2.nii.gz", cohort / "slow.nii.gz")
+    worker()
+    out = tmp_path / "out"
+    run = command(cohort, "-o", out, "--cluster", address, wait=False)
+    deadline = time.monotonic() + 90
+    while not (out / ".locks" / "case-0003").exists():
+        assert time.monotonic() < deadline and run.poll() is None, run.communicate()
+        time.sleep(0.05)
+    os.kill(worker.scheduler.pid, signal.SIGKILL)
+    said, err = run.communicate(timeout=60)
+    assert run.returncode == 3 and err.count("\n") == 1, err
+    assert "the scheduler was lost - " in err and "; 2 of 3 cases are done: go on with --resume" in err
+    assert "3 inputs = 2 ok" in said and len(lines(out)) == 2 and (out / "summary.html").exists()
+    again = command(cohort, "-o", out, "--resume", SLOW="0")
+    assert again.returncode == 0 and again.stdout.count("done before") == 2 and not leftovers(out)
+
+
+def test_a_worker_of_another_version_does_nothing(cluster, explain, cohort, tmp_path, monkeypatch):
+    address, worker = cluster
+    shutil.copytree(ROOT / "unoise_engine", tmp_path / "old" / "unoise_engine")
+    start = tmp_path / "old" / "unoise_engine" / "__init__.py"
+    start.write_text(start.read_text().replace(f'"{__version__}"', '"0.0.9"'))
+    worker(PYTHONPATH=str(tmp_path / "old"))
+    both = (
+        rf"the worker tcp://\S+ - has unoise-engine 0\.0\.9, and this run {re.escape(__version__)} - install the same"
+    )
+    for asked_first in (True, False):  # and a worker that comes when the others were asked already
+        if not asked_first:
+            monkeypatch.setattr("unoise_engine.batch.cluster._check_versions", lambda *_: None)
+        with pytest.raises(Environment, match=both):
+            explain(cohort, tmp_path / "out", cluster=address)
+        assert not list((tmp_path / "out").glob("case-*"))
+
+
+def test_no_worker_is_waited_for_without_end(cluster, explain, cohort, tmp_path, monkeypatch):
+    address, worker = cluster
+    monkeypatch.setattr("unoise_engine.batch.cluster.SILENT_SECONDS", 3)
+    monkeypatch.setattr("unoise_engine.batch.cluster._check_versions", lambda *_: os.kill(only.pid, signal.SIGKILL))
+    only = worker()
+    with pytest.raises(Environment, match="has had no workers"):
+        explain(cohort, tmp_path / "out", cluster=address)

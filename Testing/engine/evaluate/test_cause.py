@@ -99,6 +99,26 @@ def test_ties_are_no_advantage():
     assert flat[AREA] < 0.1
 
 
+def test_shares_of_the_most_important_pixels_by_hand():
+    """As many as the cause has, four: one on each kind of place, in this order."""
+    organ, landmark, decoys = (np.zeros((4, 4), bool) for _ in range(3))
+    organ[0, :2], landmark[1, :2], decoys[2, :2] = True, True, True
+    importance = np.zeros((4, 4))
+    importance[0, 0], importance[3, 3], importance[1, 0], importance[2, 0] = 9, 8, 7, 6
+    found = judge_cause(importance, organ, Cause(landmark, decoys), np.random.default_rng(0).random((4, 4)))
+    assert [found[share_name(part)] for part in ("organ", "landmark", "decoys", "elsewhere")] == [0.25] * 4
+
+
+@pytest.mark.parametrize(("pixels", "counts"), [(8, True), (6, True), (5, False)])
+def test_a_task_half_solved_is_solved(pixels, counts):
+    """A dice of one half: 6 of 18 pixels found, 2 * 6 / (18 + 6)."""
+    organ, found, landmark = (np.zeros((10, 10), bool) for _ in range(3))
+    organ.ravel()[:18], found.ravel()[:pixels], landmark[9, :2] = True, True, True
+    one = LabelledSlice("a", "a", 0, np.zeros((1, 10, 10), np.float32), organ)
+    got = cause_measures([one], [Cause(landmark, ~organ & ~landmark)], [found], {"any": [organ * 1.0]}, 0, 10)
+    assert (AREA in {m.name for m in got}) == counts
+
+
 def test_all_measures_by_hand():
     """Nine pixels in the order of their importance: organ o, landmark l, decoy d, and the rest."""
     places = np.array(list("ol.do.dl."))
@@ -109,6 +129,8 @@ def test_all_measures_by_hand():
     assert got[LANDMARK_AREA] == pytest.approx((1 / 1 + 2 / 6) / 2)  # organ left out: l . d . d l .
     assert got[POINTING] == 1 and got[LANDMARK_POINTING] == 1
     assert got[APART] == 2 / 4  # each landmark pixel against each decoy
+    shares = [got[share_name(part)] for part in ("organ", "landmark", "decoys", "elsewhere")]
+    assert shares == pytest.approx([1 / 4, 1 / 4, 1 / 4, 1 / 4])  # of the first four: o l . d
     turned = judge_cause(-importance, organ, Cause(landmark, decoys), importance * 0)
     assert turned[POINTING] == 0 and turned[LANDMARK_POINTING] == 0
 
@@ -136,23 +158,3 @@ def test_who_is_judged_and_against_whom():
     assert first.estimate.value == pytest.approx((1 / 5 + 2 / 7 + 3 / 8) / 3)
     assert second.estimate.value == pytest.approx((1 + 1 + 3 / 4) / 3)
     assert second.lead.value == pytest.approx(first.estimate.value - second.estimate.value)
-
-
-def test_shares_of_the_most_important_pixels_by_hand():
-    """As many as the cause has, four: one on each kind of place, in this order."""
-    organ, landmark, decoys = (np.zeros((4, 4), bool) for _ in range(3))
-    organ[0, :2], landmark[1, :2], decoys[2, :2] = True, True, True
-    importance = np.zeros((4, 4))
-    importance[0, 0], importance[3, 3], importance[1, 0], importance[2, 0] = 9, 8, 7, 6
-    found = judge_cause(importance, organ, Cause(landmark, decoys), np.random.default_rng(0).random((4, 4)))
-    assert [found[share_name(part)] for part in ("organ", "landmark", "decoys", "elsewhere")] == [0.25] * 4
-
-
-@pytest.mark.parametrize(("pixels", "counts"), [(8, True), (6, True), (5, False)])
-def test_a_task_half_solved_is_solved(pixels, counts):
-    """A dice of one half: 6 of 18 pixels found, 2 * 6 / (18 + 6)."""
-    organ, found, landmark = (np.zeros((10, 10), bool) for _ in range(3))
-    organ.ravel()[:18], found.ravel()[:pixels], landmark[9, :2] = True, True, True
-    one = LabelledSlice("a", "a", 0, np.zeros((1, 10, 10), np.float32), organ)
-    got = cause_measures([one], [Cause(landmark, ~organ & ~landmark)], [found], {"any": [organ * 1.0]}, 0, 10)
-    assert (AREA in {m.name for m in got}) == counts

@@ -80,7 +80,7 @@ def test_the_threshold_is_that_of_the_first_slice():
     model = SameArea(Echo(), 5)
     assert np.array_equal(model.occluded(x[0], None, 1, 0.0), x[0:1])  # it was not asked what it finds
     assert np.array_equal(model.predict(x), x - 6) and np.array_equal(model.predict(x + 1), x - 5)
-    assert np.array_equal(model.occluded(x[0], None, 1, 0.0), x[0:1] - 6)
+    assert np.array_equal(model.occluded(x[0], None, 1, 0.0), x - 6)
     assert (SameArea(Echo(), 99).predict(x) == x).all()  # more than there are: all but the last
     assert (SameArea(Echo(), 0).predict(x) > 0).sum() == 0
 
