@@ -79,10 +79,10 @@ def test_the_threshold_is_that_of_the_first_slice() -> None:
 
     x = np.arange(12, dtype=np.float32).reshape(1, 1, 3, 4)
     model = SameArea(Echo(), 5)  # type: ignore[arg-type]
-    assert np.array_equal(model.occluded(x[0], None, 1, 0.0), x[0:1])  # it was not asked what it finds  # type: ignore[arg-type]
+    assert np.array_equal(model.occluded(x[0], None, 1, 0.0), x[0:1])  # type: ignore[arg-type]  # it was not asked what it finds
     assert np.array_equal(model.predict(x), x - 6) and np.array_equal(model.predict(x + 1), x - 5)
     assert np.array_equal(model.occluded(x[0], None, 1, 0.0), x - 6)  # type: ignore[arg-type]
-    assert (SameArea(Echo(), 99).predict(x) == x).all()  # more than there are: all but the last  # type: ignore[arg-type]
+    assert (SameArea(Echo(), 99).predict(x) == x).all()  # type: ignore[arg-type]  # more than there are: all but the last
     assert (SameArea(Echo(), 0).predict(x) > 0).sum() == 0  # type: ignore[arg-type]
 
 

@@ -69,7 +69,7 @@ def deflated(path: Path, extra: int = 0, pad: int = 0, implicit: bool = False) -
     meta = private + meta[at:]
     if implicit:
         uid = b"1.2.840.10008.1.2.1.99"
-        meta = struct.pack("<HHI", 2, 0x10, len(uid)) + uid
+        meta = struct.pack("<HHIH", 2, 1, 2, 1) + struct.pack("<HHI", 2, 0x10, len(uid)) + uid
     length = b"" if implicit else struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(meta))
     path.write_bytes(content[:132] + length + meta + packed)
 
