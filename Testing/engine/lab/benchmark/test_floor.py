@@ -45,9 +45,9 @@ class Square:
     def __init__(self, smeared: Any = 0) -> None:
         self.smeared = smeared
 
-    def occluded(self, image: Any, rows: Any, columns: Any, patch: Any, fill: Any, region: Any = None) -> Any:
-        hidden = np.repeat(image[None], len(rows), axis=0)
-        for one, y, x in zip(hidden, rows, columns):
+    def occluded(self, image: Any, places: Any, patch: Any, fill: Any, region: Any = None) -> Any:
+        hidden = np.repeat(image[None], len(places), axis=0)
+        for one, (y, x) in zip(hidden, places):
             x += 0 if region is None else self.smeared
             one[:, y : y + patch, x : x + patch] = fill
         return hidden[:, :1] - 1

@@ -54,7 +54,7 @@ def test_without_torch_it_says_what_is_left_out(
         run(Request(tmp_path, quick=True, paper=True))
     monkeypatch.setattr(command, "growth", lambda *a: [growth.Point("size", 1, 8, 1, 0.1, 0.1)])
     monkeypatch.setattr(command, "_whole", lambda *a: None)
-    monkeypatch.setattr(occluding, "occluded_slices", lambda image, rows, columns: image[None].repeat(len(rows), 0))
+    monkeypatch.setattr(occluding, "occluded_items", lambda image, places, *_: image[None].repeat(len(places), 0))
     assert not run(Request(tmp_path, quick=True, peers=True, repeats=1, threads=1))
     rows = {(row["what"], row["by"]): row for row in rows_of(tmp_path)}
     assert rows[EXACT, OURS]["agrees"] == "False" and not rows[EXACT, OURS]["seconds"]

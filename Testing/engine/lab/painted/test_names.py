@@ -85,7 +85,7 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
         find_maps([tmp_path / "empty"])
     with pytest.raises(Usage, match="is no folder"):
         find_maps([tmp_path / "absent"])
-    with pytest.raises(Usage, match="2 --names for 1 folders"):
+    with pytest.raises(Usage, match="--names - 2 tables for 1 folders"):
         find_maps([tmp_path / "maps"], ["amos", "multiorgan"])
     write_map(tmp_path / "maps" / "one.nrrd")
     with pytest.raises(Usage, match="would be named as"):
