@@ -35,7 +35,6 @@ HEAVY = {
     "http": {"send"},
     "socket": {"send"},
     "matplotlib": {"drawing", "results.overview", "evaluate.figures", "evaluate.panels"},
-    "PIL": {"results.overview"},
     "typer": {"cli"},
     "distributed": {"batch.cluster"},
     "dask": {"batch.cluster"},
@@ -167,7 +166,7 @@ MAY_CHANGE = {
     "files": "the one place",
     "lock": "lock files, which are empty",
     "volume.decode": "one slice in a temporary folder of its own",
-    "results.overview": "draws into a draft of its caller; a thumbnail in memory",
+    "results.overview": "draws into a draft of its caller",
     "training.export": "ONNX files in a bundle that is being made",
     "volume.write": "ITK's header, into a draft",
 }

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from unoise_engine.batch.adopt import adopt
 from unoise_engine.batch.cluster import on_cluster
 from unoise_engine.batch.isolate import Children, debugging, usable_cores
-from unoise_engine.batch.job import Job, Outcome, already_there, do_case, has_results, sweep
+from unoise_engine.batch.job import Job, Outcome, already_there, do_case, find_done, has_results, sweep
 from unoise_engine.batch.ledger import LEDGER, Ledger
 from unoise_engine.batch.local import one_after_the_other, side_by_side
 from unoise_engine.batch.messages import MESSAGES, keep
@@ -97,11 +97,12 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
                 with closing(outcomes), closing(relay), bar as advance:
                     for outcome in outcomes:
                         relay.close()  # a line, and no bar that it would run into
-                        run.note(outcome, source[outcome.record.case])
+                        run.note(outcome)
+                        run.tell(outcome, source[outcome.record.case])
                         advance(1)
             finally:
                 sweep(request.out)  # processes that were ended leave halves
-                run.end()
+                run.end(jobs)
         except OSError as error:
             raise run.how_far(cannot_write(request.out, error)) from None
         except (Environment, Integrity, Signalled) as error:
@@ -116,10 +117,14 @@ class _Run:
         self.request, self.show, self.cases, self.warning = request, show, cases, warning
         self.for_people = progress_mode != "json"
         self.ledger, self.count = Ledger(request.out), Counter[str]()
+        self.noted: set[str] = set()
 
-    def note(self, outcome: Outcome, source: str) -> None:
+    def note(self, outcome: Outcome) -> None:
         self.ledger.add(outcome.record)
         self.count[outcome.record.status] += 1
+        self.noted.add(outcome.record.case)
+
+    def tell(self, outcome: Outcome, source: str) -> None:
         record, folder = outcome.record, self.request.out / outcome.record.case
         if record.status not in EXPLAINED:
             self._tell_of_refusal(outcome, source)
@@ -143,7 +148,10 @@ class _Run:
         if outcome.error:
             keep(self.request.out, head + full)
 
-    def end(self) -> None:
+    def end(self, jobs: list[Job]) -> None:
+        for job in jobs if len(self.noted) < self.cases else ():  # what was done, but not told before it was stopped
+            if job.case not in self.noted and (outcome := find_done(job)[0]):
+                self.note(outcome)
         done = self.count.total()
         if done:
             write_summary(self.request.out, self.warning)

@@ -31,6 +31,9 @@ if "unoise" in " ".join(sys.orig_argv):
         if "slow" in source.name: time.sleep(float(os.environ.get("SLOW", "60")))
         return real(source, *rest)
     finding.find_again = find_again
+    if "SILENT" in os.environ:
+        import unoise_engine.batch.isolate as isolate
+        isolate.SILENT_SECONDS = float(os.environ["SILENT"])
 """
 
 
@@ -53,7 +56,7 @@ def cohort(tmp_path: Path) -> Any:
 
 @pytest.fixture(autouse=True)
 def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes most of a small case's time; it is tested where it matters (mark: pictures)."""
+    """Fine drawing takes most of a small case's time; it is tested where it matters (mark: pictures)."""
     if "pictures" in request.keywords:
         return
     from unoise_engine.errors import MissingExtra

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,37 @@ def test_mishaps_cost_one_case_each(command: Any, tmp_path: Path) -> None:
     again = command(tmp_path / "in", "-o", out, "--resume", "--jobs", 2)
     assert again.returncode == 1 and "6 inputs = 3 ok + 0 corrected + 0 refused + 3 failed" in again.stdout
     assert again.stdout.count("done before") == 2
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_case_without_end_is_ended(command: Any, tmp_path: Path, others: Any) -> None:
+    """A file system that hangs, a graph that loops: nobody waits for ever, for a single case neither."""
+    save(tmp_path / "in" / "slow.nii.gz")
+    for k in range(others):
+        save(tmp_path / "in" / f"a{k}.nii.gz", k)
+    began = time.monotonic()
+    run = command(tmp_path / "in", "-o", tmp_path / "out", SILENT="6", SLOW="600")
+    assert run.returncode == 1 and time.monotonic() - began < 100
+    (line,) = run.stderr.splitlines()
+    assert "FAILED TIMEOUT: gave no sign of life for" in line and line.endswith("if memory is short")
+    assert [one["code"] for one in lines(tmp_path / "out")] == [""] * others + ["TIMEOUT"]
+    assert not leftovers(tmp_path / "out")
+    again = command(tmp_path / "in", "-o", tmp_path / "out", "--resume", SLOW="0")
+    assert again.returncode == 0 and again.stdout.count(": OK") == 1 + others
+
+
+def test_a_single_case_is_told_as_it_comes(command: Any, cohort: Any, tmp_path: Path) -> None:
+    """It runs in a process of its own, and programs and people see its stages as if it did not."""
+    run = command(cohort / "ct0.nii.gz", "-o", tmp_path / "out", "--progress", "json")
+    events = [json.loads(line) for line in run.stdout.splitlines()]
+    stages: dict[str, list[Any]] = {}
+    for event in events[:-1]:
+        assert event["event"] == "progress" and event["case"] == "case-0001"
+        stages.setdefault(event["stage"], []).append(event["done"] / event["total"])
+    assert list(stages) == ["segmentation", "unoise"] and events[-1]["status"] == "OK"
+    assert all(done[0] == 0 and done[-1] == 1 and done == sorted(done) for done in stages.values())
+    refused = command(cohort / "ct0.nii.gz", "-o", tmp_path / "o", "--slices", "5:50", "--progress", "json")
+    assert refused.returncode == 2 and json.loads(refused.stdout)["code"] == "Usage"
 
 
 def test_programs_get_json_lines(command: Any, tmp_path: Path, cohort: Any) -> None:

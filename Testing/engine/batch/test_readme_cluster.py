@@ -89,8 +89,8 @@ def test_a_scheduler_and_workers_by_hand(shell: Any, explain: Any, cohort: Any, 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    assert script.count("8786") == 3 and script.count("HOST") == 2
-    script = script.replace("8786", port).replace("HOST", "127.0.0.1").replace("--port", "--no-dashboard --port")
+    assert script.count("8786") == 3 and script.count("HOST") == 3
+    script = script.replace("8786", port).replace("HOST", "127.0.0.1")
     scheduler, worker, run = (line.partition("#")[0].strip() for line in script.strip().splitlines())
     shell(f"{scheduler}\n{worker} --no-dashboard &\n{run}", tmp_path / "out")
     check(tmp_path / "out", explain, cohort, tmp_path)

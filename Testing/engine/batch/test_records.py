@@ -14,7 +14,7 @@ import pytest
 
 from Testing.engine.batch.conftest import leftovers, lines, save, volumes
 from unoise_engine.batch.records import Inputs, hash_inputs, read_record, stat_of, write_record
-from unoise_engine.errors import Environment, Usage
+from unoise_engine.errors import Environment, Integrity, Usage
 from unoise_engine.results.case_folder import explain_case
 
 
@@ -228,3 +228,15 @@ def test_an_earlier_result_survives_a_refusal(explain: Any, cohort: Any, out: An
     (cohort / "ct0.nii.gz").write_bytes(b"")
     assert explain(cohort, out, overwrite=True) == 1
     assert volumes(out) == first and lines(out)[-3]["status"] == "REFUSED"
+
+
+def test_another_model_than_the_runs_is_named(explain: Any, cohort: Any, tmp_path: Path, tiny_bundle: Any) -> None:
+    from unoise_engine.batch.job import Job, do_case
+    from unoise_engine.batch.options import Options
+    from unoise_engine.models.session import load_bundle
+    from unoise_engine.progress import Quiet
+
+    bundle, ct = load_bundle(tiny_bundle, "cpu"), str(cohort / "ct0.nii.gz")
+    job = Job("case-0001", ct, (ct,), str(tmp_path), "0" * 64, Options())
+    with pytest.raises(Integrity, match=rf"{bundle.hash[:16]}.*{'0' * 16}"):
+        do_case(job, bundle, Quiet())

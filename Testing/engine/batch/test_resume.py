@@ -1,6 +1,7 @@
 """What a killed run leaves, and what the next one makes of it."""
 
 import csv
+import errno
 import gc
 import json
 import os
@@ -80,12 +81,35 @@ def test_interrupted_is_resumable(command: Any, cohort: Any, tmp_path: Path, num
         time.sleep(0.05)
     time.sleep(0.3)
     os.kill(run.pid, number)
-    _, err = run.communicate(timeout=30)
-    assert run.returncode == code and err.count("\n") == 1 and "nothing half-written" in err
+    said, err = run.communicate(timeout=30)
+    assert run.returncode == code and err.count("\n") == 1
+    assert err.endswith("ed - 2 of 3 cases are done - go on with --resume\n") and "3 inputs = 2 ok" in said
+    assert " + 0 failed + 1 not done\n" in said and (out / "summary.csv").read_text().count("\n") == 3
     assert processes_of_group(run.pid) == []
     assert not [p for p in leftovers(out) if "partial" in p.name]
     again = command(cohort, "-o", out, "--resume", "--jobs", 2, SLOW="0")
     assert again.returncode == 0 and again.stdout.count("done before") == 2 and len(lines(out)) == 3
+
+
+def test_what_stops_every_case_says_what_is_done(
+    explain: Any, cohort: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not an interruption, but the disk full, or gone, after the first case."""
+    from unoise_engine.batch import run
+    from unoise_engine.batch.job import do_case as real
+
+    def full(job: Any, *rest: Any) -> Any:
+        if job.case == "case-0002":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(job, *rest)
+
+    monkeypatch.setattr(run, "do_case", full)
+    with pytest.raises(Environment) as caught:
+        explain(cohort, tmp_path / "out")
+    assert caught.value.cure.endswith("; 1 of 3 cases are done: go on with --resume")
+    assert "3 inputs = 1 ok + 0 corrected + 0 refused + 0 failed + 2 not done" in capsys.readouterr().out
+    monkeypatch.undo()
+    assert explain(cohort, tmp_path / "out", resume=True) == 0
 
 
 def test_kill_9_of_the_run_ends_its_children(command: Any, cohort: Any, tmp_path: Path) -> None:

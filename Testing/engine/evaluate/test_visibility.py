@@ -14,7 +14,6 @@ from unoise_engine.evaluate.visibility import How, evaluate_maps
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.7)
 HOW = How(shares=SHARES, cuts=SHARES, draws=2, sigma=1.0, seed=3)
-NEAR: Any = Nearness()  # predicts alone, which is all that is asked
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,7 @@ def maps(slices: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def answers(slices: Any, maps: Any) -> Any:
-    return evaluate_maps(NEAR, slices, maps, HOW)
+    return evaluate_maps(Nearness(), slices, maps, HOW)
 
 
 def plain_dice(a: Any, b: Any) -> Any:
@@ -114,15 +113,14 @@ def test_the_ends_against_the_own_prediction_and_in_pixels(slices: Any, answers:
 
 def test_progress_and_the_number_of_passes(slices: Any, maps: Any) -> None:
     """As many images go through the model as are announced, a slice is told as one, and none holds more than 16."""
-    sizes, told = list[int](), list[float]()
+    sizes, told = [], []  # type: ignore[var-annotated]
 
     class Counting(Nearness):
         def predict(self, images: Any) -> Any:
             sizes.append(len(images))
             return super().predict(images)
 
-    model: Any = Counting()
-    evaluate_maps(model, slices[:2], {name: some[:2] for name, some in maps.items()}, HOW, told.append)
+    evaluate_maps(Counting(), slices[:2], {name: some[:2] for name, some in maps.items()}, HOW, told.append)
     assert sum(sizes) == 2 * HOW.passes(len(maps)) and max(sizes) <= 16
     assert sum(told) == pytest.approx(2) and len(told) == 6
 
@@ -136,10 +134,19 @@ def test_which_slices_the_pooled_threshold_is_taken_over(slices: Any, maps: Any)
     only = {"good": maps["good"]}
 
     def answered(some: Any, pool: Any = None) -> Any:
-        return evaluate_maps(NEAR, some, only, HOW, pool=pool).shown
+        return evaluate_maps(Nearness(), some, only, HOW, pool=pool).shown
 
     assert np.array_equal(answered(mixed), answered(bare, np.arange(len(slices)) < 2))
     assert np.array_equal(answered(bare), answered(slices)) and not np.array_equal(answered(mixed), answered(slices))
+
+
+def test_a_score_of_zero_is_not_found(slices: Any, maps: Any) -> None:
+    class Unsure:
+        def predict(self, images: Any) -> Any:
+            return np.zeros((len(images), 1, *images.shape[2:]), np.float32)
+
+    got = evaluate_maps(Unsure(), slices[:1], {"good": maps["good"][:1]}, HOW)
+    assert got.area.tolist() == [0] and (got.found == 0).all()
 
 
 def test_how_often_must_be_at_least_once() -> None:
@@ -154,9 +161,8 @@ def test_a_good_map_beats_a_poor_one_beats_a_spiteful_one(answers: Any) -> None:
     assert areas["good"] > areas["poor"] + 0.2 > areas["spiteful"] + 0.2
     leads = {m.method: m.lead for m in curves.measures() if (m.name, m.fill, m.ranking) == KEY}
     assert leads["good"] is None
-    lead = leads["spiteful"]
-    assert lead is not None and lead.value == pytest.approx(areas["good"] - areas["spiteful"])
-    assert lead.apart and lead.low > 0
+    assert leads["spiteful"].value == pytest.approx(areas["good"] - areas["spiteful"])  # type: ignore[union-attr]
+    assert leads["spiteful"].apart and leads["spiteful"].low > 0  # type: ignore[union-attr]
 
 
 KEY = ("area / full dice", "grey", "image")
@@ -179,9 +185,9 @@ def test_sufficiency_and_necessity(slices: Any, answers: Any) -> None:
 
 
 def test_same_arguments_same_answers_and_no_neighbour_matters(slices: Any, maps: Any, answers: Any) -> None:
-    again = evaluate_maps(NEAR, slices, maps, HOW)
+    again = evaluate_maps(Nearness(), slices, maps, HOW)
     np.testing.assert_array_equal(again.truth, answers.truth)
-    alone = evaluate_maps(NEAR, slices[:1], {n: m[:1] for n, m in maps.items()}, HOW)
+    alone = evaluate_maps(Nearness(), slices[:1], {n: m[:1] for n, m in maps.items()}, HOW)
     image = [q.ranking == "image" for q in HOW.questions()]
     np.testing.assert_array_equal(alone.truth[:, image, 0], answers.truth[:, image, 0])
 
@@ -203,7 +209,7 @@ def test_a_slice_without_prediction_has_no_dice_against_it(slices: Any, maps: An
     from dataclasses import replace
 
     dark = replace(slices[0], image=slices[0].image * 0, case="dark", patient="dark")
-    some = evaluate_maps(NEAR, [dark, slices[1]], {"good": maps["good"][:2]}, HOW)
+    some = evaluate_maps(Nearness(), [dark, slices[1]], {"good": maps["good"][:2]}, HOW)
     assert np.isnan(some.own[0, :, 0]).all() and np.isfinite(some.own[0, :, 1]).all()
     curves = Curves(some, seed=0, resamples=10)
     assert curves.patients_own.names == ("case-0",) and len(curves.patients.names) == 2
@@ -218,7 +224,7 @@ def test_shares_must_rise_within_the_ends(shares: Any) -> None:
 
 def test_maps_that_do_not_fit_are_refused(slices: Any, maps: Any) -> None:
     with pytest.raises(ValueError, match="do not fit"):
-        evaluate_maps(NEAR, slices, {"good": maps["good"][:-1]}, HOW)
+        evaluate_maps(Nearness(), slices, {"good": maps["good"][:-1]}, HOW)
 
 
 def test_the_ends_against_the_own_prediction_are_measured(slices: Any, maps: Any) -> None:
@@ -230,8 +236,7 @@ def test_the_ends_against_the_own_prediction_are_measured(slices: Any, maps: Any
             logits[:, :, 8:16, 8:16] = 1  # whatever it sees
             return logits
 
-    model: Any = Stubborn()
-    answers = evaluate_maps(model, slices, maps, HOW)
+    answers = evaluate_maps(Stubborn(), slices, maps, HOW)
     curve = answers.curve("good", "image", "grey", against="own")
     assert (curve[:, -1] == 1).all() and (curve[:, 0] > 0.3).all() and (curve[:, 0] < 1).all()
     for one, value in zip(slices, curve[:, 0]):
@@ -248,6 +253,5 @@ def test_the_time_told_is_for_the_images_that_are_segmented(slices: Any, maps: A
             seen.append(len(slices))
             return super().predict(slices)
 
-    model: Any = Counting()
-    evaluate_maps(model, slices, maps, how)
+    evaluate_maps(Counting(), slices, maps, how)
     assert sum(seen) == len(slices) * how.passes(len(maps))

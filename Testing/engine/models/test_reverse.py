@@ -89,7 +89,7 @@ def nets() -> Any:
     deep = tensor("deep", 16, 4, 1, 1)
     mixed = torch.from_numpy(numpy_helper.to_array(deep))
     factor = tensor("factor", values=np.array(-1.7, np.float32))
-    pool: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
     yield "relu", ends(node("Relu", ["a"], ["b"])), [wide, head], same(F.relu), 2
     yield (
         "leaky",
@@ -100,7 +100,7 @@ def nets() -> Any:
     )
     yield (
         "pool and repeat",
-        ends(node("MaxPool", ["a"], ["p"], **pool), node("Resize", ["p", "", "twice"], ["b"], **nearest)),
+        ends(node("MaxPool", ["a"], ["p"], **pool), node("Resize", ["p", "", "twice"], ["b"], **nearest)),  # type: ignore[arg-type]
         [wide, head, twice],
         same(lambda x: F.interpolate(F.max_pool2d(x, 2), scale_factor=2)),
         2,
@@ -117,7 +117,7 @@ def nets() -> Any:
         ends(
             node("Conv", ["a", "deep"], ["m"]),
             node("DepthToSpace", ["m"], ["e"], blocksize=2),
-            node("MaxPool", ["e"], ["b"], **pool),
+            node("MaxPool", ["e"], ["b"], **pool),  # type: ignore[arg-type]
         ),
         [wide, head, deep],
         same(lambda x: F.max_pool2d(depth_to_space(F.conv2d(x, mixed)), 2)),
@@ -147,6 +147,78 @@ def nets() -> Any:
         ends(node("Mul", ["a", "factor"], ["m"]), node("Sub", ["m", "factor"], ["n"]), node("Add", ["n", "a"], ["b"])),
         [wide, head, factor],
         same(lambda x: -1.7 * x + 1.7 + x),
+        2,
+    )
+    yield (
+        "taken from a number, and twice",
+        ends(
+            node("Sub", ["factor", "a"], ["m"]),
+            node("Mul", ["factor", "m"], ["n"]),
+            node("Identity", ["n"], ["i"]),
+            node("Sub", ["i", "a"], ["s"]),
+            node("Add", ["s", "s"], ["b"]),
+        ),
+        [wide, head, factor],
+        same(lambda x: 2 * (-1.7 * (-1.7 - x) - x)),
+        2,
+    )
+    yield (
+        "groups and holes",
+        ends(node("Conv", ["a", "group"], ["b"], group=2, dilations=[2, 1], pads=[2, 1, 2, 1], kernel_shape=[3, 3])),
+        [wide, head, group := tensor("group", 4, 2, 3, 3)],
+        same(
+            lambda x: F.conv2d(
+                x, torch.from_numpy(numpy_helper.to_array(group)), padding=(2, 1), dilation=(2, 1), groups=2
+            )
+        ),
+        2,
+    )
+    yield (
+        "enlarged with an edge cut off",
+        ends(
+            node("MaxPool", ["a"], ["p"], kernel_shape=[2, 1], strides=[2, 1]),
+            node("ConvTranspose", ["p", "edge"], ["b"], strides=[2, 1], pads=[1, 1, 1, 1]),
+        ),
+        [wide, head, edge := tensor("edge", 4, 4, 4, 3)],
+        same(
+            lambda x: F.conv_transpose2d(
+                F.max_pool2d(x, (2, 1)), torch.from_numpy(numpy_helper.to_array(edge)), stride=(2, 1), padding=(1, 1)
+            )
+        ),
+        2,
+    )
+    yield (
+        "steps of three that leave a rest, and numbers stored as such",
+        ends(
+            node("Conv", ["a", "down"], ["s"], strides=[3, 3]),
+            node("Resize", ["s", "", "plain"], ["r"], **nearest),
+            node("Conv", ["r", "up"], ["b"], pads=[0, 0, 1, 1]),
+        ),
+        [wide, head, down, up, helper.make_tensor("plain", TensorProto.FLOAT, [4], [1, 1, 4, 3])],
+        same(lambda x: F.conv2d(F.pad(F.interpolate(F.conv2d(x, d, stride=3), scale_factor=(4, 3)), (0, 1, 0, 1)), u)),
+        2,
+    )
+    yield (
+        "instance norm of little spread",
+        [
+            node("Mul", ["slices", "tiny"], ["t"]),
+            node("InstanceNormalization", ["t", "pair", "pair"], ["i"]),
+            node("Conv", ["i", "two"], ["logits"]),
+        ],
+        [
+            helper.make_tensor("tiny", TensorProto.FLOAT, [], [3e-3]),
+            pair := tensor("pair", 2),
+            two := tensor("two", 1, 2, 1, 1),
+        ],
+        lambda x: F.conv2d(
+            F.instance_norm(
+                3e-3 * x,
+                weight=torch.from_numpy(numpy_helper.to_array(pair)),
+                bias=torch.from_numpy(numpy_helper.to_array(pair)),
+                eps=1e-5,
+            ),
+            torch.from_numpy(numpy_helper.to_array(two)),
+        ),
         2,
     )
     yield (
@@ -201,6 +273,16 @@ def test_where_several_voxels_are_the_largest_each_gets_its_part() -> None:
     assert np.array_equal(got[0, 0], [[2, 2], [0, 0]]) and np.array_equal(got[0, 1], np.ones((2, 2)))
 
 
+TENSORS = [
+    tensor("k", 1, 1, 1, 1),
+    *(
+        tensor(name, values=np.array(scales, np.float32))
+        for name, scales in (("twice", [1, 1, 2, 2]), ("half", [1, 1, 1.5, 2]), ("more", [1, 2, 2, 2]), ("none", []))
+    ),
+    tensor("size", values=np.array([1, 2, 32, 48])),
+]
+
+
 @pytest.mark.parametrize(
     ("nodes", "why"),
     [
@@ -208,16 +290,49 @@ def test_where_several_voxels_are_the_largest_each_gets_its_part() -> None:
         ([helper.make_node("Mul", ["slices", "slices"], ["logits"])], "product of two layers"),
         ([helper.make_node("MaxPool", ["slices"], ["logits"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])], "overlap"),
         ([helper.make_node("Identity", ["k"], ["logits"])], "no way"),
+        ([helper.make_node("MaxPool", ["slices"], ["logits"], kernel_shape=[2, 2])], "overlap"),
+        ([helper.make_node("MaxPool", ["slices"], ["logits"], kernel_shape=[2, 2], strides=[2, 1])], "overlap"),
+        ([helper.make_node("MaxPool", ["slices"], ["logits", "at"], kernel_shape=[2, 2], strides=[2, 2])], "overlap"),
+        ([helper.make_node("Conv", ["slices", "k"], ["logits"], auto_pad="SAME_UPPER")], "automatic padding"),
+        ([helper.make_node("ConvTranspose", ["slices", "k"], ["logits"], output_padding=[0, 1])], "automatic padding"),
+        ([helper.make_node("DepthToSpace", ["slices"], ["logits"], blocksize=2, mode="CRD")], "order CRD"),
+        ([helper.make_node("Resize", ["slices", "", "twice"], ["logits"], mode="linear")], "whole number of times"),
+        ([helper.make_node("Resize", ["slices", "", "half"], ["logits"])], "whole number of times"),
+        ([helper.make_node("Resize", ["slices", "", "more"], ["logits"])], "whole number of times"),
+        ([helper.make_node("Resize", ["slices", "", "none"], ["logits"])], "whole number of times"),
+        ([helper.make_node("Resize", ["slices", "", "", "size"], ["logits"])], "whole number of times"),
+        ([helper.make_node("Resize", ["slices", "", "size"], ["logits"])], "size is no stored number"),
     ],
 )
 def test_what_cannot_be_reversed_is_said(nodes: Any, why: Any) -> None:
     with pytest.raises(ValueError, match=why):
-        reversed_graph(model_of(nodes, [tensor("k", 1, 1, 1, 1)]))
+        reversed_graph(model_of(nodes, TENSORS))
+
+
+def test_what_the_gradient_does_not_need_is_left_out() -> None:
+    k, head = tensor("k", 4, 2, 1, 1), tensor("head", 1, 4, 1, 1)
+    nodes = [
+        helper.make_node("Conv", ["slices", "k"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Mul", ["b", "spare"], ["unused"]),
+        helper.make_node("Conv", ["b", "head"], ["logits"]),
+    ]
+    graph = parse(reversed_graph(model_of(nodes, [k, head, tensor("spare", 1)]))).graph
+    made = {name for node in graph.node for name in node.output}
+    assert "a" in made and not made & {"b", "unused", "logits"}
+    assert {"k", "head"} <= {one.name for one in graph.initializer} and "spare" not in {
+        t.name for t in graph.initializer
+    }
+    assert [port.name for port in graph.input] == ["slices", "target"]
+    assert [port.name for port in graph.output] == ["gradient"]
 
 
 def test_old_operators_are_refused() -> None:
-    with pytest.raises(ValueError, match="older than version 18"):
-        reversed_graph(model_of([helper.make_node("Relu", ["slices"], ["logits"])], [], opset=13))
+    relu = [helper.make_node("Relu", ["slices"], ["logits"])]
+    for old in (13, 17):
+        with pytest.raises(ValueError, match="older than version 18"):
+            reversed_graph(model_of(relu, [], opset=old))
+    reversed_graph(model_of(relu, [], opset=18))
 
 
 def test_the_model_that_ships() -> None:

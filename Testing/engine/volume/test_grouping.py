@@ -56,8 +56,10 @@ KEEPS_APART: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("shift", [HALF, 0.9, 0.0], ids=["half a step on", "less", "at the same places"])
-@pytest.mark.parametrize("what", KEEPS_APART)
+ELSEWHERE = [(what, shift) for what in ("acquisition", "thickness", "time") for shift in (0.9, 0.0)]
+
+
+@pytest.mark.parametrize(("what", "shift"), [*((what, HALF) for what in KEEPS_APART), *ELSEWHERE])
 def test_two_stacks_of_one_series_are_two_cases_and_say_so(tmp_path: Path, read: Any, what: Any, shift: Any) -> None:
     first_tags, second_tags, label = KEEPS_APART[what]
     first = tagged(planes(), **first_tags)

@@ -1,5 +1,6 @@
 """Every kind of the table (Testing/benchmarks/hu_table.py): HU are read, what is none is refused, the rest is said."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,17 @@ from unoise_engine.volume.hu import _sample, check_hu, not_hu, words
 REAL = [SHARED / "data" / name for name in ("ct-upper-abdomen-dicom", "ct-unenhanced/acrin-abdomen/ct.nii.gz")]
 
 
+@lru_cache
+def middle(path: Any) -> Any:
+    """Six slices from the middle of a real CT."""
+    if not path.exists():
+        pytest.skip("needs the shared data")
+    (case,) = find_cases([path])
+    ct = case.read().ct
+    half = len(ct.voxels) // 2
+    return ct.voxels[half - 3 : half + 3].copy(), ct.grid.spacing_mm
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.name)
 def test_each_kind_is_what_it_is_taken_for(tmp_path: Path, kind: Any) -> None:
     became, said = happens(kind.plant(tmp_path))
@@ -25,12 +37,7 @@ def test_each_kind_is_what_it_is_taken_for(tmp_path: Path, kind: Any) -> None:
 @pytest.mark.parametrize("path", REAL, ids=lambda p: p.parent.name)
 @pytest.mark.parametrize("kind", [k for k in KINDS if k.values][::3], ids=lambda k: k.name)
 def test_so_is_a_real_ct(tmp_path: Path, kind: Any, path: Any) -> None:
-    if not path.exists():
-        pytest.skip("needs the shared data")
-    (case,) = find_cases([path])
-    ct = case.read().ct
-    middle = slice(len(ct.voxels) // 2 - 3, len(ct.voxels) // 2 + 3)
-    became, said = happens(kind.plant(tmp_path, ct.voxels[middle], ct.grid.spacing_mm))
+    became, said = happens(kind.plant(tmp_path, *middle(path)))
     assert became == kind.wanted, said
 
 
