@@ -349,7 +349,7 @@ def test_an_mr_needs_a_yes(panel: Any, bundle: Any, monkeypatch: pytest.MonkeyPa
     asked = []
     monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text, *_a, **_k: asked.append(text), raising=False)
     p.ui.explainButton.click()
-    assert "MR has values from -" in asked[0] and p.widget.logic.run is None
+    assert "MR has values from 0 to" in asked[0] and p.widget.logic.run is None
 
 
 def test_what_the_engine_doubts_needs_a_yes_too(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:

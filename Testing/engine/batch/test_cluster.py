@@ -51,8 +51,9 @@ def cluster(tmp_path: Path) -> Any:
         options = ("--no-nanny", "--nthreads", "1", "--no-dashboard", "--local-directory", str(tmp_path))
         return dask("worker", address, *options, **more)
 
-    worker.scheduler = processes[0]  # type: ignore[attr-defined]
-    yield address, worker
+    start: Any = worker
+    start.scheduler = processes[0]
+    yield address, start
     for process in processes:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)  # each leads a group of its own

@@ -113,7 +113,7 @@ def test_the_ends_against_the_own_prediction_and_in_pixels(slices: Any, answers:
 
 def test_progress_and_the_number_of_passes(slices: Any, maps: Any) -> None:
     """As many images go through the model as are announced, a slice is told as one, and none holds more than 16."""
-    sizes, told = [], []  # type: ignore[var-annotated]
+    sizes, told = list[int](), list[float]()
 
     class Counting(Nearness):
         def predict(self, images: Any) -> Any:
@@ -161,8 +161,9 @@ def test_a_good_map_beats_a_poor_one_beats_a_spiteful_one(answers: Any) -> None:
     assert areas["good"] > areas["poor"] + 0.2 > areas["spiteful"] + 0.2
     leads = {m.method: m.lead for m in curves.measures() if (m.name, m.fill, m.ranking) == KEY}
     assert leads["good"] is None
-    assert leads["spiteful"].value == pytest.approx(areas["good"] - areas["spiteful"])  # type: ignore[union-attr]
-    assert leads["spiteful"].apart and leads["spiteful"].low > 0  # type: ignore[union-attr]
+    lead = leads["spiteful"]
+    assert lead is not None and lead.value == pytest.approx(areas["good"] - areas["spiteful"])
+    assert lead.apart and lead.low > 0
 
 
 KEY = ("area / full dice", "grey", "image")

@@ -20,7 +20,7 @@ from unoise_engine.progress import Quiet
 
 class Told(Quiet):
     def __init__(self) -> None:
-        self.stages = []  # type: ignore[var-annotated]
+        self.stages: list[Any] = []
 
     @contextmanager
     def stage(self, case: Any, name: Any, total: Any) -> Any:
@@ -30,7 +30,7 @@ class Told(Quiet):
 
 
 def test_what_is_yielded_and_told(ct: Any, tiny_bundle: Any) -> None:
-    told, seconds, warnings = Told(), {}, []  # type: ignore[var-annotated]
+    told, seconds, warnings = Told(), dict[str, float](), list[str]()
     settings = Settings(("gradcam", "unoise"), slices=(2, 9))
     found = dict(explain_volume(ct, load_bundle(tiny_bundle, "cpu"), settings, told, seconds, "me", warnings))
     assert [*found] == ["segmentation", "importance-gradcam", "importance-unoise"]

@@ -1,5 +1,6 @@
 """What is asked for, checked where it is said."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,9 +11,8 @@ from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.settings import Settings
 
 
-class Model:
-    def __init__(self, *answers: Any) -> None:
-        self.answers = frozenset(answers)
+def model(*answers: str) -> Any:
+    return SimpleNamespace(answers=frozenset(answers))
 
 
 def test_slices() -> None:
@@ -29,11 +29,11 @@ def test_names() -> None:
 
 
 def test_where_nobody_chooses_the_usual_ones_that_the_model_answers() -> None:
-    assert Settings().for_model(Model("noise", "gradcam", "gradient")).methods == ("unoise", "gradcam", "occlusion")  # type: ignore[arg-type]
-    assert Settings().for_model(Model("gradcam")).methods == ("gradcam", "occlusion")  # type: ignore[arg-type]
-    assert Settings(("gradient",)).for_model(Model("gradient")).methods == ("gradient",)  # type: ignore[arg-type]
+    assert Settings().for_model(model("noise", "gradcam", "gradient")).methods == ("unoise", "gradcam", "occlusion")
+    assert Settings().for_model(model("gradcam")).methods == ("gradcam", "occlusion")
+    assert Settings(("gradient",)).for_model(model("gradient")).methods == ("gradient",)
     with pytest.raises(Usage, match="--methods unoise"):
-        Settings(("occlusion", "unoise")).for_model(Model())  # type: ignore[arg-type]
+        Settings(("occlusion", "unoise")).for_model(model())
 
 
 def test_parameters_and_what_a_report_tells_of_them() -> None:

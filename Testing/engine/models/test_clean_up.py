@@ -27,15 +27,17 @@ def test_a_vote_is_a_gaussian_of_probabilities(sigma: Any) -> None:
 
 def test_a_vote_of_one_is_none() -> None:
     logits = np.random.default_rng(0).normal(0, 3, (9, 2, 3)).astype(np.float32)
-    assert np.array_equal(smooth_slices(logits[:1], 2.0), logits[:1])  # type: ignore[arg-type]
-    assert np.array_equal(smooth_slices(logits, 0.19), logits) and not np.allclose(smooth_slices(logits, 0.2), logits)  # type: ignore[arg-type]
-    assert not np.allclose(smooth_slices(logits[:2], 2.0), logits[:2])  # type: ignore[arg-type]
+    assert np.array_equal(smooth_slices(logits[:1], 2.0)[:], logits[:1])
+    assert np.array_equal(smooth_slices(logits, 0.19)[:], logits) and not np.allclose(
+        smooth_slices(logits, 0.2)[:], logits
+    )
+    assert not np.allclose(smooth_slices(logits[:2], 2.0)[:], logits[:2])
 
 
 def test_the_surest_slices_stay_finite() -> None:
     logits = np.full((3, 1, 1), 500, np.float32)
-    assert smooth_slices(logits, 1.0).min() > 15 and np.isfinite(smooth_slices(logits, 1.0)).all()  # type: ignore[attr-defined, call-overload]
-    assert smooth_slices(-logits, 1.0).max() < -15 and np.isfinite(smooth_slices(-logits, 1.0)).all()  # type: ignore[attr-defined, call-overload]
+    assert smooth_slices(logits, 1.0)[:].min() > 15 and np.isfinite(smooth_slices(logits, 1.0)[:]).all()
+    assert smooth_slices(-logits, 1.0)[:].max() < -15 and np.isfinite(smooth_slices(-logits, 1.0)[:]).all()
 
 
 @pytest.mark.parametrize("good", [{"smooth_z_mm": 100.0}, {"gap_mm": 100.0}, {"probability": 0.01}])
@@ -90,9 +92,9 @@ def test_what_is_dropped_turns_its_sign() -> None:
     logits = pieces()
     cleaned, dropped = CleanUp(one_piece=True).apply(logits, 3, 2)
     assert cleaned[2, 3, 8] == -5 and dropped == pytest.approx(1 / 49)
-    assert np.array_equal(np.delete(cleaned.ravel(), 2 * 400 + 3 * 20 + 8), np.delete(logits.ravel(), 2 * 400 + 68))  # type: ignore[attr-defined]
+    assert np.array_equal(np.delete(cleaned[:].ravel(), 2 * 400 + 3 * 20 + 8), np.delete(logits.ravel(), 2 * 400 + 68))
     nothing, dropped = CleanUp(one_piece=True).apply(-np.abs(logits), 3, 2)
-    assert dropped == 0 and np.array_equal(nothing, -np.abs(logits))  # type: ignore[arg-type]
+    assert dropped == 0 and np.array_equal(nothing[:], -np.abs(logits))
 
 
 def test_each_slice_is_made_sure_of_once() -> None:

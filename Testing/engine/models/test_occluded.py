@@ -17,7 +17,8 @@ REGION = (slice(1, 5), slice(2, 8))
 
 class Session:
     def __init__(self, **answers: Any) -> None:
-        self.answers, self.fed = answers, []  # type: ignore[var-annotated]
+        self.answers = answers
+        self.fed: list[Any] = []
 
     def get_outputs(self) -> Any:
         return [SimpleNamespace(name=name) for name in self.answers]

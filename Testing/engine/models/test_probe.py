@@ -35,7 +35,7 @@ def test_a_ball_in_noise_and_both_ends_of_the_window(multiple: Any, slice_mm: An
 @pytest.mark.parametrize("answers", [set(), {"gradcam"}, {"noise"}, {"gradcam", "noise"}])
 @pytest.mark.parametrize("one_pass", [True, False])
 def test_every_answer_is_asked_for_once_alone_and_once_together(answers: Any, one_pass: Any) -> None:
-    asked = []
+    asked: list[Any] = []
 
     class Told:
         recipe = Recipe()
@@ -47,24 +47,25 @@ def test_every_answer_is_asked_for_once_alone_and_once_together(answers: Any, on
             asked.append("open")
 
         def predict(self, some: Any) -> Any:
-            asked.append(("predict", len(some)))  # type: ignore[arg-type]
+            asked.append(("predict", len(some)))
             return some
 
         def predict_and_explain(self, some: Any) -> None:
-            asked.append(("both", len(some)))  # type: ignore[arg-type]
+            asked.append(("both", len(some)))
 
         def gradcam(self, some: Any, target: Any) -> None:
             assert target.shape == some.shape and (target == 1).all()
-            asked.append(("gradcam", len(some)))  # type: ignore[arg-type]
+            asked.append(("gradcam", len(some)))
 
         def noise_logits(self, some: Any, scores: Any) -> None:
-            asked.append(("noise", len(some)))  # type: ignore[arg-type]
+            asked.append(("noise", len(some)))
 
         def occluded(self, image: Any, places: Any, patch: Any, fill: Any) -> None:
             assert places.tolist() == [[0, 0], [16, 24], [31, 47]] and fill == -1 and image.shape == (1, 32, 48)
             asked.append("occluded")
 
-    answer_all(Told())  # type: ignore[arg-type]
+    told: Any = Told()
+    answer_all(told)
     each = ["predict"]
     each += (["both"] if one_pass else []) + ["gradcam"] if "gradcam" in answers else []
     each += ["noise"] if "noise" in answers else []

@@ -89,7 +89,7 @@ def nets() -> Any:
     deep = tensor("deep", 16, 4, 1, 1)
     mixed = torch.from_numpy(numpy_helper.to_array(deep))
     factor = tensor("factor", values=np.array(-1.7, np.float32))
-    pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    pool: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
     yield "relu", ends(node("Relu", ["a"], ["b"])), [wide, head], same(F.relu), 2
     yield (
         "leaky",
@@ -100,7 +100,7 @@ def nets() -> Any:
     )
     yield (
         "pool and repeat",
-        ends(node("MaxPool", ["a"], ["p"], **pool), node("Resize", ["p", "", "twice"], ["b"], **nearest)),  # type: ignore[arg-type]
+        ends(node("MaxPool", ["a"], ["p"], **pool), node("Resize", ["p", "", "twice"], ["b"], **nearest)),
         [wide, head, twice],
         same(lambda x: F.interpolate(F.max_pool2d(x, 2), scale_factor=2)),
         2,
@@ -117,7 +117,7 @@ def nets() -> Any:
         ends(
             node("Conv", ["a", "deep"], ["m"]),
             node("DepthToSpace", ["m"], ["e"], blocksize=2),
-            node("MaxPool", ["e"], ["b"], **pool),  # type: ignore[arg-type]
+            node("MaxPool", ["e"], ["b"], **pool),
         ),
         [wide, head, deep],
         same(lambda x: F.max_pool2d(depth_to_space(F.conv2d(x, mixed)), 2)),
