@@ -217,8 +217,8 @@ def table(only: str = "") -> str:
     return "\n".join([
         "# Faults: what readers make of them",
         "",
-        "Made by `python -m Testing.benchmarks.fault_table --real CT > docs/faults.md`: each fault is planted in a small CT",
-        "whose HU are known at every point, and each reader's volume is judged at its own voxels.",
+        "Made by `python -m Testing.benchmarks.fault_table --real CT > docs/faults.md`: each fault is planted in a",
+        "small CT whose HU are known at every point, and each reader's volume is judged at its own voxels.",
         "*wrong*: a volume came out that is none of this body (place, HU or slices), or that no reader can make right,",
         "without a word; *wrong + warned*: the same, with a complaint on the console that a good CT does not cause;",
         "*right + said*: corrected or left out, and said so; *refused*: no volume; *-*: not a format of this reader.",

@@ -26,7 +26,7 @@ class Mutant:
     parent: ast.AST
     field: str
     place: int | None
-    node: ast.AST
+    node: ast.stmt | ast.expr
     other: ast.AST
 
     @property
@@ -74,8 +74,8 @@ def _functions(node: ast.AST) -> Iterator[ast.FunctionDef]:
 
 
 def _below(tree: ast.Module, parent: ast.AST, field: str, place: int | None, node: ast.AST) -> Iterator[Mutant]:
-    for other in _others(node):
-        yield Mutant(tree, parent, field, place, node, other)
+    if isinstance(node, ast.stmt | ast.expr):
+        yield from (Mutant(tree, parent, field, place, node, other) for other in _others(node))
     for name, value in ast.iter_fields(node):
         if name not in LEFT_OUT or isinstance(node, ast.Call):
             for at, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
@@ -83,7 +83,7 @@ def _below(tree: ast.Module, parent: ast.AST, field: str, place: int | None, nod
                     yield from _below(tree, node, name, at, child)
 
 
-def _others(node: ast.AST) -> Iterator[ast.AST]:
+def _others(node: ast.stmt | ast.expr) -> Iterator[ast.AST]:
     match node:
         case ast.Expr(value=ast.Constant()):  # a docstring, or `...`
             return
@@ -106,10 +106,10 @@ def _others(node: ast.AST) -> Iterator[ast.AST]:
             yield node.operand
         case ast.Constant(value=bool()):
             yield ast.Constant(not node.value)
-        case ast.Constant(value=int()):
-            yield from (ast.Constant(node.value + 1), ast.Constant(node.value - 1))
-        case ast.Constant(value=float()) if node.value:
-            yield from (ast.Constant(node.value * 0.5), ast.Constant(node.value * 1.5))
+        case ast.Constant(value=int(value)):
+            yield from (ast.Constant(value + 1), ast.Constant(value - 1))
+        case ast.Constant(value=float(value)) if value:
+            yield from (ast.Constant(value * 0.5), ast.Constant(value * 1.5))
         case ast.Call(func=ast.Name(id=name)) if name in NAMES:
             yield _with(node, func=ast.Name(NAMES[name]))
         case ast.Call(func=ast.Attribute(attr=name)) if name in NAMES:

@@ -107,7 +107,7 @@ def noticed(tree: Path, module: str, one: Mutant, seconds: float) -> bool:
     """Tries one change."""
     for files in tests_of(tree, module):
         usual = {file: seconds_of(tree, file, seconds) for file in files}
-        quick = sorted((file for file in files if usual[file] < seconds), key=usual.get)
+        quick = sorted((file for file in files if usual[file] < seconds), key=lambda file: usual[file])
         source = (tree / module).read_text(encoding="utf-8")
         rewrite(tree / module, one.source())
         passed = not quick or passes(tree, quick, PATIENCE * sum(usual[file] for file in quick) + AT_LEAST)

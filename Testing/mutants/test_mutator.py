@@ -1,6 +1,7 @@
 """The changes themselves, on code whose tests are known."""
 
 import ast
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,12 @@ from Testing.mutants.mutator import mutants
 def changed(body: str) -> list[str]:
     """The body of a function, changed in each way."""
     made = [one.source() for one in mutants(f"def f(x, y):\n    {body}\n")]
-    return [ast.unparse(ast.parse(text).body[0].body) for text in made]
+    return [
+        "\n".join(map(ast.unparse, function.body))
+        for text in made
+        for function in ast.parse(text).body
+        if isinstance(function, ast.FunctionDef)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +49,7 @@ def changed(body: str) -> list[str]:
         ("x: max(1) = y", []),
     ],
 )
-def test_each_kind_of_change(body, wanted):
+def test_each_kind_of_change(body: Any, wanted: Any) -> None:
     assert changed(body) == wanted
 
 
@@ -68,7 +74,7 @@ class Kept:
 '''
 
 
-def test_only_what_functions_do_is_changed():
+def test_only_what_functions_do_is_changed() -> None:
     told = [(one.line, one.change) for one in mutants(SOURCE)]
     assert told == [
         (13, "10 -> 11 (column 20)"),
@@ -79,7 +85,7 @@ def test_only_what_functions_do_is_changed():
     ]
 
 
-def test_a_change_does_not_outlast_its_source():
+def test_a_change_does_not_outlast_its_source() -> None:
     whole = ast.unparse(ast.parse(SOURCE)) + "\n"
     first, second = (one.source() for one in mutants(SOURCE)[:2])
     assert first == whole.replace("return 10", "return 11") and second == whole.replace("return 10", "return 9")

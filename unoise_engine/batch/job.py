@@ -38,14 +38,14 @@ from unoise_engine.errors import (
     Usage,
     error_from,
 )
-from unoise_engine.files import PARTIAL, hash_all, recover, refuse_strangers, remove_drafts, write
+from unoise_engine.files import PARTIAL, hash_all, new_file, recover, refuse_strangers, remove_drafts
 from unoise_engine.lock import Busy, held
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
 from unoise_engine.results.case_folder import explain_case
-from unoise_engine.results.overview import thumbnail
 from unoise_engine.typed import build, to_table
 from unoise_engine.volume.find import find_again
+from unoise_engine.volume.write import write_thumbnail
 
 # These stand in every record, whatever their value; a setting that came later only if it is not the usual one. So
 # records of earlier versions are still understood.
@@ -169,7 +169,8 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
     def finish(partial: Path, report: dict[str, Any]) -> None:
         _refuse_changed(job, inputs)
         if "overview" in report["files"]:
-            write(partial / "thumbnail.jpg", thumbnail(partial / report["files"]["overview"]))
+            with new_file(partial / "thumbnail.jpg") as draft:
+                write_thumbnail(partial / report["files"]["overview"], draft.path)
         shown = {key: report[key] for key in ("organ", "corrections", "notes", "warnings", "seconds", "warning")}
         outputs = {name: build(Output, one) for name, one in hash_all(partial).items()}
         done = replace(record, status=report["status"], outputs=outputs, report=shown, finished=now())

@@ -1,6 +1,8 @@
 """The straight line on the test net: what it yields, tells and warns of."""
 
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,18 +19,18 @@ from unoise_engine.progress import Quiet
 
 
 class Told(Quiet):
-    def __init__(self):
-        self.stages = []
+    def __init__(self) -> None:
+        self.stages = []  # type: ignore[var-annotated]
 
     @contextmanager
-    def stage(self, case, name, total):
-        done = []
+    def stage(self, case: Any, name: Any, total: Any) -> Any:
+        done: Any = []
         yield done.append
         self.stages.append((case, name, total, pytest.approx(sum(done))))
 
 
-def test_what_is_yielded_and_told(ct, tiny_bundle):
-    told, seconds, warnings = Told(), {}, []
+def test_what_is_yielded_and_told(ct: Any, tiny_bundle: Any) -> None:
+    told, seconds, warnings = Told(), {}, []  # type: ignore[var-annotated]
     settings = Settings(("gradcam", "unoise"), slices=(2, 9))
     found = dict(explain_volume(ct, load_bundle(tiny_bundle, "cpu"), settings, told, seconds, "me", warnings))
     assert [*found] == ["segmentation", "importance-gradcam", "importance-unoise"]
@@ -42,7 +44,7 @@ def test_what_is_yielded_and_told(ct, tiny_bundle):
     assert any("field of view" in one for one in warnings)  # 72 mm wide
 
 
-def test_without_anything_asked_for_the_usual_methods(ct, tiny_bundle):
+def test_without_anything_asked_for_the_usual_methods(ct: Any, tiny_bundle: Any) -> None:
     found = explain(ct, bundle=tiny_bundle, device="cpu")
     assert [*found] == ["segmentation", "importance-unoise", "importance-gradcam", "importance-occlusion"]
     again = explain(ct, ["unoise"], load_bundle(tiny_bundle, "cpu"))
@@ -50,7 +52,7 @@ def test_without_anything_asked_for_the_usual_methods(ct, tiny_bundle):
     assert found["segmentation"].grid == ct.grid
 
 
-def test_what_speaks_against_a_result_is_said(tiny_bundle, tmp_path):
+def test_what_speaks_against_a_result_is_said(tiny_bundle: Any, tmp_path: Path) -> None:
     """Two organs of one size, far apart, of which the model keeps one; and slices missing between the others."""
     from dataclasses import replace
 
@@ -61,14 +63,14 @@ def test_what_speaks_against_a_result_is_said(tiny_bundle, tmp_path):
     hu = np.full(ct.voxels.shape, -60, np.int16)
     hu[:, 6:20, 6:20] = hu[:, 40:54, 40:54] = 150
     hu[2::3] += 60
-    warnings = []
+    warnings: Any = []
     [*explain_volume(ct.with_voxels(hu), load_bundle(tmp_path / "keeps one", "cpu"), Settings(("unoise",)),
                      warnings=warnings)]  # fmt: skip
     assert any(one.startswith("What looked like bright lay in pieces far apart") for one in warnings)
     assert any("slices differ from the one before more than slices 2 mm apart do" in one for one in warnings)
 
 
-def test_one_ct_at_a_time(ct, tiny_bundle, tmp_path):
+def test_one_ct_at_a_time(ct: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     sitk.WriteImage(image_of(ct), str(tmp_path / "a.nii.gz"))
     (only,) = {"segmentation"} & set(explain(tmp_path, ["unoise"], tiny_bundle, "cpu"))
     assert only

@@ -1,5 +1,7 @@
 """What is asked for, checked where it is said."""
 
+from typing import Any
+
 import pytest
 
 from unoise_engine.errors import Usage
@@ -9,32 +11,32 @@ from unoise_engine.explanation.settings import Settings
 
 
 class Model:
-    def __init__(self, *answers):
+    def __init__(self, *answers: Any) -> None:
         self.answers = frozenset(answers)
 
 
-def test_slices():
+def test_slices() -> None:
     assert Settings(slices=(0, 1)).slices == (0, 1) and Settings().slices is None
     for wrong in ((5, 5), (6, 5), (-1, 3)):
         with pytest.raises(Usage, match=f"--slices {wrong[0]}:{wrong[1]} - is no range"):
             Settings(slices=wrong)
 
 
-def test_names():
+def test_names() -> None:
     for wrong in ({"methods": ("lime",)}, {"parameters": {"lime": Occlusion()}}):
         with pytest.raises(Usage, match="--methods lime - unknown method - choose from unoise"):
             Settings(**wrong)
 
 
-def test_where_nobody_chooses_the_usual_ones_that_the_model_answers():
-    assert Settings().for_model(Model("noise", "gradcam", "gradient")).methods == ("unoise", "gradcam", "occlusion")
-    assert Settings().for_model(Model("gradcam")).methods == ("gradcam", "occlusion")
-    assert Settings(("gradient",)).for_model(Model("gradient")).methods == ("gradient",)
+def test_where_nobody_chooses_the_usual_ones_that_the_model_answers() -> None:
+    assert Settings().for_model(Model("noise", "gradcam", "gradient")).methods == ("unoise", "gradcam", "occlusion")  # type: ignore[arg-type]
+    assert Settings().for_model(Model("gradcam")).methods == ("gradcam", "occlusion")  # type: ignore[arg-type]
+    assert Settings(("gradient",)).for_model(Model("gradient")).methods == ("gradient",)  # type: ignore[arg-type]
     with pytest.raises(Usage, match="--methods unoise"):
-        Settings(("occlusion", "unoise")).for_model(Model())
+        Settings(("occlusion", "unoise")).for_model(Model())  # type: ignore[arg-type]
 
 
-def test_parameters_and_what_a_report_tells_of_them():
+def test_parameters_and_what_a_report_tells_of_them() -> None:
     mine = Occlusion(patch=9, stride=2)
     settings = Settings(("gradcam", "occlusion"), parameters={"occlusion": mine})
     assert settings.chosen == {"gradcam": METHODS["gradcam"], "occlusion": mine}

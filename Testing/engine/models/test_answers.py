@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from unoise_engine.models.answers import ask, check_ports, checked, finite, out_
 class Says:
     """A session by the names of its ports, each with its axes."""
 
-    def __init__(self, takes, answers, without=()):
-        def ports(table):
+    def __init__(self, takes: Any, answers: Any, without: Any = ()) -> None:
+        def ports(table: Any) -> Any:
             return [SimpleNamespace(name=name, shape=shape) for name, shape in table.items()]
 
         self.get_inputs = lambda: ports(takes)
@@ -38,7 +39,7 @@ FLAT, DEEP = [None] * 4, [None] * 5
         ("occlusion-patch", Says({"anything": FLAT}, {"any": DEEP}), 2),
     ],
 )
-def test_good_ports(file, session, rank):
+def test_good_ports(file: Any, session: Any, rank: Any) -> None:
     check_ports(Path(f"{file}.onnx"), session, rank, True)
 
 
@@ -55,19 +56,19 @@ def test_good_ports(file, session, rank):
         ("utility", Says({"slices": FLAT}, {"logits": FLAT[:3]}), "logits has 3 axes instead of 4"),
     ],
 )
-def test_other_ports_are_refused(file, session, said):
+def test_other_ports_are_refused(file: Any, session: Any, said: Any) -> None:
     with pytest.raises(Integrity, match=said):
         check_ports(Path(f"{file}.onnx"), session, 2, True)
 
 
-def test_a_utility_that_is_not_asked_for_grad_cam_takes_slices_alone():
+def test_a_utility_that_is_not_asked_for_grad_cam_takes_slices_alone() -> None:
     session = Says({"slices": FLAT}, {"logits": FLAT, "gradcam": FLAT}, ["target"])
     check_ports(Path("utility.onnx"), session, 2, False)
     with pytest.raises(Integrity, match="takes slices, target, not slices"):
         check_ports(Path("utility.onnx"), Says({"slices": FLAT, "target": FLAT}, {"logits": FLAT}), 2, False)
 
 
-def test_names_out_of_a_file_are_cut_short():
+def test_names_out_of_a_file_are_cut_short() -> None:
     many = {f"{k:02}" + 50 * "x": FLAT for k in range(9)}
     with pytest.raises(Integrity) as caught:
         check_ports(Path("utility.onnx"), Says(many, {"logits": FLAT}), 2, True)
@@ -91,7 +92,7 @@ def test_names_out_of_a_file_are_cut_short():
         ("gradcam", (2, 1, 3), False),
     ],
 )
-def test_the_form_of_an_answer(name, shape, fits):
+def test_the_form_of_an_answer(name: Any, shape: Any, fits: Any) -> None:
     """For two items of 3 channels, 6 x 8."""
     answer = np.ones(shape, np.float16)
     if fits:
@@ -102,13 +103,13 @@ def test_the_form_of_an_answer(name, shape, fits):
         checked(Path("m.onnx"), name, answer, (2, 3, 6, 8))
 
 
-def test_whole_numbers_are_no_scores():
+def test_whole_numbers_are_no_scores() -> None:
     with pytest.raises(ModelFault, match=r"is int64 \(1, 1, 2, 2\) instead of float32 \(1, 1, 2, 2\)"):
         checked(Path("m.onnx"), "logits", np.ones((1, 1, 2, 2), np.int64), (1, 1, 2, 2))
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
-def test_one_voxel_that_is_not_finite_is_enough(odd):
+def test_one_voxel_that_is_not_finite_is_enough(odd: Any) -> None:
     answer = np.ones((2, 3), np.float32)
     assert finite(Path("m.onnx"), "logits", answer) is answer
     answer[1, 2] = odd
@@ -116,12 +117,12 @@ def test_one_voxel_that_is_not_finite_is_enough(odd):
         finite(Path("m.onnx"), "logits", answer)
 
 
-def test_why_a_model_cannot_be_run():
+def test_why_a_model_cannot_be_run() -> None:
     class Fails:
-        def __init__(self, error):
+        def __init__(self, error: Any) -> None:
             self.error = error
 
-        def run(self, wanted, feeds):
+        def run(self, wanted: Any, feeds: Any) -> None:
             raise self.error
 
     with pytest.raises(ModelFault, match=r"m\.onnx - cannot be run \(no shape\)"):

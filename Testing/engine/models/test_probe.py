@@ -1,5 +1,7 @@
 """The small slices that a model is tried with."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ from unoise_engine.models.recipe import Recipe
         (8, 3.0, (8, 32, 48)),
     ],
 )
-def test_a_ball_in_noise_and_both_ends_of_the_window(multiple, slice_mm, size):
+def test_a_ball_in_noise_and_both_ends_of_the_window(multiple: Any, slice_mm: Any, size: Any) -> None:
     recipe = Recipe(multiple_of=multiple, slice_mm=slice_mm, channels=2, mean=(0.5, 0.0), std=(0.5, 2.0))
     ball, air, top = small_slices(recipe)
     assert ball.shape == (2, *size) and (air[0] == -1).all() and (top[0] == 1).all() and (top[1] == 0.5).all()
@@ -32,37 +34,37 @@ def test_a_ball_in_noise_and_both_ends_of_the_window(multiple, slice_mm, size):
 
 @pytest.mark.parametrize("answers", [set(), {"gradcam"}, {"noise"}, {"gradcam", "noise"}])
 @pytest.mark.parametrize("one_pass", [True, False])
-def test_every_answer_is_asked_for_once_alone_and_once_together(answers, one_pass):
+def test_every_answer_is_asked_for_once_alone_and_once_together(answers: Any, one_pass: Any) -> None:
     asked = []
 
     class Told:
         recipe = Recipe()
 
-        def __init__(self):
+        def __init__(self) -> None:
             self.answers, self.one_pass = answers, one_pass
 
-        def open_all(self):
+        def open_all(self) -> None:
             asked.append("open")
 
-        def predict(self, some):
-            asked.append(("predict", len(some)))
+        def predict(self, some: Any) -> Any:
+            asked.append(("predict", len(some)))  # type: ignore[arg-type]
             return some
 
-        def predict_and_explain(self, some):
-            asked.append(("both", len(some)))
+        def predict_and_explain(self, some: Any) -> None:
+            asked.append(("both", len(some)))  # type: ignore[arg-type]
 
-        def gradcam(self, some, target):
+        def gradcam(self, some: Any, target: Any) -> None:
             assert target.shape == some.shape and (target == 1).all()
-            asked.append(("gradcam", len(some)))
+            asked.append(("gradcam", len(some)))  # type: ignore[arg-type]
 
-        def noise_logits(self, some, scores):
-            asked.append(("noise", len(some)))
+        def noise_logits(self, some: Any, scores: Any) -> None:
+            asked.append(("noise", len(some)))  # type: ignore[arg-type]
 
-        def occluded(self, image, places, patch, fill):
+        def occluded(self, image: Any, places: Any, patch: Any, fill: Any) -> None:
             assert places.tolist() == [[0, 0], [16, 24], [31, 47]] and fill == -1 and image.shape == (1, 32, 48)
             asked.append("occluded")
 
-    answer_all(Told())
+    answer_all(Told())  # type: ignore[arg-type]
     each = ["predict"]
     each += (["both"] if one_pass else []) + ["gradcam"] if "gradcam" in answers else []
     each += ["noise"] if "noise" in answers else []

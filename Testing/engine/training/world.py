@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,7 +16,7 @@ from unoise_engine.training.recipes import Augment, Data, Draw, Fit, Net, Noise,
 from unoise_engine.training.unet import UNet
 
 
-def save(voxels: np.ndarray, path: Path, spacing_mm=(2.0, 2.0, 5.0), origin_mm=(0.0, 0.0, 0.0)) -> None:
+def save(voxels: np.ndarray, path: Path, spacing_mm: Any = (2.0, 2.0, 5.0), origin_mm: Any = (0.0, 0.0, 0.0)) -> None:
     image = sitk.GetImageFromArray(voxels)
     image.SetSpacing(spacing_mm)
     image.SetOrigin(origin_mm)
