@@ -89,6 +89,8 @@ def chosen(modules: Sequence[str]) -> Iterator[str]:
     for name in modules:
         path = ROOT / "unoise_engine" / name
         found = sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        if not found or not found[0].is_file():
+            raise SystemExit(f"{name} - no room or module of unoise_engine - give one such as models/recipe")
         yield from (one.relative_to(ROOT).as_posix() for one in found)
 
 
