@@ -79,11 +79,10 @@ def test_the_threshold_is_that_of_the_first_slice() -> None:
 
     x = np.arange(12, dtype=np.float32).reshape(1, 1, 3, 4)
     echo: Any = Echo()
-    anywhere = np.zeros((1, 2), int)
-    model = SameArea(echo, 5)
-    assert np.array_equal(model.occluded(x[0], anywhere, 1, 0.0), x[0:1])  # it was not asked what it finds
+    model, places = SameArea(echo, 5), np.zeros((1, 2), int)
+    assert np.array_equal(model.occluded(x[0], places, 1, 0.0), x[0:1])  # it was not asked what it finds
     assert np.array_equal(model.predict(x), x - 6) and np.array_equal(model.predict(x + 1), x - 5)
-    assert np.array_equal(model.occluded(x[0], anywhere, 1, 0.0), x - 6)
+    assert np.array_equal(model.occluded(x[0], places, 1, 0.0), x - 6)
     assert (SameArea(echo, 99).predict(x) == x).all()  # more than there are: all but the last
     assert (SameArea(echo, 0).predict(x) > 0).sum() == 0
 
@@ -98,8 +97,7 @@ class Recorder:
     """A method that keeps which model it was asked about, on which image and for which pixels."""
 
     def __init__(self, needs: Any) -> None:
-        self.needs = needs
-        self.asked: list[Any] = []
+        self.needs, self.asked = needs, []  # type: ignore[var-annotated]
 
     def __call__(self, model: Any, slices: Any, target: Any, advance: Any) -> Any:
         self.asked.append((model, slices[0], target.mask[0, 0]))
@@ -113,14 +111,10 @@ def checked() -> Any:
               for s in labelled_slices(patients=1, each=1))  # fmt: skip
     organ = np.zeros_like(one.organ)
     organ[3:9, 20:27] = True
-    methods: dict[str, Any] = {
-        "occlusion": Recorder("prediction"),
-        "gradcam": Recorder(GRADCAM),
-        "unoise": Recorder(NOISE),
-    }
+    methods = {"occlusion": Recorder("prediction"), "gradcam": Recorder(GRADCAM), "unoise": Recorder(NOISE)}
     names = (*methods, "random", "edges", "distance", "somebody's")
     maps = {name: [np.random.default_rng(k).random(organ.shape)] for k, name in enumerate(names)}
-    return bundle, one, organ, methods, check_maps(bundle, [one], [organ], maps, methods, [0], seed=4)
+    return bundle, one, organ, methods, check_maps(bundle, [one], [organ], maps, methods, [0], seed=4)  # type: ignore[arg-type]
 
 
 def test_every_map_is_asked_what_can_tell_whether_it_was_learned(checked: Any) -> None:

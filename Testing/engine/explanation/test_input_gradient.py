@@ -73,6 +73,8 @@ def test_so_many_copies_so_much_noise() -> None:
     assert np.std(given[0] - x) == pytest.approx(0.25 * 20, rel=0.05) and not np.array_equal(given[0], given[1])
     InputGradient(draws=3, noise=0.0)(looks, x, Target(x), told.append)
     assert len(given) == 4 and np.array_equal(given[3], x)  # without noise one says all
+    InputGradient()(looks, x, Target(x - 99), told.append)
+    assert len(given) == 4 and told[-1] == 1  # without the label nothing is asked
 
 
 @pytest.mark.parametrize("good", [{"draws": 1}, {"draws": 1000}, {"noise": 1.0}, {"seed": 0}])

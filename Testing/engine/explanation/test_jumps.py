@@ -33,6 +33,12 @@ def test_a_mean_difference_in_hu() -> None:
     assert not told(np.full((2, 5, 3), -1000.0), 1.0).any(), "air alone, smaller than a block"
 
 
+def test_where_the_body_ends_is_a_jump() -> None:
+    hu = np.full((4, 32, 48), -1000.0, np.float32)
+    hu[1:3] = 40
+    assert told(hu, 2.0).tolist() == [False, True, False, True]
+
+
 def test_channels_that_are_scaled_otherwise_make_no_difference() -> None:
     recipe = Recipe(window_hu=(-100.0, 255.0), channels=2, mean=(0.46, 0.1), std=(0.18, 0.9))
     hu = np.full((2, 32, 48), 40.0, np.float32)

@@ -79,6 +79,11 @@ def test_the_border_of_a_cell_belongs_to_it(axis: Any, turned: Any) -> None:
     assert edge in asked and values[edge] == 0.5 and inside not in asked and values[inside] == 0
 
 
+def test_where_nothing_varies_nothing_more_is_asked() -> None:
+    values, asked = measured(np.full((5, 5), 2.0), 4)
+    assert len(asked) == 4 and (values == 2).all()
+
+
 def test_a_line_of_cells_without_width() -> None:
     truth = np.array([[0.0, 0, 0, 1, 2]])
     values, asked = measured(truth, 2)

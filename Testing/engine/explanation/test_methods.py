@@ -168,6 +168,7 @@ def test_a_patch_that_is_grey_already_is_not_tried() -> None:
 
 def test_a_patch_larger_than_the_image() -> None:
     assert run(Occlusion(patch=99), square()[None]).max() == 1  # everything hidden, everything lost
+    assert run(Occlusion(patch=99, fill=1.0), square()[None]).max() == 1  # scores of 0 are no organ
 
 
 def test_progress_never_runs_back() -> None:

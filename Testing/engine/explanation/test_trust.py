@@ -96,6 +96,19 @@ def test_the_foam_of_a_table_is_no_lung() -> None:
     assert any("100% of the slices show the chest" in one for one in said(ct.with_voxels(lung)))
 
 
+@pytest.mark.parametrize(("row_mm", "column_mm"), [(0.3, 3.0), (3.0, 0.3), (3.0, 3.6), (3.6, 3.0)])
+def test_each_side_of_a_pixel_is_looked_at(row_mm: float, column_mm: float) -> None:
+    ct = a_trunk()
+    oblong = Volume(ct.voxels, Grid(ct.grid.size, (column_mm, row_mm, 3.0), (0, 0, 0), UPRIGHT))
+    wanted = f"Pixels of {row_mm:.2f} x {column_mm:.2f} mm lie outside 0.4 to 3.5 mm, which the model knows."
+    assert wanted in said(oblong)
+
+
+def test_200_hu_are_contrast_and_no_soft_tissue() -> None:
+    assert any(": 0% of the body is soft tissue and" in one for one in said(a_trunk(body=200)))
+    assert not any("soft tissue and" in one for one in said(a_trunk(body=199)))
+
+
 def test_the_body_is_measured_in_cm2() -> None:
     """An ellipse of 156 x 120 mm half axes is 588 cm2, seen in every fourth pixel."""
     for limits, doubted in (((560, 600), False), ((600, 900), True), ((100, 560), True)):

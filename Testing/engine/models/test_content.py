@@ -24,6 +24,18 @@ def tensor(*offsets: Any) -> Any:
     return {"dtype": "U8", "shape": [4], "data_offsets": offsets}
 
 
+@pytest.mark.parametrize("name", ["weights.pkl", "weights.pt", "setup.py", "weights", "weights.onnx.exe"])
+def test_no_other_kind_of_file(name: str) -> None:
+    with pytest.raises(Integrity, match="is no kind of file a bundle may hold"):
+        check_content(Path(name), b"{}")
+    check_content(Path("notes.TXT"), b"{}")
+
+
+def test_a_model_that_is_none() -> None:
+    with pytest.raises(Integrity, match=r"model\.onnx"):
+        check_content(Path("model.onnx"), b"no message of protobuf")
+
+
 @pytest.mark.parametrize(
     ("header", "body"),
     [({}, 0), (FACTS, 0), ({"w": tensor(0, 4)}, 4), ({"v": tensor(0, 0), "w": tensor(4, 4)}, 4)],

@@ -103,6 +103,7 @@ def test_items_and_planes_of_slices_and_of_blocks() -> None:
     flat, deep = (Input.of(ellipsoid_ct(), Recipe(slice_mm=mm)) for mm in (0.0, 3.0))
     assert [*flat.steps()] == [slice(0, 8), slice(8, 10)] and flat.slice_mm == 4.0
     assert len(deep) == 1 and deep.shape[0] == 16 and [*deep.steps()] == [slice(0, 16)] and deep.slice_mm == 3.0
+    assert [*Input.of(ellipsoid_ct(), Recipe(slice_mm=0.5)).steps()] == [slice(0, 80)], "deeper than wide"
     assert flat.items(slice(8, 10)).shape == (2, 1, *flat.shape[1:]) and deep.items(slice(0, 16)).shape == (
         1,
         1,

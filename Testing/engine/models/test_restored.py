@@ -58,6 +58,25 @@ def test_planes_are_what_is_made_at_once(code: Any, monkeypatch: pytest.MonkeyPa
     assert mask.voxels.dtype == mask.dtype == np.uint8 and mask.volume().grid == ct.grid
 
 
+@pytest.mark.parametrize(("room", "times"), [(1 << 20, 5), (2 * 4 * 26 * 20, 20), (1, 35)])
+def test_as_many_planes_as_there_is_room_for_are_made_at_once(
+    room: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven coronal planes of 26 x 20: of five slices each is restored once for every block of planes."""
+    monkeypatch.setattr(module, "BLOCK_BYTES", room)
+    ct = from_image(sitk.DICOMOrient(image_of(ellipsoid_ct(shape=(20, 7, 26))), "LSP"))
+    assert ct.grid.shape == (7, 20, 26)
+    given, plain = Input.of(ct, Recipe(spacing_mm=1.7), 1, 6), module.Restored.slice
+    made: list[int] = []
+
+    def counted(self: module.Restored, k: int) -> np.ndarray:
+        made.append(k)
+        return plain(self, k)
+
+    monkeypatch.setattr(module.Restored, "slice", counted)
+    assert len([*given.restore(given.windowed()).planes()]) == 7 and len(made) == times
+
+
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
 @pytest.mark.parametrize("code", ["LPS", "RAI", "SRP", "AIL", "oblique"])
