@@ -371,7 +371,7 @@ def test_other_inputs_and_wrong_wishes_are_refused_before_work(
     with pytest.raises(Usage, match="unknown"):
         explain_all(asked((series,), out, bundle=str(tiny_bundle), format="jpeg"), "off")
     monkeypatch.setattr(
-        "unoise_engine.results.case_folder.settings.find_spec",
+        "unoise_engine.results.settings.find_spec",
         lambda name: None,
     )
     with pytest.raises(MissingExtra, match=r"unoise-engine\[dicom\]"):
