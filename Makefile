@@ -75,14 +75,21 @@ fuzz: .venv/ok
 	.venv/bin/python -m Testing.fuzz.headers --seconds $(FUZZ_SECONDS)
 	.venv/bin/python -m Testing.fuzz.bundles --seconds $(FUZZ_SECONDS)
 
-# Remakes docs/faults.md: what other readers make of planted faults, and what happens here.
+# Breaks the code in small ways, a sample for each module, and fails if the tests notice fewer than 95 % of them. Takes
+# hours. MUTANTS: how many a module; SEED: which; MODULES: rooms or modules, such as "volume models/recipe".
+MUTANTS ?= 20
+SEED ?= 1
+mutants: .venv/ok
+	.venv/bin/python -m Testing.mutants.run --sites $(MUTANTS) --seed $(SEED) $(MODULES)
+
+# Remakes docs/faults.md: what other readers make of planted faults, and what happens here. REAL_CT: a file or folder.
 .venv-peers/ok: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install -q -c constraints.txt -e ".[peers]"
 	touch $@
 
 faults: .venv-peers/ok
-	.venv-peers/bin/python -m Testing.benchmarks.fault_table > docs/faults.md.part
+	.venv-peers/bin/python -m Testing.benchmarks.fault_table $(if $(REAL_CT),--real $(REAL_CT)) > docs/faults.md.part
 	mv docs/faults.md.part docs/faults.md
 
 # The batch under fire: many runs at once on one folder, and random kill -9 with --resume; fails if anything is lost.

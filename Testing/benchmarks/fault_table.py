@@ -1,6 +1,6 @@
 """Plants each fault in a good CT, has each reader read it, and prints what came out as a Markdown table.
 
-    python -m Testing.benchmarks.fault_table > docs/faults.md       (extra: peers)
+    python -m Testing.benchmarks.fault_table [--real CT] > docs/faults.md       (extra: peers)
 
 The planted body's HU are known at every point (Testing/engine/volume/planted.py), so each volume a reader delivers is
 judged at its own voxels: right, or wrong by so many HU. Readers that are not installed get no column.
@@ -24,6 +24,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from Testing.benchmarks.faults import FAULTS, Fault
+from Testing.benchmarks.hu_table import table as hu_table
 from Testing.engine.volume.planted import hu_at, world
 
 ROOT = Path(__file__).parents[2]
@@ -216,7 +217,7 @@ def table(only: str = "") -> str:
     return "\n".join([
         "# Faults: what readers make of them",
         "",
-        "Made by `python -m Testing.benchmarks.fault_table > docs/faults.md`: each fault is planted in a small CT",
+        "Made by `make faults REAL_CT=...`: each fault is planted in a small CT",
         "whose HU are known at every point, and each reader's volume is judged at its own voxels.",
         "*wrong*: a volume came out that is none of this body (place, HU or slices), or that no reader can make right,",
         "without a word; *wrong + warned*: the same, with a complaint on the console that a good CT does not cause;",
@@ -235,6 +236,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--reader", choices=READERS)
     options.add_argument("--only", default="", help="Faults whose name holds this text.")
+    options.add_argument("--real", type=Path, help="A real CT, of which values that are no HU are made too.")
     options.add_argument("paths", nargs="*", type=Path)
     asked = options.parse_args()
     if asked.reader:
@@ -243,6 +245,8 @@ def main() -> None:
         if shutil.which("dcm2niix") is None and find_spec("dcm2niix") is None:
             print("dcm2niix and dicom2nifti come with the extra 'peers'", file=sys.stderr)
         print(table(asked.only), end="")
+        if not asked.only:
+            print(f"\n{hu_table(asked.real)}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What happens to CTs that are in HU, and to what is not: each kind is made from a CT and read, and a table printed.
 
-    python -m Testing.benchmarks.hu_table [CT] > table.md
+    python -m Testing.benchmarks.hu_table [CT]
 
 The CT is the planted one of the tests, and a real one too if its file or folder is given (columns of values alone:
 headers are spoilt in the planted CT).
@@ -216,11 +216,20 @@ def happens(source: Path) -> tuple[str, str]:
 
 
 def table(real: Path | None = None) -> str:
+    """Markdown. What is not as wanted stands in bold."""
     ct = None
     if real:
         (case,) = find_cases([real])
         ct = case.read().ct
-    lines = ["| kind | planted CT | real CT | sentence |", "|---|---|---|---|"]
+    lines = [
+        "## What is HU, and what is not",
+        "",
+        "Each kind is made from the planted CT, and of its values also from a real one, and read here (hu_table.py).",
+        "*read, said*: read, and the sentence stands in the report, the summary and the picture.",
+        "",
+        "| kind | planted CT | real CT | sentence |",
+        "|---|---|---|---|",
+    ]
     for kind in KINDS:
         with tempfile.TemporaryDirectory() as home:
             became, said = happens(kind.plant(Path(home)))

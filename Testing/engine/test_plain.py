@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +16,12 @@ from unoise_engine.results.plain import PANEL_PIXELS, PlainOverview
 from unoise_engine.volume.write import write_thumbnail
 
 
-def picture(path):
+def picture(path: Any) -> Any:
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
 @pytest.fixture
-def drawn(tmp_path):
+def drawn(tmp_path: Path) -> Any:
     """A body of 40 x 60 pixels of 2 x 1 mm, an organ up on the left of the picture, a map that is hot down right."""
     hu, organ, heat = np.full((40, 60), 20.0), np.zeros((40, 60), bool), np.zeros((40, 60), np.float32)
     organ[4:12, 6:18] = True
@@ -30,7 +32,7 @@ def drawn(tmp_path):
     return picture(tmp_path / "overview.png")
 
 
-def test_panels_are_true_to_scale_and_things_are_where_they_are(drawn):
+def test_panels_are_true_to_scale_and_things_are_where_they_are(drawn: Any) -> None:
     outline = (drawn == OUTLINE).all(axis=-1)
     rows, columns = np.nonzero(outline[:, : drawn.shape[1] // 2])
     assert np.ptp(columns) + 1 == 12 * PANEL_PIXELS // 60, "an organ 12 mm wide"
@@ -44,7 +46,9 @@ def test_panels_are_true_to_scale_and_things_are_where_they_are(drawn):
     assert grey.tolist() == [115] * 3, "20 HU in a window of -160 to 240"
 
 
-def test_there_is_a_picture_and_a_thumbnail_without_any_drawing_library(ct_file, tiny_bundle, tmp_path):
+def test_there_is_a_picture_and_a_thumbnail_without_any_drawing_library(
+    ct_file: Any, tiny_bundle: Any, tmp_path: Path
+) -> None:
     blocked = ("matplotlib", "PIL", "typer", "rich")
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked})); from unoise_engine.worker import main; main()"
     request = question((ct_file,), tmp_path / "out", bundle=str(tiny_bundle), methods=("unoise", "gradcam"))
@@ -58,7 +62,7 @@ def test_there_is_a_picture_and_a_thumbnail_without_any_drawing_library(ct_file,
     assert abs(whole.mean() - small.mean()) < 3 and shrunk.std() > 10
 
 
-def test_a_picture_that_cannot_be_written_is_an_os_error(tmp_path):
+def test_a_picture_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
     overview = PlainOverview(np.full((8, 8), 20.0), np.zeros((8, 8), bool), (1.0, 1.0))
     with pytest.raises(OSError):
         overview.draw(tmp_path / "none" / "overview.png", "", "", "")

@@ -15,7 +15,7 @@ GRAIN_HU = 10  # more or less; a CT without looks filled in, or like padding
 SHAPE = (12, 64, 80)  # k, j, i
 MATRIX = np.array([[-2.0, 0, 0, 80], [0, -2.0, 0, 60], [0, 0, 5.0, -30], [0, 0, 0, 1]])  # LPS-aligned, in RAS
 
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     **dict.fromkeys(("pixel_mm", "slice_mm", "field_mm", "body_cm2", "organ_ml"), (0.0, 1e9)),
     **dict.fromkeys(("soft_share", "dense_share"), (0.0, 1.0)),
     **dict.fromkeys(("lung_share", "dropped_share"), 1.0),
@@ -80,11 +80,14 @@ def write_small_bundle(folder: Path, synthetic: bool = False, knows: dict[str, A
         node("Mul", ["near", "target"], ["where"]),
         node("Conv", ["where", "blur3"], ["importance"], pads=[1, 1, 1, 1]),
     ]
+
+    def tensor(name: str) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 1, "h", "w"])
+
     sources = {}
     plans = {"utility": (logits, "logits"), "unoise": (noise, "noise_logits"), "gradcam": (grad, "importance")}
     for name, (nodes, output) in plans.items():
         used = {i for n in nodes for i in n.input}
-        tensor = lambda n: helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 1, "h", "w"])  # noqa: E731
         graph = helper.make_graph(
             nodes,
             name,

@@ -130,7 +130,7 @@ class Run(EngineRun):
         self.results: dict[str, Any] = {}
         self._answer: Path | None = None  # the folder of the results, when the engine has named it
         self._warnings: list[str] = []
-        self._reading: Iterator[None] | None = None
+        self._reading: Iterator[None]  # of that folder
         self._stages = ("segmentation", *(choices.methods or exchange.TITLES))
         super().__init__(logic, ct)
 
@@ -169,6 +169,7 @@ class Run(EngineRun):
         super()._ended(code)
         if self._answer is None:
             raise self._refusal(code)
+        self._reading = exchange.reading(self._answer, self.ct)
         self.state.stage, self.state.share, self.state.seconds_left = _("Loading the results"), 1.0, None
 
     def _refusal(self, code: int) -> Refused:
@@ -183,8 +184,6 @@ class Run(EngineRun):
         """One file a call, then everything into the scene at once."""
         if self._scene.GetNodeByID(self.ct.GetID() or "") is not self.ct:
             raise Refused(_("The CT was removed from the scene meanwhile - nothing was added."))
-        if self._reading is None:
-            self._reading = exchange.reading(self._answer, self.ct)
         try:
             next(self._reading)
             return False

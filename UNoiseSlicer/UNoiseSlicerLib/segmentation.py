@@ -69,7 +69,7 @@ def checksum(mask: np.ndarray, ct: Any) -> str:
 
 
 def _checksum(mask: np.ndarray) -> str:
-    return f"{zlib.crc32(np.packbits(mask > 0)):08x}"
+    return f"{zlib.crc32(np.packbits(mask > 0).tobytes()):08x}"
 
 
 def is_edited(node: Any, then: Fingerprint | None) -> bool:

@@ -90,8 +90,8 @@ def _touched(cells: np.ndarray, lines: list[np.ndarray], finer: list[np.ndarray]
     """Which crossings of the finer lines lie in or on the border of a marked cell."""
     touched = cells.astype(int)
     for axis, (line, fine) in enumerate(zip(lines, finer)):
-        low, high = line[:-1, None], line[1:, None]
-        inside = (fine >= low) & (fine <= high) if len(line) > 1 else np.ones((1, len(fine)), bool)  # (cells, places)
+        low, high = (line[some][:, None] for some in _ends(len(line)))
+        inside = (fine >= low) & (fine <= high)  # (cells, places)
         touched = along(inside.T.astype(int), touched, axis)
     return touched > 0
 

@@ -6,7 +6,6 @@ import logging
 import os
 import warnings
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,10 +82,6 @@ def _refuse_bomb(f: BinaryIO, path: Path) -> None:
 
 def _syntax(f: BinaryIO) -> str:
     """The transfer syntax, found as pydicom finds it, wherever it stands; `f` is left where the data set begins."""
-    for implicit in (False, True):  # the standard says explicit; pydicom reads the other too
-        f.seek(PREAMBLE)
-        meta = read_dataset(Clamped(f), implicit, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)  # type: ignore[arg-type]
-        with suppress(NotImplementedError):
-            list(meta)  # looks at each element's type
-            return str(meta.get("TransferSyntaxUID") or "")
-    return ""
+    f.seek(PREAMBLE)
+    meta = read_dataset(Clamped(f), False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)  # type: ignore[arg-type]
+    return str(meta.get("TransferSyntaxUID") or "")

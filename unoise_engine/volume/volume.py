@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import Protocol
 
 import numpy as np
@@ -93,13 +94,9 @@ class AxialView:
     @staticmethod
     def of(grid: Grid) -> AxialView:
         cosines = np.asarray(grid.direction).reshape(3, 3)
-        axis_of: dict[int, int] = {}  # patient axis -> voxel axis
-        left = {0, 1, 2}
-        for row in sorted(range(3), key=lambda r: -np.abs(cosines[r]).max()):
-            best = max(left, key=lambda col: abs(cosines[row, col]))
-            axis_of[row] = best
-            left.remove(best)
-        order = [axis_of[2], axis_of[1], axis_of[0]]  # (z, y, x) of the view, as SimpleITK axes
+        # The voxel axis for each patient axis: of all six orders the one whose cosines are largest together.
+        nearest = max(permutations(range(3)), key=lambda p: sum(abs(cosines[row, col]) for row, col in enumerate(p)))
+        order = nearest[::-1]  # (z, y, x) of the view, as SimpleITK axes
         return AxialView(
             axes=tuple(2 - a for a in order),  # type: ignore[arg-type]
             flips=tuple(bool(cosines[p, a] < 0) for p, a in zip((2, 1, 0), order)),  # type: ignore[arg-type]

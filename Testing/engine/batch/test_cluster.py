@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,7 @@ QUIET = {"DASK_DISTRIBUTED__DASHBOARD__LINK": "", "DASK_DISTRIBUTED__ADMIN__LOG_
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def cluster(tmp_path: Path) -> Any:
     """Its scheduler's address, and a function that starts a worker and returns its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -30,7 +32,7 @@ def cluster(tmp_path):
     environment = {**os.environ, **QUIET, "PYTHONPATH": f"{tmp_path / 'mishaps'}{os.pathsep}{ROOT}"}
     processes = []
 
-    def dask(*arguments, **more):
+    def dask(*arguments: Any, **more: Any) -> Any:
         line = [sys.executable, "-m", "dask", *arguments]
         log = (tmp_path / "dask.log").open("ab")
         process = subprocess.Popen(
@@ -45,19 +47,22 @@ def cluster(tmp_path):
         assert time.monotonic() < deadline, (tmp_path / "dask.log").read_text()
         time.sleep(0.1)
 
-    def worker(**more):
+    def worker(**more: Any) -> Any:
         options = ("--no-nanny", "--nthreads", "1", "--no-dashboard", "--local-directory", str(tmp_path))
         return dask("worker", address, *options, **more)
 
-    worker.scheduler = processes[0]
-    yield address, worker
+    start: Any = worker
+    start.scheduler = processes[0]
+    yield address, start
     for process in processes:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)  # each leads a group of its own
         process.wait()
 
 
-def test_a_lost_worker_loses_nothing_and_doubles_nothing(command, cluster, cohort, explain, tmp_path):
+def test_a_lost_worker_loses_nothing_and_doubles_nothing(
+    command: Any, cluster: Any, cohort: Any, explain: Any, tmp_path: Path
+) -> None:
     address, worker = cluster
     for k in range(3, 7):
         save(cohort / f"ct{k}.nii.gz", k)
@@ -86,7 +91,9 @@ def test_a_lost_worker_loses_nothing_and_doubles_nothing(command, cluster, cohor
     assert volumes(out) == volumes(tmp_path / "here"), "a cluster changes nothing"
 
 
-def test_no_workers_no_scheduler(cluster, explain, cohort, tmp_path, monkeypatch):
+def test_no_workers_no_scheduler(
+    cluster: Any, explain: Any, cohort: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("unoise_engine.batch.cluster.CONNECT_SECONDS", 1)
     with pytest.raises(Environment, match="no workers"):
         explain(cohort, tmp_path / "out", cluster=cluster[0])
@@ -98,14 +105,16 @@ def test_no_workers_no_scheduler(cluster, explain, cohort, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("address", ["tls://127.0.0.1:1", "tcp://[::1"])
-def test_a_wrong_address_is_one_line(command, cohort, tmp_path, address):
+def test_a_wrong_address_is_one_line(command: Any, cohort: Any, tmp_path: Path, address: Any) -> None:
     began = time.monotonic()
     run = command(cohort, "-o", tmp_path / "out", "--cluster", address)
     assert run.returncode == 3 and run.stderr.startswith("error: --cluster") and run.stderr.count("\n") == 1, run
     assert time.monotonic() - began < 40, "it waited for a farewell from nobody"
 
 
-def test_a_lost_scheduler_is_one_line_and_loses_nothing(command, cluster, cohort, tmp_path):
+def test_a_lost_scheduler_is_one_line_and_loses_nothing(
+    command: Any, cluster: Any, cohort: Any, tmp_path: Path
+) -> None:
     address, worker = cluster
     os.rename(cohort / "ct2.nii.gz", cohort / "slow.nii.gz")
     worker()
@@ -124,7 +133,9 @@ def test_a_lost_scheduler_is_one_line_and_loses_nothing(command, cluster, cohort
     assert again.returncode == 0 and again.stdout.count("done before") == 2 and not leftovers(out)
 
 
-def test_a_worker_of_another_version_does_nothing(cluster, explain, cohort, tmp_path, monkeypatch):
+def test_a_worker_of_another_version_does_nothing(
+    cluster: Any, explain: Any, cohort: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     address, worker = cluster
     shutil.copytree(ROOT / "unoise_engine", tmp_path / "old" / "unoise_engine")
     start = tmp_path / "old" / "unoise_engine" / "__init__.py"
@@ -141,10 +152,12 @@ def test_a_worker_of_another_version_does_nothing(cluster, explain, cohort, tmp_
         assert not list((tmp_path / "out").glob("case-*"))
 
 
-def test_no_worker_is_waited_for_without_end(cluster, explain, cohort, tmp_path, monkeypatch):
+def test_no_worker_is_waited_for_without_end(
+    cluster: Any, explain: Any, cohort: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     address, worker = cluster
     monkeypatch.setattr("unoise_engine.batch.cluster.SILENT_SECONDS", 3)
     monkeypatch.setattr("unoise_engine.batch.cluster._check_versions", lambda *_: os.kill(only.pid, signal.SIGKILL))
-    only = worker()
+    only: Any = worker()
     with pytest.raises(Environment, match="has had no workers"):
         explain(cohort, tmp_path / "out", cluster=address)

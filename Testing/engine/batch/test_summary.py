@@ -6,7 +6,9 @@ import random
 import subprocess
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from shutil import which
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,7 @@ BROWSER = which("chromium") or which("chromium-browser") or which("google-chrome
 
 
 @pytest.fixture(scope="module")
-def batch(tmp_path_factory):
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Any:
     out = tmp_path_factory.mktemp("out")
     make(out, CASES)
     write_summary(out, WARNING)
@@ -28,12 +30,15 @@ def batch(tmp_path_factory):
 
 
 class Page(html.parser.HTMLParser):
-    def __init__(self, text):
+    def __init__(self, text: Any) -> None:
         super().__init__()
-        self.keys, self.links, self.buttons, self.tags = [], [], [], Counter()
+        self.keys: list[list[str]] = []
+        self.links: list[str] = []
+        self.buttons: list[str] = []
+        self.tags: Counter[str] = Counter()
         self.feed(text)
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: Any, attrs: Any) -> None:
         found = dict(attrs)
         self.tags[tag] += 1
         if tag == "article":
@@ -43,7 +48,7 @@ class Page(html.parser.HTMLParser):
         self.links += [found[name] for name in ("src", "href") if name in found]
 
 
-def test_every_case_is_on_the_page_and_every_picture_beside_it(batch):
+def test_every_case_is_on_the_page_and_every_picture_beside_it(batch: Any) -> None:
     text = (batch / "summary.html").read_text(encoding="utf-8")
     page = Page(text)
     assert len(page.keys) == CASES and {keys[0] for keys in page.keys} == {"OK", "CORRECTED", "REFUSED", "FAILED"}
@@ -54,7 +59,7 @@ def test_every_case_is_on_the_page_and_every_picture_beside_it(batch):
     assert len(text) < 500 * CASES + 6000, "ten thousand cases are 5 MB"
 
 
-def test_a_case_without_a_picture_has_no_broken_one(batch, tmp_path):
+def test_a_case_without_a_picture_has_no_broken_one(batch: Any, tmp_path: Path) -> None:
     make(tmp_path, 20)
     for path in tmp_path.rglob("thumbnail.jpg"):
         path.unlink()
@@ -63,7 +68,7 @@ def test_a_case_without_a_picture_has_no_broken_one(batch, tmp_path):
     assert len(page.keys) == 20 and page.links == []
 
 
-def test_cases_stand_in_the_order_of_their_numbers(tmp_path):
+def test_cases_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     numbers = (10000, 2, 9999, 10, 1)
     ledger = Ledger(tmp_path)
     for number in numbers:
@@ -75,7 +80,7 @@ EVIL = ["=cmd|' /C calc'!A0", "+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "＝1", "
         "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a&b"]  # fmt: skip
 
 
-def test_no_text_is_run_by_a_spreadsheet_or_a_browser(tmp_path):
+def test_no_text_is_run_by_a_spreadsheet_or_a_browser(tmp_path: Path) -> None:
     """Names of organs come from a bundle, and codes and sentences may have been edited."""
     ledger = Ledger(tmp_path)
     for k, evil in enumerate(EVIL):
@@ -93,7 +98,7 @@ def test_no_text_is_run_by_a_spreadsheet_or_a_browser(tmp_path):
     assert page.tags["script"] == 1 and "img" not in page.tags and page.tags["article"] == 2 * len(EVIL)
 
 
-def test_a_case_whose_line_was_lost_is_in_the_summary(explain, cohort, tmp_path):
+def test_a_case_whose_line_was_lost_is_in_the_summary(explain: Any, cohort: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     explain(cohort, out)
     whole = (out / "results.jsonl").read_bytes().splitlines(keepends=True)
@@ -115,10 +120,10 @@ document.title = found.join(" ") + " " + end.textContent;
 
 
 @pytest.mark.skipif(not BROWSER, reason="needs a browser (chromium)")
-def test_filters_in_a_browser_from_the_file_system(batch, tmp_path):
+def test_filters_in_a_browser_from_the_file_system(batch: Any, tmp_path: Path) -> None:
     text = (batch / "summary.html").read_text(encoding="utf-8")
     (batch / "probe.html").write_text(text.replace("</body>", PROBE), "utf-8")
-    line = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
+    line = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
     line += ["--window-size=1500,1000", (batch / "probe.html").as_uri()]
     run = subprocess.run(line, capture_output=True, text=True, timeout=60)
     title = run.stdout.split("<title>")[1].split("</title>")[0]

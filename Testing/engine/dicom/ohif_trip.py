@@ -14,6 +14,7 @@ import sys
 import threading
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from orthanc_round_trip import HTTP, start
 from playwright.sync_api import sync_playwright
@@ -68,10 +69,10 @@ class Page(http.server.SimpleHTTPRequestHandler):
 
     folder = Path()
 
-    def __init__(self, *args):
+    def __init__(self, *args: Any) -> None:
         super().__init__(*args, directory=str(self.folder))
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         if self.path.startswith("/dicom-web/"):
             archive = http.client.HTTPConnection("127.0.0.1", HTTP, timeout=60)
             archive.request("GET", self.path, headers={"Accept": self.headers.get("Accept", "*/*")})
@@ -84,18 +85,18 @@ class Page(http.server.SimpleHTTPRequestHandler):
                 self.path = "/index.html"  # the page finds its own way
             super().do_GET()
 
-    def _answer(self, body, kind, status=200):
+    def _answer(self, body: Any, kind: Any, status: Any = 200) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_):
+    def log_message(self, *_: Any) -> None:
         pass
 
 
-def look(page, study, port):
+def look(page: Any, study: Any, port: Any) -> Any:
     page.goto(f"http://127.0.0.1:{port}/viewer?StudyInstanceUIDs={study}", wait_until="domcontentloaded")
     page.wait_for_function("window.services?.displaySetService?.getActiveDisplaySets().length", timeout=PATIENCE_MS)
     page.evaluate(HELPERS)

@@ -5,6 +5,8 @@ import http.server
 import importlib.util
 import shutil
 import threading
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -39,7 +41,7 @@ PAGE = """<script type=importmap>{"imports": {
 
 
 @pytest.fixture(scope="module")
-def both(pancreas_bundle, tmp_path_factory):
+def both(pancreas_bundle: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     home = tmp_path_factory.mktemp("dwv")
     ct = write_series(home / "ct", edit=lambda ds: setattr(ds, "KVP", "120"))
     for path in ct.iterdir():  # dwv wants the length of the file's meta group
@@ -47,7 +49,7 @@ def both(pancreas_bundle, tmp_path_factory):
     return ct, explained(ct, home / "out", pancreas_bundle, slices=(1, 5))
 
 
-def opened(home, ct, result):
+def opened(home: Any, ct: Any, result: Any) -> Any:
     """What dwv makes of a result, once it holds the CT."""
     for lacking, cure in (
         (not BROWSER, "a browser: apt-get install chromium"),
@@ -64,10 +66,10 @@ def opened(home, ct, result):
     shutil.copy(result, home / "result.dcm")
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
+        def __init__(self, *args: Any) -> None:
             super().__init__(*args, directory=str(home))
 
-        def log_message(self, *_):
+        def log_message(self, *_: Any) -> None:
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
@@ -88,7 +90,7 @@ def opened(home, ct, result):
     return found
 
 
-def test_dwv_opens_the_segmentation_over_its_slices(both, tmp_path):
+def test_dwv_opens_the_segmentation_over_its_slices(both: Any, tmp_path: Path) -> None:
     ct, results = both
     found = opened(tmp_path, ct, results / "segmentation.dcm")
     assert found["errors"] == []
@@ -100,7 +102,7 @@ def test_dwv_opens_the_segmentation_over_its_slices(both, tmp_path):
     assert pixels.any()
 
 
-def test_dwv_cannot_open_one_whose_segment_is_shared(both, tmp_path):
+def test_dwv_cannot_open_one_whose_segment_is_shared(both: Any, tmp_path: Path) -> None:
     """As highdicom writes it: which is why we do not. A dwv that can makes this fail, and our change needless."""
     ct, results = both
     ds = pydicom.dcmread(results / "segmentation.dcm")

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -22,7 +23,7 @@ PAGE = VIEWERS / "ohif" / "package" / "dist"
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-def lacking():
+def lacking() -> Any:
     if not BROWSER:
         return "a browser: apt-get install chromium"
     if not (PAGE / "index.html").is_file():
@@ -33,13 +34,13 @@ def lacking():
 
 
 @pytest.fixture(scope="module")
-def seen(pancreas_bundle, tmp_path_factory):
+def seen(pancreas_bundle: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """(CT, results, what OHIF holds): a CT numbered from the head, of whose 8 slices 2 to 6 were explained."""
     if why := lacking():
         pytest.skip(why)
     home = tmp_path_factory.mktemp("ohif")
 
-    def from_the_head(ds):
+    def from_the_head(ds: Any) -> None:
         ds.InstanceNumber = 9 - int(ds.InstanceNumber)
 
     ct = write_series(home / "ct", slices=8, edit=from_the_head, StudyDescription="CT abdomen", KVP="120")
@@ -51,22 +52,22 @@ def seen(pancreas_bundle, tmp_path_factory):
     return ct, results, json.loads(run.stdout.splitlines()[-1])
 
 
-def headers(folder):
+def headers(folder: Any) -> Any:
     return {ds.SOPInstanceUID: ds for ds in map(pydicom.dcmread, folder.glob("*.dcm"))}
 
 
-def frames(path):
+def frames(path: Any) -> Any:
     """A result's frames by the slice they refer to."""
     ds = pydicom.dcmread(path)
     sources = (f.DerivationImageSequence[0].SourceImageSequence[0] for f in ds.PerFrameFunctionalGroupsSequence)
     return {item.ReferencedSOPInstanceUID: frame for item, frame in zip(sources, ds.pixel_array)}
 
 
-def test_the_archive_keeps_the_studys_name(seen):
+def test_the_archive_keeps_the_studys_name(seen: Any) -> None:
     assert seen[2]["study"]["StudyDescription"] == "CT abdomen"
 
 
-def test_pictures_run_as_the_ct_does(seen):
+def test_pictures_run_as_the_ct_does(seen: Any) -> None:
     ct, results, held = seen
     order = [image["uid"] for image in held["ct"]]
     assert [headers(ct)[uid].InstanceNumber for uid in order] == list(range(1, 9))
@@ -79,7 +80,7 @@ def test_pictures_run_as_the_ct_does(seen):
     assert [p["number"] for p in pictures[:first]] == [order.index(p["source"]) + 1 for p in pictures[:first]]
 
 
-def test_the_segmentation_lies_on_its_slices(seen):
+def test_the_segmentation_lies_on_its_slices(seen: Any) -> None:
     ct, results, held = seen
     wanted = frames(results / "segmentation.dcm")
     (slices,) = held["masks"].values()
@@ -88,11 +89,11 @@ def test_the_segmentation_lies_on_its_slices(seen):
     for one in slices:
         mask = np.frombuffer(base64.b64decode(one["pixels"]), np.uint8).reshape(64, 64)
         np.testing.assert_array_equal(mask, wanted.get(one["slice"], np.zeros((64, 64))))
-        drawn += mask.any()
+        drawn += int(mask.any())
     assert drawn >= 3
 
 
-def test_maps_lie_on_their_slices(seen):
+def test_maps_lie_on_their_slices(seen: Any) -> None:
     """OHIF holds each value times 100."""
     ct, results, held = seen
     places = {uid: float(ds.ImagePositionPatient[2]) for uid, ds in headers(ct).items()}

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +35,7 @@ raise SystemExit(guarded(work, json_lines=True, debug=False))
         ("raise ModuleNotFoundError(\"No module named 'onnxruntime'\")", "a package is missing"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_onnxruntime_is_told(module, what, tmp_path):
+def test_what_is_wrong_with_onnxruntime_is_told(module: Any, what: Any, tmp_path: Path) -> None:
     (tmp_path / "onnxruntime.py").write_text(module)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", os.getcwd())])
     done = subprocess.run(

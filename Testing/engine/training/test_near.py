@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,12 +31,12 @@ from unoise_engine.volume.distance import signed_distance
 CARD = Card(title="A ball", training_data="five balls", synthetic=True)
 
 
-def disc(n=64, radius=8):
+def disc(n: Any = 64, radius: Any = 8) -> Any:
     y, x = np.mgrid[:n, :n]
     return (y - n / 2) ** 2 + (x - n / 2) ** 2 < radius**2
 
 
-def test_before_any_training_importance_is_nearness_to_what_was_found():
+def test_before_any_training_importance_is_nearness_to_what_was_found() -> None:
     organ = disc()
     logits = torch.where(torch.from_numpy(organ), 8.0, -8.0)[None, None]
     torch.manual_seed(0)
@@ -50,7 +52,7 @@ def test_before_any_training_importance_is_nearness_to_what_was_found():
     assert importance[organ].min() > importance[~organ].max() - 0.1
 
 
-def test_nearness_lies_where_the_organ_does(monkeypatch):
+def test_nearness_lies_where_the_organ_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blurs are enlarged without a shift: of a prediction that rises evenly they rise just as it does."""
     monkeypatch.setattr(near, "SCALES", 2)
     ramp = torch.linspace(0.1, 0.9, 96).expand(1, 1, 96, 96)
@@ -62,14 +64,14 @@ def test_nearness_lies_where_the_organ_does(monkeypatch):
 class TwoMarks(nn.Module):
     """Finds the square in the middle, but only where a mark in the corner is seen."""
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         mark = x[:, :, 2:6, 2:6].mean((2, 3), keepdim=True)
         organ = torch.zeros_like(x)
         organ[:, :, 28:36, 28:36] = 1
         return 12 * organ * mark.clamp(0, 1) * x.clamp(0, 1) - 6 + 0 * x
 
 
-def test_training_on_budgets_finds_a_cause_that_nearness_cannot():
+def test_training_on_budgets_finds_a_cause_that_nearness_cannot() -> None:
     torch.manual_seed(0)
     utility, x = TwoMarks(), torch.full((4, 1, 64, 64), 1.0)
     found = (utility(x) > 0).float()
@@ -92,7 +94,7 @@ def test_training_on_budgets_finds_a_cause_that_nearness_cannot():
     assert (after > after[corner].mean()).float().mean() < 0.3
 
 
-def test_it_trains_exports_and_explains(world, utility_run, tmp_path):
+def test_it_trains_exports_and_explains(world: Any, utility_run: Any, tmp_path: Path) -> None:
     recipe = unoise_recipe()
     recipe = replace(recipe, noise=replace(recipe.noise, near=True, cell=2, budget_weight=1.0))
     run = train_unoise(world, utility_run, tmp_path / "near", recipe, device="cpu", progress="off")
@@ -115,7 +117,7 @@ def test_it_trains_exports_and_explains(world, utility_run, tmp_path):
         train_unoise(world, utility_run, tmp_path / "init", recipe, init=utility_run, device="cpu", progress="off")
 
 
-def test_a_noise_model_goes_on_from_its_bundle(world, utility_run, tmp_path):
+def test_a_noise_model_goes_on_from_its_bundle(world: Any, utility_run: Any, tmp_path: Path) -> None:
     """Unpacked, exported again, and taught further with nothing changed but the norms that the bundle lost."""
     recipe = unoise_recipe()
     recipe = replace(recipe, noise=replace(recipe.noise, near=True, cell=2, budget_weight=1.0, noise_reward=2e-3))
@@ -146,12 +148,12 @@ def test_a_noise_model_goes_on_from_its_bundle(world, utility_run, tmp_path):
     assert (other - before).std() > 0.1 * before.std()
 
 
-def test_an_earlier_noise_model_is_taught_further(world, utility_run, tmp_path):
-    def recipe(cell=2, **fit):
+def test_an_earlier_noise_model_is_taught_further(world: Any, utility_run: Any, tmp_path: Path) -> None:
+    def recipe(cell: Any = 2, **fit: Any) -> Any:
         plain = unoise_recipe(max_steps=1, round_steps=1, **fit)
         return replace(plain, noise=replace(plain.noise, near=True, cell=cell))
 
-    def learn(out, told, init=None):
+    def learn(out: Any, told: Any, init: Any = None) -> Any:
         return train_unoise(world, utility_run, tmp_path / out, told, init=init, device="cpu", progress="off")
 
     run = learn("run", recipe())

@@ -1,5 +1,8 @@
 """Every fault of the table (docs/faults.md), read here: right, corrected and said so, or refused; never wrong."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from Testing.benchmarks.fault_table import mistake
@@ -9,7 +12,7 @@ from unoise_engine.volume.write import write_volume
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
-def test_no_fault_gives_a_wrong_volume(tmp_path, read, fault):
+def test_no_fault_gives_a_wrong_volume(tmp_path: Path, read: Any, fault: Any) -> None:
     source, delivered = fault.plant(tmp_path), []
     try:
         for case in read.cases(source):
