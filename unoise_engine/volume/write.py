@@ -18,7 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from unoise_engine.errors import Environment
-from unoise_engine.files import new_file
+from unoise_engine.files import PARTIAL, new_file
 from unoise_engine.volume.names import for_itk
 from unoise_engine.volume.packed import packed
 from unoise_engine.volume.volume import Volume, Voxels
@@ -111,4 +111,6 @@ def cannot_write(path: Path, error: Exception, needed: int = 0) -> Environment:
     if 0 <= free < max(needed, 1) or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT):
         wants = f"up to {needed} bytes needed, " if needed else ""
         reason = f"disk full: {wants}{max(free, 0)} bytes free"
+    if half := PARTIAL.fullmatch(path.parent.name):  # it is gone by now: name what it was to become
+        path = path.parent.with_name(half["name"]) / path.name
     return Environment(path, f"cannot be written ({reason})", "check the folder's permissions and free space")
