@@ -1,6 +1,6 @@
 # Each target sets up all it needs: Python 3.11 or newer and make suffice.
 PYTHON ?= python3
-.PHONY: demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan release-tree mutants clean
+.PHONY: viewers demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan release-tree mutants clean
 
 # A source tree changes under an editable install; only new requirements need a new one.
 .venv-demo/ok: pyproject.toml constraints.txt
@@ -75,6 +75,13 @@ fuzz: .venv/ok
 	.venv/bin/python -m Testing.fuzz.headers --seconds $(FUZZ_SECONDS)
 	.venv/bin/python -m Testing.fuzz.bundles --seconds $(FUZZ_SECONDS)
 
+# Breaks the code in small ways, a sample for each module, and fails if the tests notice fewer than 95 % of them. Takes
+# hours. MUTANTS: how many a module; SEED: which; MODULES: rooms or modules, such as "volume models/recipe".
+MUTANTS ?= 20
+SEED ?= 1
+mutants: .venv/ok
+	.venv/bin/python -m Testing.mutants.run --sites $(MUTANTS) --seed $(SEED) $(MODULES)
+
 # Remakes docs/faults.md: what other readers make of planted faults, and what happens here. REAL_CT: a file or folder.
 .venv-peers/ok: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-peers
@@ -100,6 +107,15 @@ bench-batch: bench-kills
 .venv-supply/ok: Makefile
 	$(PYTHON) -m venv .venv-supply
 	.venv-supply/bin/python -m pip install -q cyclonedx-bom pip-tools picklescan "modelscan; python_version < '3.13'"
+	touch $@
+
+# Viewers that others wrote, in which tests open DICOM results (they skip without): not shipped, not committed.
+viewers: .viewers/ok
+.viewers/ok:
+	mkdir -p .viewers/ohif .viewers/dwv
+	npm pack --silent --pack-destination .viewers @ohif/app@3.13.2 dwv@0.36.2
+	tar -xzf .viewers/ohif-app-3.13.2.tgz -C .viewers/ohif
+	tar -xzf .viewers/dwv-0.36.2.tgz -C .viewers/dwv
 	touch $@
 
 # requirements.lock: the released set, which is all that an operator may install: base, pictures, DICOM, cluster,

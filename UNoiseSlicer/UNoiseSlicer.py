@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 from UNoiseSlicerLib import display
-from UNoiseSlicerLib.logic import UNoiseSlicerLogic  # noqa: F401  Slicer looks for it here
-from UNoiseSlicerLib.widget import UNoiseSlicerWidget  # noqa: F401
+from UNoiseSlicerLib.logic import UNoiseSlicerLogic as UNoiseSlicerLogic  # Slicer looks for it here
+from UNoiseSlicerLib.widget import UNoiseSlicerWidget as UNoiseSlicerWidget
 from UNoiseSlicerLib.workspace import sweep
 
 HERE = os.path.dirname(__file__)
@@ -19,7 +20,7 @@ SAMPLE = os.path.join(HERE, "Resources", "SampleData", "synthetic-abdomen.nrrd")
 
 
 class UNoiseSlicer(ScriptedLoadableModule):
-    def __init__(self, parent):
+    def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("U-Noise")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
@@ -73,10 +74,10 @@ def put_away_stale() -> None:
 class UNoiseSlicerTest(ScriptedLoadableModuleTest):
     """The scene tests, inside Slicer."""
 
-    def setUp(self):
+    def setUp(self) -> None:
         slicer.mrmlScene.Clear()
 
-    def runTest(self):
+    def runTest(self) -> None:
         from UNoiseSlicerLib import scene_tests
 
         for name, test in scene_tests.ALL.items():

@@ -147,12 +147,12 @@ def write_json(path: Path, content: object, replace: bool = False) -> None:
     write(path, json.dumps(content, indent=1) + "\n", replace)
 
 
-def grow(path: Path) -> int:
+def grow(path: Path, mode: int = 0o666) -> int:
     """A handle that adds to a file, which is made if need be; whoever asks closes it. Raises OSError, Environment."""
     refuse_strangers(path)
     if not path.exists():
         note(path.parent, {path.name: GROWS})
-    return os.open(path, WRITE ^ os.O_WRONLY | os.O_RDWR | os.O_APPEND, 0o666)
+    return os.open(path, WRITE ^ os.O_WRONLY | os.O_RDWR | os.O_APPEND, mode)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, TextIO
 
 EVERY_SECONDS = 0.2  # a reader needs no more lines than that
@@ -106,6 +106,29 @@ class Bar(Quiet):
         with Progress(*columns, console=self.console, transient=True) as bar:
             task = bar.add_task(name, total=max(total, 1))
             yield lambda amount: bar.advance(task, amount)
+
+
+class Relay:
+    """Progress that comes as events from another process, shown as if it were our own: one case at a time."""
+
+    def __init__(self, show: Progress) -> None:
+        self.show, self.stages = show, ExitStack()
+        self.stage: tuple[Any, ...] = ()
+        self.done = 0.0
+        self.advance: Callable[[float], None] = lambda amount: None
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        stage = event["case"], event["stage"], event["total"]
+        if stage != self.stage:
+            self.close()
+            self.stage, self.done = stage, 0.0
+            self.advance = self.stages.enter_context(self.show.stage(*stage))
+        self.advance(event["done"] - self.done)
+        self.done = event["done"]
+
+    def close(self) -> None:
+        self.stages.close()
+        self.stage = ()
 
 
 def progress(mode: str) -> Progress:

@@ -26,7 +26,7 @@ from unoise_engine.volume.read import read_image
 class Near(Wrapped):
     """The model, whose predictions change near an organ (h, w) alone."""
 
-    def __init__(self, bundle: Bundle, organ: np.ndarray):
+    def __init__(self, bundle: Bundle, organ: np.ndarray) -> None:
         super().__init__(bundle)
         self.region = around(organ)
 

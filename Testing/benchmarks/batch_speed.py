@@ -71,9 +71,7 @@ def main() -> None:
 
     opened = load_bundle(bundle, "cpu")
     settings = Settings(("unoise",))
-    options = Options(
-        model=ModelSettings(str(bundle), "cpu"), explanation=settings, batch=BatchSettings(overwrite=True)
-    )
+    chosen = Options(model=ModelSettings(str(bundle), "cpu"), explanation=settings, batch=BatchSettings(overwrite=True))
     cases = find_cases([cohort])
     for _ in range(2):  # the first round warms up
         watch = Watch(resource.RUSAGE_SELF)
@@ -84,7 +82,7 @@ def main() -> None:
         with open(os.devnull, "w") as silent:
             real, sys.stdout = sys.stdout, silent
             out = home / "recorded"
-            explain_all(Request((cohort,), out, options), "off")
+            explain_all(Request((cohort,), out, chosen), "off")
             sys.stdout = real
         recorded = watch.read(count)
     print(f"in one process, bare:         {bare[0]:.2f} s and {bare[1]:.2f} processor seconds a case")

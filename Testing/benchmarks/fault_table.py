@@ -82,7 +82,7 @@ def read_here(source: Path, out: Path) -> None:
     from unoise_engine.volume.write import write_volume
 
     failed = 0
-    for case in find_cases([source], tell=lambda sentence: print("SAID", sentence, file=sys.stderr)):
+    for case in find_cases([source], tell=lambda *said: print("SAID", *said, file=sys.stderr)):
         try:
             reading = case.read()
         except CaseRefused as error:

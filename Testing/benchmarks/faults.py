@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,9 +40,9 @@ class Fault:
     volumes: int = 1
 
 
-def series(spoil: Callable[[list[Plane]], list[Plane] | None], **made: object) -> Callable[[Path], Path]:
+def series(spoil: Callable[[list[Plane]], list[Plane] | None], **made: Any) -> Callable[[Path], Path]:
     def plant(folder: Path) -> Path:
-        slices = planes(**made)  # type: ignore[arg-type]
+        slices = planes(**made)
         return write(folder / "ct", spoil(slices) or slices)
 
     return plant

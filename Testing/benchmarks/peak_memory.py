@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import SimpleITK as sitk
+from pydicom.uid import UID
 
 from unoise_engine.models.input import BLOCK_BYTES
 from unoise_engine.volume.scratch import IN_MEMORY_BYTES
@@ -74,7 +75,7 @@ def write_series(folder: Path, slices: int, size: int = 512, lean: float = 0.0) 
         path.unlink()
     one.Rows = one.Columns = size
     for k, hu in enumerate(body(size, slices)):
-        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = f"1.2.826.0.1.3680043.8.498.77.{k + 1}"
+        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.826.0.1.3680043.8.498.77.{k + 1}")
         one.ImagePositionPatient, one.InstanceNumber = [0, round(k * lean, 3), float(k)], k + 1
         one.PixelData = hu.tobytes()
         one.save_as(folder / f"{k:05d}.dcm")

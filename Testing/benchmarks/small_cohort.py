@@ -38,8 +38,8 @@ def start(cohort: Path, out: Path, bundle: Path, *options: str, **environment: s
     line = [sys.executable, "-m", "unoise_engine", "explain", str(cohort), "-o", str(out), "--bundle", str(bundle)]
     line += ["--methods", "unoise", "--progress", "off", *options]
     around = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(line, env=around, start_new_session=True, **quiet)  # type: ignore[call-overload]
+    null = subprocess.DEVNULL
+    return subprocess.Popen(line, env=around, start_new_session=True, stdout=null, stderr=null)
 
 
 def without_pictures(home: Path) -> str:

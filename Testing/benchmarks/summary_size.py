@@ -11,16 +11,15 @@ import argparse
 import json
 import os
 import random
+import shutil
 import tempfile
 import time
 from pathlib import Path
 
-from PIL import Image
-
 from unoise_engine.batch.ledger import LEDGER, line_of
 from unoise_engine.batch.records import Inputs, Record, now
 from unoise_engine.batch.summary import write_summary
-from unoise_engine.results.overview import thumbnail
+from unoise_engine.volume.write import write_thumbnail
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "Resources/Screenshots/overview-demo.png"
@@ -51,10 +50,9 @@ def record(number: int, draw: random.Random) -> Record:
 
 
 def make(out: Path, cases: int) -> None:
-    draw, small = random.Random(0), thumbnail(PICTURE)
-    with Image.open(PICTURE) as image:
-        image.save(out / "overview.png")
-    (out / "thumbnail.jpg").write_bytes(small)
+    draw = random.Random(0)
+    shutil.copy(PICTURE, out / "overview.png")
+    write_thumbnail(PICTURE, out / "thumbnail.jpg")
     with (out / LEDGER).open("w", encoding="utf-8") as f:
         for number in range(1, cases + 1):
             one = record(number, draw)

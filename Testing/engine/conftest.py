@@ -1,8 +1,10 @@
 """A small world with known answers: a bundle whose nets are one blur each, and CTs made of ellipsoids."""
 
 import json
+import signal
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,10 @@ from unoise_engine.models.recipe import Recipe
 from unoise_engine.typed import to_table
 from unoise_engine.volume.volume import Grid, Volume
 
+# Started in the background, as by a shell's `&`, this process ignores Ctrl-C, and so would all that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 REAL_CT = SHARED / "data" / "ct-upper-abdomen-dicom"
 
@@ -24,7 +30,7 @@ RECIPE = Recipe(spacing_mm=2.0, multiple_of=8)
 ORGAN_ABOVE = 1.2  # normalised; with RECIPE that is 60 HU
 
 
-def asked(inputs, out, **chosen) -> Request:
+def asked(inputs: Any, out: Any, **chosen: Any) -> Request:
     """A request by the names of its options alone, wherever in the tree they stand."""
     usual, leaves = Options(), {}
     for f in fields(Options):
@@ -34,7 +40,7 @@ def asked(inputs, out, **chosen) -> Request:
     return Request(tuple(inputs), out, Options(**leaves))
 
 
-def question(*inputs_and_out, **chosen) -> str:
+def question(*inputs_and_out: Any, **chosen: Any) -> str:
     """The same as a program sends it to the worker."""
     return json.dumps({"explain": to_table(asked(*inputs_and_out, **chosen))})
 
@@ -48,10 +54,10 @@ def blur_net(path: Path, name: str) -> None:
     kernel = helper.make_tensor("kernel", TensorProto.FLOAT, [1, 1, 5, 5], np.full(25, 1 / 25, np.float32))
     constants = [kernel]
 
-    def number(label, value, shape=()):
+    def number(label: Any, value: Any, shape: Any = ()) -> None:
         constants.append(helper.make_tensor(label, TensorProto.FLOAT, shape, [value]))
 
-    def port(label):
+    def port(label: Any) -> Any:
         return helper.make_tensor_value_info(label, TensorProto.FLOAT, ["n", 1, "h", "w"])
 
     inputs, outputs = [port("slices")], [port("logits" if name == "utility" else "noise_logits")]
@@ -103,12 +109,12 @@ def write_tiny_bundle(home: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory) -> Path:
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """For tests of all that is not the model."""
     return write_tiny_bundle(tmp_path_factory.mktemp("bundle"))
 
 
-def ellipsoid_ct(shape=(10, 40, 48), spacing_mm=(1.5, 2.5, 4.0), dtype=np.int16) -> Volume:
+def ellipsoid_ct(shape: Any = (10, 40, 48), spacing_mm: Any = (1.5, 2.5, 4.0), dtype: Any = np.int16) -> Volume:
     """(z, y, x) axial LPS: a body at 20 HU, an organ at 150 HU up, left and behind the middle, a gas bubble."""
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
     hu = np.full(shape, -1000.0)
@@ -135,7 +141,7 @@ def image_of(volume: Volume) -> sitk.Image:
 
 
 @pytest.fixture
-def ct_file(ct, tmp_path) -> Path:
+def ct_file(ct: Any, tmp_path: Path) -> Path:
     path = tmp_path / "ct.nii.gz"
     sitk.WriteImage(image_of(ct), str(path))
     return path

@@ -1,6 +1,8 @@
 """A segmenter of blocks (rank 3) through the whole line: from a file to maps on the CT's own grid, without U-Noise."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,7 +27,7 @@ from unoise_engine.volume.find import find_cases
 RECIPE = Recipe(spacing_mm=2.0, slice_mm=3.0, multiple_of=4)
 
 
-def cube_net(path, axes=3):
+def cube_net(path: Any, axes: Any = 3) -> None:
     """A 3 x 3 x 3 mean, ten times what it exceeds the threshold by; Grad-CAM is what exceeds it in the target."""
     kernel = helper.make_tensor("kernel", TensorProto.FLOAT, [1, 1, *[3] * axes], np.full(3**axes, 3.0**-axes))
     numbers = [
@@ -48,16 +50,16 @@ def cube_net(path, axes=3):
 
 
 @pytest.fixture(scope="module")
-def blocks(tmp_path_factory):
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> Any:
     home = tmp_path_factory.mktemp("blocks")
     cube_net(home / "utility.onnx")
-    about = dict.fromkeys(("name", "title", "intended_use", "licence", "training_data"), "cubes")
+    about: dict[str, Any] = dict.fromkeys(("name", "title", "intended_use", "licence", "training_data"), "cubes")
     manifest = Manifest(**about, synthetic=True, recipe=RECIPE, labels={"bright": 3})
     write_bundle(home / "cubes", manifest, {"utility.onnx": home / "utility.onnx"})
     return load_bundle(home / "cubes", "cpu")
 
 
-def by_hand(ct):
+def by_hand(ct: Any) -> Any:
     """About the same net, by SimpleITK on the CT's own grid: the organ's mask, for a loose comparison."""
     image = sitk.Cast(image_of(ct), sitk.sitkFloat32)
     mean = sitk.GetArrayFromImage(sitk.Mean(image, (2, 1, 1)))
@@ -65,7 +67,7 @@ def by_hand(ct):
     return (np.clip((mean - low) / (high - low), 0, 1) - RECIPE.mean[0]) / RECIPE.std[0] > ORGAN_ABOVE
 
 
-def test_from_a_file_to_maps_on_its_grid(blocks, tmp_path):
+def test_from_a_file_to_maps_on_its_grid(blocks: Any, tmp_path: Path) -> None:
     """A turned CT: every result lies on its grid, the organ where it is, importance nowhere far from it."""
     ct = ellipsoid_ct(shape=(14, 40, 48))
     turned = sitk.DICOMOrient(image_of(ct), "PIR")
@@ -95,14 +97,14 @@ def test_from_a_file_to_maps_on_its_grid(blocks, tmp_path):
     assert json.loads((tmp_path / "out" / case.id / "report.json").read_text())["settings"]["occlusion"]["patch"] == 5
 
 
-def test_some_slices_are_a_block_of_their_own(blocks):
+def test_some_slices_are_a_block_of_their_own(blocks: Any) -> None:
     ct = ellipsoid_ct(shape=(14, 40, 48))
     results = dict(explain_volume(ct, blocks, Settings(("gradcam",), slices=(4, 12))))
     found = np.stack([*results["segmentation"].slices()])
     assert found[4:12].any() and not found[:4].any() and not found[12:].any()
 
 
-def test_a_block_is_the_ct_resampled_and_comes_back(blocks):
+def test_a_block_is_the_ct_resampled_and_comes_back(blocks: Any) -> None:
     """A ramp along z, fine or coarse: its values at the block's slices, and itself on the way back."""
     for slice_mm in (1.5, 4.5):
         ct = ellipsoid_ct(shape=(24, 16, 16), spacing_mm=(2.0, 2.0, slice_mm))
@@ -118,7 +120,7 @@ def test_a_block_is_the_ct_resampled_and_comes_back(blocks):
         assert given.items(slice(0, given.shape[0])).shape == (1, 1, *given.shape)
 
 
-def test_it_is_explained_by_what_it_can_answer(blocks):
+def test_it_is_explained_by_what_it_can_answer(blocks: Any) -> None:
     assert answerable(blocks) == ("gradcam", "occlusion", "gradient")
     assert set(dict(explain_volume(ellipsoid_ct(), blocks))) == {
         "segmentation", "importance-gradcam", "importance-occlusion"}  # fmt: skip
@@ -126,7 +128,7 @@ def test_it_is_explained_by_what_it_can_answer(blocks):
         next(explain_volume(ellipsoid_ct(), blocks, Settings(("unoise",))))
 
 
-def test_a_net_of_another_rank_is_refused_when_it_is_loaded(blocks, tmp_path):
+def test_a_net_of_another_rank_is_refused_when_it_is_loaded(blocks: Any, tmp_path: Path) -> None:
     cube_net(tmp_path / "utility.onnx", axes=2)
     write_bundle(tmp_path / "flat", blocks.manifest, {"utility.onnx": tmp_path / "utility.onnx"})
     with pytest.raises(Integrity, match=r"utility.onnx.*has 4 axes instead of 5"):

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from Testing.engine.batch.conftest import ROOT
 pytest.importorskip("matplotlib")
 
 
-def loaded(*before, then, **variables):
+def loaded(*before: Any, then: Any, **variables: Any) -> Any:
     """Runs a Python of its own, since a process imports matplotlib once."""
     code = "\n".join(["import os, tempfile", "from unoise_engine.drawing import load_matplotlib", *before, then])
     kept = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"}
@@ -26,12 +28,12 @@ def loaded(*before, then, **variables):
     return run.stdout.strip()
 
 
-def test_the_environment_is_afterwards_as_before():
+def test_the_environment_is_afterwards_as_before() -> None:
     assert loaded("before = dict(os.environ)", "load_matplotlib()", then="print(before == dict(os.environ))") == "True"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such program is asked on Windows")
-def test_no_program_that_lists_fonts_is_run(tmp_path):
+def test_no_program_that_lists_fonts_is_run(tmp_path: Path) -> None:
     """Each fills a cache of its own, and takes seconds on some systems."""
     for name in ("fc-list", "system_profiler"):
         (tmp_path / name).write_text(f"#!/bin/sh\necho > {tmp_path}/was-run\n")
@@ -41,12 +43,12 @@ def test_no_program_that_lists_fonts_is_run(tmp_path):
     assert not (tmp_path / "was-run").exists()
 
 
-def test_a_folder_that_the_user_names_is_used(tmp_path):
+def test_a_folder_that_the_user_names_is_used(tmp_path: Path) -> None:
     loaded(then="load_matplotlib()", MPLCONFIGDIR=tmp_path)
     assert list(tmp_path.glob("fontlist-*.json"))
 
 
-def test_without_a_temporary_folder_one_sentence_says_so():
+def test_without_a_temporary_folder_one_sentence_says_so() -> None:
     tried = "try: load_matplotlib()\nexcept Exception as error: print(type(error).__name__, error)"
     said = loaded("tempfile.tempdir = '/nowhere/at/all'", then=tried)
     assert said.startswith("Environment the temporary folder - cannot be used (No such file") and "TMPDIR" in said

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ from unoise_engine.volume.volume import AxialView
 MAPS = ("importance-unoise", "importance-gradcam", "importance-occlusion")
 
 
-def engine(*arguments, cwd=None, module="unoise_engine", stdin=None):
+def engine(*arguments: Any, cwd: Any = None, module: Any = "unoise_engine", stdin: Any = None) -> Any:
     command = [sys.executable, "-m", module, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, input=stdin, timeout=120)
 
@@ -49,7 +50,7 @@ def same_grid(path: Path, reference: sitk.Image) -> np.ndarray:
     return sitk.GetArrayFromImage(image)
 
 
-def test_a_file_is_explained_on_its_own_grid(ct_file, tiny_bundle, tmp_path):
+def test_a_file_is_explained_on_its_own_grid(ct_file: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     done = engine("explain", ct_file, "-o", tmp_path / "out", "--bundle", tiny_bundle)
     assert done.returncode == 0, done.stderr
     assert "CASE case-0001: OK - bright" in done.stdout and "Not for clinical use" in done.stdout
@@ -58,7 +59,7 @@ def test_a_file_is_explained_on_its_own_grid(ct_file, tiny_bundle, tmp_path):
 
     organ = same_grid(folder / "segmentation.nii.gz", reference)
     assert set(np.unique(organ)) == {0, 3}  # the label's value in the bundle
-    truth = sitk.GetArrayFromImage(sitk.DiscreteGaussian(sitk.Cast(reference, sitk.sitkFloat32), 4.0)) > 60
+    truth = sitk.GetArrayFromImage(sitk.DiscreteGaussian(sitk.Cast(reference, sitk.sitkFloat32), [4.0] * 3)) > 60
     overlap = 2 * (truth & (organ > 0)).sum() / (truth.sum() + (organ > 0).sum())
     assert truth.sum() > 300 and overlap > 0.9
     for name in MAPS:
@@ -76,7 +77,7 @@ def test_a_file_is_explained_on_its_own_grid(ct_file, tiny_bundle, tmp_path):
     assert (folder / "overview.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_segmentation_is_the_logit_at_the_voxel(ct, tiny_bundle):
+def test_segmentation_is_the_logit_at_the_voxel(ct: Any, tiny_bundle: Any) -> None:
     """Against a slow path of its own: where the model's spacing is the CT's, nothing may be resampled."""
     ct = ellipsoid_ct(shape=(4, 40, 48), spacing_mm=(2.0, 2.0, 5.0))
     got = dict(explain_volume(ct, load_bundle(tiny_bundle, "cpu"), Settings(methods=("unoise",))))
@@ -92,8 +93,8 @@ def test_segmentation_is_the_logit_at_the_voxel(ct, tiny_bundle):
 
 @pytest.mark.parametrize("code", ["RAS", "SPL", "PIR", "LAI", "ASR", "RSP"])
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
-def test_orientation_and_format_do_not_matter(tiny_bundle, tmp_path, code, suffix):
-    def in_world(volume):
+def test_orientation_and_format_do_not_matter(tiny_bundle: Any, tmp_path: Path, code: Any, suffix: Any) -> None:
+    def in_world(volume: Any) -> Any:
         return AxialView.of(volume.grid).apply(volume.voxels)
 
     bundle, upright = load_bundle(tiny_bundle, "cpu"), ellipsoid_ct(shape=(6, 40, 48))
@@ -108,7 +109,7 @@ def test_orientation_and_format_do_not_matter(tiny_bundle, tmp_path, code, suffi
         assert difference < 1e-3 * np.abs(want[name].voxels).max()
 
 
-def test_a_range_of_slices(ct, tiny_bundle):
+def test_a_range_of_slices(ct: Any, tiny_bundle: Any) -> None:
     bundle = load_bundle(tiny_bundle, "cpu")
     whole = dict(explain_volume(ct, bundle, Settings(("unoise",))))
     part = dict(explain_volume(ct, bundle, Settings(("unoise",), slices=(4, 7))))
@@ -117,7 +118,9 @@ def test_a_range_of_slices(ct, tiny_bundle):
         assert (volume.voxels[:4] == 0).all() and (volume.voxels[7:] == 0).all()
 
 
-def test_maps_in_files_are_those_in_memory_byte_for_byte(ct_file, tmp_path, monkeypatch):
+def test_maps_in_files_are_those_in_memory_byte_for_byte(
+    ct_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the model that ships: it cleans its segmentation up."""
     from unoise_engine.batch.run import explain_all
 
@@ -133,7 +136,7 @@ def test_maps_in_files_are_those_in_memory_byte_for_byte(ct_file, tmp_path, monk
     assert sorted(p.name for p in (tmp_path / "files").glob("[!.]*")) == ["case-0001", "private", "results.jsonl"]
 
 
-def test_json_progress(ct_file, tiny_bundle, tmp_path):
+def test_json_progress(ct_file: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     done = engine("explain", ct_file, "-o", tmp_path / "o", "--bundle", tiny_bundle, "--progress", "json")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     stages = [line["stage"] for line in lines if line["event"] == "progress"]
@@ -143,7 +146,7 @@ def test_json_progress(ct_file, tiny_bundle, tmp_path):
     assert lines[-1]["event"] == "case" and lines[-1]["status"] == "OK"
 
 
-def test_the_worker_answers_a_program(ct_file, tiny_bundle, tmp_path):
+def test_the_worker_answers_a_program(ct_file: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     out = tmp_path / "mit Umlaut äöü"
     chosen = {"bundle": str(tiny_bundle), "methods": ("unoise",), "format": "nrrd"}
     done = engine(module="unoise_engine.worker", stdin=question((ct_file,), out, **chosen))
@@ -154,12 +157,12 @@ def test_the_worker_answers_a_program(ct_file, tiny_bundle, tmp_path):
     assert done.returncode == 2 and json.loads(done.stdout)["event"] == "error"
 
 
-def test_a_program_may_have_results_quickly(ct_file, tiny_bundle, tmp_path):
+def test_a_program_may_have_results_quickly(ct_file: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     """No picture, nothing compressed: the same voxels at the same place."""
     chosen = {"bundle": str(tiny_bundle), "methods": ("unoise",), "format": "nrrd"}
     folders = []
-    for out, quick in (("kept", {}), ("quick", {"picture": False, "compress": False})):
-        done = engine(module="unoise_engine.worker", stdin=question((ct_file,), tmp_path / out, **chosen, **quick))
+    for out, more in (("kept", {}), ("quick", {"picture": False, "compress": False})):
+        done = engine(module="unoise_engine.worker", stdin=question((ct_file,), tmp_path / out, **chosen, **more))
         assert done.returncode == 0, done.stderr
         folders.append(tmp_path / out / "case-0001")
     kept, quick = folders
@@ -175,7 +178,7 @@ def test_a_program_may_have_results_quickly(ct_file, tiny_bundle, tmp_path):
     assert done.returncode == 2 and "choose nrrd" in done.stderr
 
 
-def test_raw_volumes_are_whole_or_not_there(ct, tmp_path):
+def test_raw_volumes_are_whole_or_not_there(ct: Any, tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="no file size limits on this system")
     from unoise_engine.volume.raw import write_raw
 
@@ -193,7 +196,7 @@ def test_raw_volumes_are_whole_or_not_there(ct, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_worker_needs_no_command_line_package(ct_file, tiny_bundle, tmp_path):
+def test_the_worker_needs_no_command_line_package(ct_file: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     """As in Slicer: only numpy, SimpleITK, pydicom and onnxruntime."""
     blocked = ("typer", "click", "rich", "matplotlib", "torch")
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked})); from unoise_engine.worker import main; main()"
@@ -201,7 +204,7 @@ def test_the_worker_needs_no_command_line_package(ct_file, tiny_bundle, tmp_path
     done = subprocess.run([sys.executable, "-c", code], input=request, capture_output=True, text=True)
     assert '"status": "OK"' in done.stdout, done.stderr
     report = json.loads((tmp_path / "o" / "case-0001" / "report.json").read_text())
-    assert "matplotlib" in report["notes"][0] and not (tmp_path / "o" / "case-0001" / "overview.png").exists()
+    assert report["notes"] == [] and (tmp_path / "o" / "case-0001" / "overview.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -211,7 +214,7 @@ def test_the_worker_needs_no_command_line_package(ct_file, tiny_bundle, tmp_path
         ("onnxruntime", "explain ct.nii.gz -o o --bundle {bundle}", "pip install 'unoise-engine'"),
     ],
 )
-def test_a_missing_package_is_one_line(ct_file, tiny_bundle, package, command, cure):
+def test_a_missing_package_is_one_line(ct_file: Any, tiny_bundle: Any, package: Any, command: Any, cure: Any) -> None:
     words = ["unoise_engine", *command.format(bundle=tiny_bundle).split(" ")]
     code = (
         f"import sys; sys.modules[{package!r}] = None; sys.argv = {words}; from unoise_engine.cli import main; main()"
@@ -221,7 +224,7 @@ def test_a_missing_package_is_one_line(ct_file, tiny_bundle, package, command, c
     assert package in done.stderr and cure in done.stderr and "internal error" not in done.stderr
 
 
-def test_a_refused_case_does_not_stop_the_others(ct_file, tiny_bundle, tmp_path):
+def test_a_refused_case_does_not_stop_the_others(ct_file: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     (tmp_path / "bad.nrrd").write_text("no")
     done = engine("explain", tmp_path / "bad.nrrd", ct_file, "-o", tmp_path / "o", "--bundle", tiny_bundle)
     assert done.returncode == 1
@@ -229,7 +232,9 @@ def test_a_refused_case_does_not_stop_the_others(ct_file, tiny_bundle, tmp_path)
     assert [p.parent.name for p in (tmp_path / "o").glob("*/segmentation.nii.gz")] == ["case-0002"]
 
 
-def test_a_name_that_the_terminal_cannot_show_ends_no_run(ct_file, tiny_bundle, tmp_path, monkeypatch):
+def test_a_name_that_the_terminal_cannot_show_ends_no_run(
+    ct_file: Any, tiny_bundle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     wrong = tmp_path / "a\nb\x1b[31m" / "none.nii.gz"
     done = engine("explain", ct_file, wrong, "-o", tmp_path / "患者", "--bundle", tiny_bundle, "--methods", "unoise")
@@ -238,7 +243,7 @@ def test_a_name_that_the_terminal_cannot_show_ends_no_run(ct_file, tiny_bundle, 
     assert line.startswith("CASE case-0002: REFUSED NOT_FOUND: ") and line.isprintable()
 
 
-def test_earlier_results_are_safe(ct_file, tiny_bundle, tmp_path):
+def test_earlier_results_are_safe(ct_file: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     call = ("explain", ct_file, "-o", tmp_path / "o", "--bundle", tiny_bundle, "--methods", "unoise")
     assert engine(*call).returncode == 0
     before = (tmp_path / "o" / "case-0001" / "report.json").stat().st_mtime_ns
@@ -270,7 +275,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("arguments", "code", "said"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
-def test_bad_calls_say_one_line(ct_file, tiny_bundle, arguments, code, said):
+def test_bad_calls_say_one_line(ct_file: Any, tiny_bundle: Any, arguments: Any, code: Any, said: Any) -> None:
     if arguments[0] == "train":
         pytest.importorskip("torch")
     home = ct_file.parent
@@ -288,7 +293,7 @@ def test_bad_calls_say_one_line(ct_file, tiny_bundle, arguments, code, said):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals; there a process is simply ended")
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_an_interrupted_run_leaves_nothing(tmp_path, tiny_bundle, sent, code):
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path, tiny_bundle: Any, sent: Any, code: Any) -> None:
     big = ellipsoid_ct(shape=(200, 128, 128))
     sitk.WriteImage(image_of(big), str(tmp_path / "big.nrrd"))
     command = [sys.executable, "-m", "unoise_engine", "explain", "big.nrrd", "-o", "o", "--bundle", str(tiny_bundle)]
@@ -299,18 +304,20 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, tiny_bundle, sent, code):
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert run.stdout is not None
     for line in run.stdout:
         if '"occlusion"' in line:
             break
     time.sleep(0.1)
     run.send_signal(sent)
     _, said = run.communicate(timeout=30)
-    assert run.returncode == code and "nothing half-written" in said, said
+    word = "interrupted" if sent == signal.SIGINT else "terminated"
+    assert run.returncode == code and said == f"error: {word} - nothing of it is kept - run it again\n"
     assert not list((tmp_path / "o").glob("*/importance*")) and not list((tmp_path / "o").glob(".*partial*"))
 
 
 @needs_real_ct
-def test_the_real_series(tiny_bundle, tmp_path):
+def test_the_real_series(tiny_bundle: Any, tmp_path: Path) -> None:
     done = engine("explain", REAL_CT, "-o", tmp_path, "--bundle", tiny_bundle, "--methods", "unoise,gradcam")
     assert done.returncode == 0, done.stderr
     reader = sitk.ImageSeriesReader()
@@ -326,5 +333,5 @@ def test_the_real_series(tiny_bundle, tmp_path):
         assert np.isfinite(values).all() and (values != 0).any()
 
 
-def test_recipe_of_the_tiny_bundle_is_what_the_test_assumes():
+def test_recipe_of_the_tiny_bundle_is_what_the_test_assumes() -> None:
     assert RECIPE.window_hu == (-160.0, 240.0) and RECIPE.mean == (0.25,) and RECIPE.std == (0.25,)

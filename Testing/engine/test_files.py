@@ -4,6 +4,9 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,16 +17,16 @@ from unoise_engine.files import INVENTORY, new_file, new_folder, write
 REFUSED = "move it away, or choose another output folder"
 
 
-def identity(path):
+def identity(path: Any) -> Any:
     status = os.lstat(path)
     return status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns
 
 
-def hidden(folder):
+def hidden(folder: Any) -> Any:
     return sorted(p.name for p in folder.rglob(".*") if p.name != INVENTORY)
 
 
-def test_a_file_is_new_the_same_or_refused(tmp_path):
+def test_a_file_is_new_the_same_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write(path, "first")
     write(path, "first")
@@ -37,7 +40,7 @@ def test_a_file_is_new_the_same_or_refused(tmp_path):
 
 @pytest.mark.parametrize("mine", ["written by hand", "corrected", "a link", "a folder", "a dangling link"])
 @pytest.mark.parametrize("act", ["write", "remove", "grow"])
-def test_what_is_not_ours_stays(tmp_path, mine, act):
+def test_what_is_not_ours_stays(tmp_path: Path, mine: Any, act: Any) -> None:
     path, aside = tmp_path / "a.txt", tmp_path / "aside.txt"
     aside.write_text("precious")
     if mine == "corrected":
@@ -50,7 +53,7 @@ def test_what_is_not_ours_stays(tmp_path, mine, act):
     else:
         path.write_text("precious")
     before = identity(path)
-    doing = {
+    doing: dict[str, Callable[[], object]] = {
         "write": lambda: write(path, "new", replace=True),
         "remove": lambda: files.remove(path),
         "grow": lambda: files.grow(path),
@@ -61,7 +64,7 @@ def test_what_is_not_ours_stays(tmp_path, mine, act):
     assert path.is_symlink() or (path / "thesis.txt" if path.is_dir() else path).read_text() == "precious"
 
 
-def test_a_file_that_changes_while_its_successor_is_made(tmp_path):
+def test_a_file_that_changes_while_its_successor_is_made(tmp_path: Path) -> None:
     write(tmp_path / "a.txt", "first")
     with pytest.raises(Environment, match=REFUSED), new_file(tmp_path / "a.txt", replace=True) as draft:
         draft.path.write_text("second")
@@ -69,7 +72,7 @@ def test_a_file_that_changes_while_its_successor_is_made(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "corrected meanwhile" and not hidden(tmp_path)
 
 
-def test_a_failure_leaves_the_earlier_file_and_no_draft(tmp_path):
+def test_a_failure_leaves_the_earlier_file_and_no_draft(tmp_path: Path) -> None:
     write(tmp_path / "a.txt", "first")
     with pytest.raises(ZeroDivisionError), new_file(tmp_path / "a.txt", replace=True) as draft:
         draft.path.write_text("half")
@@ -80,7 +83,7 @@ def test_a_failure_leaves_the_earlier_file_and_no_draft(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "first" and not hidden(tmp_path)
 
 
-def test_a_file_that_grows_is_ours_by_its_name(tmp_path):
+def test_a_file_that_grows_is_ours_by_its_name(tmp_path: Path) -> None:
     for line in (b"1\n", b"2\n"):
         handle = files.grow(tmp_path / "log")
         os.write(handle, line)
@@ -94,13 +97,13 @@ def test_a_file_that_grows_is_ours_by_its_name(tmp_path):
 @pytest.mark.parametrize(
     "name", ["M\u00fcller.txt", "two  spaces", os.fsdecode(b"\xff.txt"), "x" * 240 + ".json", "a  b"]
 )
-def test_odd_names(tmp_path, name):
+def test_odd_names(tmp_path: Path, name: Any) -> None:
     write(tmp_path / name, "1")
     write(tmp_path / name, "2", replace=True)
     assert (tmp_path / name).read_text() == "2" and not list(files.strangers(tmp_path)) and not hidden(tmp_path)
 
 
-def test_a_folder_gets_its_name_at_the_end_or_never(tmp_path):
+def test_a_folder_gets_its_name_at_the_end_or_never(tmp_path: Path) -> None:
     final = tmp_path / "deep" / "case"
     with pytest.raises(KeyboardInterrupt), new_folder(final) as partial:
         write(partial / "a", "half")
@@ -119,7 +122,7 @@ def test_a_folder_gets_its_name_at_the_end_or_never(tmp_path):
 
 
 @pytest.mark.parametrize("mine", ["notes.txt", "deep/notes.txt", ".hidden", "a", "link"])
-def test_a_folder_with_something_of_the_users_is_not_replaced(tmp_path, mine):
+def test_a_folder_with_something_of_the_users_is_not_replaced(tmp_path: Path, mine: Any) -> None:
     final = tmp_path / "case"
     with new_folder(final) as partial:
         write(partial / "a", "ours")
@@ -140,7 +143,7 @@ def test_a_folder_with_something_of_the_users_is_not_replaced(tmp_path, mine):
 
 
 @pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="a system that cannot refuse to follow a link")
-def test_an_inventory_that_is_a_link_is_not_written_through(tmp_path):
+def test_an_inventory_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious")
     (tmp_path / INVENTORY).symlink_to(tmp_path / "mine")
     with pytest.raises(OSError):
@@ -148,7 +151,7 @@ def test_an_inventory_that_is_a_link_is_not_written_through(tmp_path):
     assert (tmp_path / "mine").read_text() == "precious" and not (tmp_path / "a").exists()
 
 
-def test_a_file_or_a_link_is_no_folder_of_ours(tmp_path):
+def test_a_file_or_a_link_is_no_folder_of_ours(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "mine")
@@ -176,12 +179,12 @@ else:
 """
 
 
-def killed(folder, when, what):
+def killed(folder: Any, when: Any, what: Any) -> None:
     assert subprocess.run([sys.executable, "-c", KILLED, folder, when, what]).returncode == 9
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_the_rename_and_done_again(tmp_path, when):
+def test_killed_at_the_rename_and_done_again(tmp_path: Path, when: Any) -> None:
     """A file has its line in the inventory before it has its name."""
     write(tmp_path / "a.txt", "first")
     killed(tmp_path, when, "file")
@@ -200,14 +203,14 @@ def test_killed_at_the_rename_and_done_again(tmp_path, when):
         write(partial / "a", "third")
 
 
-def test_drafts_of_others_stay(tmp_path):
+def test_drafts_of_others_stay(tmp_path: Path) -> None:
     for name in (".unoise-notes-a.txt", ".unoise-00000000-b.txt", ".1-a.txt"):
         (tmp_path / name).touch()
     files.remove_drafts(tmp_path, "a.txt")
     assert len(hidden(tmp_path)) == 3
 
 
-def test_only_what_is_empty_goes(tmp_path):
+def test_only_what_is_empty_goes(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("precious")
     files.remove_empty(tmp_path / "lock")
     with pytest.raises(OSError):
@@ -219,11 +222,10 @@ def test_only_what_is_empty_goes(tmp_path):
 
 
 @pytest.mark.parametrize("out", ["data", "data/out", "data/deep/out", "link", "link/out", "data/../data", "."])
-def test_output_and_input_apart(tmp_path, monkeypatch, out):
+def test_output_and_input_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: Any) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "link").symlink_to("data")
     monkeypatch.chdir(tmp_path)
-    from pathlib import Path
 
     for source in (Path("data"), tmp_path / "link"):
         with pytest.raises(Usage, match="choose another output folder"):
@@ -232,17 +234,15 @@ def test_output_and_input_apart(tmp_path, monkeypatch, out):
     files.refuse_overlap(Path("database"), [Path("data"), Path("gone")])
 
 
-def test_a_file_may_lie_in_the_output_folder(tmp_path):
+def test_a_file_may_lie_in_the_output_folder(tmp_path: Path) -> None:
     (tmp_path / "ct.nii.gz").touch()
     files.refuse_overlap(tmp_path, [tmp_path / "ct.nii.gz"])
     with pytest.raises(Usage, match=r"ct\.nii\.gz"):
         files.refuse_overlap(tmp_path / "ct.nii.gz", [tmp_path / "ct.nii.gz"])
 
 
-def test_names_that_differ_in_case_may_be_one_file(tmp_path, monkeypatch):
+def test_names_that_differ_in_case_may_be_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on the usual disks of macOS and Windows, where DATA is data: the file system is asked, not the name."""
-    from pathlib import Path
-
     (tmp_path / "data").mkdir()
     (tmp_path / "DATA").mkdir()
     real = Path.samefile

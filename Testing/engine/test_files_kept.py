@@ -11,6 +11,7 @@ import signal
 import subprocess
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,23 +22,23 @@ from Testing.engine.lab.prepare.world import save, torso, write_msd, write_pancr
 from unoise_engine.batch.question import answer
 from unoise_engine.cli.app import app
 from unoise_engine.cli.guard import guarded
-from unoise_engine.files import INVENTORY, write
+from unoise_engine.files import INVENTORY, new_file, write
 from unoise_engine.lab.painted.tissues import NUMBERS
 from unoise_engine.volume.write import write_volume
 
 MINE = "years of work"
 
 
-def engine(*words):
+def engine(*words: Any) -> Any:
     """The command line, in this process: a hundred calls, and torch is loaded once."""
     return ended(lambda: guarded(lambda: app(list(map(str, words)), standalone_mode=False), False, False))
 
 
-def worker(**question):
+def worker(**question: Any) -> Any:
     return ended(lambda: guarded(lambda: answer(json.dumps(question, default=str).encode()), True, False))
 
 
-def ended(work):
+def ended(work: Any) -> Any:
     before = signal.getsignal(signal.SIGTERM)
     with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
         code = work()
@@ -45,13 +46,13 @@ def ended(work):
     return subprocess.CompletedProcess([], code, out.getvalue(), err.getvalue())
 
 
-def tree(folder):
+def tree(folder: Any) -> Any:
     """Relative name -> sha256, of every file."""
     files = (p for p in folder.rglob("*") if p.is_file())
     return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def put(*paths):
+def put(*paths: Any) -> None:
     """The user's own files, at these places."""
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,18 +62,18 @@ def put(*paths):
 class Kept:
     """The user's folder: what lay in it when this was made must lie there, unchanged."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Any) -> None:
         self.folder, self.before = folder, tree(folder)
         assert self.before
 
-    def check(self):
+    def check(self) -> Any:
         after = tree(self.folder)
         lost = [name for name, digest in self.before.items() if after.get(name) != digest]
         assert not lost, lost
         return after.keys() - self.before.keys()
 
 
-def refused(done, code):
+def refused(done: Any, code: Any) -> None:
     """One sentence with a cure, and this exit code."""
     assert done.returncode == code, done
     last = done.stderr.splitlines()[-1]
@@ -80,7 +81,7 @@ def refused(done, code):
 
 
 @pytest.fixture
-def world(tmp_path, tiny_bundle):
+def world(tmp_path: Path, tiny_bundle: Any) -> Any:
     """Inputs of every kind, each in a folder of its own, with something beside that no command knows."""
     home = tmp_path / "world"
     write_series(home / "series")
@@ -102,7 +103,7 @@ def world(tmp_path, tiny_bundle):
     return home
 
 
-def reading(world):
+def reading(world: Any) -> Any:
     """Command -> (its words but for -o OUT, what it reads)."""
     bundle = ("--bundle", world / "bundle")
     return {
@@ -134,7 +135,7 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_into_what_is_read(world, command):
+def test_into_what_is_read(world: Any, command: Any) -> None:
     words, source = reading(world)[command]
     (world / "link").symlink_to(source)
     kept = Kept(world)
@@ -147,7 +148,7 @@ def test_into_what_is_read(world, command):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_around_what_is_read(world, command):
+def test_around_what_is_read(world: Any, command: Any) -> None:
     """A folder with the input in it: nothing of the user's is lost, whether it is refused or done."""
     words, _ = reading(world)[command]
     kept = Kept(world)
@@ -170,7 +171,7 @@ RESULTS = {  # command -> the names of its results
     "msd": ("pancreas_001-ct.nii.gz", "labels.json"),
     "pancreas-ct": ("pancreas-0001-labels.nii.gz",),
     "paint": ("maps-s1_0-ct.nii.gz", "labels.json", "painted.json"),
-    "train utility": ("best.ckpt", "notes.txt", ".hidden"),
+    "train utility": ("best.ckpt", "notes.txt", "logs/notes.txt"),
     "train unoise": ("recipe.toml",),
     "export": ("bundle.json", "notes.txt"),
     "unpack": ("notes.txt",),
@@ -179,7 +180,7 @@ RESULTS = {  # command -> the names of its results
 
 
 @pytest.mark.parametrize(("command", "name"), [(c, name) for c, names in RESULTS.items() for name in names])
-def test_something_of_the_users_has_the_results_name(world, tmp_path, command, name):
+def test_something_of_the_users_has_the_results_name(world: Any, tmp_path: Path, command: Any, name: Any) -> None:
     words, _ = reading(world)[command]
     words = words if command != "reproduce" else ("reproduce", "--scale", "smoke")
     put(tmp_path / "out" / name)
@@ -194,7 +195,7 @@ def test_something_of_the_users_has_the_results_name(world, tmp_path, command, n
     inputs.check()
 
 
-def test_a_ct_in_the_output_folder(world):
+def test_a_ct_in_the_output_folder(world: Any) -> None:
     """explain ct.nii.gz -o . is what people do."""
     kept = Kept(world)
     for options in ([], ["--overwrite"], ["--resume"]):
@@ -215,7 +216,7 @@ def test_a_ct_in_the_output_folder(world):
         }  # fmt: skip
 
 
-def test_a_result_named_as_its_input(world):
+def test_a_result_named_as_its_input(world: Any) -> None:
     """With --keep-names a folder's result has the folder's own name."""
     kept = Kept(world)
     for options in ([], ["--overwrite"], ["--resume"]):
@@ -228,7 +229,7 @@ def test_a_result_named_as_its_input(world):
 
 
 @pytest.mark.parametrize("mine", ["notes.txt", "segmentation.nii.gz", "overview.png", "report.json", ".hidden"])
-def test_what_somebody_put_into_a_result(world, tmp_path, mine):
+def test_what_somebody_put_into_a_result(world: Any, tmp_path: Path, mine: Any) -> None:
     """Notes beside it, or a corrected outline: neither --overwrite nor --resume takes them."""
     out = tmp_path / "out"
     call = ("explain", world / "ct.nii.gz", "--bundle", world / "bundle", "-o", out, "--methods", "unoise")
@@ -245,7 +246,7 @@ def test_what_somebody_put_into_a_result(world, tmp_path, mine):
     assert engine(*call, "--resume").returncode == 0
 
 
-def test_obscure_twice_into_one_folder(world, tmp_path):
+def test_obscure_twice_into_one_folder(world: Any, tmp_path: Path) -> None:
     call = ("obscure", world / "ct.nii.gz", "--bundle", world / "bundle", "-o", tmp_path / "out")
     assert engine(*call).returncode == 0
     kept = Kept(tmp_path / "out")
@@ -253,10 +254,10 @@ def test_obscure_twice_into_one_folder(world, tmp_path):
     assert not kept.check()
 
 
-def test_an_earlier_report(world, tmp_path):
+def test_an_earlier_report(world: Any, tmp_path: Path) -> None:
     shutil.copy(world / "bundle" / "bundle.json", tmp_path)
-    call = ("evaluate", "--data", world / "pairs", "--bundle", world / "bundle", "-o", tmp_path / "out", "--panels", 0)
-    call += ("--methods", "unoise,random", "--checks-per-case", 0, "--resamples", 50)
+    call: tuple[Any, ...] = ("evaluate", "--data", world / "pairs", "--bundle", world / "bundle", "--panels", 0)
+    call += ("-o", tmp_path / "out", "--methods", "unoise,random", "--checks-per-case", 0, "--resamples", 50)
     assert engine(*call).returncode == 1  # one case of the four is refused
     kept = Kept(tmp_path / "out")
     done = engine(*call)
@@ -269,7 +270,7 @@ def test_an_earlier_report(world, tmp_path):
     kept.check()
 
 
-def test_phantoms(tmp_path):
+def test_phantoms(tmp_path: Path) -> None:
     small = ("--size", 64, "--slices", 8, "--count", 2)
     out = tmp_path / "out"
     assert engine("phantom", out, *small).returncode == 0
@@ -285,13 +286,13 @@ def test_phantoms(tmp_path):
         kept.check()
 
 
-def archive(path, patients):
+def archive(path: Any, patients: Any) -> Any:
     hu, organ = torso(5, (len(patients), 96, 96))
     np.savez(path, image=hu, mask=organ, patient=patients, spacing_mm=np.full(len(patients), 1.5))
     return path
 
 
-def test_slices(tmp_path):
+def test_slices(tmp_path: Path) -> None:
     first, second = archive(tmp_path / "a.npz", [1, 1, 2]), archive(tmp_path / "b.npz", [3, 3, 4])
     out = tmp_path / "out"
     assert engine("prepare", "slices", first, "-o", out).returncode == 0
@@ -307,7 +308,7 @@ def test_slices(tmp_path):
     assert refused_self.returncode == 3 and len(refused_self.stderr.splitlines()) == 1
 
 
-def test_prepare_takes_away_only_its_own(world, tmp_path):
+def test_prepare_takes_away_only_its_own(world: Any, tmp_path: Path) -> None:
     """A case that becomes damaged loses the pair that was made of it, unless somebody has corrected that since."""
     out = tmp_path / "out"
     assert engine("prepare", "pairs", world / "pairs", "-o", out).returncode == 1
@@ -325,7 +326,7 @@ def test_prepare_takes_away_only_its_own(world, tmp_path):
 @pytest.mark.parametrize(
     "name", ["synthetic-ct/labels.json", "synthetic-ct/case-0000-ct.nii.gz", "case-0000-ct/notes.txt"]
 )
-def test_demo(tmp_path, name):
+def test_demo(tmp_path: Path, name: Any) -> None:
     put(tmp_path / "demo" / name)
     kept = Kept(tmp_path / "demo")
     refused(engine("demo", "-o", tmp_path / "demo"), 3)
@@ -333,11 +334,11 @@ def test_demo(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["phantoms", "pancreas-utility", "pancreas-bundle", "min-max"])
-def test_a_stage_whose_folder_is_there(tmp_path, name):
+def test_a_stage_whose_folder_is_there(tmp_path: Path, name: Any) -> None:
     from unoise_engine.errors import Environment
     from unoise_engine.lab.reproduce.stages import Stages
 
-    def make(folder, begun):
+    def make(folder: Any, begun: Any) -> Any:
         folder.mkdir(exist_ok=True)
         write(folder / "result", "ours")
         return {}
@@ -356,26 +357,28 @@ def test_a_stage_whose_folder_is_there(tmp_path, name):
     assert not kept.check()
 
 
-def test_a_checkpoint_of_the_users(tmp_path):
-    pytest.importorskip("torch")
-    from unoise_engine.errors import Environment
-    from unoise_engine.shipped import shipped
-    from unoise_engine.training import runs
-    from unoise_engine.training.recipes import UtilityRecipe, read_recipe, write_recipe
+def test_a_checkpoint_of_the_users(tmp_path: Path) -> None:
+    """A training that goes on would replace it after its next round."""
+    torch = pytest.importorskip("torch")
+    from unoise_engine.errors import Environment, Integrity
+    from unoise_engine.training.begun import Begun
 
-    recipe = read_recipe(shipped("recipes", "*.toml")["phantom-utility"], UtilityRecipe)
-    write_recipe(recipe, tmp_path)
-    write(tmp_path / "last.ckpt", "ours")
-    assert runs.check_same(tmp_path, recipe) == tmp_path / "last.ckpt"
-    for name in ("best.ckpt", "metrics.csv", "last.ckpt"):
+    with new_file(tmp_path / "last.ckpt") as draft:
+        torch.save({"loops": {}, "state_dict": {}}, draft.path)
+    assert Begun.of(tmp_path).checkpoint == tmp_path / "last.ckpt"
+    for name in ("best.ckpt", "metrics.csv"):
         put(tmp_path / name)
         with pytest.raises(Environment, match="move it away"):
-            runs.check_same(tmp_path, recipe)
+            Begun.of(tmp_path)
         (tmp_path / name).unlink()
-        write(tmp_path / "last.ckpt", "ours") if name == "last.ckpt" else None
+    torch.save({"loops": {}, "state_dict": {"mine": torch.zeros(1)}}, tmp_path / "last.ckpt")
+    kept = Kept(tmp_path)
+    with pytest.raises(Integrity, match="not what the training wrote"):
+        Begun.of(tmp_path)
+    assert not kept.check()
 
 
-def test_bundles(world, tmp_path, monkeypatch):
+def test_bundles(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNOISE_MODELS", str(tmp_path / "models"))
     put(tmp_path / "models" / "tiny" / "notes.txt")
     kept = Kept(tmp_path / "models")
@@ -393,7 +396,7 @@ def test_bundles(world, tmp_path, monkeypatch):
     assert not kept.check()
 
 
-def test_the_worker(world, tmp_path):
+def test_the_worker(world: Any, tmp_path: Path) -> None:
     kept = Kept(world)
     options = {"model": {"bundle": str(world / "bundle")}, "results": {"format": "nrrd"}}
     for out in (world / "series", world / "series" / "out"):
@@ -412,7 +415,7 @@ def test_the_worker(world, tmp_path):
     kept.check()
 
 
-def test_a_list_of_what_was_sent(tmp_path):
+def test_a_list_of_what_was_sent(tmp_path: Path) -> None:
     from unoise_engine.errors import Environment
     from unoise_engine.send.spool import Spool
 
@@ -422,7 +425,7 @@ def test_a_list_of_what_was_sent(tmp_path):
     assert (tmp_path / "send.jsonl").read_text() == MINE
 
 
-def test_hidden_things_in_the_output_folder(world, tmp_path):
+def test_hidden_things_in_the_output_folder(world: Any, tmp_path: Path) -> None:
     """What looks like the rest of a killed run, and is not."""
     out = tmp_path / "out"
     put(out / ".case-0001-7-partial" / "notes.txt", out / ".case-0001-7-partial-old" / "notes.txt", out / ".1-probe",
@@ -445,7 +448,7 @@ def test_hidden_things_in_the_output_folder(world, tmp_path):
     kept.check()
 
 
-def test_nothing_of_this_is_read_as_an_input(world, tmp_path):
+def test_nothing_of_this_is_read_as_an_input(world: Any, tmp_path: Path) -> None:
     """The inventory is no file that explain tells of having skipped."""
     assert engine("phantom", tmp_path / "p", "--size", 64, "--slices", 8).returncode == 0
     done = engine(
@@ -454,7 +457,7 @@ def test_nothing_of_this_is_read_as_an_input(world, tmp_path):
     assert ".unoise" not in done.stdout + done.stderr, done
 
 
-def test_the_tests_look(tmp_path):
+def test_the_tests_look(tmp_path: Path) -> None:
     put(tmp_path / "a", tmp_path / "deep" / "b")
     kept = Kept(tmp_path)
     Path(tmp_path / "deep" / "b").write_text("other")

@@ -1,6 +1,8 @@
 """Memory that comes with each slice: the CT's own voxels and little more, whatever is read and written."""
 
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,7 @@ KINDS = {
 
 @pytest.mark.skipif(sys.platform == "win32", reason="measures with the module resource")
 @pytest.mark.parametrize("kind", KINDS)
-def test_memory_grows_by_the_volume_and_little_more(kind, tiny_bundle, tmp_path):
+def test_memory_grows_by_the_volume_and_little_more(kind: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     suffix, orientation, file_format = KINDS[kind]
     if file_format == "dicom":
         pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")

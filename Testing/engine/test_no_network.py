@@ -5,6 +5,7 @@ continuous integration and keep quiet.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import SimpleITK as sitk
@@ -14,13 +15,13 @@ from Testing.engine.watched import Watched, needs_strace
 
 
 @pytest.fixture
-def watched(tmp_path):
+def watched(tmp_path: Path) -> Any:
     needs_strace()
     return Watched(tmp_path / "watched")
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Two CTs in a folder."""
     folder = tmp_path_factory.mktemp("cohort")
     for k in range(2):
@@ -28,7 +29,7 @@ def cohort(tmp_path_factory):
     return folder
 
 
-def test_the_watch_sees(watched):
+def test_the_watch_sees(watched: Any) -> None:
     """A look-up, a listener, and files in the home, the working and the temporary folder, by several ways."""
     run = watched.run(
         "-c",
@@ -50,7 +51,7 @@ def test_the_watch_sees(watched):
     assert "listen(" in said and "SOCK_DGRAM" in said and "htons(53)" in said
 
 
-def test_the_command(watched, cohort, tiny_bundle):
+def test_the_command(watched: Any, cohort: Any, tiny_bundle: Any) -> None:
     """One case, in the process itself."""
     out = watched.folder / "out"
     run = watched.run("-m", "unoise_engine", "explain", cohort / "ct0.nii.gz", "-o", out, "--bundle", tiny_bundle)
@@ -58,7 +59,7 @@ def test_the_command(watched, cohort, tiny_bundle):
     assert list(out.rglob("overview.png"))
 
 
-def test_a_batch(watched, cohort, tiny_bundle):
+def test_a_batch(watched: Any, cohort: Any, tiny_bundle: Any) -> None:
     """Every case in a process of its own."""
     out, options = watched.folder / "out", ("--methods", "unoise", "--jobs", "2", "--format", "nrrd")
     run = watched.run("-m", "unoise_engine", "explain", cohort, "-o", out, "--bundle", tiny_bundle, *options)
@@ -66,7 +67,7 @@ def test_a_batch(watched, cohort, tiny_bundle):
     assert "2 ok" in run.stdout
 
 
-def test_dicom(watched, tiny_bundle, tmp_path):
+def test_dicom(watched: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
     from Testing.engine.dicom.series import write_series
 
@@ -76,14 +77,14 @@ def test_dicom(watched, tiny_bundle, tmp_path):
     watched.assert_quiet(run, out)
 
 
-def test_the_worker(watched, cohort, tiny_bundle):
+def test_the_worker(watched: Any, cohort: Any, tiny_bundle: Any) -> None:
     """As 3D Slicer starts it."""
     out = watched.folder / "out"
     request = question((cohort / "ct0.nii.gz",), out, bundle=str(tiny_bundle), methods=("unoise",))
     watched.assert_quiet(watched.run("-m", "unoise_engine.worker", text=request), out)
 
 
-def test_the_library(watched, cohort, tiny_bundle):
+def test_the_library(watched: Any, cohort: Any, tiny_bundle: Any) -> None:
     """In a program that goes on: onnxruntime's telemetry began to look up names ten seconds after its start."""
     run = watched.run(
         "-c",

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from unoise_engine.models.session import load_bundle
 from unoise_engine.volume.volume import Volume
 
 
-def test_what_stays_and_what_goes(ct, tiny_bundle):
+def test_what_stays_and_what_goes(ct: Any, tiny_bundle: Any) -> None:
     bundle = load_bundle(tiny_bundle, "cpu")
     found = obscure(ct, bundle, 0.3, 7, lambda amount: None)
     assert found.visible == pytest.approx(0.3, abs=0.01)
@@ -28,7 +30,7 @@ def test_what_stays_and_what_goes(ct, tiny_bundle):
     assert less.kept < found.kept
 
 
-def test_what_is_hidden_does_not_depend_on_the_ct(ct, tiny_bundle):
+def test_what_is_hidden_does_not_depend_on_the_ct(ct: Any, tiny_bundle: Any) -> None:
     """Two CTs that differ where neither is visible give the same file there: nothing can be computed back."""
     bundle = load_bundle(tiny_bundle, "cpu")
     other = ct.voxels.copy()
@@ -38,8 +40,8 @@ def test_what_is_hidden_does_not_depend_on_the_ct(ct, tiny_bundle):
     assert np.array_equal(first, second)
 
 
-def test_the_command_gives_the_same_bytes(ct_file, tiny_bundle, tmp_path):
-    def run(out, *more):
+def test_the_command_gives_the_same_bytes(ct_file: Any, tiny_bundle: Any, tmp_path: Path) -> None:
+    def run(out: Any, *more: Any) -> Any:
         command = [sys.executable, "-m", "unoise_engine", "obscure", str(ct_file), "--bundle", str(tiny_bundle)]
         done = subprocess.run([*command, "-o", str(tmp_path / out), *more], capture_output=True, text=True)
         return done, tmp_path / out / "case-0001-obscured.nii.gz"
@@ -55,7 +57,7 @@ def test_the_command_gives_the_same_bytes(ct_file, tiny_bundle, tmp_path):
     assert wrong.returncode == 2 and "0.3" in wrong.stderr and len(wrong.stderr.splitlines()) == 1
 
 
-def test_shares_that_make_no_sense(ct, tiny_bundle):
+def test_shares_that_make_no_sense(ct: Any, tiny_bundle: Any) -> None:
     for share in (0, 1, -1):
         with pytest.raises(Usage, match="between 0 and 1"):
             obscure(ct, load_bundle(tiny_bundle, "cpu"), share, 0, lambda amount: None)

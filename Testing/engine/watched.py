@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ HARMLESS = re.compile(r'AF_UNIX|^AF_INET6, SOCK_STREAM|AF_INET6, sin6_port=htons
 NO_FILES = ("/dev/null",)
 
 
-def needs_strace():
+def needs_strace() -> None:
     """Skips where it cannot run, but fails in continuous integration."""
     if sys.platform != "linux":
         pytest.skip("strace: Linux only")
@@ -36,14 +37,14 @@ def needs_strace():
 class Watched:
     """Runs of commands, each with an empty home and temporary folder; `network` and `written` say what they did."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         self.folder, self.cwd, self.temporary = folder, folder / "cwd", folder / "temporary"
         for new in (self.cwd, self.temporary, folder / "home"):
             new.mkdir(parents=True)
         self.network: list[str] = []
         self.written: list[Path] = []
 
-    def run(self, *command, text="", **variables):
+    def run(self, *command: Any, text: Any = "", **variables: Any) -> Any:
         log = self.folder / "strace.log"
         own = {"HOME": self.folder / "home", "TMPDIR": self.temporary, "PYTHONPATH": ROOT, "PATH": os.environ["PATH"]}
         # Compiled modules beside their sources are Python's, and are there once a package is installed.
@@ -60,7 +61,7 @@ class Watched:
         self._read(log.read_text(errors="replace"))
         return run
 
-    def _read(self, log):
+    def _read(self, log: Any) -> None:
         for name, rest in (found.groups() for found in map(CALL.match, log.splitlines()) if found):
             if name in NETWORK:
                 if not HARMLESS.search(rest):
@@ -71,12 +72,12 @@ class Watched:
                 if not str(whole).startswith(NO_FILES):
                     self.written.append(whole)
 
-    def outside(self, *allowed):
+    def outside(self, *allowed: Any) -> Any:
         """What was written, or tried to be, neither there nor in the temporary folder."""
         homes = (self.temporary, *allowed)
         return sorted({str(p) for p in self.written if not any(p.is_relative_to(home) for home in homes)})
 
-    def assert_quiet(self, run, out):
+    def assert_quiet(self, run: Any, out: Any) -> None:
         """It worked, wrote `out` (a folder or file) and nothing else, and opened no connection."""
         assert run.returncode == 0, run.stderr
         assert any(p.is_relative_to(out) for p in self.written), "the watch saw nothing of the run"
@@ -84,6 +85,6 @@ class Watched:
         assert not self.outside(out), self.outside(out)
         assert not self.left(), self.left()
 
-    def left(self):
+    def left(self) -> Any:
         """What lies now in the home, the temporary and the working folder."""
         return [str(p) for home in ("home", "temporary", "cwd") for p in (self.folder / home).rglob("*")]

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def small_bundle(folder: Path) -> Path:
     return write_tiny_bundle(folder)
 
 
-def judge(line: dict) -> str:
+def judge(line: dict[str, Any]) -> str:
     """What is wrong with how a mutant ended, or nothing."""
     if line.get("opened"):
         return "a file outside was opened"
@@ -50,7 +51,16 @@ def one_round(good: Path, home: Path, seed: str, start: int, stop: int, codes: C
     """Mutants from `start` to `stop`. Those that end the process are given to `try_out`, as users' are."""
     wrong: list[str] = []
     while start < stop:
-        command = [sys.executable, "-m", "Testing.fuzz.bundle_reader", good, home, seed, str(start), str(stop)]
+        command = [
+            sys.executable,
+            "-m",
+            "Testing.fuzz.bundle_reader",
+            str(good),
+            str(home),
+            seed,
+            str(start),
+            str(stop),
+        ]
         try:
             run = subprocess.run(command, capture_output=True, text=True, cwd=home, timeout=ROUND_SECONDS,
                                  env={"PYTHONPATH": str(ROOT), "PATH": ""})  # fmt: skip

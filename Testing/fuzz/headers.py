@@ -62,7 +62,7 @@ def number(content: bytearray, header: int, chance: random.Random) -> None:
 
 
 def word(content: bytearray, header: int, chance: random.Random) -> None:
-    spaces = [k for k in range(min(header, len(content))) if content[k : k + 1] in (b" ", b"\n", b"=", b":", b"\\")]
+    spaces = [k for k in range(min(header, len(content))) if content[k] in b" \n=:\\"]
     if spaces:
         at = chance.choice(spaces) + 1
         content[at : at + chance.randrange(6)] = chance.choice(NASTY_WORDS)

@@ -5,13 +5,14 @@ import hashlib
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import onnx
 
 PLACES = ["canary.bin", "../canary.bin", "./canary.bin", "{absolute}", "*/_ORT_MEM_ADDR_/*", ""]
 FIELDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 20, 21, 22, 23, 25, 26, 99, 2**28, 2**29 - 1]
 NUMBERS = [0, 1, 2, 3, 7, 127, 128, 2**31 - 1, 2**31, 2**32, 2**32 + 1, 2**40, 2**63 - 1, 2**63, 2**64 - 1]
-VALUES = [
+VALUES: list[Any] = [
     None, True, False, 0, -1, 1, 3.5, 1e308, 10**400, "", "x", "\ud800", "\x1b[31m", "../canary.bin", "W" * 5000,
     [], [1], [None], [[[]]], {}, {"a": 1}, {"a": {"b": []}},
 ]  # fmt: skip
@@ -145,7 +146,7 @@ def canonical(content: bytes) -> bytes:
         return content
 
 
-def odd_manifest(body: dict, chance: random.Random) -> bytes:
+def odd_manifest(body: dict[str, Any], chance: random.Random) -> bytes:
     """One value anywhere is of another kind, or some bytes of the text are others."""
     if chance.random() < 0.3:
         return scratched(json.dumps(body).encode(), chance)

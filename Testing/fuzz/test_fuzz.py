@@ -1,6 +1,7 @@
 """G20: one round with a fixed seed; `make fuzz` does as many as fit into its minutes."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,21 +12,21 @@ from Testing.fuzz.watch import Watch
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits memory with setrlimit")
-def test_G20_a_round_of_damaged_headers():
+def test_G20_a_round_of_damaged_headers() -> None:
     tried, wrong, codes = fuzz(seconds=60, seed=20, rounds=1)
     assert wrong == []
     assert tried == 60 and codes["READ"] >= 1 and sum(codes.values()) - codes["READ"] > 20
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="watches files with inotify")
-def test_a_round_of_mutants_of_a_bundle():
+def test_a_round_of_mutants_of_a_bundle() -> None:
     tried, wrong, codes = bundles.fuzz(seconds=60, seed=20, most=bundles.MUTANTS_A_ROUND)
     assert wrong == []
     assert tried == bundles.MUTANTS_A_ROUND <= sum(codes.values()) and codes["OK"] > 20 and codes["Integrity"] > 200
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="watches files with inotify")
-def test_the_watch_sees_onnxruntime_open_a_file(tmp_path, monkeypatch):
+def test_the_watch_sees_onnxruntime_open_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without our look through a model, that is: a file in the working directory is read by every version."""
     import onnxruntime
     from onnx import TensorProto, helper

@@ -10,7 +10,7 @@ OPENED = 0x20
 class Watch:
     """`opened()` is true if one of the files was opened since it was last asked."""
 
-    def __init__(self, *files: Path):
+    def __init__(self, *files: Path) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         self._events = libc.inotify_init1(os.O_NONBLOCK)
         for file in files:

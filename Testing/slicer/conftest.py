@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,14 +21,14 @@ if HAS_SLICER:
         slicer = None
 
     if slicer is not None and not hasattr(slicer, "i18n"):  # slicer-core has no translations: texts stay English
-        stand_in = types.ModuleType("slicer.i18n")
+        stand_in: Any = types.ModuleType("slicer.i18n")
         stand_in.tr = lambda text: text
         stand_in.translate = lambda context, text: text
         slicer.i18n = sys.modules["slicer.i18n"] = stand_in
 
 
 @pytest.fixture
-def world():
+def world() -> Any:
     """A new MRML scene with the application's logics."""
     offscreen = pytest.importorskip("offscreen", reason="slicer-core is not installed")
     world = offscreen.World()

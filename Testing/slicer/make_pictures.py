@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import conftest  # noqa: F401  paths and translations
 import numpy as np
@@ -33,7 +34,7 @@ BAR = 20
 stand_in.install(ROOT / "UNoiseSlicer")
 
 from UNoiseSlicerLib import display, exchange
-from UNoiseSlicerLib import scene as scenes
+from UNoiseSlicerLib.segmentation import OUTLINE
 
 import UNoiseSlicer as module
 
@@ -72,7 +73,7 @@ def make_icon(path: Path) -> None:
     colours = display.rgba("inferno")[np.clip(heat * 215 + 40, 0, 255).astype(int), :3]
     weight = np.clip(heat / 0.3, 0, 1)[..., None]
     out = 255 * (weight * colours + (1 - weight) * grey)
-    out[np.abs(organ - 1) < 0.085] = np.array(scenes.OUTLINE) * 255
+    out[np.abs(organ - 1) < 0.085] = np.array(OUTLINE) * 255
     image = picture(out).convertToFormat(QtGui.QImage.Format.Format_ARGB32)
     mask = QtGui.QImage(n, n, QtGui.QImage.Format.Format_ARGB32)
     mask.fill(QtCore.Qt.GlobalColor.transparent)
@@ -87,7 +88,7 @@ def make_icon(path: Path) -> None:
     mask.scaled(128, 128, mode=smooth).save(str(path))
 
 
-def titled(view, title: str, colour: str) -> QtGui.QImage:
+def titled(view: Any, title: str, colour: str) -> QtGui.QImage:
     """A view under its bar."""
     pixels = picture(view.picture())
     out = QtGui.QImage(pixels.width(), pixels.height() + BAR, QtGui.QImage.Format.Format_RGB888)
@@ -116,7 +117,7 @@ def grid(images: list[QtGui.QImage], columns: int, gap: int = 3) -> QtGui.QImage
     return out
 
 
-def tell(widget) -> None:
+def tell(widget: Any) -> None:
     """Until the engine has told what it has."""
     while widget.logic.asking:
         stand_in.APPLICATION.processEvents()
@@ -145,13 +146,13 @@ def main() -> None:
     widget = module.UNoiseSlicerWidget(window)
     widget.setup()
     widget.logic.python = sys.executable
-    parameters = widget._parameters
+    parameters: Any = widget._parameters
     given = [a for a in sys.argv[1:] if not a.startswith("-")]
     if given:
         parameters.model = given[0]
         widget.initializeParameterNode()
     tell(widget)
-    if not given and not widget.logic.about.models:
+    if not given and not (widget.logic.about and widget.logic.about.models):
         import small_world
 
         print("no model ships yet: the pictures show the small model of the tests")

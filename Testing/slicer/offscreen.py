@@ -95,7 +95,7 @@ class World:
 
 
 class View:
-    def __init__(self, world: World, name: str, size: tuple[int, int] = (480, 400)):
+    def __init__(self, world: World, name: str, size: tuple[int, int] = (480, 400)) -> None:
         self.world, self.renderer, self.window = world, vtk.vtkRenderer(), vtk.vtkRenderWindow()
         self.renderer.GetActiveCamera().ParallelProjectionOn()
         overlay = vtk.vtkRenderer()

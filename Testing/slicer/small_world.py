@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 ORGAN_HU, BODY_HU, BONE_HU, AIR_HU = 100, 0, 700, -1000
+GRAIN_HU = 10  # more or less; a CT without looks filled in, or like padding
 SHAPE = (12, 64, 80)  # k, j, i
 MATRIX = np.array([[-2.0, 0, 0, 80], [0, -2.0, 0, 60], [0, 0, 5.0, -30], [0, 0, 0, 1]])  # LPS-aligned, in RAS
 
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     **dict.fromkeys(("pixel_mm", "slice_mm", "field_mm", "body_cm2", "organ_ml"), (0.0, 1e9)),
     **dict.fromkeys(("soft_share", "dense_share"), (0.0, 1.0)),
     **dict.fromkeys(("lung_share", "dropped_share"), 1.0),
@@ -28,11 +29,13 @@ def organ(shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
 
 
 def ct(shape: tuple[int, int, int] = SHAPE, dtype: type = np.int16) -> np.ndarray:
-    _k, j, i = np.indices(shape)
-    hu = np.full(shape, AIR_HU, np.float32)
+    k, j, i = np.indices(shape)
+    grain = (5 * k + 13 * j + 7 * i) % (2 * GRAIN_HU + 1) - GRAIN_HU
+    hu = np.full(shape, AIR_HU + GRAIN_HU, np.float32)
     hu[((j - 32) / 28) ** 2 + ((i - 40) / 36) ** 2 < 1] = BODY_HU
-    hu[((j - 48) / 6) ** 2 + ((i - 40) / 6) ** 2 < 1] = BONE_HU
     hu[organ(shape)] = ORGAN_HU
+    hu += grain
+    hu[((j - 48) / 6) ** 2 + ((i - 40) / 6) ** 2 < 1] = BONE_HU
     return hu.astype(dtype)
 
 
@@ -77,11 +80,14 @@ def write_small_bundle(folder: Path, synthetic: bool = False, knows: dict[str, A
         node("Mul", ["near", "target"], ["where"]),
         node("Conv", ["where", "blur3"], ["importance"], pads=[1, 1, 1, 1]),
     ]
+
+    def tensor(name: str) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 1, "h", "w"])
+
     sources = {}
     plans = {"utility": (logits, "logits"), "unoise": (noise, "noise_logits"), "gradcam": (grad, "importance")}
     for name, (nodes, output) in plans.items():
         used = {i for n in nodes for i in n.input}
-        tensor = lambda n: helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 1, "h", "w"])  # noqa: E731
         graph = helper.make_graph(
             nodes,
             name,

@@ -33,7 +33,7 @@ APPLICATION = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["stan
 # --- PythonQt: properties are attributes, and nodes cross the border as they are ---
 
 
-def _properties_as_attributes(kind: type) -> None:
+def _properties_as_attributes(kind: Any) -> None:
     meta = kind.staticMetaObject
     for k in range(meta.propertyOffset(), meta.propertyCount()):
         name = meta.property(k).name()
@@ -71,13 +71,14 @@ class _Dynamic:
             name = bytes(event.propertyName()).decode()
             if name in self.TAKES:
                 setattr(self, name, QtCore.QObject.property(self, name))
-        return super().event(event)
+        base: Any = super()  # a widget
+        return base.event(event)
 
 
 class ctkCollapsibleButton(_Dynamic, QtWidgets.QWidget):
     TAKES = ("text", "collapsed")
 
-    def __init__(self, parent: Any = None):
+    def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._head = QtWidgets.QToolButton(self)
         self._head.setToolButtonStyle(QtCore.Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -116,7 +117,7 @@ class ctkSliderWidget(_Dynamic, QtWidgets.QWidget):
     valueChanged = QtCore.Signal(float)
     TAKES = ("minimum", "maximum", "singleStep", "decimals", "suffix", "value")
 
-    def __init__(self, parent: Any = None):
+    def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -160,7 +161,7 @@ class qMRMLWidget(QtWidgets.QWidget):
 class qMRMLNodeComboBox(QtWidgets.QComboBox):
     currentNodeChanged = QtCore.Signal(object)
 
-    def __init__(self, parent: Any = None):
+    def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._scene: Any = None
         self._ids: list[str | None] = []
@@ -213,7 +214,7 @@ CUSTOM = (ctkCollapsibleButton, ctkSliderWidget, qMRMLWidget, qMRMLNodeComboBox)
 
 
 class Loader(QtUiTools.QUiLoader):
-    def __init__(self, *parent: Any):
+    def __init__(self, *parent: Any) -> None:
         super().__init__(*parent)
         for kind in CUSTOM:
             self.registerCustomWidget(kind)
@@ -230,11 +231,11 @@ def _scripted_loadable_module() -> types.ModuleType:
     module = types.ModuleType("slicer.ScriptedLoadableModule")
 
     class ScriptedLoadableModule:
-        def __init__(self, parent: Any):
+        def __init__(self, parent: Any) -> None:
             self.parent, self.moduleName = parent, type(self).__name__
 
     class ScriptedLoadableModuleWidget:
-        def __init__(self, parent: Any = None):
+        def __init__(self, parent: Any = None) -> None:
             super().__init__()
             self.moduleName = type(self).__name__.removesuffix("Widget")
             self.parent, self.layout = parent, parent.layout()
@@ -247,7 +248,7 @@ def _scripted_loadable_module() -> types.ModuleType:
             pass
 
     class ScriptedLoadableModuleLogic:
-        def __init__(self, parent: Any = None):
+        def __init__(self, parent: Any = None) -> None:
             super().__init__()
             self.moduleName = type(self).__name__.removesuffix("Logic")
 
@@ -273,16 +274,16 @@ def _scripted_loadable_module() -> types.ModuleType:
 
 def _parameter_node_wrapper() -> types.ModuleType:
     """Typed attributes kept as strings and references in a real vtkMRMLScriptedModuleNode, bound by name to widgets."""
-    module = types.ModuleType("slicer.parameterNodeWrapper")
+    module: Any = types.ModuleType("slicer.parameterNodeWrapper")
 
     class WithinRange:
-        def __init__(self, minimum: float, maximum: float):
+        def __init__(self, minimum: float, maximum: float) -> None:
             self.minimum, self.maximum = minimum, maximum
 
     def parse(kind: type, text: str) -> Any:
         return text == "True" if kind is bool else kind(text)
 
-    def wrap(cls: type) -> type:
+    def wrap(cls: Any) -> Any:
         hints = typing.get_type_hints(cls, include_extras=True)
         kinds, ranges, defaults = {}, {}, {}
         for name, hint in hints.items():
@@ -328,7 +329,8 @@ def _parameter_node_wrapper() -> types.ModuleType:
             if isinstance(widget, QtWidgets.QCheckBox | QtWidgets.QPushButton):
                 checked = lambda: bool(QtCore.QObject.property(widget, "checked"))  # noqa: E731
                 return widget.toggled, checked, widget.setChecked
-            widget.minimum, widget.maximum = limits.minimum, limits.maximum
+            if limits is not None:
+                widget.minimum, widget.maximum = limits.minimum, limits.maximum
             value = lambda: kind(widget.value)  # noqa: E731
             return widget.valueChanged, value, widget.setValue
 
@@ -354,8 +356,11 @@ def _parameter_node_wrapper() -> types.ModuleType:
                 signal.disconnect(slot)
             self.parameterNode.RemoveObserver(tag[1])
 
+        def attribute(name: str) -> property:
+            return property(lambda self: read(self, name), lambda self, value: write(self, name, value))
+
         for name in hints:
-            setattr(cls, name, property(lambda self, n=name: read(self, n), lambda self, v, n=name: write(self, n, v)))
+            setattr(cls, name, attribute(name))
         cls.__init__, cls.connectGui, cls.disconnectGui = init, connect, disconnect
         cls.AddObserver = lambda self, event, call, priority=0.0: self.parameterNode.AddObserver(event, call, priority)
         cls.RemoveObserver = lambda self, tag: self.parameterNode.RemoveObserver(tag)
@@ -371,7 +376,7 @@ def _parameter_node_wrapper() -> types.ModuleType:
 class SliceWidget:
     """What the layout manager hands out for one of the off-screen views."""
 
-    def __init__(self, view: Any):
+    def __init__(self, view: Any) -> None:
         self._view = view
 
     def mrmlSliceCompositeNode(self) -> Any:
@@ -385,7 +390,7 @@ class SliceWidget:
 
 
 class LayoutManager:
-    def __init__(self, world: Any):
+    def __init__(self, world: Any) -> None:
         self._world = world
 
     def sliceViewNames(self) -> list[str]:
@@ -399,7 +404,8 @@ def install(module_folder: Path) -> None:
     """Puts the stand-ins in place, once a process."""
     if "qt" in sys.modules:
         return
-    qt, ctk = _qt(), types.ModuleType("ctk")
+    qt: Any = _qt()
+    ctk: Any = types.ModuleType("ctk")
     qt.QUiLoader = Loader
     for kind in CUSTOM:
         setattr(ctk if kind.__name__.startswith("ctk") else slicer, kind.__name__, kind)

@@ -8,8 +8,10 @@ import sys
 import time
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
+from UNoiseSlicerLib.engine_process import EngineProcess
 
 pytest.importorskip(
     "slicer.slicer_core", reason="slicer-core cannot be loaded: make test-slicer installs it", exc_type=ImportError
@@ -28,17 +30,17 @@ from unoise_engine.volume.read import read_image
 PATIENCE_SECONDS = 60
 
 
-def choices(**parameters):
+def choices(**parameters: Any) -> Any:
     """As in logic.Choices, which needs more of Slicer."""
     return types.SimpleNamespace(model="", slices=(2, 6), parameters={"occlusion": parameters} if parameters else {})
 
 
-def asked(**question):
+def asked(**question: Any) -> Any:
     """The engine's answer as it comes through a pipe."""
     return facts.About.of(json.loads(json.dumps(about(About(**question)))))
 
 
-def bundle(folder, **card):
+def bundle(folder: Any, **card: Any) -> Any:
     """The model that ships, with another card."""
     shutil.copytree(session.shipped_bundles()[session.DEFAULT_BUNDLE], folder)
     body = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
@@ -46,18 +48,22 @@ def bundle(folder, **card):
     return folder
 
 
-def shown(folder):
+def shown(folder: Any) -> Any:
     model = asked(folders=(folder,)).models[str(folder)]
     return facts.title_of(model), facts.shown_of(model), facts.details_of(model)
 
 
-def test_the_answer_of_a_real_engine_comes_once(monkeypatch):
+def test_the_answer_of_a_real_engine_comes_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same question is not asked twice, another one is."""
     monkeypatch.setattr(facts, "_answers", {})
     started = []
-    real = facts.EngineProcess
-    monkeypatch.setattr(facts, "EngineProcess", lambda *a: started.append(a) or real(*a))
-    answers = []
+
+    def start(*question: Any) -> EngineProcess:
+        started.append(question)
+        return EngineProcess(*question)
+
+    monkeypatch.setattr(facts, "EngineProcess", start)
+    answers: list[Any] = []
     for parameters in ({}, {}, {"occlusion": {"stride": 2}}):
         asking, end = facts.Asking(sys.executable, None, (), parameters), time.monotonic() + PATIENCE_SECONDS
         while not asking.step():
@@ -76,7 +82,9 @@ def test_the_answer_of_a_real_engine_comes_once(monkeypatch):
     ["import sys; sys.exit(3)", "raise KeyError", "print('all is well')", 'print(\'{"event": "about"}\')',
      'print(\'{"event": "about", "models": [3], "methods": [], "devices": [], "pixels": 1}\')'],
 )  # fmt: skip
-def test_an_engine_that_tells_nothing_is_not_waited_for(code, tmp_path, monkeypatch):
+def test_an_engine_that_tells_nothing_is_not_waited_for(
+    code: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "unoise_engine").mkdir()
     (tmp_path / "unoise_engine" / "__init__.py").touch()
     (tmp_path / "unoise_engine" / "worker.py").write_text(code)
@@ -88,7 +96,7 @@ def test_an_engine_that_tells_nothing_is_not_waited_for(code, tmp_path, monkeypa
     assert asking.failed and asking.answer is None
 
 
-def test_attribution_and_citation_are_shown_if_there_are_any(tmp_path):
+def test_attribution_and_citation_are_shown_if_there_are_any(tmp_path: Path) -> None:
     plain = bundle(tmp_path / "plain", attribution="", citation="", training_data="Real CTs of\nan archive")
     title, below, details = shown(plain)
     assert title == read_manifest(plain).title and below == read_manifest(plain).warning
@@ -98,7 +106,7 @@ def test_attribution_and_citation_are_shown_if_there_are_any(tmp_path):
     assert shown(owed)[2].endswith("\nPlease cite: Doe 2026")
 
 
-def test_words_of_a_card_are_fit_to_be_shown(tmp_path):
+def test_words_of_a_card_are_fit_to_be_shown(tmp_path: Path) -> None:
     odd = "\x1b[31mred\u202e\nand <b>bold</b>" + "W" * 9000
     title, below, details = shown(bundle(tmp_path / "m", title=odd, attribution=odd, citation=odd))
     assert title.startswith("[31mred and <b>bold</b>WW") and len(title) <= 200
@@ -108,7 +116,7 @@ def test_words_of_a_card_are_fit_to_be_shown(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"schema_version": 2}', "x" * (2 << 20), '"\xff"'])
-def test_a_damaged_model_says_so_in_its_place(text, tmp_path):
+def test_a_damaged_model_says_so_in_its_place(text: Any, tmp_path: Path) -> None:
     folder = bundle(tmp_path / "m")
     (folder / "bundle.json").write_bytes(text.encode("latin-1"))
     title, below, details = shown(folder)
@@ -118,7 +126,7 @@ def test_a_damaged_model_says_so_in_its_place(text, tmp_path):
 
 @pytest.mark.parametrize("matrix", ["STRAIGHT", "OBLIQUE", "TURNED"])
 @pytest.mark.parametrize("parameters", [{}, {"stride": 2}, {"patch": 9, "stride": 4}])
-def test_the_estimate_is_about_what_the_engine_does(matrix, parameters, world, tmp_path):
+def test_the_estimate_is_about_what_the_engine_does(matrix: Any, parameters: Any, world: Any, tmp_path: Path) -> None:
     """The engine's own count for the slices that it makes of the file that it is sent; it pads them."""
     import numpy as np
 
@@ -133,7 +141,7 @@ def test_the_estimate_is_about_what_the_engine_does(matrix, parameters, world, t
     assert guess == pytest.approx(4 * places / 2, rel=0.35)
 
 
-def test_the_estimate_is_by_the_last_run_if_that_was_the_same(world):
+def test_the_estimate_is_by_the_last_run_if_that_was_the_same(world: Any) -> None:
     ct, told = scene_tests.add_ct(world.scene), asked()
     ran = {"settings": {"axial_slices": [0, 2], "occlusion": {"patch": 15, "stride": 0, "fill": 0.0, "kind": "quick"}},
            "seconds": {"segmentation": 1.0, "occlusion": 5.0}}  # fmt: skip
@@ -143,7 +151,7 @@ def test_the_estimate_is_by_the_last_run_if_that_was_the_same(world):
     assert facts.seconds_of(ct, "occlusion", told, same, {}) > 0
 
 
-def test_no_text_of_the_module_names_a_model():
+def test_no_text_of_the_module_names_a_model() -> None:
     """Which models ship is decided elsewhere."""
     names = set(session.shipped_bundles())
     for path in (
@@ -153,7 +161,7 @@ def test_no_text_of_the_module_names_a_model():
         assert not [name for name in names if name in path.read_text(encoding="utf-8")], path
 
 
-def test_no_text_of_the_module_names_a_method():
+def test_no_text_of_the_module_names_a_method() -> None:
     """A new one appears by itself. What scenes of earlier versions hold is named once, and sample data in tests."""
     known = asked().methods
     for path in Path(facts.__file__).parent.glob("*.py"):

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -33,7 +34,7 @@ MRML_ONLY = {"annotation.py", "axial.py", "display.py", "exchange.py", "fingerpr
 
 
 @pytest.fixture(scope="session")
-def package(tmp_path_factory):
+def package(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What `cmake --install` puts into a package, with stand-ins for Slicer's macros."""
     cmake = shutil.which("cmake") or shutil.which("cmake", path=str(Path(sys.executable).parent))
     if cmake is None:
@@ -53,13 +54,13 @@ def tree(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
 
 
-def test_no_file_of_the_module_is_forgotten(package):
+def test_no_file_of_the_module_is_forgotten(package: Any) -> None:
     _build, installed = package
     wanted = tree(MODULE) - {"CMakeLists.txt"}
     assert {f for f in tree(installed) if not f.startswith("unoise_engine/")} == wanted
 
 
-def test_the_engine_travels_with_the_module_without_training_and_laboratory(package):
+def test_the_engine_travels_with_the_module_without_training_and_laboratory(package: Any) -> None:
     build, installed = package
     engine = {f for f in tree(ROOT / "unoise_engine") if f.endswith(".py") and not f.startswith(("training/", "lab/"))}
     models = {f"resources/models/{f}" for f in tree(ROOT / "Resources" / "Models")}
@@ -68,7 +69,7 @@ def test_the_engine_travels_with_the_module_without_training_and_laboratory(pack
     assert (build / "unittests.txt").read_text() == "UNoiseSlicer.py\n"
 
 
-def test_the_packaged_engine_runs(package):
+def test_the_packaged_engine_runs(package: Any) -> None:
     """Without the source tree in sight: it refuses an empty request with its own sentence."""
     pytest.importorskip("SimpleITK")
     _build, installed = package
@@ -84,7 +85,7 @@ def test_the_packaged_engine_runs(package):
     assert where.stdout.startswith(str(installed))
 
 
-def test_catalogue_entry():
+def test_catalogue_entry() -> None:
     path = ROOT / "UNoiseSlicer.json"
     raw, entry = path.read_bytes(), json.loads(path.read_text(encoding="utf-8"))
     assert b"\r" not in raw
@@ -94,11 +95,11 @@ def test_catalogue_entry():
     assert re.fullmatch(r"(https|git)://[^/]+/.+", entry["scm_url"])
     repository = entry["scm_url"].rstrip("/").split("/")[-1].removesuffix(".git")
     assert repository.startswith("Slicer") and not path.stem.startswith("Slicer")
-    assert re.search(r"project\s*\(\s*([^\s)]+)", CMAKE)[1] == path.stem
+    assert re.findall(r"project\s*\(\s*([^\s)]+)", CMAKE)[:1] == [path.stem]
     assert entry["scm_url"].removesuffix(".git") in CMAKE, "CMake and the catalogue name one repository"
 
 
-def test_cmake_metadata_as_the_index_reads_it():
+def test_cmake_metadata_as_the_index_reads_it() -> None:
     """By the index's own regular expressions: one quoted string on one line."""
     icon = re.findall(r'set\s*\(EXTENSION_ICONURL\s*"([^"]+)"[ ]*\)', CMAKE)
     shots = re.findall(r'set\s*\(EXTENSION_SCREENSHOTURLS\s*"([^"]+)"\)', CMAKE)
@@ -113,7 +114,7 @@ def test_cmake_metadata_as_the_index_reads_it():
         assert re.search(rf'set\(EXTENSION_{name} "[^"]+"\)', CMAKE), name
 
 
-def test_licence_and_size():
+def test_licence_and_size() -> None:
     assert (ROOT / "LICENSE").is_file()
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
@@ -123,7 +124,7 @@ def test_licence_and_size():
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.name)
-def test_source(path):
+def test_source(path: Any) -> None:
     """Python 3.12 syntax, never torch, and layers: only the panel knows Qt, the scene knows neither Qt nor the app."""
     text = path.read_text(encoding="utf-8")
     body = ast.parse(text, feature_version=(3, 12))
@@ -157,7 +158,7 @@ SHOWN_BY = {"setText", "setToolTip", "addItem", "_say", "Refused", "ask_folder",
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.name != "scene_tests.py"], ids=lambda p: p.name)
-def test_every_text_is_translatable(path):
+def test_every_text_is_translatable(path: Any) -> None:
     """No literal text goes to the screen unless it passed through _()."""
     body = ast.parse(path.read_text(encoding="utf-8"))
     for call in ast.walk(body):
@@ -176,7 +177,7 @@ def test_every_text_is_translatable(path):
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.name != "scene_tests.py"], ids=lambda p: p.name)
-def test_no_sentence_goes_round_the_translator(path):
+def test_no_sentence_goes_round_the_translator(path: Any) -> None:
     """Whatever way it takes to the screen: every literal of several words is a doc string, in _(), or named here."""
     body, fine = ast.parse(path.read_text(encoding="utf-8")), set()
     for n in ast.walk(body):
@@ -193,11 +194,13 @@ def test_no_sentence_goes_round_the_translator(path):
     assert {text for text in said if not text.startswith("<") and "SCT^" not in text} <= NAMES_AND_MATCHES
 
 
-def test_readme_tells_the_messages_as_they_are():
+def test_readme_tells_the_messages_as_they_are() -> None:
     """Troubleshooting by the text of the message: a message that was reworded would not be found."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     table = readme.split("**Troubleshooting, by the text of the message**")[1].split("\n\n")[1]
-    rows = [re.match(r"\| (.+?) \|", line)[1] for line in table.splitlines()[2:]]
+    lines = table.splitlines()[2:]
+    rows = re.findall(r"^\| (.+?) \|", "\n".join(lines), re.MULTILINE)
+    assert len(rows) == len(lines)
     literals = [
         n.value
         for path in (*SOURCES, *(ROOT / "unoise_engine").rglob("*.py"))
@@ -218,31 +221,31 @@ def widgets() -> list[ET.Element]:
     return list(ET.parse(UI).getroot().iter("widget"))
 
 
-def test_ui_declares_what_it_uses():
+def test_ui_declares_what_it_uses() -> None:
     root = ET.parse(UI).getroot()
     known = {c.findtext("class") for c in root.iter("customwidget")}
-    used = {w.get("class") for w in widgets()}
+    used = {w.get("class", "") for w in widgets()}
     assert {c for c in used if c.startswith(("q", "ctk"))} <= known
     connected = {
         c.findtext("receiver") for c in root.iter("connection") if "mrmlSceneChanged" in c.findtext("signal", "")
     }
-    need = {w.get("name") for w in widgets() if w.get("class").startswith("qMRML")} - {"UNoiseSlicer"}
+    need = {w.get("name") for w in widgets() if w.get("class", "").startswith("qMRML")} - {"UNoiseSlicer"}
     assert need == connected
     names = [w.get("name") for w in widgets()]
     assert len(names) == len(set(names))
     assert "styleSheet" not in UI.read_text(encoding="utf-8")
 
 
-def test_ui_names_only_parameters_that_exist():
+def test_ui_names_only_parameters_that_exist() -> None:
     text = (MODULE / "UNoiseSlicerLib" / "parameters.py").read_text(encoding="utf-8")
     node = next(n for n in ast.parse(text).body if isinstance(n, ast.ClassDef) and n.name.endswith("ParameterNode"))
-    known = {n.target.id for n in node.body if isinstance(n, ast.AnnAssign)}
+    known = {ast.unparse(n.target) for n in node.body if isinstance(n, ast.AnnAssign)}
     bound = {p[0].text for p in ET.parse(UI).getroot().iter("property") if p.get("name") == "SlicerParameterName"}
     filled = {"model", "methods", "methodParameters", "shownMethod"}
     assert bound <= known and known - bound == filled, "by the panel"
 
 
-def test_ui_is_usable_by_keyboard_and_explains_itself():
+def test_ui_is_usable_by_keyboard_and_explains_itself() -> None:
     root = ET.parse(UI).getroot()
     order = [t.text for t in root.iter("tabstop")]
     interactive = {"QComboBox", "QCheckBox", "QSpinBox", "QPushButton", "ctkSliderWidget", "qMRMLNodeComboBox"}
@@ -255,13 +258,14 @@ def test_ui_is_usable_by_keyboard_and_explains_itself():
     assert order[0] == "inputSelector" and order.index("explainButton") < order.index("methodBox")
 
 
-def test_ui_stands_in_the_order_of_a_run():
+def test_ui_stands_in_the_order_of_a_run() -> None:
     """Top to bottom: volume, model, methods, slices, device; Explain, progress, message, log (closed); results."""
-    panel = ET.parse(UI).getroot().find("widget")
-    parts = [w.get("name") for w in panel.find("layout").findall("item/widget")]
+    panel = "widget[1]/layout/item/widget"
+    root = ET.parse(UI).getroot()
+    parts = [w.get("name") for w in root.findall(panel)]
     assert parts == ["inputsButton", "explainButton", "progressBar", "stageLabel", "messageLabel", "wheelButton",
                      "logButton", "resultsButton"]  # fmt: skip
-    names = [w.get("name") for w in panel.find("layout/item/widget[@name='inputsButton']").iter("widget")]
+    names = [w.get("name") for w in root.findall(f"{panel}[@name='inputsButton']//widget")]
     rows = ["inputSelector", "modelBox", "methodsBox", "estimateLabel", "regionBox", "firstBox", "lastBox",
             "deviceBox"]  # fmt: skip
     assert [n for n in names if n in rows] == rows
@@ -269,13 +273,13 @@ def test_ui_stands_in_the_order_of_a_run():
     assert [p.findtext("bool") for p in log.findall("property") if p.get("name") == "collapsed"] == ["true"]
 
 
-def test_ui_names_only_widgets_that_the_panel_uses():
+def test_ui_names_only_widgets_that_the_panel_uses() -> None:
     text = (MODULE / "UNoiseSlicerLib" / "widget.py").read_text(encoding="utf-8")
     used = set(re.findall(r"self\.ui\.(\w+)", text))
     assert used <= {w.get("name") for w in widgets()}
 
 
-def test_requirements_are_ranges_and_touch_nothing_of_slicer():
+def test_requirements_are_ranges_and_touch_nothing_of_slicer() -> None:
     lines = (MODULE / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     wanted = [Requirement(line.split("#")[0]) for line in lines if line and not line.startswith("#")]
     assert wanted and all([s.operator for s in one.specifier] == [">="] for one in wanted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -26,7 +28,7 @@ HOT, COLD, OUTSIDE = (25, 44), (25, 33), (50, 15)  # (j, i): high, none inside t
 
 
 @pytest.fixture
-def seen(world):
+def seen(world: Any) -> Any:
     """A CT with a map that is high in one half of the organ, in the three usual views."""
     world.lay_out()
     hu = np.full(SHAPE, -1000, np.int16)
@@ -46,29 +48,31 @@ def seen(world):
     class Seen:
         scene, red = world.scene, view
 
-        def show(self, method="unoise", **look):
+        def __init__(self) -> None:
+            self.nodes, self.ct = nodes, ct
+
+        def show(self, method: Any = "unoise", **look: Any) -> Any:
             display.show(world.scene, ct, method, display.Look(**look))
             view.fit()
             view.node.JumpSliceByOffsetting(*self.ras((0, 0), 5))
             warnings.refresh()
             return view.picture().astype(int)
 
-        def ras(self, place, k=5):
+        def ras(self, place: Any, k: Any = 5) -> Any:
             return tuple((STRAIGHT @ (place[1], place[0], k, 1))[:3])
 
-        def at(self, picture, place):
+        def at(self, picture: Any, place: Any) -> Any:
             row, column = view.pixel_of(self.ras(place))
             return picture[row, column]
 
-    Seen.nodes, Seen.ct = nodes, ct
     return Seen()
 
 
-def grey(pixel):
+def grey(pixel: Any) -> Any:
     return np.ptp(pixel) <= 3
 
 
-def test_colour_where_the_map_is_high_and_none_where_it_is_low(seen):
+def test_colour_where_the_map_is_high_and_none_where_it_is_low(seen: Any) -> None:
     picture = seen.show(legend=False)
     hot = seen.at(picture, HOT)
     assert not grey(hot)
@@ -79,14 +83,14 @@ def test_colour_where_the_map_is_high_and_none_where_it_is_low(seen):
     assert grey(seen.at(seen.show("", legend=False), OUTSIDE))
 
 
-def test_opacity_and_threshold_reach_the_screen(seen):
+def test_opacity_and_threshold_reach_the_screen(seen: Any) -> None:
     strong, weak = seen.at(seen.show(opacity=100.0), HOT), seen.at(seen.show(opacity=10.0), HOT)
     assert np.ptp(strong) > 2 * np.ptp(weak)
     assert not grey(seen.at(seen.show(threshold=99.0), HOT))
     assert np.ptp(seen.at(seen.show(colours="viridis", opacity=100.0), HOT)) > 100
 
 
-def test_the_outline_is_where_the_organ_ends(seen):
+def test_the_outline_is_where_the_organ_ends(seen: Any) -> None:
     picture = seen.show(legend=False)
     cyan = (picture[..., 2] > 180) & (picture[..., 1] > 150) & (picture[..., 0] < 130)
     rows, columns = np.nonzero(cyan)
@@ -100,20 +104,20 @@ def test_the_outline_is_where_the_organ_ends(seen):
     assert not grey(seen.at(filled, COLD)), "without a map the segmentation is filled"
 
 
-def test_of_two_cts_only_the_chosen_ones_outline_is_drawn(seen, world):
+def test_of_two_cts_only_the_chosen_ones_outline_is_drawn(seen: Any, world: Any) -> None:
     """Arterial and venous phase lie in one place: the outline of the other, in the same colour, would mislead."""
     other = add_volume(world.scene, np.array(slicer.util.arrayFromVolume(seen.ct)), STRAIGHT, "venous")
     organ = np.zeros(SHAPE, np.uint8)
     organ[3:7, 38:48, 30:50] = 1
     given = exchange.Results(report(("unoise",)), organ, {"unoise": np.zeros(SHAPE, np.float32)})
     scenes.place(world.scene, other, given)
-    cyan = lambda p: (p[..., 2] > 180) & (p[..., 1] > 150) & (p[..., 0] < 130)  # noqa: E731
 
-    def rows():
-        found = np.nonzero(cyan(seen.red.picture().astype(int)))[0]
+    def rows() -> Any:
+        p = seen.red.picture().astype(int)
+        found = np.nonzero((p[..., 2] > 180) & (p[..., 1] > 150) & (p[..., 0] < 130))[0]
         return found.min(), found.max()
 
-    def place_of(j):
+    def place_of(j: Any) -> Any:
         return sorted(seen.red.pixel_of(seen.ras((edge - 0.5, 40)))[0] for edge in j)
 
     seen.show(legend=False)
@@ -122,7 +126,7 @@ def test_of_two_cts_only_the_chosen_ones_outline_is_drawn(seen, world):
     assert np.allclose(rows(), place_of((38, 48)), atol=4)
 
 
-def test_the_legend_comes_and_goes(seen):
+def test_the_legend_comes_and_goes(seen: Any) -> None:
     without, with_legend = seen.show(legend=False), seen.show(legend=True)
     changed = np.nonzero(np.abs(with_legend - without).max(axis=-1) > 20)
     assert len(changed[0]) > 300 and changed[1].min() > 0.6 * without.shape[1], "on the right"
@@ -131,7 +135,7 @@ def test_the_legend_comes_and_goes(seen):
     assert (np.ptp(bar, axis=-1) > 100).sum() > 100, "it shows the colours"
 
 
-def test_the_warning_is_in_every_view_that_shows_a_result(seen, world):
+def test_the_warning_is_in_every_view_that_shows_a_result(seen: Any, world: Any) -> None:
     top = seen.show(legend=False)[:30]
     assert ((top[..., 0] > 200) & (top[..., 2] < 140)).sum() > 100, "orange letters"
     assert display.warning_in(seen.red.composite) == WARNING
@@ -143,10 +147,10 @@ def test_the_warning_is_in_every_view_that_shows_a_result(seen, world):
     assert not ((top[..., 0] > 200) & (top[..., 2] < 140)).any()
 
 
-def test_what_is_unusual_about_the_ct_stands_below_the_warning(seen):
+def test_what_is_unusual_about_the_ct_stands_below_the_warning(seen: Any) -> None:
     """The upper line alone without, two lines with; kept apart from the legend."""
 
-    def orange(low, high):
+    def orange(low: Any, high: Any) -> Any:
         part = seen.show(legend=False)[low:high]
         return ((part[..., 0] > 200) & (part[..., 2] < 140)).sum()
 
@@ -162,7 +166,7 @@ def test_what_is_unusual_about_the_ct_stands_below_the_warning(seen):
     )
 
 
-def test_the_less_important_share_is_black(seen):
+def test_the_less_important_share_is_black(seen: Any) -> None:
     values = np.array(slicer.util.arrayFromVolume(seen.nodes["importance-unoise"]))
     share = 100 * (values > 0).mean()
     picture = seen.show(share=share, legend=False, threshold=0.0)
@@ -171,7 +175,7 @@ def test_the_less_important_share_is_black(seen):
     assert seen.at(seen.show(share=100.0), OUTSIDE).max() > 100
 
 
-def test_slices_of_which_the_map_says_nothing_stay_open_and_do_not_count(seen):
+def test_slices_of_which_the_map_says_nothing_stay_open_and_do_not_count(seen: Any) -> None:
     node = seen.nodes["importance-unoise"]
     values = slicer.util.arrayFromVolume(node)
     values[:3], values[8:] = 0, 0
@@ -185,7 +189,7 @@ def test_slices_of_which_the_map_says_nothing_stay_open_and_do_not_count(seen):
         assert abs(100 * (1 - hidden[3:8].mean()) - share) < 0.1
 
 
-def test_side_by_side_shows_the_ct_and_each_method_alike(seen, world):
+def test_side_by_side_shows_the_ct_and_each_method_alike(seen: Any, world: Any) -> None:
     layout = world.scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     before = layout.GetViewArrangement()
     seen.show()

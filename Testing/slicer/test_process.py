@@ -7,13 +7,17 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:  # it is loaded by its path: see below
+    from UNoiseSlicerLib.engine_process import EngineProcess
+
 ROOT = Path(__file__).resolve().parents[2]
-spec = importlib.util.spec_from_file_location(
-    "engine_process", ROOT / "UNoiseSlicer" / "UNoiseSlicerLib" / "engine_process.py"
-)
+SOURCE = ROOT / "UNoiseSlicer" / "UNoiseSlicerLib" / "engine_process.py"
+spec = importlib.util.spec_from_file_location("engine_process", SOURCE)
+assert spec is not None and spec.loader is not None
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 PATIENCE_SECONDS = 30
@@ -21,7 +25,7 @@ PATIENCE_SECONDS = 30
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process groups: the branch for Windows is not tried")
 
 
-def engine(tmp_path: Path, code: str, request: dict | None = None) -> module.EngineProcess:
+def engine(tmp_path: Path, code: str, request: dict[str, Any] | None = None) -> EngineProcess:
     """A process whose unoise_engine.worker is this code."""
     package = tmp_path / "unoise_engine"
     package.mkdir()
@@ -30,8 +34,9 @@ def engine(tmp_path: Path, code: str, request: dict | None = None) -> module.Eng
     return module.EngineProcess(sys.executable, tmp_path, request or {}, os.environ)
 
 
-def events_of(process: module.EngineProcess, until=lambda event: False) -> list[dict]:
-    events, end = [], time.monotonic() + PATIENCE_SECONDS
+def events_of(process: EngineProcess, until: Any = lambda event: False) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+    end = time.monotonic() + PATIENCE_SECONDS
     while not process.ended and time.monotonic() < end:
         before = time.monotonic()
         for event in process.poll():
@@ -52,7 +57,7 @@ def alive(pid: int) -> bool:
     return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
-def test_lines_come_in_order_and_end_comes_last(tmp_path):
+def test_lines_come_in_order_and_end_comes_last(tmp_path: Path) -> None:
     code = (
         "import sys, json\n"
         "asked = json.loads(sys.stdin.buffer.read().decode())\n"
@@ -73,7 +78,7 @@ def test_lines_come_in_order_and_end_comes_last(tmp_path):
     ]
 
 
-def test_a_flood_of_lines_blocks_nobody(tmp_path):
+def test_a_flood_of_lines_blocks_nobody(tmp_path: Path) -> None:
     code = "for k in range(200_000): print('x' * 50)"
     events = events_of(engine(tmp_path, code))
     assert len(events) == 200_001 and events[-1]["code"] == 0
@@ -94,13 +99,13 @@ def held_mb() -> float:
         'sys.stdout.write(\'{"event": "progress", "stage": "\'); sys.stdout.write(\'x\' * (400 << 20)); print(\'"}\')',
     ],
 )
-def test_a_line_without_end_is_cut(tmp_path, code):
+def test_a_line_without_end_is_cut(tmp_path: Path, code: Any) -> None:
     """400 MB on one line, of text or of JSON: little of it is held, and what follows is heard."""
     before = held_mb()
     code = f'import sys\n{code}\nprint(\'\\n{{"event": "after"}}\')\nsys.exit(5)'
     most, events = 0.0, []
 
-    def watch(event):
+    def watch(event: Any) -> None:
         nonlocal most
         most = max(most, held_mb())
 
@@ -112,12 +117,12 @@ def test_a_line_without_end_is_cut(tmp_path, code):
 
 
 @pytest.mark.parametrize("opening", ["[", '{"event":', '{"event": "progress", "done": ['])
-def test_json_nested_without_end_is_a_line_of_the_log(tmp_path, opening):
+def test_json_nested_without_end_is_a_line_of_the_log(tmp_path: Path, opening: Any) -> None:
     events = events_of(engine(tmp_path, f"print({opening!r} * 100_000)"))
     assert [e["event"] for e in events] == ["log", "end"] and events[-1]["code"] == 0
 
 
-def test_an_engine_that_is_not_listened_to_waits(tmp_path):
+def test_an_engine_that_is_not_listened_to_waits(tmp_path: Path) -> None:
     """Lines without end: those that nobody took are not piled up, and a kill ends it all the same."""
     process = engine(tmp_path, "while True: print('x' * 50)")
     time.sleep(2)
@@ -128,7 +133,7 @@ def test_an_engine_that_is_not_listened_to_waits(tmp_path):
     assert events[-1] == {"event": "end", "code": -9} and len(events) < 2 * module.LINES_AHEAD
 
 
-def test_a_large_request_to_a_deaf_engine(tmp_path):
+def test_a_large_request_to_a_deaf_engine(tmp_path: Path) -> None:
     """The pipe fills up: the window must not wait for it."""
     started = time.monotonic()
     process = engine(tmp_path, "import time; time.sleep(60)", {"x": "y" * 5_000_000})
@@ -137,7 +142,7 @@ def test_a_large_request_to_a_deaf_engine(tmp_path):
     assert not alive(process.pid)
 
 
-def test_kill_ends_the_whole_tree(tmp_path):
+def test_kill_ends_the_whole_tree(tmp_path: Path) -> None:
     code = (
         "import subprocess, sys, signal, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -157,6 +162,6 @@ def test_kill_ends_the_whole_tree(tmp_path):
     process.kill()  # harmless
 
 
-def test_an_interpreter_that_does_not_exist(tmp_path):
+def test_an_interpreter_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         module.EngineProcess(str(tmp_path / "python"), tmp_path, {}, {})

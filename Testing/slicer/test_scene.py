@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 pytest.importorskip(
@@ -13,11 +15,11 @@ from UNoiseSlicerLib import axial, exchange, scene_tests, volumes
 
 
 @pytest.mark.parametrize("name", scene_tests.ALL)
-def test_scene(name, world):
+def test_scene(name: Any, world: Any) -> None:
     scene_tests.ALL[name](world.scene)
 
 
-def test_a_full_disk_is_told_in_one_sentence(world):
+def test_a_full_disk_is_told_in_one_sentence(world: Any) -> None:
     """The real writer against a real limit."""
     resource = pytest.importorskip("resource", reason="no file size limits on this system")
     import signal
@@ -36,7 +38,7 @@ def test_a_full_disk_is_told_in_one_sentence(world):
 
 
 @pytest.mark.parametrize("matrix", ["STRAIGHT", "OBLIQUE", "SHEARED", "TURNED"])
-def test_slices_are_counted_as_the_engine_counts(matrix, world):
+def test_slices_are_counted_as_the_engine_counts(matrix: Any, world: Any) -> None:
     """Along an independent path: the engine reads the file that the module writes."""
     import numpy as np
 
@@ -56,7 +58,7 @@ def test_slices_are_counted_as_the_engine_counts(matrix, world):
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64"])
-def test_the_engine_reads_every_voxel_type(kind, world):
+def test_the_engine_reads_every_voxel_type(kind: Any, world: Any) -> None:
     import numpy as np
     import slicer
     import vtk

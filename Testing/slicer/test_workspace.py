@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[2] / "UNoiseSlicer" / "UNoiseSlicerLib" / "workspace.py"
 spec = importlib.util.spec_from_file_location("workspace", SOURCE)
+assert spec is not None and spec.loader is not None
 workspace = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(workspace)
 
@@ -29,7 +31,7 @@ time.sleep(60)
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     return tmp_path
@@ -37,16 +39,16 @@ def place(tmp_path, monkeypatch):
 
 def other_slicer() -> tuple[subprocess.Popen[str], Path]:
     process = subprocess.Popen([sys.executable, "-c", SLICER], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     return process, Path(process.stdout.readline().strip())
 
 
 def end(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    process.communicate()
 
 
-def test_what_a_killed_slicer_left_is_removed_and_nothing_before(place):
+def test_what_a_killed_slicer_left_is_removed_and_nothing_before(place: Any) -> None:
     process, folder = other_slicer()
     try:
         assert folder.parent == place and (folder / "ct.nrrd").is_file()
@@ -56,7 +58,7 @@ def test_what_a_killed_slicer_left_is_removed_and_nothing_before(place):
     assert workspace.sweep() == [folder] and not folder.exists()
 
 
-def test_a_run_of_this_slicer_is_left_alone_and_removes_itself(place):
+def test_a_run_of_this_slicer_is_left_alone_and_removes_itself(place: Any) -> None:
     one = workspace.Workspace()
     assert workspace.sweep() == [] and one.folder.is_dir()
     if sys.platform != "win32":
@@ -66,7 +68,7 @@ def test_a_run_of_this_slicer_is_left_alone_and_removes_itself(place):
     assert not one.folder.exists()
 
 
-def test_what_others_have_there_stays(place):
+def test_what_others_have_there_stays(place: Any) -> None:
     """By name, by content, by link: only a folder that the module made is removed."""
     name = workspace.PREFIX + "abcd1234"
     foreign = {

@@ -4,6 +4,7 @@ import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.markers import default_environment
@@ -12,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-RELEASED = re.search(r"^RELEASED = (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1].split()
+(RELEASED,) = map(str.split, re.findall(r"^RELEASED = (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 APART = {"slicer", "peers", "bench", "train", "dev"}  # tests, other readers, rivals in speed, training, development
 
 
@@ -29,12 +30,12 @@ def asked() -> list[Requirement]:
     return [Requirement(one) for some in lists for one in some]
 
 
-def test_every_extra_is_released_or_apart():
+def test_every_extra_is_released_or_apart() -> None:
     assert {*RELEASED} | APART == {*PROJECT["optional-dependencies"]} and not APART & {*RELEASED}
 
 
 @pytest.mark.parametrize("requirement", asked(), ids=str)
-def test_what_is_asked_for_is_locked_with_all_it_needs(requirement):
+def test_what_is_asked_for_is_locked_with_all_it_needs(requirement: Any) -> None:
     """As far as the packages that are installed here tell."""
     waiting, seen = [requirement], set()
     while waiting:
@@ -54,12 +55,12 @@ def test_what_is_asked_for_is_locked_with_all_it_needs(requirement):
         waiting += [r for r in further if not r.marker or any(r.marker.evaluate(e) for e in environments)]
 
 
-def test_versions_are_those_of_continuous_integration():
+def test_versions_are_those_of_continuous_integration() -> None:
     constrained = pinned(ROOT / "constraints.txt")
     assert {name: version for name, version in LOCKED.items() if constrained.get(name) != version} == {}
 
 
-def test_every_pin_has_a_hash_and_training_is_not_among_them():
+def test_every_pin_has_a_hash_and_training_is_not_among_them() -> None:
     text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     entries = [entry for entry in re.split(r"^(?=\S)", text, flags=re.MULTILINE) if "==" in entry]
     assert len(entries) == len(LOCKED) and all("--hash=sha256:" in entry for entry in entries)

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,12 +11,12 @@ ROOT = Path(__file__).parents[2]
 ALLOWED_BYTES = 100_000_000  # by the extension index, for a clone
 
 
-def git(folder, *words):
+def git(folder: Any, *words: Any) -> Any:
     return subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.mark.skipif(shutil.which("make") is None or not (ROOT / ".git").exists(), reason="no make, or no repository")
-def test_the_release_is_this_tree_without_its_history():
+def test_the_release_is_this_tree_without_its_history() -> None:
     subprocess.run(["make", "-s", "release-tree"], cwd=ROOT, check=True, capture_output=True)
     release = ROOT / "dist" / "release"
     try:

@@ -73,4 +73,4 @@ def most_important_point(node: Any, among: list[int]) -> tuple[float, float, flo
     local = matrix_of(node).MultiplyPoint((*reversed(kji), 1.0))[:3]
     world = [0.0, 0.0, 0.0]
     node.TransformPointToWorld(local, world)
-    return tuple(world)
+    return world[0], world[1], world[2]

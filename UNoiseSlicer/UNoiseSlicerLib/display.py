@@ -158,10 +158,11 @@ def outlines(scene: Any, ct: Any, filled: bool) -> None:
     was hidden by hand stays hidden."""
     current = scenes.results_of(scene, ct).get("segmentation") if not scenes.why_stale(scene, ct) else None
     for node in volumes.nodes_of(scene, "vtkMRMLSegmentationNode"):
-        if ct is not None and node.GetAttribute(scenes.ROLE) and node.GetDisplayNode() is not None:
-            scenes.hold(node.GetDisplayNode(), "Visibility", off=node is not current)
+        shown = node.GetDisplayNode()
+        if ct is not None and node.GetAttribute(scenes.ROLE) and shown is not None:
+            scenes.hold(shown, "Visibility", off=node is not current)
             if node is current:
-                scenes.hold(node.GetDisplayNode(), "Visibility2DFill", off=not filled)
+                scenes.hold(shown, "Visibility2DFill", off=not filled)
 
 
 # --- the share that stays visible (the paper's Fig. 3b) ---

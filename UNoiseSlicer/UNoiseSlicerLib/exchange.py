@@ -87,7 +87,7 @@ def check_input(node: Any) -> None:
 def doubt(node: Any) -> str:
     """A question to ask if the values do not look like a CT in Hounsfield units; empty if they do."""
     low, high = _finite_range(node)
-    if low < CT_ADULT_AIR_HU and 0 < high < CT_LARGEST_HU:
+    if low is None or high is None or (low < CT_ADULT_AIR_HU and 0 < high < CT_LARGEST_HU):
         return ""
     return _(
         "{name} has values from {low} to {high}, unlike a CT in Hounsfield units (air is near -1000). Explain anyway?"

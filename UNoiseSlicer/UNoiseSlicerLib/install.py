@@ -97,7 +97,7 @@ def _pip(ui: Any, arguments: list[str]) -> None:
     """Slicer's pip, told who asks where it takes that, and without its progress window: after a failure that window
     shows a message of its own, and ours would be the second."""
     try:
-        takes = inspect.signature(ui.pip_install).parameters
+        takes = dict(inspect.signature(ui.pip_install).parameters)
     except ValueError:
         takes = {}
     anything = any(p.kind is p.VAR_KEYWORD for p in takes.values())

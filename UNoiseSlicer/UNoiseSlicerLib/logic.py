@@ -76,11 +76,13 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         self.run = export = DicomExport(self, ct, parent, database)
         return export
 
-    def ask(self, folders: tuple[str, ...] = (), parameters: dict[str, dict[str, Any]] | None = None) -> bool:
-        """Has the engine tell what it has, unless it has told that; `hear` takes in the answer. True while it is under
+    def ask(
+        self, folders: tuple[str, ...] = (), parameters: dict[str, dict[str, Any]] | None = None, again: bool = False
+    ) -> bool:
+        """Has the engine tell what it has, unless it was asked that; `hear` takes in the answer. True while it is under
         way. `folders` are models beside the known ones, `parameters` as in Choices."""
         question = (folders, json.dumps(parameters or {}, sort_keys=True))
-        if self._asking is None and question != self._asked:
+        if self._asking is None and (again or question != self._asked):
             self._asked = question
             try:
                 self._asking = Asking(self.python, self.environment, folders, parameters or {})
@@ -128,7 +130,7 @@ class Run(EngineRun):
         self.results: dict[str, Any] = {}
         self._answer: Path | None = None  # the folder of the results, when the engine has named it
         self._warnings: list[str] = []
-        self._reading: Iterator[None] | None = None
+        self._reading: Iterator[None]  # of that folder
         self._stages = ("segmentation", *(choices.methods or exchange.TITLES))
         super().__init__(logic, ct)
 
@@ -167,6 +169,7 @@ class Run(EngineRun):
         super()._ended(code)
         if self._answer is None:
             raise self._refusal(code)
+        self._reading = exchange.reading(self._answer, self.ct)
         self.state.stage, self.state.share, self.state.seconds_left = _("Loading the results"), 1.0, None
 
     def _refusal(self, code: int) -> Refused:
@@ -181,8 +184,6 @@ class Run(EngineRun):
         """One file a call, then everything into the scene at once."""
         if self._scene.GetNodeByID(self.ct.GetID() or "") is not self.ct:
             raise Refused(_("The CT was removed from the scene meanwhile - nothing was added."))
-        if self._reading is None:
-            self._reading = exchange.reading(self._answer, self.ct)
         try:
             next(self._reading)
             return False

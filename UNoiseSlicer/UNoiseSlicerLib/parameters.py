@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from slicer import vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
@@ -69,6 +69,14 @@ class UNoiseSlicerParameterNode:
     colours: Colours = Colours.INFERNO
     legend: bool = True
     sideBySide: bool = False
+
+    if TYPE_CHECKING:  # what the wrapper adds
+
+        def __init__(self, parameterNode: Any) -> None: ...
+        @property
+        def parameterNode(self) -> Any: ...
+        def connectGui(self, gui: Any) -> int: ...
+        def disconnectGui(self, tag: int) -> None: ...
 
 
 def methods_of(p: UNoiseSlicerParameterNode, usual: tuple[str, ...]) -> tuple[str, ...]:

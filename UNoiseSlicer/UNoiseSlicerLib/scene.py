@@ -23,7 +23,6 @@ from UNoiseSlicerLib.axial import axial_axis, slice_count
 from UNoiseSlicerLib.exchange import TITLES, Refused, Results, warnings_of
 from UNoiseSlicerLib.fingerprint import difference, fingerprint, grid, is_same_grid
 from UNoiseSlicerLib.fingerprint import read as read_fingerprint
-from UNoiseSlicerLib.segmentation import OUTLINE  # noqa: F401  the icon has it too
 from UNoiseSlicerLib.volumes import image_of, matrix_of, nodes_of
 
 ROLE = "UNoise.Role"  # node attribute: what a result is; also the reference to its CT
@@ -110,7 +109,7 @@ def why_stale(scene: Any, ct: Any, trust_clock: bool = True) -> str:
         reason = difference(ct.GetName(), read_fingerprint(node.GetAttribute(EXPLAINED)), now)
         if reason:
             return reason
-        if node.IsA("vtkMRMLVolumeNode") and not (node.GetImageData() and is_same_grid(now, grid(node))):
+        if node.IsA("vtkMRMLVolumeNode") and not (now and node.GetImageData() and is_same_grid(now, grid(node))):
             return _("{result} was moved away from its CT - explain the CT again.").format(result=node.GetName())
     return ""
 

@@ -21,6 +21,7 @@ from vtk.util import numpy_support
 
 from UNoiseSlicerLib import axial, display, exchange, volumes
 from UNoiseSlicerLib import scene as scenes
+from UNoiseSlicerLib.segmentation import OUTLINE
 
 SHAPE = (10, 20, 30)  # k, j, i
 STRAIGHT = np.array([[-0.8, 0, 0, 100], [0, -0.7, 0, 120], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
@@ -118,9 +119,9 @@ def write_run(path: Path, ct: Any, changed: dict[str, Any] | None = None, maps: 
 
 
 def on_one_grid(one: Any, other: Any) -> bool:
-    matrices = [slicer.util.arrayFromVTKMatrix(volumes.matrix_of(node)) for node in (one, other)]
+    first, second = (slicer.util.arrayFromVTKMatrix(volumes.matrix_of(node)) for node in (one, other))
     sizes = [node.GetImageData().GetDimensions() for node in (one, other)]
-    return sizes[0] == sizes[1] and np.allclose(*matrices, rtol=0, atol=1e-9)
+    return sizes[0] == sizes[1] and np.allclose(first, second, rtol=0, atol=1e-9)
 
 
 def segment_on(ct: Any, segmentation: Any) -> np.ndarray:
@@ -260,6 +261,10 @@ def test_the_slice_in_view_is_found_under_a_transform(scene: Any) -> None:
     assert axial.slice_at(ct, (90, 110, -300 + 2.5 * 4 + 40)) == 4
 
 
+def is_at(found: tuple[float, float, float] | None, expected: np.ndarray) -> bool:
+    return found is not None and np.allclose(found, expected, atol=1e-4)
+
+
 def test_the_most_important_place(scene: Any) -> None:
     for matrix in (STRAIGHT, OBLIQUE, SHEARED, TURNED):
         ct = add_ct(scene, matrix)
@@ -270,7 +275,7 @@ def test_the_most_important_place(scene: Any) -> None:
         one = exchange.Results(report(("unoise",)), box(), {"unoise": values})
         node = scenes.place(scene, ct, one)["importance-unoise"]
         expected = np.add((matrix @ (12, 7, 4, 1))[:3], (16, 0, 0))
-        assert np.allclose(axial.most_important_point(node, []), expected, atol=1e-4)
+        assert is_at(axial.most_important_point(node, []), expected)
     slicer.util.arrayFromVolume(node)[:] = -1
     assert axial.most_important_point(node, [2]) is None
 
@@ -290,7 +295,7 @@ def test_the_most_important_place_has_the_organ(scene: Any) -> None:
         assert planes == np.flatnonzero(box().any(axis=tuple(a for a in range(3) if a != axis))).tolist()
         for among, kji in ((planes, inside), ([], outside)):
             expected = (matrix @ (*reversed(kji), 1))[:3]
-            assert np.allclose(axial.most_important_point(node, among), expected, atol=1e-4)
+            assert is_at(axial.most_important_point(node, among), expected)
 
 
 # --- types and odd values ---
@@ -449,7 +454,7 @@ def test_the_segment_has_name_colour_and_terminology(scene: Any) -> None:
     segmentation = scenes.place(scene, add_ct(scene), results())["segmentation"]
     segment = segmentation.GetSegmentation().GetNthSegment(0)
     assert segment.GetName() == "pancreas"
-    assert np.allclose(segment.GetColor(), scenes.OUTLINE)
+    assert np.allclose(segment.GetColor(), OUTLINE)
     tag = vtk.reference("")
     assert segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), tag)
     assert "SCT^15776009^Pancreas" in str(tag)
@@ -565,7 +570,8 @@ def test_warnings_of_the_engine_are_kept_with_the_results(scene: Any) -> None:
     assert scenes.report_of(scene, ct)["warnings"] == told
     scenes.place(scene, ct, results())
     assert nodes["importance-unoise"].GetAttribute(scenes.CAUTION) == "", "the next run is without"
-    for odd in (None, "a sentence", 7, {"a": 1}, []):
+    odds: tuple[Any, ...] = (None, "a sentence", 7, {"a": 1}, [])
+    for odd in odds:
         assert scenes.caution({"warnings": odd}) == "" and len(scenes.summary_rows(report() | {"warnings": odd})) == 4
     endless = "The field of view ends at the patient's skin on both sides of the body in this CT"
     long = scenes.caution({"warnings": [endless]})
@@ -901,6 +907,13 @@ def test_an_empty_segmentation_is_not_taken_for_an_edited_one(scene: Any) -> Non
     nothing = exchange.Results(report(("unoise",)), box() * 0, {"unoise": heat()})
     node = scenes.place(scene, ct, nothing)["segmentation"]
     assert scenes.place(scene, ct, nothing)["segmentation"] is node and scenes.kept(scene, ct) == []
+    with folder() as path:
+        assert scene.WriteToMRB(str(path / "s.mrb"))
+        scene.Clear(0)
+        assert scene.ReadFromMRB(str(path / "s.mrb"))
+    ct = scene.GetFirstNodeByName("CT")
+    scenes.place(scene, ct, nothing)
+    assert scenes.kept(scene, ct) == [] and scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
 
 
 def test_results_of_other_slices_stay_beside_the_new_ones(scene: Any) -> None:
@@ -928,7 +941,10 @@ def test_only_the_outline_of_the_chosen_ct_shows(scene: Any) -> None:
     arterial, venous = add_ct(scene, name="arterial"), add_ct(scene, name="venous")
     first = scenes.place(scene, arterial, results())["segmentation"]
     second = scenes.place(scene, venous, results())["segmentation"]
-    seen = lambda: [bool(node.GetDisplayVisibility()) for node in (first, second)]  # noqa: E731
+
+    def seen() -> list[bool]:
+        return [bool(node.GetDisplayVisibility()) for node in (first, second)]
+
     display.show(scene, arterial, "unoise", display.Look())
     assert seen() == [True, False]
     display.show(scene, venous, "gradcam", display.Look())
@@ -977,16 +993,27 @@ def test_the_views_get_back_what_they_showed_before(scene: Any) -> None:
         return shown == (pet.GetID(), label.GetID()) and np.allclose(opacities, (0.35, 0.6))
 
     fuse()
+
+    def remove() -> None:
+        scenes.remove(scene, nodes["importance-unoise"])
+        display.put_away(scene, ct)
+
     for put_away in (
         lambda: display.show(scene, ct, "", display.Look()),
         lambda: display.put_away(scene, ct),
-        lambda: scenes.remove(scene, nodes["importance-unoise"]) or display.put_away(scene, ct),
+        remove,
     ):
         for opacity in (70, 30):
             display.show(scene, ct, "unoise", display.Look(share=40, opacity=opacity))
         assert view.GetForegroundVolumeID() == nodes["importance-unoise"].GetID() and not is_fused()
         put_away()
         assert is_fused()
+    nodes = scenes.place(scene, ct, results())
+    display.show(scene, ct, "unoise", display.Look(share=40))
+    scenes.remove(scene, nodes["importance-unoise"])
+    display.show(scene, ct, "gradcam", display.Look(share=40))
+    display.show(scene, ct, "", display.Look())
+    assert is_fused(), "also after a map was deleted"
     display.show(scene, ct, "gradcam", display.Look())
     view.SetForegroundVolumeID(pet.GetID())
     view.SetForegroundOpacity(0.9)

@@ -52,11 +52,8 @@ def mask_on(node: Any, matrix: Any, size: tuple[int, ...]) -> np.ndarray | None:
     if segmentation.GetNumberOfSegments() != 1:
         return None
     grid, image = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
-    empty = np.zeros(tuple(reversed(size)), np.uint8)
     node.GetBinaryLabelmapRepresentation(segmentation.GetNthSegmentID(0), image)
-    if image.IsEmpty():
-        return empty
-    grid.ShallowCopy(image_of(empty))
+    grid.ShallowCopy(image_of(np.zeros(tuple(reversed(size)), np.uint8)))
     grid.SetImageToWorldMatrix(matrix)
     resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
     if not resample(image, grid, grid):
@@ -72,7 +69,7 @@ def checksum(mask: np.ndarray, ct: Any) -> str:
 
 
 def _checksum(mask: np.ndarray) -> str:
-    return f"{zlib.crc32(np.packbits(mask > 0)):08x}"
+    return f"{zlib.crc32(np.packbits(mask > 0).tobytes()):08x}"
 
 
 def is_edited(node: Any, then: Fingerprint | None) -> bool:

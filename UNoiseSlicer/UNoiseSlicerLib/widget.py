@@ -25,6 +25,7 @@ from UNoiseSlicerLib import logic as logics
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.annotation import Warnings
 from UNoiseSlicerLib.dicom_export import DicomExport
+from UNoiseSlicerLib.engine_run import State
 from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.parameters import (
     MOST_SLICES,
@@ -51,7 +52,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self.logic: logics.UNoiseSlicerLogic | None = None
+        self.logic = logics.UNoiseSlicerLogic()
         self._parameters: UNoiseSlicerParameterNode | None = None
         self._gui_tag: Any = None
         self._warnings = Warnings()
@@ -72,7 +73,6 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(panel)
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
-        self.logic = logics.UNoiseSlicerLogic()
         self._timer = qt.QTimer()
         self._timer.setInterval(TICK_MILLISECONDS)
         self._timer.timeout.connect(self._on_tick)
@@ -104,13 +104,15 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self) -> None:
         self.initializeParameterNode()
+        self._ask(again=self.logic.about is None)
 
     def initializeParameterNode(self) -> None:
-        self.setParameterNode(self.logic.getParameterNode())
-        if self._parameters.inputVolume is None:
+        p = self.logic.getParameterNode()
+        self.setParameterNode(p)
+        if p.inputVolume is None:
             for node in volumes.nodes_of(slicer.mrmlScene, "vtkMRMLScalarVolumeNode"):
                 if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetAttribute(scenes.ROLE):
-                    self._parameters.inputVolume = node
+                    p.inputVolume = node
                     break
 
     def setParameterNode(self, parameters: UNoiseSlicerParameterNode | None) -> None:
@@ -183,13 +185,16 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._stop()
             self._say(_("Cancelled - the scene is as it was."))
             return
+        p = self._parameters
+        if p is None:
+            return
         self._say("")
         self._waiting = self.logic.about is None and self._ask()
         if self._waiting:  # its answer goes on here
             self._update_buttons()
             return
         with self._sentences():
-            ct, choices = self._parameters.inputVolume, self._choices()
+            ct, choices = p.inputVolume, self._choices(p)
             exchange.check_input(ct)
             question = exchange.doubt(ct)
             if question and not slicer.util.confirmYesNoDisplay(question, _("U-Noise")):
@@ -211,8 +216,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._show_progress(run.state)
         self._timer.start()
 
-    def _choices(self) -> logics.Choices:
-        p = self._parameters
+    def _choices(self, p: UNoiseSlicerParameterNode) -> logics.Choices:
         slices = None
         if p.region == Region.RANGE:
             slices = (p.firstSlice - 1, p.lastSlice)
@@ -225,7 +229,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                     )
                 )
             slices = (k, k + 1)
-        return logics.Choices(p.model, self._methods(), slices, p.device.value, self._parameters_of_methods())
+        return logics.Choices(p.model, self._methods(p), slices, p.device.value, self._parameters_of_methods(p))
 
     def _on_tick(self) -> None:
         if self.logic.hear():
@@ -240,7 +244,8 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 done = run.step()
             except logics.Doubted as doubt:
                 self._timer.stop()  # the question has an event loop of its own
-                if not slicer.util.confirmYesNoDisplay(_("{doubt} Explain anyway?").format(doubt=doubt), _("U-Noise")):
+                question = _("{doubt} Explain anyway?").format(doubt=doubt)
+                if not isinstance(run, logics.Run) or not slicer.util.confirmYesNoDisplay(question, _("U-Noise")):
                     raise
                 run = self.logic.explain(run.ct, replace(run.choices, trust_hu=True))
                 self._begin(run)
@@ -270,16 +275,16 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._say("\n".join(told))
         self._shown = None
         self._on_parameters()
-        if self._parameters.sideBySide:
-            self._arrange()
-        if self._parameters.region != Region.VIEW:
+        p = self._parameters
+        if p is not None and p.sideBySide:
+            self._arrange(p)
+        if p is not None and p.region != Region.VIEW:
             self._jump()
 
     def _stop(self) -> None:
         self._waiting = False
-        if self.logic is not None:
-            self.logic.cancel()
-            self._rest()
+        self.logic.cancel()
+        self._rest()
         self._update_buttons()
 
     def _rest(self) -> None:
@@ -289,7 +294,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         else:
             self._timer.start()
 
-    def _show_progress(self, state: logics.State) -> None:
+    def _show_progress(self, state: State) -> None:
         self.ui.progressBar.setValue(round(1000 * state.share))
         left = "" if state.seconds_left is None else _(", {time} left").format(time=duration(state.seconds_left))
         self.ui.stageLabel.setText((state.stage or _("Starting the engine")) + left)
@@ -299,13 +304,13 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # --- what the engine has ---
 
-    def _ask(self) -> bool:
+    def _ask(self, again: bool = False) -> bool:
         """Once for each model elsewhere and each set of parameters. True while an answer is awaited."""
         p = self._parameters
         if p is None:
             return False
         folders = (p.model,) if os.path.isabs(p.model) else ()
-        asking = self.logic.ask(folders, self._parameters_of_methods())
+        asking = self.logic.ask(folders, self._parameters_of_methods(p), again)
         self._rest()
         return asking
 
@@ -339,10 +344,10 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 qt.QWidget.setTabOrder(before, widget)
                 before = widget
 
-    def _methods(self) -> tuple[str, ...]:
+    def _methods(self, p: UNoiseSlicerParameterNode) -> tuple[str, ...]:
         """Those that are chosen and that the engine has; none if it has not told: it takes its own then."""
         about = self.logic.about
-        return tuple(n for n in methods_of(self._parameters, about.usual) if n in about.methods) if about else ()
+        return tuple(n for n in methods_of(p, about.usual) if n in about.methods) if about else ()
 
     def _on_choice(self, *_value: Any) -> None:
         """A method was ticked, or a number of one was changed."""
@@ -356,9 +361,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         }
         p.methodParameters = json.dumps({method: table for method, table in changed.items() if table})
 
-    def _parameters_of_methods(self) -> dict[str, dict[str, Any]]:
+    def _parameters_of_methods(self, p: UNoiseSlicerParameterNode) -> dict[str, dict[str, Any]]:
         """Those that are not the usual ones, of methods and parameters that the engine has."""
-        found = parameters_of(self._parameters)
+        found = parameters_of(p)
         known = {m: {n: v for n, v in found.get(m, {}).items() if n in fields} for m, fields in self._fields.items()}
         return {method: table for method, table in known.items() if table}
 
@@ -366,7 +371,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         p, about = self._parameters, self.logic.about
         if p is None or about is None:
             return
-        methods, parameters = self._methods(), self._parameters_of_methods()
+        methods, parameters = self._methods(p), self._parameters_of_methods(p)
         for method, box in self._boxes.items():
             box.setChecked(method in methods)
             for name, field in self._fields[method].items():
@@ -395,8 +400,8 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._draw()
 
     def _update_buttons(self) -> None:
-        p, running = self._parameters, self.logic is not None and self.logic.run is not None
-        ready = p is not None and p.inputVolume is not None and bool(self._methods() or self.logic.about is None)
+        p, running = self._parameters, self.logic.run is not None
+        ready = p is not None and p.inputVolume is not None and bool(self._methods(p) or self.logic.about is None)
         button = self.ui.explainButton
         button.setText(_("Cancel") if running else _("Explain"))
         button.setEnabled(running or (ready and not self._waiting))
@@ -411,31 +416,32 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for widget in (self.ui.progressBar, self.ui.stageLabel):
             widget.setVisible(running)
         self.ui.inputsButton.setEnabled(not running)
-        found = p is not None and self._has_fresh_maps()
+        found = p is not None and self._has_fresh_maps(p.inputVolume)
         self.ui.resultsButton.setEnabled(found and not running)
-        reason = dicom_export.why_not(p.inputVolume) if found else ""
+        reason = dicom_export.why_not(p.inputVolume) if p is not None and found else ""
         purpose = _(
             "Writes segmentation, maps and colour pictures as DICOM objects of the CT's own study, in a new folder."
         )
         self.ui.dicomButton.setEnabled(found and not reason)
         self.ui.dicomButton.setToolTip(reason or purpose)
-        estimate = self._estimate() if p is not None else ""
+        estimate = self._estimate(p) if p is not None else ""
         self.ui.estimateLabel.setText(estimate)
         self.ui.estimateLabel.setVisible(bool(estimate))
         for widget in (self.ui.firstBox, self.ui.lastBox):
             widget.setVisible(p is not None and p.region == Region.RANGE)
 
-    def _has_fresh_maps(self) -> bool:
-        scene, ct = slicer.mrmlScene, self._parameters.inputVolume
+    @staticmethod
+    def _has_fresh_maps(ct: Any) -> bool:
+        scene = slicer.mrmlScene
         return bool(scenes.maps_of(scene, ct)) and not scenes.why_stale(scene, ct)
 
-    def _estimate(self) -> str:
+    def _estimate(self, p: UNoiseSlicerParameterNode) -> str:
         """How long the slow ones of the chosen methods will take, a line each."""
-        p, about = self._parameters, self.logic.about
+        about = self.logic.about
         if about is None or not about.models or p.inputVolume is None or p.inputVolume.GetImageData() is None:
             return ""
         try:
-            choices = self._choices()
+            choices = self._choices(p)
         except Refused:
             return ""
         report = scenes.report_of(slicer.mrmlScene, p.inputVolume)
@@ -505,9 +511,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 box.addItem(exchange.TITLES.get(name, name) or _("None (segmentation only)"), name)
             if p is not None and maps and p.shownMethod not in maps:
                 p.shownMethod = next(iter(maps))
-        if names and p.shownMethod in names:
+        if p is not None and p.shownMethod in names:
             box.setCurrentIndex(names.index(p.shownMethod))
-        self._fill_table(scenes.report_of(slicer.mrmlScene, p.inputVolume) if maps else {})
+        self._fill_table(scenes.report_of(slicer.mrmlScene, p.inputVolume) if p is not None and maps else {})
 
     def _fill_table(self, report: dict[str, Any]) -> None:
         table, titles = self.ui.summaryTable, scenes.summary_titles()
@@ -533,8 +539,8 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # --- the views ---
 
-    def look(self) -> display.Look:
-        p = self._parameters
+    @staticmethod
+    def _look(p: UNoiseSlicerParameterNode) -> display.Look:
         return display.Look(p.colours.value, p.threshold, p.opacity, p.share, p.legend)
 
     def _draw(self) -> None:
@@ -544,8 +550,8 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         ct, stale = p.inputVolume, scenes.why_stale(scene, p.inputVolume)
         wanted: Any = stale or None
-        if self._has_fresh_maps():
-            wanted = (ct.GetID(), p.shownMethod, self.look(), p.sideBySide, ct.GetTransformNodeID())
+        if self._has_fresh_maps(ct):
+            wanted = (ct.GetID(), p.shownMethod, self._look(p), p.sideBySide, ct.GetTransformNodeID())
         if wanted and wanted == self._shown:
             return
         self._shown = wanted
@@ -557,16 +563,15 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 display.put_away(scene, p.inputVolume)
                 self._warnings.refresh()
                 return
-            display.show(scene, p.inputVolume, p.shownMethod, self.look())
+            display.show(scene, p.inputVolume, p.shownMethod, self._look(p))
             is_right = display.is_arranged(scene, p.inputVolume) if p.sideBySide else not display.is_side_by_side(scene)
             if not is_right:
-                self._arrange()
+                self._arrange(p)
             self._warn_in_views()
 
-    def _arrange(self) -> None:
-        p = self._parameters
+    def _arrange(self, p: UNoiseSlicerParameterNode) -> None:
         with self._busy_drawing():
-            display.side_by_side(slicer.mrmlScene, p.inputVolume, self.look(), p.sideBySide, self._fit)
+            display.side_by_side(slicer.mrmlScene, p.inputVolume, self._look(p), p.sideBySide, self._fit)
         self._warn_in_views()
         self._jump()
 
@@ -600,9 +605,12 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _jump(self) -> str:
         """Moves the views to the most important place; the name of the map if it has none."""
-        maps = scenes.maps_of(slicer.mrmlScene, self._parameters.inputVolume)
-        shown = maps.get(self._parameters.shownMethod) or next(iter(maps.values()), None)
-        if shown is None or display.jump(slicer.mrmlScene, self._parameters.inputVolume, shown):
+        p = self._parameters
+        if p is None:
+            return ""
+        maps = scenes.maps_of(slicer.mrmlScene, p.inputVolume)
+        shown = maps.get(p.shownMethod) or next(iter(maps.values()), None)
+        if shown is None or display.jump(slicer.mrmlScene, p.inputVolume, shown):
             return ""
         return shown.GetName()
 
@@ -612,20 +620,20 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._say(_("Nothing is important in {name} - choose another map.").format(name=empty))
 
     def _on_export(self, *_clicked: Any) -> None:
-        folder = self.ask_folder(_("Export results to"))
-        if folder:
+        folder, p = self.ask_folder(_("Export results to")), self._parameters
+        if folder and p is not None:
             with self._sentences():
-                written = scenes.export(slicer.mrmlScene, self._parameters.inputVolume, Path(folder))
+                written = scenes.export(slicer.mrmlScene, p.inputVolume, Path(folder))
                 self._say(_("Exported to {folder}").format(folder=written))
             self._on_parameters()  # the CT was looked at once more
 
     def _on_export_dicom(self, *_clicked: Any) -> None:
-        folder = self.ask_folder(_("Export DICOM objects to"))
-        if folder:
+        folder, p = self.ask_folder(_("Export DICOM objects to")), self._parameters
+        if folder and p is not None:
             self._say("")
             with self._sentences():
                 database = getattr(slicer, "dicomDatabase", None)
-                self._begin(self.logic.export_dicom(self._parameters.inputVolume, Path(folder), database))
+                self._begin(self.logic.export_dicom(p.inputVolume, Path(folder), database))
             self._on_parameters()
 
     def _on_picture(self, *_clicked: Any) -> None:

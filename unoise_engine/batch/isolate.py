@@ -48,20 +48,35 @@ class Stopped(Exception):
 
 
 class Children:
-    """The processes of one run."""
+    """The processes of one run. Leaving the context ends them."""
 
     def __init__(self, debug: bool = False) -> None:
         self.debug = debug
         self.stopped = threading.Event()
         self._running: set[subprocess.Popen[str]] = set()
+        self._ready: list[subprocess.Popen[str]] = []  # started, and without a job
         self._guard = threading.Lock()
+
+    def __enter__(self) -> Children:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        for child in self._ready:
+            _end(child)
+
+    def prepare(self) -> None:
+        """Starts one that gets ready while its case is still being looked for."""
+        self._ready.append(self._start())
 
     def do(self, job: Job, tell: Tell) -> Outcome:
         """Runs a job in a new process and waits for its end, from any thread.
 
         Raises Busy, Stopped, and Environment or Integrity for what concerns every case.
         """
-        child = self._start()
+        with self._guard:
+            ready = self._ready.pop() if self._ready else None
+        child = ready or self._start()
         silence = _Silence(child)
         try:
             last = _converse(child, job, tell, silence)
@@ -173,7 +188,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller too, who decides
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not come between our lines
-    job = typed.read(Job, json.loads(sys.stdin.readline()), "job")
+    with suppress(ImportError):  # told when it is needed
+        import unoise_engine.models.runtime  # noqa: F401 - takes its time, and the job may come later
+    line = sys.stdin.readline()
+    if not line:
+        return  # there was nothing to do
+    job = typed.read(Job, json.loads(line), "job")
     threading.Thread(target=_end_with_caller, daemon=True).start()
     speak = JsonLines(channel)
     try:

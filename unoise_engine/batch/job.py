@@ -12,7 +12,7 @@ from typing import Any
 
 from unoise_engine.batch.numbers import TABLE
 from unoise_engine.batch.options import Options
-from unoise_engine.batch.privacy import hider
+from unoise_engine.batch.privacy import HIDDEN, hider
 from unoise_engine.batch.records import (
     RECORD,
     RESULTS_VERSION,
@@ -38,14 +38,14 @@ from unoise_engine.errors import (
     Usage,
     error_from,
 )
-from unoise_engine.files import PARTIAL, hash_all, recover, refuse_strangers, remove_drafts, write
+from unoise_engine.files import PARTIAL, hash_all, new_file, recover, refuse_strangers, remove_drafts
 from unoise_engine.lock import Busy, held
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
 from unoise_engine.results.case_folder import explain_case
-from unoise_engine.results.overview import thumbnail
 from unoise_engine.typed import build, to_table
 from unoise_engine.volume.find import find_again
+from unoise_engine.volume.write import write_thumbnail
 
 # These stand in every record, whatever their value; a setting that came later only if it is not the usual one. So
 # records of earlier versions are still understood.
@@ -151,8 +151,9 @@ def do_case(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         try:
             refuse_strangers(job.folder)
         except Environment as error:  # the other cases go on
-            record = Record(job.case, "REFUSED", job.model, job.settings)
-            return not_done(job, record, CaseRefused("NOT_OURS", error.source, error.what, error.cure))
+            record, where = Record(job.case, "REFUSED", job.model, job.settings), Path(error.source)
+            within = where.relative_to(out) if where.is_relative_to(out) else where
+            return not_done(job, record, CaseRefused("NOT_OURS", within, error.what, error.cure))
         return _do(job, bundle, progress)
 
 
@@ -168,7 +169,8 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
     def finish(partial: Path, report: dict[str, Any]) -> None:
         _refuse_changed(job, inputs)
         if "overview" in report["files"]:
-            write(partial / "thumbnail.jpg", thumbnail(partial / report["files"]["overview"]))
+            with new_file(partial / "thumbnail.jpg") as draft:
+                write_thumbnail(partial / report["files"]["overview"], draft.path)
         shown = {key: report[key] for key in ("organ", "corrections", "notes", "warnings", "seconds", "warning")}
         outputs = {name: build(Output, one) for name, one in hash_all(partial).items()}
         done = replace(record, status=report["status"], outputs=outputs, report=shown, finished=now())
@@ -208,7 +210,7 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
 
 def not_done(job: Job, record: Record, error: CaseError) -> Outcome:
     """Records a refusal or failure, unless an earlier result stands there."""
-    message = hider_of(job)(" ".join(str(error).split()))
+    message = hider_of(job)(" ".join(str(error).split())).removeprefix(f"{HIDDEN} - ")
     record = replace(record, status=error.status, code=error.code, message=message, finished=now())
     if not has_results(job.folder):
         job.folder.mkdir(exist_ok=True)

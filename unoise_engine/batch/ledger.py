@@ -21,7 +21,7 @@ from unoise_engine.batch.records import EXPLAINED, RECORD, STATUSES, Organ, Reco
 from unoise_engine.files import grow
 from unoise_engine.lock import held
 from unoise_engine.strict_json import read_json
-from unoise_engine.typed import build
+from unoise_engine.typed import convert
 from unoise_engine.volume.names import SAFE
 
 LEDGER = "results.jsonl"
@@ -130,7 +130,7 @@ def _parse(line: bytes) -> dict[str, Any]:
     """Empty if it is no line of ours."""
     try:
         body = read_json(line, LONGEST)
-        build(Line, body)
-    except (ValueError, TypeError):
+        convert(body, Line, "")
+    except ValueError:
         return {}
     return dict(body)

@@ -29,9 +29,9 @@ def one_after_the_other(jobs: Sequence[Job], do: Callable[[Job], Outcome]) -> Ge
             yield outcome
 
 
-def side_by_side(jobs: Sequence[Job], workers: int, tell: Tell, debug: bool = False) -> Generator[Outcome, None, None]:
+def side_by_side(jobs: Sequence[Job], workers: int, tell: Tell, children: Children) -> Generator[Outcome, None, None]:
     """Each in a process of its own, `workers` at a time. Closing the iterator ends them all."""
-    waiting, children = _Waiting(jobs), Children(debug)
+    waiting = _Waiting(jobs)
     results: queue.Queue[Outcome | BaseException] = queue.Queue()
 
     def work() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from unoise_engine.files import GROWS, note, sha256, write_json
 from unoise_engine.strict_json import read_json
-from unoise_engine.typed import build
+from unoise_engine.typed import convert
 
 RECORD = "record.json"
 RECORD_VERSION = 1
@@ -91,11 +91,11 @@ class Record:
         body = dict(body)
         if body.pop("record_version", None) != RECORD_VERSION:
             raise ValueError("another version")
-        record = build(Record, body)
+        record: Record = convert(body, Record, "")
         if record.status not in STATUSES:
             raise ValueError(f"no status: {record.status}")
         if record.status in EXPLAINED:
-            build(Told, record.report)
+            convert(record.report, Told, "")
         return record
 
 

@@ -7,26 +7,30 @@ from collections import Counter
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from unoise_engine.batch.adopt import adopt
 from unoise_engine.batch.cluster import on_cluster
-from unoise_engine.batch.isolate import debugging, usable_cores
-from unoise_engine.batch.job import Job, Outcome, already_there, do_case, has_results, sweep
+from unoise_engine.batch.isolate import Children, debugging, usable_cores
+from unoise_engine.batch.job import Job, Outcome, already_there, do_case, find_done, has_results, sweep
 from unoise_engine.batch.ledger import LEDGER, Ledger
 from unoise_engine.batch.local import one_after_the_other, side_by_side
+from unoise_engine.batch.messages import MESSAGES, keep
 from unoise_engine.batch.numbers import assign
 from unoise_engine.batch.options import Options
-from unoise_engine.batch.records import Record, now, read_record
+from unoise_engine.batch.records import EXPLAINED, STATUSES, Record, now, read_record
 from unoise_engine.batch.summary import FILES as SUMMARY
 from unoise_engine.batch.summary import write_summary
-from unoise_engine.errors import CaseRefused, printable
+from unoise_engine.errors import CaseRefused, EngineError, Environment, Integrity, Signalled, printable
 from unoise_engine.files import refuse_overlap, refuse_strangers
 from unoise_engine.lock import any_held
 from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
-from unoise_engine.progress import Progress, progress
+from unoise_engine.progress import Progress, Relay, progress
 from unoise_engine.results.case_folder import prepare_output
 from unoise_engine.volume.find import Case, find_cases
 from unoise_engine.volume.write import cannot_write
+
+Broken = TypeVar("Broken", bound=BaseException)
 
 
 @dataclass(frozen=True)
@@ -45,52 +49,133 @@ class Request:
 def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> int:
     """Explains every case, one line each, and returns how many were refused or failed. They do not stop the others.
 
-    With `isolate` several cases run in processes of their own; without it everything runs in this one.
+    With `isolate` each case runs in a process of its own; without it everything runs in this one.
     Raises Usage, Environment or Integrity for what concerns the whole run.
     """
     refuse_overlap(request.out, request.inputs, inside_too=False)
     model, batch = request.options.model, request.options.batch
-    show, ledger, count = progress(progress_mode), Ledger(request.out), Counter[str]()
+    show, apart = progress(progress_mode), isolate and not batch.cluster
+    skipped: list[str] = []
 
-    def skipped(sentence: str) -> None:
-        print(sentence, file=sys.stderr)
-        show.event("skipped", message=sentence)
+    def skip(sentence: str, names: str) -> None:
+        print(sentence if not batch.keep_names else f"{sentence} {names}", file=sys.stderr)
+        show.event("skipped", message=f"{sentence} {names}")
+        skipped.append(f"{sentence} {names}")
 
-    cases = find_cases(list(request.inputs), request.options.reading, skipped)
-    cores = usable_cores()
-    workers = min(batch.jobs or cores, len(cases))
-    bundle = load_bundle(model.bundle or DEFAULT_BUNDLE, model.device, model.threads)
-    prepare_output(request.out)
-    apart = isolate and (len(cases) > 1 or bool(batch.cluster))
-    threads = model.threads or (max(1, cores // workers) if apart and not batch.cluster else 0)
-    for name in (LEDGER, *SUMMARY):
-        refuse_strangers(request.out / name)
-    try:
-        sweep(request.out)
-        jobs = _jobs(request, cases, bundle, threads)
-        source = {job.case: job.source for job in jobs}
-        if batch.cluster:
-            outcomes = on_cluster(jobs, batch.cluster)
-        elif apart:
-            outcomes = side_by_side(jobs, workers, lambda m: show.event("progress", **_facts(m)), debugging())
-        else:
-            outcomes = one_after_the_other(jobs, lambda job: do_case(job, bundle, show))
-        bar = show.stage("", "cases", len(cases)) if apart else nullcontext(lambda amount: None)
+    with Children(debugging()) as children:
+        if apart:
+            children.prepare()
+        cases = find_cases(list(request.inputs), request.options.reading, skip)
+        several = len(cases) > 1 or bool(batch.cluster)
+        workers = min(batch.jobs or usable_cores(), len(cases))
+        bundle = load_bundle(model.bundle or DEFAULT_BUNDLE, model.device, model.threads)
+        prepare_output(request.out)
         try:
-            with closing(outcomes), bar as advance:
-                for outcome in outcomes:
-                    ledger.add(outcome.record)
-                    count[outcome.record.status] += 1
-                    _tell(outcome, source[outcome.record.case], request, show, progress_mode)
-                    advance(1)
-        finally:
-            sweep(request.out)  # processes that were ended leave halves
-        write_summary(request.out, bundle.manifest.warning)
-    except OSError as error:
-        raise cannot_write(request.out, error) from None
-    if progress_mode != "json":
-        _print_end(count, len(cases), bundle.manifest.warning)
-    return count["REFUSED"] + count["FAILED"]
+            adopt(request.out)
+        except OSError as error:
+            raise cannot_write(request.out, error) from None
+        threads = model.threads or (max(1, usable_cores() // workers) if apart and several else 0)
+        for name in (LEDGER, *SUMMARY, MESSAGES):
+            refuse_strangers(request.out / name)
+        run = _Run(request, show, progress_mode, len(cases), bundle.manifest.warning)
+        try:
+            sweep(request.out)
+            jobs = _jobs(request, cases, bundle, threads)
+            for sentence in skipped:
+                keep(request.out, sentence)
+            relay = Relay(show)
+            if batch.cluster:
+                outcomes = on_cluster(jobs, batch.cluster)
+            elif apart:
+                tell = relay if not several else lambda event: show.event("progress", **_facts(event))
+                outcomes = side_by_side(jobs, workers, tell, children)
+            else:
+                outcomes = one_after_the_other(jobs, lambda job: do_case(job, bundle, show))
+            bar = show.stage("", "cases", len(cases)) if several and isolate else nullcontext(lambda amount: None)
+            source = {job.case: job.source for job in jobs}
+            try:
+                with closing(outcomes), closing(relay), bar as advance:
+                    for outcome in outcomes:
+                        relay.close()  # a line, and no bar that it would run into
+                        run.note(outcome)
+                        run.tell(outcome, source[outcome.record.case])
+                        advance(1)
+            finally:
+                sweep(request.out)  # processes that were ended leave halves
+                run.end(jobs)
+        except OSError as error:
+            raise run.how_far(cannot_write(request.out, error)) from None
+        except (Environment, Integrity, Signalled) as error:
+            raise run.how_far(error) from None
+    return run.count["REFUSED"] + run.count["FAILED"]
+
+
+class _Run:
+    """What is told of a run while it lasts and when it ends, however it ends."""
+
+    def __init__(self, request: Request, show: Progress, progress_mode: str, cases: int, warning: str):
+        self.request, self.show, self.cases, self.warning = request, show, cases, warning
+        self.for_people = progress_mode != "json"
+        self.ledger, self.count = Ledger(request.out), Counter[str]()
+        self.noted: set[str] = set()
+
+    def note(self, outcome: Outcome) -> None:
+        self.ledger.add(outcome.record)
+        self.count[outcome.record.status] += 1
+        self.noted.add(outcome.record.case)
+
+    def tell(self, outcome: Outcome, source: str) -> None:
+        record, folder = outcome.record, self.request.out / outcome.record.case
+        if record.status not in EXPLAINED:
+            self._tell_of_refusal(outcome, source)
+            return
+        organ = record.report["organ"]
+        doubts = record.report.get("warnings", [])
+        self.show.event(
+            "case", case=record.case, status=record.status, folder=str(folder), organ=organ, warnings=doubts
+        )
+        if self.for_people:
+            _print_case(record, folder, outcome.already)
+
+    def _tell_of_refusal(self, outcome: Outcome, source: str) -> None:
+        record, before = outcome.record, " (found before)" if outcome.already else ""
+        facts = outcome.error or {"code": record.code, "source": source, "what": record.message + before, "cure": ""}
+        full = printable(" - ".join(facts[part] for part in ("source", "what", "cure") if facts[part]))
+        head = f"CASE {record.case}: {record.status} {record.code}: "
+        said = full if self.request.options.batch.keep_names else printable(record.message) + before
+        print(head + said, file=sys.stderr)
+        self.show.event("case", case=record.case, status=record.status, **facts, message=full)
+        if outcome.error:
+            keep(self.request.out, head + full)
+
+    def end(self, jobs: list[Job]) -> None:
+        for job in jobs if len(self.noted) < self.cases else ():  # what was done, but not told before it was stopped
+            if job.case not in self.noted and (outcome := find_done(job)[0]):
+                self.note(outcome)
+        done = self.count.total()
+        if done:
+            write_summary(self.request.out, self.warning)
+        if not self.for_people:
+            return
+        if self.cases > 1:
+            parts = " + ".join(f"{self.count[s]} {s.lower()}" for s in STATUSES)
+            rest = f" + {self.cases - done} not done" if done < self.cases else ""
+            print(f"{self.cases} inputs = {parts}{rest}")
+        if self.count["REFUSED"] + self.count["FAILED"] and (self.request.out / MESSAGES).is_file():
+            print(f"which files: {self.request.out / MESSAGES}")
+        if self.count["OK"] + self.count["CORRECTED"]:
+            print(self.warning)
+
+    def how_far(self, error: Broken) -> Broken:
+        """The same error, which says what is done and how to go on."""
+        done, cure = f"{self.count.total()} of {self.cases} cases are done", "go on with --resume"
+        if self.cases == 1:
+            done, cure = "nothing of it is kept", "run it again"
+        if isinstance(error, Signalled):
+            error.what, error.cure = done, cure
+        elif isinstance(error, EngineError) and self.cases > 1 and self.count.total():
+            error.cure += f"; {done}: {cure}"
+        return error
 
 
 def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> list[Job]:
@@ -133,22 +218,6 @@ def _refusal(case: Case) -> dict[str, str] | None:
     return None
 
 
-def _tell(outcome: Outcome, source: str, request: Request, show: Progress, progress_mode: str) -> None:
-    record, folder = outcome.record, request.out / outcome.record.case
-    if record.status in ("REFUSED", "FAILED"):
-        found_before = {"source": source, "what": f"{record.message} (found before)", "cure": ""}
-        facts = outcome.error or {"code": record.code, **found_before}
-        said = printable(" - ".join(facts[part] for part in found_before if facts[part]))
-        print(f"CASE {record.case}: {record.status} {record.code}: {said}", file=sys.stderr)
-        show.event("case", case=record.case, status=record.status, **facts, message=said)
-        return
-    organ = record.report["organ"]
-    doubts = record.report.get("warnings", [])
-    show.event("case", case=record.case, status=record.status, folder=str(folder), organ=organ, warnings=doubts)
-    if progress_mode != "json":
-        _print_case(record, folder, outcome.already)
-
-
 def _facts(message: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in message.items() if key != "event"}
 
@@ -156,17 +225,10 @@ def _facts(message: dict[str, Any]) -> dict[str, Any]:
 def _print_case(record: Record, folder: Path, already: bool) -> None:
     organ, seconds = record.report["organ"], record.report["seconds"]
     size = f"{organ['name']} {organ['volume_ml']:.1f} ml" if organ["found"] else f"no {organ['name']} found"
-    times = ", ".join(f"{name} {seconds[name]:.1f} s" for name in ("segmentation", *record.settings["methods"]))
-    print(f"CASE {record.case}: {record.status} - {size} - {'done before' if already else times} - {folder}")
+    stages = [name for name in ("segmentation", *record.settings["methods"]) if not already]
+    times = ", ".join(f"{name} {seconds[name]:.1f} s" for name in stages) or "done before"
+    print(f"CASE {record.case}: {record.status} - {size} - {times} - {folder}")
     for doubt in record.report.get("warnings", []):
         print(f"  WARNING: {doubt}")
     for note in (*record.report["corrections"], *record.report["notes"]):
         print(f"  {note}")
-
-
-def _print_end(count: Counter[str], inputs: int, warning: str) -> None:
-    if inputs > 1:
-        parts = " + ".join(f"{count[s]} {s.lower()}" for s in ("OK", "CORRECTED", "REFUSED", "FAILED"))
-        print(f"{inputs} inputs = {parts}")
-    if count["OK"] + count["CORRECTED"]:
-        print(warning)

@@ -18,12 +18,14 @@ from urllib.parse import quote
 
 from unoise_engine.batch.ledger import latest
 from unoise_engine.batch.records import EXPLAINED, STATUSES
+from unoise_engine.errors import printable
 from unoise_engine.files import write
 from unoise_engine.lock import held
 
 FILES = ("summary.csv", "summary.html")
-# What a spreadsheet would run, at the start of a cell or behind what may part cells (OWASP: CSV injection).
-FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r＝＋－＠])")
+# What a spreadsheet would run, at the start of a cell or behind what parts cells in some countries (OWASP: CSV
+# injection). It also names tabs and line breaks, which are spelt.
+FORMULA = re.compile(r"(^|;)(?=[=+\-@＝＋－＠])")
 COLUMNS = (
     "case", "status", "code", "message", "organ", "organ_found", "volume_ml", "corrections", "warnings", "notes",
     "seconds", "input_sha256", "model_sha256", "finished",
@@ -81,7 +83,7 @@ def _row(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
-    return FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
+    return FORMULA.sub(r"\1'", printable(value)) if isinstance(value, str) else value
 
 
 def _button(key: str, label: str, count: int) -> str:

@@ -58,12 +58,16 @@ def explain(
     de_identify: Annotated[
         bool, typer.Option("--de-identify", help="DICOM results without the patient: names, dates and UIDs replaced.")
     ] = False,
+    display_maps: Annotated[
+        bool, typer.Option("--display-maps", help="DICOM: each map once more, scaled to 0..1 for viewers such as OHIF.")
+    ] = False,
 ) -> None:
     """Segment CTs and show what the model looked at: importance maps on each CT's own grid."""
-    from unoise_engine.batch.options import BatchSettings, Options, ReadSettings
+    from unoise_engine.batch.options import BatchSettings, Options
     from unoise_engine.batch.run import Request, explain_all
     from unoise_engine.models.settings import ModelSettings
     from unoise_engine.results.settings import ResultSettings
+    from unoise_engine.volume.case import ReadSettings
 
     square = {"patch": patch, "stride": stride}
     lines = [f"occlusion.{name}={value}" for name, value in square.items() if value is not None]
@@ -71,7 +75,7 @@ def explain(
         reading=ReadSettings(fill_gaps, trust_hu),
         model=ModelSettings(bundle, device, threads),
         explanation=_settings(methods, slices, [*lines, *(parameters or [])]),
-        results=ResultSettings(file_format.value, de_identify=de_identify),
+        results=ResultSettings(file_format.value, de_identify=de_identify, display_maps=display_maps),
         batch=BatchSettings(overwrite, resume, jobs, cluster, keep_names),
     )
     request = Request(tuple(inputs), out, options)

@@ -20,7 +20,7 @@ from unoise_engine.evaluate.hiding import largest_noise
 from unoise_engine.evaluate.maps import find_maps, read_map
 from unoise_engine.evaluate.report import About, write_report
 from unoise_engine.evaluate.sanity import Check, check_maps, check_measures
-from unoise_engine.evaluate.segmentation import CaseResult, judge, summarise
+from unoise_engine.evaluate.segmentation import CaseResult, finds_nothing, judge, summarise
 from unoise_engine.evaluate.slices import LabelledSlice, evenly
 from unoise_engine.evaluate.tables import check_rows, write_csv, write_tables
 from unoise_engine.evaluate.visibility import How, evaluate_maps
@@ -121,6 +121,9 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
     chosen, results, seconds = _read(request, entries, bundle, files, show)
     if not chosen.slices:
         raise Usage("no slice to judge", "every case was refused, see the lines above", "correct the data")
+    overall = summarise(results, request.seed, request.resamples)
+    if nothing := finds_nothing(overall):
+        print(nothing, file=sys.stderr)
     how = How(draws=request.draws, seed=request.seed, sigma=largest_noise(bundle.manifest))
     _tell_time(request, chosen, how, seconds, len(more))
     _explain(request, chosen, bundle, show, more)
@@ -134,7 +137,6 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
     if request.landmark:
         told = chosen.slices, chosen.causes, chosen.found, chosen.maps
         measures += cause_measures(*told, request.seed, request.resamples)
-    overall = summarise(results, request.seed, request.resamples)
     titles = {name: {**METHOD_TITLES, **BASELINE_TITLES}.get(name, name) for name in answers.names}
     about = About(
         command=request.command,
@@ -148,6 +150,7 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
         model_hash=bundle.hash,
         warning=bundle.manifest.warning,
         refused=len(entries) - len(results),
+        nothing=nothing,
     )
     try:
         write_tables(request.out, curves, measures, results, overall)

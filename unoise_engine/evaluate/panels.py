@@ -13,8 +13,8 @@ from unoise_engine.evaluate.curves import Curves
 from unoise_engine.evaluate.figures import new_figure
 from unoise_engine.evaluate.ranking import count, ranks
 from unoise_engine.evaluate.slices import chance
-from unoise_engine.evaluate.visibility import Segmenter
 from unoise_engine.files import new_file
+from unoise_engine.models.segmenter import Predicts
 
 TRUTH, FOUND = "#5ee05e", "#39d0ff"
 SHOWN = 0.1  # share visible in the last panel
@@ -37,7 +37,7 @@ class Picture:
 class Panels:
     """Everything to draw from: the model, what it found on each slice, and each slice's maps by name."""
 
-    model: Segmenter
+    model: Predicts
     found: Sequence[np.ndarray]
     maps: Mapping[str, Sequence[np.ndarray]]
     curves: Curves

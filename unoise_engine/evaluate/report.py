@@ -46,6 +46,7 @@ class About:
     model_hash: str
     warning: str
     refused: int = 0
+    nothing: str = ""  # what must be said before all else of a model that finds nearly nothing
 
 
 def write_report(
@@ -60,6 +61,7 @@ def write_report(
     found = {(m.method, m.fill, m.ranking, m.name): m for m in measures}
     blocks = [
         f"# Evaluation of {about.model_title}",
+        f"**{about.nothing}**" if about.nothing else "",
         _about(about, curves),
         "## Segmentation",
         _table(["", "value [95 % interval]"], [[name, str(value)] for name, value in overall.items()]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from unoise_engine.evaluate.data import Scan
 from unoise_engine.evaluate.interval import Bootstrap, Estimate
 from unoise_engine.evaluate.overlap import dice
 from unoise_engine.explanation.segment import Prediction
+
+MEAN_DICE, LEAST_DICE = "slice dice, mean over patients", 0.1
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def summarise(results: Sequence[CaseResult], seed: int, resamples: int) -> dict[
         by_patient.setdefault(result.patient, []).append(result)
     people = [by_patient[name] for name in sorted(by_patient)]
     measures = {
-        "slice dice, mean over patients": "slice_dice",
+        MEAN_DICE: "slice_dice",
         "pooled dice": "",
         "volume dice": "volume_dice",
         "organ, truth (ml)": "true_ml",
@@ -83,6 +85,17 @@ def summarise(results: Sequence[CaseResult], seed: int, resamples: int) -> dict[
         if len(means):
             rows[title] = Bootstrap(len(means), seed, resamples).estimate(means)
     return rows
+
+
+def finds_nothing(overall: Mapping[str, Estimate]) -> str:
+    """A sentence for a model that segments nearly nothing of these cases; else empty."""
+    told = overall.get(MEAN_DICE)
+    if told is None or not told.value < LEAST_DICE:
+        return ""
+    return (
+        f"The model finds nearly nothing of the organ here (mean dice {told.value:.3f}): there is nothing that a map "
+        "could explain, and no figure of a map below means anything. Train the model longer, or look at the data."
+    )
 
 
 def as_row(result: CaseResult) -> dict[str, Any]:

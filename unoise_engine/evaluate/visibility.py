@@ -15,7 +15,7 @@ from unoise_engine.errors import Usage
 from unoise_engine.evaluate.hiding import FILLS, SIGMA, Hider
 from unoise_engine.evaluate.ranking import Threshold, count, pooled_thresholds, ranks
 from unoise_engine.evaluate.slices import LabelledSlice, chance
-from unoise_engine.models.segmenter import Segmenter
+from unoise_engine.models.segmenter import Predicts
 
 SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 CUTS = (0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)  # shares hidden, for deletion
@@ -119,7 +119,7 @@ class Visibility:
 
 
 def evaluate_maps(
-    model: Segmenter,
+    model: Predicts,
     slices: Sequence[LabelledSlice],
     maps: Mapping[str, Sequence[np.ndarray]],
     how: How | None = None,
@@ -195,7 +195,7 @@ def _visible(
 class _Judge:
     """One slice: segments its masked images and compares."""
 
-    def __init__(self, model: Segmenter, one: LabelledSlice, how: How):
+    def __init__(self, model: Predicts, one: LabelledSlice, how: How):
         self.model, self.organ = model, one.organ
         self.hider = Hider(one, how.seed, how.draws, how.sigma)
         self.own = model.predict(one.image[None])[0, 0] > 0

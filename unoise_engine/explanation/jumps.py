@@ -22,7 +22,7 @@ PER_MM_HU = 4.5
 def coarse(slices: np.ndarray, recipe: Recipe) -> np.ndarray:
     """Normalised slices (n, c, h, w) -> means over blocks (n, h', w'), in HU above the window's lower end."""
     low, high = recipe.window_hu
-    side = max(1, round(BLOCK_MM / recipe.spacing_mm))
+    side = round(BLOCK_MM / recipe.spacing_mm)
     n, _, h, w = slices.shape
     rows, columns = max(1, h // side), max(1, w // side)
     whole = slices[:, 0, : rows * side, : columns * side]

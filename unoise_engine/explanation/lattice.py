@@ -77,7 +77,9 @@ def refined(
     return values
 
 
-def _fill(values: np.ndarray, lines: list[np.ndarray], wanted: np.ndarray, measure: Callable) -> None:
+def _fill(
+    values: np.ndarray, lines: list[np.ndarray], wanted: np.ndarray, measure: Callable[[np.ndarray], np.ndarray]
+) -> None:
     """Measures the wanted places of the lines' crossings whose values are not known."""
     chosen = np.nonzero(wanted & np.isnan(values[np.ix_(*lines)]))
     places = np.stack([line[some] for line, some in zip(lines, chosen)], axis=1)
@@ -88,8 +90,8 @@ def _touched(cells: np.ndarray, lines: list[np.ndarray], finer: list[np.ndarray]
     """Which crossings of the finer lines lie in or on the border of a marked cell."""
     touched = cells.astype(int)
     for axis, (line, fine) in enumerate(zip(lines, finer)):
-        low, high = line[:-1, None], line[1:, None]
-        inside = (fine >= low) & (fine <= high) if len(line) > 1 else np.ones((1, len(fine)), bool)  # (cells, places)
+        low, high = (line[some][:, None] for some in _ends(len(line)))
+        inside = (fine >= low) & (fine <= high)  # (cells, places)
         touched = along(inside.T.astype(int), touched, axis)
     return touched > 0
 

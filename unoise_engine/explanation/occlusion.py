@@ -66,7 +66,7 @@ class Occlusion:
     @property
     def coarse(self) -> int:
         """Voxels between the first places of an adaptive map: a smaller patch must not fall between them."""
-        return next(step for step in (COARSE, COARSE // 2, COARSE // 4, FINE) if step <= max(self.patch + 1, FINE))
+        return next(step for step in (COARSE, COARSE // 2, COARSE // 4, FINE) if step <= self.patch + 1)
 
     def places(self, *size: int) -> int:
         """About how many patches an item of that size takes; where it is adaptive, as many as twice as fine a lattice
@@ -93,13 +93,13 @@ class Occlusion:
         def measure(places: np.ndarray) -> np.ndarray:
             nonlocal told
             drop = np.zeros(len(places))
-            share = (1.0 if self.stride else (1 - told) / 2) / max(len(places), 1)
+            share = 1.0 if self.stride else (1 - told) / 2
             for start in range(0, len(places), PLACES_A_CALL):
                 some = places[start : start + PLACES_A_CALL]
                 seen = model.occluded(image, lattice.first_voxels(some), self.patch, self.fill, region)[:, 0] > 0
                 drop[start : start + PLACES_A_CALL] = 1 - overlap(seen, organ)
-                advance(len(some) * share)
-                told += len(some) * share
+                advance(share * len(some) / len(places))
+                told += share * len(some) / len(places)
             return drop
 
         values = refined(lattice.shape, measure, known, 1 if self.stride else self.coarse // FINE, TOLERANCE)

@@ -7,6 +7,7 @@ segmentation alone, so the checks cost a fraction of a second.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,47 +22,88 @@ WALL_MM = 20  # of tissue on every side of a lung; the foam of a table has its t
 LUNG_OF_BODY = 0.3  # a slice with more lung than this share of its other tissue shows the chest
 
 
+@dataclass(frozen=True)
+class Scan:
+    """What is measured of a CT, each as the least and the most of it, by the names of `Scope`."""
+
+    pixel_mm: Range
+    slice_mm: Range | None  # None: one slice
+    field_mm: Range
+    body_cm2: Range
+    soft_share: Range
+    dense_share: Range
+    enhanced_share: Range
+    lung_share: Range
+
+    @staticmethod
+    def of(ct: Volume) -> Scan | None:
+        """None where no body is in view."""
+        view = AxialView.of(ct.grid)
+        axial = view.apply(ct.voxels)
+        n, _, columns = axial.shape
+        slice_mm, row_mm, column_mm = view.spacing_mm
+        chosen = _samples(n)
+        hu = np.stack([axial[k, ::EVERY, ::EVERY] for k in chosen])
+        body = hu > BODY_HU
+        if not body.any():
+            return None
+        wall = [max(1, round(WALL_MM / (EVERY * mm))) for mm in (row_mm, column_mm)]
+        lung = (enclosed(body, wall) & (hu > LUNG_HU[0]) & (hu < LUNG_HU[1])).sum(axis=(1, 2))
+        inside = hu[body]
+        return Scan(
+            pixel_mm=(min(row_mm, column_mm), max(row_mm, column_mm)),
+            slice_mm=_at(slice_mm) if n > 1 else None,
+            field_mm=_at(columns * column_mm),
+            body_cm2=_at(np.median(body.sum(axis=(1, 2))) * EVERY**2 * row_mm * column_mm / 100),
+            soft_share=_at(np.mean((inside > FAT_HU) & (inside < SOFT_HU))),
+            dense_share=_at(np.mean(inside >= DENSE_HU)),
+            enhanced_share=_at(_enhanced([axial[k] for k in chosen], column_mm)),
+            lung_share=_at(np.mean(lung > LUNG_OF_BODY * body.sum(axis=(1, 2)).clip(1))),
+        )
+
+
 def about_scan(ct: Volume, scope: Scope) -> Iterator[str]:
-    view = AxialView.of(ct.grid)
-    axial = view.apply(ct.voxels)
-    n, _, columns = axial.shape
-    slice_mm, row_mm, column_mm = view.spacing_mm
-    chosen = np.unique(np.linspace(0, n - 1, min(n, SAMPLES)).round().astype(int))
-    hu = np.stack([axial[k, ::EVERY, ::EVERY] for k in chosen])
-    body = hu > BODY_HU
-    if not body.any():
+    scan = Scan.of(ct)
+    if scan is None:
         yield "No body is in view: everything is air."
         return
-    if hu.min() == 0:  # as `refill` asks it of every slice
+    view = AxialView.of(ct.grid)
+    axial = view.apply(ct.voxels)
+    if min(axial[k, ::EVERY, ::EVERY].min() for k in _samples(len(axial))) == 0:  # as `refill` asks it of every slice
         yield "Nothing lies below 0 HU: the CT was cut off there. The model was shown fat of -100 HU in its place."
-    area = float(np.median(body.sum(axis=(1, 2)))) * EVERY**2 * row_mm * column_mm / 100
-    wall = [max(1, round(WALL_MM / (EVERY * mm))) for mm in (row_mm, column_mm)]
-    lung = (enclosed(body, wall) & (hu > LUNG_HU[0]) & (hu < LUNG_HU[1])).sum(axis=(1, 2))
-    chest = float(np.mean(lung > LUNG_OF_BODY * body.sum(axis=(1, 2)).clip(1)))
-    inside = hu[body]
-    soft = float(np.mean((inside > FAT_HU) & (inside < SOFT_HU)))
-    dense = float(np.mean(inside >= DENSE_HU))
-    if outside(soft, scope.soft_share) or outside(dense, scope.dense_share):
+    if outside(scan.soft_share, scope.soft_share) or outside(scan.dense_share, scope.dense_share):
         yield (
-            f"The HU are unlike an abdomen's: {soft:.0%} of the body is soft tissue and {dense:.0%} is bone, metal or "
-            "contrast; the values may not be HU, or this is another part of the body."
+            f"The HU are unlike an abdomen's: {scan.soft_share[0]:.0%} of the body is soft tissue and "
+            f"{scan.dense_share[0]:.0%} is bone, metal or contrast; the values may not be HU, or this is another part "
+            "of the body."
         )
-    if (enhanced := _enhanced([axial[k] for k in chosen], column_mm)) < scope.enhanced_share:
+    if scan.enhanced_share[0] < scope.enhanced_share:
         yield (
-            f"Little or no contrast agent: {enhanced:.0%} of the soft tissue is brighter than {ENHANCED_HU} HU "
-            f"(the model knows CTs of {scope.enhanced_share:.0%} and more): much of the organ may be missed."
+            f"Little or no contrast agent: {scan.enhanced_share[0]:.0%} of the soft tissue is brighter than "
+            f"{ENHANCED_HU} HU (the model knows CTs of {scope.enhanced_share:.0%} and more): much of the organ may be "
+            "missed."
         )
-    if outside(area, scope.body_cm2):
-        size = "small" if area < scope.body_cm2[0] else "large"
-        yield f"The body's cross-section is {area:.0f} cm2, too {size} for an adult's abdomen."
-    if chest > scope.lung_share:
-        yield f"{chest:.0%} of the slices show the chest: little or no abdomen is in view."
-    if outside(row_mm, scope.pixel_mm) or outside(column_mm, scope.pixel_mm):
+    if outside(scan.body_cm2, scope.body_cm2):
+        size = "small" if scan.body_cm2[0] < scope.body_cm2[0] else "large"
+        yield f"The body's cross-section is {scan.body_cm2[0]:.0f} cm2, too {size} for an adult's abdomen."
+    if scan.lung_share[1] > scope.lung_share:
+        yield f"{scan.lung_share[1]:.0%} of the slices show the chest: little or no abdomen is in view."
+    if outside(scan.pixel_mm, scope.pixel_mm):
+        _, row_mm, column_mm = view.spacing_mm
         yield f"Pixels of {row_mm:.2f} x {column_mm:.2f} mm lie outside {span(scope.pixel_mm)}, which the model knows."
-    if n > 1 and outside(slice_mm, scope.slice_mm):
-        yield f"Slices {slice_mm:.1f} mm apart lie outside {span(scope.slice_mm)}, which the model knows."
-    if outside(columns * column_mm, scope.field_mm):
-        yield f"A field of view {columns * column_mm:.0f} mm wide lies outside {span(scope.field_mm)}."
+    if scan.slice_mm and outside(scan.slice_mm, scope.slice_mm):
+        yield f"Slices {scan.slice_mm[0]:.1f} mm apart lie outside {span(scope.slice_mm)}, which the model knows."
+    if outside(scan.field_mm, scope.field_mm):
+        yield f"A field of view {scan.field_mm[0]:.0f} mm wide lies outside {span(scope.field_mm)}."
+
+
+def _samples(n: int) -> list[int]:
+    """The slices looked at, of n."""
+    return [int(k) for k in np.unique(np.linspace(0, n - 1, min(n, SAMPLES)).round())]
+
+
+def _at(value: float | np.floating) -> Range:
+    return float(value), float(value)
 
 
 def _enhanced(slices: Sequence[np.ndarray], pixel_mm: float) -> float:
@@ -127,8 +169,9 @@ def about_volume(areas_ml: Sequence[float], organ: str, scope: Scope) -> Iterato
         yield f"{ml:.1f} ml of {organ} is implausible for an adult ({usual}): look at the outline."
 
 
-def outside(value: float, limits: Range) -> bool:
-    return not limits[0] <= value <= limits[1]
+def outside(found: Range, limits: Range) -> bool:
+    """Whether some of the one lies beyond the other."""
+    return not (limits[0] <= found[0] and found[1] <= limits[1])
 
 
 def span(limits: Range, unit: str = "mm") -> str:

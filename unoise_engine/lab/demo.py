@@ -47,6 +47,6 @@ def run(out: Path, seed: int) -> None:
         table.add_row(TITLES[method], f"{report['seconds'][method]:.1f} s")
     console = Console()
     console.print(table)
-    console.print(f"picture: {out / case.id / 'overview.png'}", highlight=False, soft_wrap=True)
+    console.print(f"picture: {out / case.id / report['files']['overview']}", highlight=False, soft_wrap=True)
     console.print(f"maps:    {out / case.id}", highlight=False, soft_wrap=True)
     console.print(bundle.manifest.warning)

@@ -126,7 +126,6 @@ def one_piece(logits: Stack, slice_mm: float, pixel_mm: float, gap_mm: float) ->
     values = np.concatenate([logits[box[0].start + k][box[1:]][one] for k, one in enumerate(found)])
     probability = 1 / (1 + np.exp(-np.clip(values, 0, 30)))
     weight = np.bincount(pieces[found], weights=probability)
-    weight[0] = 0
     found &= pieces == weight.argmax()  # `found` is a view: what lies outside the box was no organ
     return mask
 

@@ -34,7 +34,7 @@ def resize_weights(n_in: int, n_out: int, step: float) -> np.ndarray:
     weights = np.maximum(0, 1 - np.abs(centre[:, None] - np.arange(n_in)[None]) / max(step, 1.0))
     inside = (centre >= -0.5) & (centre <= n_in - 0.5)
     total = weights.sum(axis=1, keepdims=True)
-    return np.where(inside[:, None], weights / np.maximum(total, 1e-12), 0).astype(np.float32)
+    return np.divide(weights, total, out=np.zeros_like(weights), where=inside[:, None]).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,8 +42,8 @@ class Clean:
         """
         part, window = ask(path, session, ["logits", "window"], self.feeds(place, patch, fill, region))
         logits, wanted = self.logits.copy(), window.shape == (4,) and window.dtype.kind == "i"
-        top, left, bottom, right = window.tolist() if wanted else (0, 0, 0, 0)
-        if not wanted or not (0 <= top <= bottom <= logits.shape[1] and 0 <= left <= right <= logits.shape[2]):
+        top, left, bottom, right = window.tolist() if wanted else (-1,) * 4
+        if not (0 <= top <= bottom <= logits.shape[1] and 0 <= left <= right <= logits.shape[2]):
             raise ModelFault(path, "answers for a place outside the slice: window", "do not use this model")
         logits[:, top:bottom, left:right] = checked(path, "logits", part, (1, 1, bottom - top, right - left))[0]
         return logits

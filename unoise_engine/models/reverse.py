@@ -129,19 +129,22 @@ class _Reverse:
         return name
 
     def value_of(self, name: str) -> np.ndarray:
-        """Of a stored tensor of floats or integers. Raises ValueError if it is none."""
+        """Of a stored tensor of floats. Raises ValueError if it is none."""
         for tensor in self.graph.initializer:
-            if tensor.name == name and tensor.data_type in (FLOAT32, INT64):
-                kind = np.float32 if tensor.data_type == FLOAT32 else np.int64
-                stored = tensor.float_data if tensor.data_type == FLOAT32 else tensor.int64_data
-                values = np.frombuffer(tensor.raw_data, kind) if tensor.raw_data else np.array(stored, kind)
-                return values.reshape(list(tensor.dims))
+            if tensor.name == name and tensor.data_type == FLOAT32:
+                stored = np.frombuffer(tensor.raw_data, np.float32) if tensor.raw_data else tensor.float_data
+                return np.asarray(stored, np.float32).reshape(list(tensor.dims))
         raise ValueError(f"{name} is no stored number")
 
 
 def _settings(node: Message) -> dict[str, Any]:
     """The attributes of a node that are numbers or words."""
-    kinds = {1: lambda a: a.f, 2: lambda a: a.i, 3: lambda a: a.s.decode(), 7: lambda a: list(a.ints)}
+    kinds: dict[int, Callable[[Message], Any]] = {
+        1: lambda a: a.f,
+        2: lambda a: a.i,
+        3: lambda a: a.s.decode(),
+        7: lambda a: list(a.ints),
+    }
     return {a.name: kinds[a.type](a) for a in node.attribute if a.type in kinds}
 
 

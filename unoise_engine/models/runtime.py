@@ -21,7 +21,7 @@ def _does_not_load(error: Exception) -> Environment:
 try:
     import onnxruntime
 except ModuleNotFoundError as error:
-    if str(error) == "No module named 'onnxruntime'":
+    if error.name in (None, "onnxruntime"):  # it is not there at all
         raise
     raise _does_not_load(error) from error
 except (ImportError, OSError) as error:  # a library that it is made of, or that it wants of the system

@@ -12,7 +12,15 @@ Region = tuple[slice, ...]  # a box of an item: first and last voxel, that one e
 NOISE, GRADCAM, GRADIENT = "noise", "gradcam", "gradient"  # what a model can be asked besides its prediction
 
 
-class Segmenter(Protocol):
+class Predicts(Protocol):
+    """What judging by hidden voxels needs of a model."""
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Items (k, c, *s) -> scores of the label (k, 1, *s); > 0 means found."""
+        ...
+
+
+class Segmenter(Predicts, Protocol):
     """A model of one label; `session.Bundle` is one. It is given items x (k, c, *s) float32, normalised by its recipe;
     s has `recipe.rank` axes, (h, w) or (d, h, w). It answers (k, 1, *s) float32.
 
@@ -30,10 +38,6 @@ class Segmenter(Protocol):
     @property
     def looks_at_scores(self) -> bool:
         """Whether its noise model is told what it found."""
-        ...
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Scores of the label; > 0 means found."""
         ...
 
     def noise_logits(self, x: np.ndarray, scores: np.ndarray) -> np.ndarray:

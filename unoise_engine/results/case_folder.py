@@ -27,6 +27,7 @@ from unoise_engine.models.input import Input, Restored
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, clock
 from unoise_engine.results.overview import Overview
+from unoise_engine.results.plain import PlainOverview
 from unoise_engine.results.settings import ResultSettings
 from unoise_engine.volume.find import Case, Reading
 from unoise_engine.volume.raw import write_raw
@@ -103,7 +104,10 @@ def _writer(reading: Reading, case: Case, bundle: Bundle, settings: Settings, ho
     files, frames = reading.slice_files, reading.slice_frames
     if reading.planes:
         files, frames = reading.original_files, reading.original_frames
-    return DicomResult(reading.ct, [*zip(files, frames)], origin, case.source, how.de_identify, reading.planes)
+    images = [*zip(files, frames)]
+    return DicomResult(
+        reading.ct, images, origin, case.source, how.de_identify, reading.planes, display_maps=how.display_maps
+    )
 
 
 def explain_case(
@@ -166,7 +170,7 @@ def _explain_into(
     notes: list[str] = []
     warnings: list[str] = []
     organ: dict[str, Any] = {}
-    picture: Overview | None = None
+    picture: Overview | PlainOverview | None = None
     shown = (start + stop) // 2
 
     # Not in `folder`: Windows renames none that holds an open file.
@@ -185,11 +189,12 @@ def _explain_into(
             warnings += about_volume([n * ct.grid.voxel_ml for n in areas[start:stop]], manifest.organ, manifest.scope)
             if not found:
                 notes.append(f"no {manifest.organ} found in this CT")
-            try:
-                if with_picture:
-                    picture = Overview(view.apply(ct.voxels)[shown], volume.slice(shown) > 0, view.spacing_mm[1:])
-            except Environment as error:  # no matplotlib, or no temporary folder for it
-                notes.append(f"no overview.png: {error}")
+            if with_picture:
+                seen = view.apply(ct.voxels)[shown], volume.slice(shown) > 0, view.spacing_mm[1:]
+                try:
+                    picture = Overview(*seen)
+                except Environment:  # no matplotlib, or no temporary folder for it
+                    picture = PlainOverview(*seen)
         elif picture is not None:
             picture.add(name.removeprefix("importance-"), volume.slice(shown))
         with clock(seconds, "write"):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 
 from unoise_engine.drawing import load_matplotlib
 from unoise_engine.explanation.methods import TITLES
+from unoise_engine.results.body import body_box
 
 PANEL_INCHES = 3.4
 SOFT_TISSUE_HU = (-160.0, 240.0)  # width 400, level 40
@@ -23,7 +23,7 @@ class Overview:
 
     def __init__(self, hu: np.ndarray, organ: np.ndarray, spacing_mm: tuple[float, float]):
         load_matplotlib()
-        self.box = _body(hu)
+        self.box = body_box(hu)
         self.hu = hu[self.box]
         self.organ = organ[self.box]
         self.spacing_mm = spacing_mm
@@ -94,27 +94,3 @@ class Overview:
         bar.ax.tick_params(colors="white", labelsize=7)
         bar.outline.set_edgecolor("#666666")
         bar.set_label("importance", color="white", fontsize=8)
-
-
-def thumbnail(picture: Path, height: int = 110) -> bytes:
-    """The picture made small, as JPEG: a summary of thousands of cases must stay a page that opens."""
-    from PIL import Image
-
-    with Image.open(picture) as image:
-        small = image.convert("RGB")
-        small.thumbnail((8 * height, height), Image.Resampling.LANCZOS)
-        content = io.BytesIO()
-        small.save(content, "JPEG", quality=72, optimize=True)
-    return content.getvalue()
-
-
-def _body(hu: np.ndarray) -> tuple[slice, slice]:
-    """The bounding box of everything denser than air, with a little margin: pictures show the patient, not the room."""
-    dense = hu > -300
-    box = []
-    for axis in (1, 0):
-        lines = np.flatnonzero(dense.mean(axis=axis) > 0.05)
-        n = dense.shape[1 - axis]
-        margin = n // 50
-        box.append(slice(max(0, lines[0] - margin), lines[-1] + 1 + margin) if len(lines) else slice(0, n))
-    return box[0], box[1]

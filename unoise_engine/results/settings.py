@@ -14,12 +14,14 @@ FORMATS = (*SUFFIXES, "dicom")
 @dataclass(frozen=True)
 class ResultSettings:
     """`picture` (overview.png) and `compress` (NRRD only) are for programs that read results at once and keep none of
-    the files. `de_identify` (DICOM only) leaves the patient out."""
+    the files. DICOM only: `de_identify` leaves the patient out, `display_maps` writes each map once more, as shares of
+    its largest value, 0 to 1."""
 
     format: str = "nifti"
     picture: bool = True
     compress: bool = True
     de_identify: bool = False
+    display_maps: bool = False
 
     def __post_init__(self) -> None:
         """Raises Usage or MissingExtra if results cannot be written so."""
@@ -30,5 +32,7 @@ class ResultSettings:
         if self.de_identify and self.format != "dicom":
             what = "is for --format dicom: NIfTI and NRRD never carry patient data"
             raise Usage("--de-identify", what, "leave it out")
+        if self.display_maps and self.format != "dicom":
+            raise Usage("--display-maps", "is for --format dicom", "leave it out")
         if not self.compress and self.format != "nrrd":
             raise Usage("compress", f"is always so for {self.format}", "choose nrrd to write without")

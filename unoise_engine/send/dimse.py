@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, Association
+from pynetdicom.ae import ApplicationEntity as AE
+from pynetdicom.association import Association
 from pynetdicom.status import code_to_category
 
 from unoise_engine.errors import Usage

@@ -23,8 +23,6 @@ class Spool:
         self.path = out / RECORD
         refuse_strangers(self.path)
         self._sent: set[tuple[str, str]] = set()  # (object, sha256)
-        if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
-            raise Environment(self.path, "is no regular file, and so not the record of what was sent", "move it away")
         try:
             text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
         except OSError as error:

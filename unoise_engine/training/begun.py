@@ -14,7 +14,7 @@ from pathlib import Path
 from unoise_engine.errors import Environment, Integrity, Usage
 from unoise_engine.files import refuse_strangers, remove_drafts, remove_empty, sha256, strangers, write_json
 from unoise_engine.lock import Busy, held
-from unoise_engine.training import contents
+from unoise_engine.training import leaks
 from unoise_engine.training.checkpoints import BEST, LAST, METRICS, network_weights, read_checkpoint
 from unoise_engine.training.recipes import FILE, UNoiseRecipe, UtilityRecipe, read_recipe, write_recipe
 from unoise_engine.training.runs import UTILITY, UtilityRun, present
@@ -22,7 +22,7 @@ from unoise_engine.training.split import FILE as SPLIT
 from unoise_engine.training.split import Split
 
 FINISHED = "finished.json"
-FIRST = (SPLIT, UTILITY, contents.FILE)  # what is there before the recipe
+FIRST = (SPLIT, UTILITY, leaks.FILE)  # what is there before the recipe
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def begin(
     recipe: UtilityRecipe | UNoiseRecipe,
     split: Split,
     utility: UtilityRun | None = None,
-    seen: contents.Contents | None = None,
+    seen: leaks.Contents | None = None,
 ) -> None:
     """Writes down what will be trained, on what and which utility it explains; the recipe last: then it is begun."""
     try:
@@ -106,7 +106,7 @@ def begin(
         if utility:
             write_json(run / UTILITY, {"sha256": utility.fingerprint()}, replace=True)
         if seen:
-            contents.write(run, seen)
+            leaks.write(run, seen)
         write_recipe(recipe, run)
     except OSError as e:
         raise Environment(run, f"cannot be written ({e.strerror})", "choose another place") from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any, get_type_hints
 
 from unoise_engine.models.clean_up import CleanUp
 from unoise_engine.models.scope import Scope
@@ -23,11 +25,12 @@ class Card:
     attribution: str = ""  # whose data it was trained on, as their licence asks for
     citation: str = ""
     clean_up: CleanUp = field(default_factory=CleanUp)
-    scope: Scope = field(default_factory=Scope)
+    scope: Annotated[Mapping[str, Any], get_type_hints(Scope)] = field(default_factory=dict)  # what is not measured
 
     def __post_init__(self) -> None:
         for name in ("title", "training_data", "intended_use", "licence"):
             require(bool(getattr(self, name).strip()), f"{name} must not be empty")
+        Scope(**self.scope)  # checks it
 
 
 def read_card(path: Path) -> Card:

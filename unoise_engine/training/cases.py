@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,18 +11,10 @@ import numpy as np
 from unoise_engine.errors import CaseRefused, Usage
 from unoise_engine.models.input import Input
 from unoise_engine.models.recipe import Recipe
+from unoise_engine.training.content import Content
 from unoise_engine.training.pairs import Pair
 from unoise_engine.training.sources import Source
-from unoise_engine.volume.contents import slice_hashes
 from unoise_engine.volume.labelled import read_labelled
-
-
-@dataclass(frozen=True)
-class Content:
-    """What a CT is known again by, and what was measured of it."""
-
-    slices: frozenset[str] = frozenset()  # hashes
-    measures: Mapping[str, float] = field(default_factory=dict)  # by the names of `Scope`
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class Case:
     others: np.ndarray | None = None  # (n, h, w) uint8, k + 1 where the k-th other structure is; None: none known
     known: tuple[bool, ...] = ()  # which of the other structures these labels tell
     source: int = 0  # which of the data folders it comes from
-    content: Content = Content()
+    content: Content = field(default_factory=Content)
 
     @cached_property
     def with_organ(self) -> np.ndarray:
@@ -80,7 +72,7 @@ def load_case(
         for k, number in enumerate(others):
             if number is not None:
                 rest[given.resampled(axial == number) > 0.5] = k + 1
-    content = Content(slice_hashes(ct))
+    content = Content.of(ct, float(np.isin(axial, numbers).sum() * ct.grid.voxel_ml))
     return Case(pair.case, np.round(given.windowed() * 255).astype(np.uint8), resampled, rest, known, source, content)
 
 

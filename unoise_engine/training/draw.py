@@ -121,7 +121,9 @@ class Stream(IterableDataset[Batch]):
             "names": names,
         }
 
-    def window(self, case: Case, k: int, size: int, random: np.random.Generator) -> tuple[tuple, tuple]:
+    def window(
+        self, case: Case, k: int, size: int, random: np.random.Generator
+    ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Where a crop lands: slices into the crop and into the image, (rows, columns) each."""
         aimed = random.random() < self.draw.organ_crops
         here, there = [], []

@@ -25,16 +25,20 @@ from unoise_engine.files import exists, new_folder, refuse_overlap
 from unoise_engine.models.input import Input
 from unoise_engine.models.manifest import Manifest, write_manifest
 from unoise_engine.models.recipe import Recipe
+from unoise_engine.models.scope import Scope
 from unoise_engine.models.segmenter import occluded_items
 from unoise_engine.models.session import Bundle, load_bundle
+from unoise_engine.training import leaks
 from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.card import Card, read_card
 from unoise_engine.training.checkpoints import METRICS
 from unoise_engine.training.fold import rounded
 from unoise_engine.training.gradcam_graph import explained_model, gradcam_by_autograd
+from unoise_engine.training.known import scope_of
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.near_graph import near_model
 from unoise_engine.training.occlusion_graph import clean_model, patched_model
+from unoise_engine.training.progress import say
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 from unoise_engine.training.unet import UNet
 from unoise_engine.training.unet_graph import unet_model
@@ -43,6 +47,7 @@ from unoise_engine.volume.volume import Volume
 LOGITS_TOLERANCE = 1e-4  # of the largest logit; float32 sums in another order give about 1e-6
 MAP_TOLERANCE = 1e-3  # of the map's peak; a ReLU's gate that rounds the other way shifts a mean a little
 TRIES = 20  # inputs tried until the reference map is not zero: two wrong maps agree on zeros
+LEAST_DICE = 0.1  # below that a model segments nothing
 SHAPES = ((1, 4, 6), (3, 9, 8))  # checked: slices, and height and width in units of the deepest pixel
 
 
@@ -58,6 +63,8 @@ def export_bundle(
 ) -> Path:
     """Writes the bundle `out` and returns it. `card` and `metrics` may be files, TOML and JSON.
 
+    Where the card gives no scope, it is what the utility's own training CTs span (known.py).
+
     Without `weights` the bundle has no safetensors: half the size, and nothing to train on from. `probe` is a CT in HU
     on which the manifest says what half precision changes; without one it does not say.
 
@@ -72,6 +79,8 @@ def export_bundle(
     utility, unoise = UtilityRun.open(utility_run), UNoiseRun.open(unoise_run)
     unoise.check_explains(utility)
     net, noise_net = utility.net(), unoise.net(utility.recipe.ct.channels)
+    if (dice := best_value(utility_run, "val_dice", max).get("val_dice", 1.0)) < LEAST_DICE:
+        say(f"{utility_run} - finds nearly nothing (validation dice {dice:g}), so no map explains it - train it longer")
     try:
         stored, stored_noise = rounded(net), rounded(noise_net)
     except ValueError as e:
@@ -91,7 +100,7 @@ def export_bundle(
         recipe=utility.recipe.ct,
         labels={utility.recipe.data.organ: 1},
         clean_up=card.clean_up,
-        scope=card.scope,
+        scope=Scope(**{**scope_of(leaks.read(utility.folder).values()), **card.scope}),
         attribution=card.attribution,
         citation=card.citation,
         metrics=best_value(utility_run, "val_dice", max)

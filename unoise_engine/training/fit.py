@@ -11,20 +11,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import seed_everything
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from unoise_engine.errors import Usage
 from unoise_engine.files import refuse_overlap
 from unoise_engine.training import begun, norms, runs
 from unoise_engine.training.cases import load_cases
 from unoise_engine.training.checkpoints import BEST, network_weights
-from unoise_engine.training.contents import contents_of, read_rest, readers, refuse_leaks, refuse_others
 from unoise_engine.training.device import choose_device
 from unoise_engine.training.draw import Stream
 from unoise_engine.training.fold import folded
+from unoise_engine.training.leaks import contents_of, read_rest, readers, refuse_leaks, refuse_others, taught_before
 from unoise_engine.training.learners import NoiseLearner, Scans, UtilityLearner, evenly
 from unoise_engine.training.level import Sample, best_level, raise_top, relevel
 from unoise_engine.training.loop import Rounds, run_loop
@@ -80,7 +81,7 @@ def train_utility(
             if state.checkpoint is None:
                 seen = read_rest(seen, readers(sources))
                 refuse_leaks(split, seen, [init] if init else [])
-                begun.begin(out, recipe, split, seen=seen)
+                begun.begin(out, recipe, split, seen=seen | (taught_before(init) if init else {}))
             refuse_others(out, seen)
         rounds = Rounds(recipe.fit, recipe.draw, train, devices * nodes, recipe.data.shares)
         learner = UtilityLearner(net, recipe.ct, recipe.draw, recipe.augment, recipe.fit, rounds.steps)
@@ -229,7 +230,7 @@ def outputs(recipe: UtilityRecipe) -> int:
     return 1 + len(recipe.data.others)
 
 
-def shape(recipe: UtilityRecipe) -> tuple:
+def shape(recipe: UtilityRecipe) -> tuple[Any, ...]:
     """What weights cannot be carried across. Another window is learnt from where they stand."""
     return recipe.net, recipe.ct.spacing_mm, recipe.ct.channels
 

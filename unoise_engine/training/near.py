@@ -26,7 +26,7 @@ class NearNet(nn.Module):
     it is as high as what comes next (level.py). h and w are multiples of `cell` and of 2^(depth - 1).
     """
 
-    def __init__(self, channels: int = 1, depth: int = 4, first_channels: int = 16, cell: int = 8):
+    def __init__(self, channels: int, depth: int, first_channels: int, cell: int):
         super().__init__()
         self.unet = UNet(channels + 2, 2, depth, first_channels)
         nn.init.zeros_(self.unet.head.weight)

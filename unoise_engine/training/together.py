@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import threading
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -16,7 +17,7 @@ class Others(Callback):
     """Watches the processes that this one started. Lightning would kill this one too if one ends, without a word."""
 
     def __init__(self) -> None:
-        self.processes: list = []
+        self.processes: list[Any] = []
         self.lost, self.over = False, threading.Event()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

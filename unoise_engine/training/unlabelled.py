@@ -13,13 +13,13 @@ from torch import nn
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.segment import segment
 from unoise_engine.models.input import Input
-from unoise_engine.training.cases import Case, Content
+from unoise_engine.training.cases import Case
+from unoise_engine.training.content import Content
 from unoise_engine.training.device import choose_device
 from unoise_engine.training.recipes import Data
 from unoise_engine.training.runs import UtilityRun
 from unoise_engine.training.segments import Segments
 from unoise_engine.training.split import Split, split_cases
-from unoise_engine.volume.contents import slice_hashes
 from unoise_engine.volume.find import Case as FoundCase
 from unoise_engine.volume.find import find_cases
 from unoise_engine.volume.pairs import by_case, images_in, stem
@@ -116,7 +116,7 @@ def load_unlabelled(
         given = Input.of(ct, utility.recipe.ct)
         stored = np.round(given.windowed() * 255).astype(np.uint8)
         organ = np.asarray(segment(model, given).scores) > 0
-        cases.append(Case(name, stored, organ, content=Content(slice_hashes(ct))))
+        cases.append(Case(name, stored, organ, content=Content.of(ct)))
     if not any(len(case.with_organ) for case in cases):
         raise Usage(f"{len(cases)} CTs", "the utility finds no organ in any of them", "give CTs that show it")
     return cases

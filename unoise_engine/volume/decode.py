@@ -11,7 +11,8 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.encaps import get_frame
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 
 from unoise_engine.errors import CaseRefused
@@ -92,11 +93,11 @@ def _stored(image: Image, dataset: pydicom.Dataset, source: object) -> np.ndarra
             what = f"{image.name} is cut off ({len(dataset.PixelData)} bytes of {wanted} announced)"
             raise CaseRefused("TRUNCATED", source, what, "copy it again")
         _check_excess(image, len(dataset.PixelData), wanted, source)
-        stored = pydicom.pixels.pixel_array(dataset, index=0, raw=True)
+        stored = pixel_array(dataset, index=0, raw=True)
     else:
         _check_stream(image, dataset, syntax, wanted, source)
         if _decodable(syntax):
-            stored = pydicom.pixels.pixel_array(dataset, index=0, raw=True)
+            stored = pixel_array(dataset, index=0, raw=True)
         elif syntax in BY_SIMPLEITK:
             stored = _by_simpleitk(image, dataset)
         else:

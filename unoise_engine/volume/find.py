@@ -54,13 +54,13 @@ class _Found:
 def find_cases(
     paths: list[Path],
     settings: ReadSettings | None = None,
-    tell: Callable[[str], None] = lambda sentence: None,
+    tell: Callable[[str, str], None] = lambda sentence, names: None,
 ) -> list[Case]:
     """Image files, DICOM files and folders -> cases with distinct ids, in the order given.
 
-    Folders are searched with their sub-folders, links are not followed. What is no CT is told, a sentence a kind. A
-    path that holds nothing to explain becomes a case that is refused when read, so that the others go on; Usage is
-    raised if that is all there is.
+    Folders are searched with their sub-folders, links are not followed. What is no CT is told, a sentence a kind, with
+    the names of some files. A path that holds nothing to explain becomes a case that is refused when read, so that the
+    others go on; Usage is raised if that is all there is.
     """
     how = settings or ReadSettings()
     cases: list[Case] = []
@@ -99,11 +99,11 @@ def _in_file(path: Path, how: ReadSettings) -> Iterator[Case]:
         yield of_series(one, path, path.stem, how, part, one.apart)
 
 
-def _in_folder(folder: Path, how: ReadSettings, tell: Callable[[str], None]) -> list[Case]:
+def _in_folder(folder: Path, how: ReadSettings, tell: Callable[[str, str], None]) -> list[Case]:
     found = _look_through(folder)
     for reason, skipped in found.skipped.items():
         names = ", ".join(str(p.relative_to(folder)) for p in skipped[:3]) + (", ..." if len(skipped) > 3 else "")
-        tell(printable(f"SKIPPED {len(skipped)} x {reason} ({names})"))
+        tell(printable(f"SKIPPED {len(skipped)} x {reason}"), printable(f"({names})"))
     series = group(found.images)
     homes = [_home(s) for s in series]
     cases = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +88,7 @@ def _first_bytes(path: Path, deadline: Deadline) -> tuple[bytes, bool]:
     return header, True
 
 
-def _fields(header: bytes, path: Path) -> dict[str, tuple]:
+def _fields(header: bytes, path: Path) -> dict[str, tuple[Any, ...]]:
     for order in "<>":
         for length, table, magic_at in ((348, FIELDS_1, 344), (540, FIELDS_2, 4)):
             if len(header) < length or struct.unpack_from(order + "i", header)[0] != length:
@@ -97,12 +98,16 @@ def _fields(header: bytes, path: Path) -> dict[str, tuple]:
                 raise CaseRefused("DETACHED_DATA", path, "keeps its voxels in another file", "save it as one .nii.gz")
             if magic not in (b"n+1", b"n+2"):
                 raise damaged(path, "is an Analyze file or a damaged NIfTI, which leaves its orientation open")
-            fields: dict[str, tuple] = {k: struct.unpack_from(order + f, header, at) for k, (at, f) in table.items()}
+            fields: dict[str, tuple[Any, ...]] = {
+                k: struct.unpack_from(order + f, header, at) for k, (at, f) in table.items()
+            }
             return fields | {"order": (order,)}
     raise damaged(path, "is not a NIfTI file")
 
 
-def _geometry(fields: dict[str, tuple], size: tuple[int, int, int], path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _geometry(
+    fields: dict[str, tuple[Any, ...]], size: tuple[int, int, int], path: Path
+) -> tuple[np.ndarray, np.ndarray]:
     """(steps in mm a voxel axis, origin), LPS; from the sform if set, checked against the qform if that is set too."""
     unit = UNIT_MM.get(fields["units"][0] & 7)
     if unit is None:
@@ -128,7 +133,7 @@ def _geometry(fields: dict[str, tuple], size: tuple[int, int, int], path: Path) 
     return lps[:, :3], lps[:, 3]
 
 
-def _qform(fields: dict[str, tuple]) -> np.ndarray:
+def _qform(fields: dict[str, tuple[Any, ...]]) -> np.ndarray:
     b, c, d, *offset = (float(v) for v in fields["quatern"])
     a = np.sqrt(max(0.0, 1 - (b * b + c * c + d * d)))
     turn = np.array([

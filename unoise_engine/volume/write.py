@@ -53,6 +53,26 @@ def write_volume(volume: Voxels, path: Path, replace: bool = False) -> None:
         raise cannot_write(path, error, math.prod(volume.grid.size) * volume.dtype.itemsize) from None
 
 
+def write_picture(rgb: np.ndarray, draft: Path) -> None:
+    """(rows, columns, 3) uint8 as PNG or JPEG, by the suffix. Raises OSError."""
+    try:
+        sitk.WriteImage(sitk.GetImageFromArray(rgb, isVector=True), str(draft), useCompression=True)
+    except RuntimeError:
+        raise OSError(errno.EIO, "the picture cannot be written") from None
+
+
+def write_thumbnail(picture: Path, draft: Path, height: int = 110) -> None:
+    """A PNG made small, about so many pixels high, as JPEG: a summary of thousands of cases must stay a page that
+    opens. Raises OSError."""
+    try:
+        image = sitk.ReadImage(str(picture), sitk.sitkVectorUInt8)
+        times = max(1, round(image.GetHeight() / height))
+        small = sitk.GetArrayFromImage(sitk.BinShrink(image, [times, times]))[..., :3]
+    except RuntimeError:
+        raise OSError(errno.EIO, "the picture does not read back") from None
+    write_picture(small, draft)
+
+
 def _header(volume: Voxels, path: Path) -> bytes:
     """What ITK writes before the voxels of such a volume, taken from a file of one voxel, which `path` becomes."""
     grid = volume.grid

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,10 +31,13 @@ if "unoise" in " ".join(sys.orig_argv):
         if "slow" in source.name: time.sleep(float(os.environ.get("SLOW", "60")))
         return real(source, *rest)
     finding.find_again = find_again
+    if "SILENT" in os.environ:
+        import unoise_engine.batch.isolate as isolate
+        isolate.SILENT_SECONDS = float(os.environ["SILENT"])
 """
 
 
-def save(path, number=0, spacing_mm=(1.5, 2.5, 4.0)):
+def save(path: Any, number: Any = 0, spacing_mm: Any = (1.5, 2.5, 4.0)) -> Any:
     """The k-th small CT: each number another noise."""
     volume = ellipsoid_ct(spacing_mm=spacing_mm)
     noise = np.random.default_rng(number).integers(-5, 5, volume.voxels.shape, dtype=np.int16)
@@ -43,7 +47,7 @@ def save(path, number=0, spacing_mm=(1.5, 2.5, 4.0)):
 
 
 @pytest.fixture
-def cohort(tmp_path):
+def cohort(tmp_path: Path) -> Any:
     """Three CTs in a folder."""
     for k in range(3):
         save(tmp_path / "in" / f"ct{k}.nii.gz", k)
@@ -51,13 +55,13 @@ def cohort(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def no_pictures(request, monkeypatch):
-    """Drawing takes most of a small case's time; it is tested where it matters (mark: pictures)."""
+def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fine drawing takes most of a small case's time; it is tested where it matters (mark: pictures)."""
     if "pictures" in request.keywords:
         return
     from unoise_engine.errors import MissingExtra
 
-    def none(*_):
+    def none(*_: Any) -> None:
         raise MissingExtra("matplotlib", "plot")
 
     monkeypatch.setattr(
@@ -67,10 +71,10 @@ def no_pictures(request, monkeypatch):
 
 
 @pytest.fixture
-def explain(tiny_bundle):
+def explain(tiny_bundle: Any) -> Any:
     """Runs in this process; returns how many cases were refused or failed."""
 
-    def run(source, out, **options):
+    def run(source: Any, out: Any, **options: Any) -> Any:
         sources = source if isinstance(source, tuple) else (source,)
         options = {"methods": ("unoise",), "bundle": str(tiny_bundle), "device": "cpu", **options}
         return explain_all(asked(sources, out, **options), "off")
@@ -79,17 +83,17 @@ def explain(tiny_bundle):
 
 
 @pytest.fixture
-def command(tiny_bundle, tmp_path):
+def command(tiny_bundle: Any, tmp_path: Path) -> Any:
     """The command line of a run in a process of its own, and the environment that makes mishaps happen."""
     (tmp_path / "mishaps").mkdir()
     (tmp_path / "mishaps" / "sitecustomize.py").write_text(MISHAPS)
     (tmp_path / "mishaps" / "matplotlib.py").write_text("raise ImportError")  # no pictures: see above
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'mishaps'}{os.pathsep}{ROOT}"}
 
-    def run(*arguments, wait=True, **more):
+    def run(*arguments: Any, wait: Any = True, **more: Any) -> Any:
         line = [sys.executable, "-m", "unoise_engine", "explain", "--progress", "off"]
         line += ["--bundle", str(tiny_bundle), "--methods", "unoise", *map(str, arguments)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         started = subprocess.Popen(line, env={**environment, **more}, **pipes, start_new_session=True)
         if not wait:
             return started
@@ -99,15 +103,15 @@ def command(tiny_bundle, tmp_path):
     return run
 
 
-def lines(out):
+def lines(out: Any) -> Any:
     return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
 
 
-def volumes(out):
+def volumes(out: Any) -> Any:
     """Every volume's bytes: what must be the same whenever and however it was made."""
     return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*.nii.gz"))}
 
 
-def leftovers(out):
+def leftovers(out: Any) -> Any:
     """Hidden files: locks, drafts, halves."""
     return [p for p in out.rglob(".*") if p.name != INVENTORY]

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ from unoise_engine.results.case_folder import REPORT_VERSION
 
 
 @pytest.fixture
-def home(tmp_path, tiny_bundle, monkeypatch):
+def home(tmp_path: Path, tiny_bundle: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The user's own collection: a bundle named before the default, and a damaged one before that."""
     monkeypatch.setenv("UNOISE_MODELS", str(tmp_path / "models"))
     shutil.copytree(tiny_bundle, tmp_path / "models" / "another")
@@ -25,7 +27,7 @@ def home(tmp_path, tiny_bundle, monkeypatch):
     return tmp_path / "models"
 
 
-def test_every_model_is_told_the_default_first_and_damage_hides_none(home):
+def test_every_model_is_told_the_default_first_and_damage_hides_none(home: Any) -> None:
     found = [*models()]
     assert found[0]["name"] == DEFAULT_BUNDLE and found[0]["default"] and not any(one["default"] for one in found[1:])
     by_name = {one["name"]: one for one in found}
@@ -36,13 +38,13 @@ def test_every_model_is_told_the_default_first_and_damage_hides_none(home):
     assert error["code"] == "Integrity" and error["source"].endswith("bundle.json") and error["cure"]
 
 
-def test_a_folder_elsewhere_is_told_when_asked_for(tiny_bundle, tmp_path):
+def test_a_folder_elsewhere_is_told_when_asked_for(tiny_bundle: Any, tmp_path: Path) -> None:
     *_, good, bad = models((tiny_bundle, tmp_path))
     assert good["name"] == good["folder"] == str(tiny_bundle) and good["title"] == "Test net"
     assert bad["folder"] == str(tmp_path) and "is not a model bundle" in bad["error"]["what"]
 
 
-def test_methods_say_what_they_are_and_cost():
+def test_methods_say_what_they_are_and_cost() -> None:
     told = {one["name"]: one for one in about(About())["methods"]}
     assert list(told) == list(METHODS) and all(one["title"] and one["description"] for one in told.values())
     assert told["unoise"]["default"] and not told["gradient"]["default"]
@@ -52,12 +54,13 @@ def test_methods_say_what_they_are_and_cost():
     assert (parameters["stride"]["default"], told["unoise"]["parameters"]) == (0, [])
 
 
-def test_the_bounds_that_are_told_are_those_that_hold():
+def test_the_bounds_that_are_told_are_those_that_hold() -> None:
     """A panel may offer all of a range, and nothing beyond it is worth offering."""
     seen = 0
     for one in about(About())["methods"]:
         for parameter in one["parameters"]:
-            method, step = METHODS[one["name"]], 1 if isinstance(parameter["default"], int) else 0.01
+            method: Any = METHODS[one["name"]]
+            step = 1 if isinstance(parameter["default"], int) else 0.01
             for end, beyond in ((parameter["least"], -step), (parameter["most"], step)):
                 if end is not None:
                     seen += 1
@@ -67,7 +70,7 @@ def test_the_bounds_that_are_told_are_those_that_hold():
     assert seen >= 7
 
 
-def test_the_worker_answers_where_nothing_is_installed_yet(home):
+def test_the_worker_answers_where_nothing_is_installed_yet(home: Any) -> None:
     """As in a fresh Slicer: neither onnxruntime nor protobuf."""
     absent = ("onnxruntime", "google", "typer", "rich", "matplotlib", "highdicom")
     code = f"import sys; sys.modules.update(dict.fromkeys({absent})); from unoise_engine.worker import main; main()"
@@ -78,7 +81,7 @@ def test_the_worker_answers_where_nothing_is_installed_yet(home):
     assert [one["name"] for one in event["models"] if "error" in one] == ["a-damaged-one"]
 
 
-def test_the_command_line_lists_the_same(home):
+def test_the_command_line_lists_the_same(home: Any) -> None:
     engine = [sys.executable, "-m", "unoise_engine"]
     done = subprocess.run([*engine, "bundle", "list"], capture_output=True, text=True)
     assert [line.split()[0] for line in done.stdout.splitlines()] == [DEFAULT_BUNDLE, "another"]

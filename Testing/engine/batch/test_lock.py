@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +20,9 @@ for _ in range(200):
 """
 
 
-def test_a_dead_holder_holds_nothing(tmp_path):
+def test_a_dead_holder_holds_nothing(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE)
-    assert child.stdout.readline() == b"got\n"
+    assert child.stdout is not None and child.stdout.readline() == b"got\n"
     assert is_held(tmp_path, "a") and any_held(tmp_path) and not is_held(tmp_path, "b")
     started = time.monotonic()
     with pytest.raises(Busy), held(tmp_path, "a", wait_s=0.2):
@@ -35,7 +36,7 @@ def test_a_dead_holder_holds_nothing(tmp_path):
     assert not (tmp_path / ".locks").exists(), "tidied away"
 
 
-def test_counting_in_turns_loses_nothing(tmp_path):
+def test_counting_in_turns_loses_nothing(tmp_path: Path) -> None:
     """Lock files come and go 800 times under four processes; a lock on a removed file would lose counts."""
     (tmp_path / "n").write_text("0")
     children = [subprocess.Popen([sys.executable, "-c", COUNT, str(tmp_path)]) for _ in range(4)]

@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,14 +15,14 @@ CUT = ["unshare", "-n"]
 LOOK = "import socket; socket.create_connection(('192.0.2.1', 9), 2)"
 
 
-def cut_off():
+def cut_off() -> Any:
     if not shutil.which("unshare") or not hasattr(os, "geteuid") or os.geteuid() != 0:
         return False
     return subprocess.run([*CUT, "true"], check=False, capture_output=True).returncode == 0
 
 
 @pytest.mark.skipif(not cut_off(), reason="cutting the network off needs root and unshare")
-def test_an_explanation_without_network(cohort, tiny_bundle, tmp_path):
+def test_an_explanation_without_network(cohort: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     looked = subprocess.run([*CUT, sys.executable, "-c", LOOK], check=False, capture_output=True, text=True)
     assert "unreachable" in looked.stderr, "the network is not cut off"
     line = [*CUT, sys.executable, "-m", "unoise_engine", "explain", str(cohort), "-o", str(tmp_path / "out")]

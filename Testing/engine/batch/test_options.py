@@ -5,7 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -38,19 +38,19 @@ CHANGED = {
 }
 
 
-def job(**chosen):
+def job(**chosen: Any) -> Any:
     return Job(
         "case-0001", "a.nii.gz", ("a.nii.gz",), "out", "hash", asked((Path("a"),), Path("out"), **chosen).options
     )
 
 
-def test_a_job_is_the_same_after_its_journey():
+def test_a_job_is_the_same_after_its_journey() -> None:
     one = replace(job(**CHANGED), refusal={"code": "NOT_3D", "what": "flat"}, notes=("a gap",), part=2)
     assert read(Job, json.loads(json.dumps(to_table(one))), "job") == one
     assert one.options != Options() and one.options.explanation.chosen["occlusion"].patch == 9
 
 
-def test_a_request_is_what_the_program_meant():
+def test_a_request_is_what_the_program_meant() -> None:
     assert question_from(question((Path("a"),), Path("out"), **CHANGED).encode()).explain == asked(
         (Path("a"),), Path("out"), **CHANGED
     )
@@ -78,13 +78,13 @@ def test_a_request_is_what_the_program_meant():
         ),
     ],
 )  # fmt: skip
-def test_records_of_earlier_versions_still_count(chosen, settings):
+def test_records_of_earlier_versions_still_count(chosen: Any, settings: Any) -> None:
     """Word for word what stood in a record.json before there was a tree."""
     before = {"results_version": 1, "fill_gaps": False, "trust_hu": False}
     assert job(**chosen).settings == before | settings
 
 
-def test_what_does_not_change_a_result_is_in_no_record():
+def test_what_does_not_change_a_result_is_in_no_record() -> None:
     usual = job().settings
     for name in ("bundle", "device", "threads", "resume", "jobs", "cluster", "keep_names"):
         assert job(**{name: CHANGED[name]}).settings == usual, name
@@ -103,23 +103,25 @@ class Rings:
     radius: int = 3
     soft: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.radius < 1:
             raise ValueError(f"radius must be at least 1: {self.radius}")
 
-    def __call__(self, model, x, target, advance):
+    def __call__(self, model: Any, x: Any, target: Any, advance: Any) -> Any:
         advance(len(x))
         return np.full((len(x), *x.shape[2:]), self.radius, np.float32)
 
 
 @pytest.fixture
-def rings(monkeypatch):
+def rings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(methods.METHODS, "rings", Rings())
     monkeypatch.setitem(methods.TITLES, "rings", "Rings")
     monkeypatch.setitem(settings.KINDS, "rings", Rings)
 
 
-def test_a_new_method_and_its_parameters_go_all_the_way(rings, explain, tmp_path, capsys):
+def test_a_new_method_and_its_parameters_go_all_the_way(
+    rings: Any, explain: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """From the command line to map, report, record and list, without a word about it anywhere."""
     from unoise_engine.batch.about import methods as known
     from unoise_engine.cli.explain import _settings
@@ -156,7 +158,7 @@ def test_a_new_method_and_its_parameters_go_all_the_way(rings, explain, tmp_path
         (["occlusion.stride=-1"], "is no step"),
     ],
 )
-def test_a_parameter_that_does_not_fit(lines, words):
+def test_a_parameter_that_does_not_fit(lines: Any, words: Any) -> None:
     from unoise_engine.cli.explain import _settings
 
     with pytest.raises(Usage, match=words) as refusal:
@@ -199,7 +201,9 @@ GOOD = {"inputs": ["/"], "out": "o"}
         ({"about": None, "explain": None}, "is no request"),
     ],
 )
-def test_a_wrong_request_is_refused_before_anything_is_read(asked, words, monkeypatch):
+def test_a_wrong_request_is_refused_before_anything_is_read(
+    asked: Any, words: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("find_cases", "load_bundle", "prepare_output"):
         monkeypatch.setattr(f"unoise_engine.batch.run.{name}", lambda *_: pytest.fail("read"))
     with pytest.raises(Usage) as refusal:
@@ -208,12 +212,12 @@ def test_a_wrong_request_is_refused_before_anything_is_read(asked, words, monkey
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"[" * 5000, b'{"about": {}, "about": {}}', b'{"about": NaN}'])
-def test_what_is_no_json_is_no_request(text):
+def test_what_is_no_json_is_no_request(text: Any) -> None:
     with pytest.raises(Usage, match="is no request"):
         question_from(text)
 
 
-def test_the_worker_says_so_in_one_line():
+def test_the_worker_says_so_in_one_line() -> None:
     worker = [sys.executable, "-m", "unoise_engine.worker"]
     asked = json.dumps({"explain": GOOD | {"inputs": "/"}})
     done = subprocess.run(worker, input=asked, capture_output=True, text=True, timeout=60)

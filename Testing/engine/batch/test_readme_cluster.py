@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ STAND_INS = {
 }
 
 
-def blocks():
+def blocks() -> Any:
     """The code blocks of the section, and what it has in backticks across lines."""
     section = (ROOT / "README.md").read_text(encoding="utf-8").split("### On a cluster")[1].split("\n### ")[0]
     inline = [
@@ -39,7 +40,7 @@ def blocks():
 
 
 @pytest.fixture
-def shell(tmp_path, tiny_bundle):
+def shell(tmp_path: Path, tiny_bundle: Any) -> Any:
     """Runs a script of the README in a session of its own, with our folders put in, and ends what it left running."""
     started = []
     (tmp_path / "bin").mkdir()
@@ -53,7 +54,7 @@ def shell(tmp_path, tiny_bundle):
         "PYTHONPATH": f"{tmp_path / 'absent'}:{ROOT}", "BUNDLE": str(tiny_bundle),
     }  # fmt: skip
 
-    def run(script, out):
+    def run(script: Any, out: Any) -> None:
         script = script.replace("COHORT", str(tmp_path / "in")).replace("OUT", str(out))
         with (tmp_path / "log").open("w+b") as log:
             process = subprocess.Popen(
@@ -76,33 +77,33 @@ def shell(tmp_path, tiny_bundle):
             time.sleep(1)
 
 
-def check(out, explain, cohort, tmp_path):
+def check(out: Any, explain: Any, cohort: Any, tmp_path: Path) -> None:
     assert [line["status"] for line in lines(out)] == ["OK"] * 3 and not leftovers(out)
     assert sorted(line["case"] for line in lines(out)) == ["case-0001", "case-0002", "case-0003"]
     explain(cohort, tmp_path / "here")
     assert volumes(out) == volumes(tmp_path / "here")
 
 
-def test_a_scheduler_and_workers_by_hand(shell, explain, cohort, tmp_path):
+def test_a_scheduler_and_workers_by_hand(shell: Any, explain: Any, cohort: Any, tmp_path: Path) -> None:
     script = blocks()[0][0]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    assert script.count("8786") == 3 and script.count("HOST") == 2
-    script = script.replace("8786", port).replace("HOST", "127.0.0.1").replace("--port", "--no-dashboard --port")
+    assert script.count("8786") == 3 and script.count("HOST") == 3
+    script = script.replace("8786", port).replace("HOST", "127.0.0.1")
     scheduler, worker, run = (line.partition("#")[0].strip() for line in script.strip().splitlines())
     shell(f"{scheduler}\n{worker} --no-dashboard &\n{run}", tmp_path / "out")
     check(tmp_path / "out", explain, cohort, tmp_path)
 
 
-def test_one_job_of_slurm(shell, explain, cohort, tmp_path):
+def test_one_job_of_slurm(shell: Any, explain: Any, cohort: Any, tmp_path: Path) -> None:
     script = blocks()[0][1]
     assert script.startswith("#!/bin/bash\n#SBATCH ") and "srun dask worker" in script
     shell(script, tmp_path / "out")
     check(tmp_path / "out", explain, cohort, tmp_path)
 
 
-def test_an_array_of_slurm(shell, explain, cohort, tmp_path):
+def test_an_array_of_slurm(shell: Any, explain: Any, cohort: Any, tmp_path: Path) -> None:
     (line,) = (text for text in blocks()[1] if text.startswith("sbatch --array"))
     shell(line, tmp_path / "out")
     check(tmp_path / "out", explain, cohort, tmp_path)

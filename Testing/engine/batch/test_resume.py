@@ -1,11 +1,14 @@
 """What a killed run leaves, and what the next one makes of it."""
 
 import csv
+import errno
 import gc
 import json
 import os
 import signal
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +18,7 @@ from unoise_engine.errors import Environment
 from unoise_engine.files import INVENTORY
 
 
-def test_halves_are_cleaned_and_an_earlier_result_comes_back(explain, cohort, tmp_path):
+def test_halves_are_cleaned_and_an_earlier_result_comes_back(explain: Any, cohort: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     explain(cohort, out)
     first = volumes(out)
@@ -31,7 +34,7 @@ def test_halves_are_cleaned_and_an_earlier_result_comes_back(explain, cohort, tm
     assert sorted(leftovers(out)) == [out / ".case-0003-1-partial", out / ".somebody-elses"]
 
 
-def test_a_lost_or_broken_line_is_written_again(explain, cohort, tmp_path):
+def test_a_lost_or_broken_line_is_written_again(explain: Any, cohort: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     explain(cohort, out)
     whole = (out / "results.jsonl").read_bytes()
@@ -44,7 +47,9 @@ def test_a_lost_or_broken_line_is_written_again(explain, cohort, tmp_path):
     assert (out / "results.jsonl").read_bytes() == text
 
 
-def test_every_input_is_counted_and_listed(explain, cohort, tmp_path, capsys):
+def test_every_input_is_counted_and_listed(
+    explain: Any, cohort: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (cohort / "cut.nii.gz").write_bytes((cohort / "ct0.nii.gz").read_bytes()[:3000])
     save(tmp_path / "more" / "dark.nrrd", 4, spacing_mm=(9.0, 9.0, 9.0))
     out = tmp_path / "out"
@@ -59,14 +64,14 @@ def test_every_input_is_counted_and_listed(explain, cohort, tmp_path, capsys):
     assert float(rows[1]["volume_ml"]) == listed["organ"]["volume_ml"] > 0
 
 
-def test_one_case_needs_no_summary(explain, cohort, tmp_path):
+def test_one_case_needs_no_summary(explain: Any, cohort: Any, tmp_path: Path) -> None:
     explain(cohort / "ct0.nii.gz", tmp_path / "out")
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert names == [INVENTORY, "case-0001", "private", "results.jsonl"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_interrupted_is_resumable(command, cohort, tmp_path, number, code):
+def test_interrupted_is_resumable(command: Any, cohort: Any, tmp_path: Path, number: Any, code: Any) -> None:
     out = tmp_path / "out"
     os.rename(cohort / "ct2.nii.gz", cohort / "slow.nii.gz")
     run = command(cohort, "-o", out, "--jobs", 2, wait=False)
@@ -76,15 +81,38 @@ def test_interrupted_is_resumable(command, cohort, tmp_path, number, code):
         time.sleep(0.05)
     time.sleep(0.3)
     os.kill(run.pid, number)
-    _, err = run.communicate(timeout=30)
-    assert run.returncode == code and err.count("\n") == 1 and "nothing half-written" in err
+    said, err = run.communicate(timeout=30)
+    assert run.returncode == code and err.count("\n") == 1
+    assert err.endswith("ed - 2 of 3 cases are done - go on with --resume\n") and "3 inputs = 2 ok" in said
+    assert " + 0 failed + 1 not done\n" in said and (out / "summary.csv").read_text().count("\n") == 3
     assert processes_of_group(run.pid) == []
     assert not [p for p in leftovers(out) if "partial" in p.name]
     again = command(cohort, "-o", out, "--resume", "--jobs", 2, SLOW="0")
     assert again.returncode == 0 and again.stdout.count("done before") == 2 and len(lines(out)) == 3
 
 
-def test_kill_9_of_the_run_ends_its_children(command, cohort, tmp_path):
+def test_what_stops_every_case_says_what_is_done(
+    explain: Any, cohort: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not an interruption, but the disk full, or gone, after the first case."""
+    from unoise_engine.batch import run
+    from unoise_engine.batch.job import do_case as real
+
+    def full(job: Any, *rest: Any) -> Any:
+        if job.case == "case-0002":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(job, *rest)
+
+    monkeypatch.setattr(run, "do_case", full)
+    with pytest.raises(Environment) as caught:
+        explain(cohort, tmp_path / "out")
+    assert caught.value.cure.endswith("; 1 of 3 cases are done: go on with --resume")
+    assert "3 inputs = 1 ok + 0 corrected + 0 refused + 0 failed + 2 not done" in capsys.readouterr().out
+    monkeypatch.undo()
+    assert explain(cohort, tmp_path / "out", resume=True) == 0
+
+
+def test_kill_9_of_the_run_ends_its_children(command: Any, cohort: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     os.rename(cohort / "ct0.nii.gz", cohort / "a-slow.nii.gz")
     run = command(cohort, "-o", out, wait=False)
@@ -102,7 +130,7 @@ def test_kill_9_of_the_run_ends_its_children(command, cohort, tmp_path):
     assert len(lines(out)) == 3 and not leftovers(out)
 
 
-def processes_of_group(group):
+def processes_of_group(group: Any) -> Any:
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -115,7 +143,7 @@ def processes_of_group(group):
     return found
 
 
-def test_two_runs_on_one_folder_share_the_cases(command, cohort, tmp_path):
+def test_two_runs_on_one_folder_share_the_cases(command: Any, cohort: Any, tmp_path: Path) -> None:
     for k in range(3, 6):
         save(cohort / f"ct{k}.nii.gz", k)
     out = tmp_path / "out"
@@ -129,7 +157,9 @@ def test_two_runs_on_one_folder_share_the_cases(command, cohort, tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting needs root")
 @pytest.mark.parametrize("file_format", ["nifti", "nrrd", "nrrd, maps in files"])
-def test_a_full_disk_stops_the_run_and_names_the_bytes(explain, cohort, tmp_path, file_format, monkeypatch):
+def test_a_full_disk_stops_the_run_and_names_the_bytes(
+    explain: Any, cohort: Any, tmp_path: Path, file_format: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import subprocess
 
     file_format, _, in_files = file_format.partition(", ")
@@ -153,7 +183,7 @@ def test_a_full_disk_stops_the_run_and_names_the_bytes(explain, cohort, tmp_path
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting needs root")
-def test_earlier_results_survive_a_full_and_a_read_only_disk(explain, cohort, tmp_path):
+def test_earlier_results_survive_a_full_and_a_read_only_disk(explain: Any, cohort: Any, tmp_path: Path) -> None:
     import subprocess
 
     disk = tmp_path / "disk"
@@ -176,3 +206,23 @@ def test_earlier_results_survive_a_full_and_a_read_only_disk(explain, cohort, tm
         assert caught.value.exit_code == 3 and volumes(disk / "out") == first and len(first) == 6
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_results_of_a_version_without_inventories_go_on(
+    explain: Any, cohort: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their records say what was written: what is done stays done, what was corrected by hand is kept."""
+    out = tmp_path / "out"
+    explain(cohort, out)
+    for inventory in (out / INVENTORY, *out.glob(f"*/{INVENTORY}")):
+        inventory.unlink()
+    first = volumes(out)
+    assert explain(cohort, out, resume=True) == 0
+    assert capsys.readouterr().out.count("done before") == 3 and volumes(out) == first
+    for inventory in (out / INVENTORY, *out.glob(f"*/{INVENTORY}")):
+        inventory.unlink()
+    corrected = out / "case-0002" / "segmentation.nii.gz"
+    corrected.write_bytes(corrected.read_bytes() + b"by hand")
+    explain(cohort, out, overwrite=True)
+    assert "NOT_OURS" in capsys.readouterr().err and corrected.read_bytes().endswith(b"by hand")
+    assert [line["status"] for line in lines(out)].count("OK") >= 2

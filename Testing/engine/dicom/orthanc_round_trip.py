@@ -14,24 +14,25 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pydicom
 
 HTTP, DICOM = 18042, 14242
 
 
-def data_set(content):
+def data_set(content: Any) -> Any:
     """The bytes behind the preamble and the file meta group."""
     return content[144 + int.from_bytes(content[140:144], "little") :]
 
 
-def call(path, method="GET"):
+def call(path: Any, method: Any = "GET") -> Any:
     request = urllib.request.Request(f"http://127.0.0.1:{HTTP}{path}", method=method)
     with urllib.request.urlopen(request, timeout=20) as answer:
         return answer.read()
 
 
-def start(work, plugin):
+def start(work: Any, plugin: Any) -> Any:
     settings = {
         "Name": "round trip",
         "StorageDirectory": str(work / "db"),
@@ -59,7 +60,7 @@ def start(work, plugin):
     raise SystemExit((work / "orthanc.log").read_text(errors="replace")[-2000:])
 
 
-def round_trip(results, address):
+def round_trip(results: Any, address: Any) -> Any:
     """Sends everything, fetches every instance, then empties the server."""
     sent = subprocess.run(
         [sys.executable, "-m", "unoise_engine", "send", str(results), *address, "--again"],

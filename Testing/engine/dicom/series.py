@@ -1,5 +1,8 @@
 """A CT series of a few slices, with all that a hospital writes into its headers."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pydicom
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian
@@ -21,7 +24,16 @@ HEAD_FIRST = (-1, 0, 0, 0, 1, 0)  # the slice normal points to the feet
 PRONE = (-1, 0, 0, 0, -1, 0)
 
 
-def write_series(folder, orientation=UPRIGHT, slices=6, size=64, spacing=2.0, step=3.0, bright=180, **changes):
+def write_series(
+    folder: Any,
+    orientation: Any = UPRIGHT,
+    slices: Any = 6,
+    size: Any = 64,
+    spacing: Any = 2.0,
+    step: Any = 3.0,
+    bright: Any = 180,
+    **changes: Any,
+) -> Any:
     """A body at 40 HU with a block at `bright` HU in its middle slices. `changes` set elements of every slice or, given
     None, delete them; `edit`, a function of a slice's data set, may change anything."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,13 +80,13 @@ def write_series(folder, orientation=UPRIGHT, slices=6, size=64, spacing=2.0, st
     return folder
 
 
-def write_enhanced(folder, single, files=1):
+def write_enhanced(folder: Any, single: Any, files: Any = 1) -> Any:
     """The series in the folder `single` as enhanced multi-frame objects, its frames in no order and shared out among
     `files` objects of one series; returns the frames' places, [(file, frame from 1), ...] by source slice number."""
     folder.mkdir(parents=True)
     slices = sorted((pydicom.dcmread(p) for p in single.iterdir()), key=lambda d: int(d.InstanceNumber))
     order = np.random.default_rng(0).permutation(len(slices))
-    places = {}
+    places: dict[int, tuple[Path, int]] = {}
     for k, some in enumerate(np.array_split(order, files)):
         ds = pydicom.Dataset()
         ds.update({e.tag: e for e in slices[0] if e.keyword not in OF_A_FRAME})
@@ -100,7 +112,7 @@ MACROS = {
 OF_A_FRAME = {"PixelData", *(keyword for keywords in MACROS.values() for keyword in keywords)}
 
 
-def groups(ds, *names):
+def groups(ds: Any, *names: Any) -> Any:
     made = pydicom.Dataset()
     for name in names:
         item = pydicom.Dataset()

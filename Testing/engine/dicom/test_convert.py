@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -23,10 +25,13 @@ METHODS = ("unoise", "gradcam", "occlusion")
 RESULTS = ("segmentation", *(f"importance-{method}" for method in METHODS))
 
 
-def write_nrrd(path, voxels, steps_mm, origin_mm):
+def write_nrrd(path: Any, voxels: Any, steps_mm: Any, origin_mm: Any) -> Any:
     """Also on sheared axes, which SimpleITK refuses."""
     kinds = {"int16": "short", "uint8": "uchar", "float32": "float"}
-    vector = lambda v: "(" + ",".join(repr(float(x)) for x in v) + ")"  # noqa: E731
+
+    def vector(v: Any) -> str:
+        return "(" + ",".join(repr(float(x)) for x in v) + ")"
+
     header = (
         f"NRRD0004\ntype: {kinds[voxels.dtype.name]}\ndimension: 3\nspace: left-posterior-superior\n"
         f"sizes: {' '.join(str(n) for n in reversed(voxels.shape))}\n"
@@ -37,7 +42,7 @@ def write_nrrd(path, voxels, steps_mm, origin_mm):
     return path
 
 
-def request_for(series, nrrd, home, turn=lambda voxels: voxels, **changes):
+def request_for(series: Any, nrrd: Any, home: Any, turn: Any = lambda voxels: voxels, **changes: Any) -> Any:
     """What a program sends that holds the CT and its results as arrays; `turn` may store slices the other way."""
     import SimpleITK as sitk
 
@@ -61,11 +66,11 @@ def request_for(series, nrrd, home, turn=lambda voxels: voxels, **changes):
 
 
 @pytest.fixture(scope="module")
-def worlds(pancreas_bundle, tmp_path_factory):
+def worlds(pancreas_bundle: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """orientation -> a CT, and its results as DICOM and as NRRD"""
     made = {}
 
-    def world(orientation):
+    def world(orientation: Any) -> Any:
         if orientation not in made:
             home = tmp_path_factory.mktemp("both")
             ct = write_series(home / "ct", orientation)
@@ -78,20 +83,20 @@ def worlds(pancreas_bundle, tmp_path_factory):
 
 
 @pytest.fixture(params=[UPRIGHT, HEAD_FIRST, PRONE], ids=["upright", "head first", "prone"])
-def each(request, worlds):
+def each(request: pytest.FixtureRequest, worlds: Any) -> Any:
     return worlds(request.param)
 
 
 @pytest.fixture
-def both(worlds):
+def both(worlds: Any) -> Any:
     return worlds(HEAD_FIRST)
 
 
-def objects(folder):
+def objects(folder: Any) -> Any:
     return {p.name: p.read_bytes() for p in folder.glob("*.dcm")}
 
 
-def test_the_same_bytes_as_a_run_with_the_format_dicom(each, tmp_path):
+def test_the_same_bytes_as_a_run_with_the_format_dicom(each: Any, tmp_path: Path) -> None:
     series, dicom, nrrd = each
     convert(request_for(series, nrrd, tmp_path / "a"), Quiet())
     found = objects(tmp_path / "a" / "dicom")
@@ -100,22 +105,22 @@ def test_the_same_bytes_as_a_run_with_the_format_dicom(each, tmp_path):
     assert report["settings"]["format"] == "dicom" and set(report["files"].values()) == set(found)
 
 
-def test_slices_stored_the_other_way_give_the_same_bytes(each, tmp_path):
+def test_slices_stored_the_other_way_give_the_same_bytes(each: Any, tmp_path: Path) -> None:
     series, dicom, nrrd = each
     convert(request_for(series, nrrd, tmp_path / "a", lambda v: v[::-1]), Quiet())
     assert objects(tmp_path / "a" / "dicom") == objects(dicom)
 
 
 @needs_dciodvfy
-def test_dciodvfy_finds_no_error(both, tmp_path):
+def test_dciodvfy_finds_no_error(both: Any, tmp_path: Path) -> None:
     convert(request_for(both[0], both[2], tmp_path / "a"), Quiet())
     assert {p.name: e for p in (tmp_path / "a" / "dicom").glob("*.dcm") if (e := verify(p))} == {}
 
 
-def test_a_tilted_gantry_is_written_on_its_slices_as_taken(both, pancreas_bundle, tmp_path):
+def test_a_tilted_gantry_is_written_on_its_slices_as_taken(both: Any, pancreas_bundle: Any, tmp_path: Path) -> None:
     """Sheared axes: a program that keeps the slices as they are gets frames on them, voxel for voxel."""
 
-    def tilt(ds):
+    def tilt(ds: Any) -> None:
         x, y, z = ds.ImagePositionPatient
         ds.ImagePositionPatient = [x, y + 0.2 * (z - 10), z]
 
@@ -144,7 +149,7 @@ def test_a_tilted_gantry_is_written_on_its_slices_as_taken(both, pancreas_bundle
         assert source.ReferencedSOPInstanceUID == headers[k].SOPInstanceUID
 
 
-def test_what_does_not_belong_together_is_refused_and_nothing_is_left(both, tmp_path):
+def test_what_does_not_belong_together_is_refused_and_nothing_is_left(both: Any, tmp_path: Path) -> None:
     series, _dicom, nrrd = both
     good = request_for(series, nrrd, tmp_path / "a")
     home = tmp_path / "a"
@@ -171,18 +176,18 @@ def test_what_does_not_belong_together_is_refused_and_nothing_is_left(both, tmp_
         assert sorted(home.iterdir()) == before
 
 
-def test_without_highdicom_it_says_what_to_install(both, tmp_path):
+def test_without_highdicom_it_says_what_to_install(both: Any, tmp_path: Path) -> None:
     request = request_for(both[0], both[2], tmp_path / "a")
     code = "import sys; sys.modules['highdicom'] = None\nfrom unoise_engine.worker import main\nsys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code], input=as_json(request), capture_output=True, text=True)
     assert done.returncode == 3 and "highdicom" in done.stderr and not request.out.exists()
 
 
-def as_json(request):
+def as_json(request: pytest.FixtureRequest) -> Any:
     return json.dumps({"convert": to_table(request)})
 
 
-def test_by_way_of_the_worker(both, tmp_path):
+def test_by_way_of_the_worker(both: Any, tmp_path: Path) -> None:
     request = request_for(both[0], both[2], tmp_path / "a", de_identify=True)
     assert question_from(as_json(request).encode()).convert == request
     worker = [sys.executable, "-m", "unoise_engine.worker"]

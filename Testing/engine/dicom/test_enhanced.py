@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import highdicom as hd
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom.uid import EnhancedCTImageStorage
 
-from Testing.engine.dicom.conftest import explained, needs_dciodvfy, needs_dcmqi, tool, verify
+from Testing.engine.dicom.conftest import explained, mended, needs_dciodvfy, needs_dcmqi, tool, verify
 from Testing.engine.dicom.series import HEAD_FIRST, ROOT, UPRIGHT, write_enhanced, write_series
 from Testing.engine.dicom.test_objects import MAPS, assert_same_image, volume
 from unoise_engine.results.dicom.uids import stable_uid
@@ -20,7 +22,7 @@ SOURCES = {"one file": (UPRIGHT, 1), "head first": (HEAD_FIRST, 1), "two files":
 
 
 @pytest.fixture(scope="module", params=SOURCES)
-def enhanced(request, pancreas_bundle, tmp_path_factory):
+def enhanced(request: pytest.FixtureRequest, pancreas_bundle: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """(results as DICOM, as NRRD, of the same slices as single files; place of each slice)."""
     orientation, files = SOURCES[request.param]
     home = tmp_path_factory.mktemp("enhanced")
@@ -31,14 +33,14 @@ def enhanced(request, pancreas_bundle, tmp_path_factory):
 
 
 @needs_dciodvfy
-def test_dciodvfy_finds_no_error(enhanced):
+def test_dciodvfy_finds_no_error(enhanced: Any) -> None:
     objects = sorted(enhanced[0].rglob("*.dcm"))
     assert len(objects) > 3
     assert {p.name: e for p in objects if (e := verify(p))} == {}
-    assert json.loads((enhanced[0] / "report.json").read_text())["status"] == "OK"
+    assert mended(enhanced[0]) == []
 
 
-def test_the_same_slices_in_one_file_give_the_same_pixels(enhanced):
+def test_the_same_slices_in_one_file_give_the_same_pixels(enhanced: Any) -> None:
     """Only names and references differ, and names do."""
     from_frames, _, from_files, _ = enhanced
     names = sorted(p.name for p in from_files.glob("*.dcm"))
@@ -54,7 +56,7 @@ def test_the_same_slices_in_one_file_give_the_same_pixels(enhanced):
         assert b"2.25.1\0" not in (from_frames / name).read_bytes()  # the name of a stand-in
 
 
-def test_frames_refer_to_the_frames_they_lie_on(enhanced):
+def test_frames_refer_to_the_frames_they_lie_on(enhanced: Any) -> None:
     dicom, _, _, places = enhanced
     uids = {path: pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID for path, _ in places}
     wanted = [(uids[path], frame) for path, frame in places]
@@ -77,14 +79,14 @@ def test_frames_refer_to_the_frames_they_lie_on(enhanced):
         assert (item.ReferencedSOPInstanceUID, int(item.ReferencedFrameNumber)) == wanted[k]
 
 
-def _upwards(dicom):
+def _upwards(dicom: Any) -> Any:
     """Whether slices are numbered along the series' own normal."""
     ds = pydicom.dcmread(dicom / "segmentation.dcm")
     heights = [f.PlanePositionSequence[0].ImagePositionPatient[2] for f in ds.PerFrameFunctionalGroupsSequence]
     return heights == sorted(heights)
 
 
-def test_highdicom_reads_back_what_was_computed(enhanced):
+def test_highdicom_reads_back_what_was_computed(enhanced: Any) -> None:
     """By the source's frames, as a viewer that has both would."""
     dicom, nrrd, _, places = enhanced
     seg = hd.seg.segread(dicom / "segmentation.dcm")
@@ -100,7 +102,7 @@ def test_highdicom_reads_back_what_was_computed(enhanced):
 
 
 @needs_dcmqi
-def test_dcmqi_reads_back_what_was_computed(enhanced, tmp_path):
+def test_dcmqi_reads_back_what_was_computed(enhanced: Any, tmp_path: Path) -> None:
     dicom, nrrd, _, _ = enhanced
     source, out = ("--inputDICOM", dicom / "segmentation.dcm"), ("--outputDirectory", tmp_path, "-t", "nrrd")
     subprocess.run([tool("segimage2itkimage"), *source, *out, "-p", "seg"], check=True, capture_output=True)
@@ -108,7 +110,7 @@ def test_dcmqi_reads_back_what_was_computed(enhanced, tmp_path):
 
 
 @needs_dciodvfy
-def test_de_identified(pancreas_bundle, tmp_path):
+def test_de_identified(pancreas_bundle: Any, tmp_path: Path) -> None:
     single = write_series(tmp_path / "single")
     write_enhanced(tmp_path / "ct", single)
     out = explained(tmp_path / "ct", tmp_path / "out", pancreas_bundle, de_identify=True)
@@ -123,7 +125,7 @@ def test_de_identified(pancreas_bundle, tmp_path):
 
 @needs_dciodvfy
 @pytest.mark.filterwarnings("ignore")
-def test_legacy_converted_by_highdicom(pancreas_bundle, tmp_path):
+def test_legacy_converted_by_highdicom(pancreas_bundle: Any, tmp_path: Path) -> None:
     slices = [pydicom.dcmread(p) for p in write_series(tmp_path / "single", PatientPosition="HFS").iterdir()]
     converted = hd.legacy.LegacyConvertedEnhancedCTImage(slices, f"{ROOT}.20", 5, f"{ROOT}.21", 1)
     (tmp_path / "ct").mkdir()
@@ -137,7 +139,7 @@ def test_legacy_converted_by_highdicom(pancreas_bundle, tmp_path):
         assert frame.PlanePositionSequence[0].ImagePositionPatient == lies.ImagePositionPatient
 
 
-def test_missing_uids_are_made_from_the_file(pancreas_bundle, tmp_path):
+def test_missing_uids_are_made_from_the_file(pancreas_bundle: Any, tmp_path: Path) -> None:
     single = write_series(tmp_path / "single", edit=lambda ds: ds.__delattr__("StudyInstanceUID"))
     write_enhanced(tmp_path / "ct", single, files=2)
     for path in (tmp_path / "ct").iterdir():

@@ -11,6 +11,8 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -24,11 +26,11 @@ needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="open
 
 
 @contextmanager
-def server(answer, tls=None):
+def server(answer: Any, tls: Any = None) -> Any:
     """Reads each request whole, then `answer(connection, handler)` writes what it likes. Yields port and bodies."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
+        def do_POST(self) -> None:
             bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
             with suppress(OSError):  # the sender hangs up, as it should
                 answer(self.wfile)
@@ -37,7 +39,7 @@ def server(answer, tls=None):
         do_GET = do_PUT = do_POST
         log_message = lambda *_: None  # noqa: E731
 
-    bodies = []
+    bodies: list[bytes] = []
     one = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     one.daemon_threads = True
     if tls:
@@ -51,7 +53,7 @@ def server(answer, tls=None):
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Any:
     home = tmp_path_factory.mktemp("tls")
     key, cert = home / "key.pem", home / "cert.pem"
     names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
@@ -62,14 +64,16 @@ def certificate(tmp_path_factory):
     return context, cert
 
 
-def redirect(code, where):
+def redirect(code: Any, where: Any) -> Any:
     head = f"HTTP/1.1 {code} Elsewhere\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n"
     return lambda wire: wire.write(head.encode())
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_no_redirect_is_followed(out, capsys, monkeypatch, code, host):
+def test_no_redirect_is_followed(
+    out: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, code: Any, host: Any
+) -> None:
     """Neither to another host nor to another port; nothing of the object and no token goes there."""
     monkeypatch.setenv("UNOISE_STOW_TOKEN", "secret-token")
     with web(lambda n, uid: (200, stored(uid))) as (url, received):
@@ -83,7 +87,7 @@ def test_no_redirect_is_followed(out, capsys, monkeypatch, code, host):
 
 
 @needs_openssl
-def test_no_redirect_from_https_to_http_or_back(out, certificate, capsys):
+def test_no_redirect_from_https_to_http_or_back(out: Any, certificate: Any, capsys: pytest.CaptureFixture[str]) -> None:
     context, cert = certificate
     with (
         web(lambda n, uid: (200, stored(uid))) as (plain, received),
@@ -98,10 +102,10 @@ def test_no_redirect_from_https_to_http_or_back(out, certificate, capsys):
 
 
 @needs_openssl
-def test_https_stores_and_trusts_only_whom_it_was_told(out, certificate):
+def test_https_stores_and_trusts_only_whom_it_was_told(out: Any, certificate: Any) -> None:
     context, cert = certificate
 
-    def take(wire):
+    def take(wire: Any) -> None:
         uid = pydicom.dcmread(BytesIO(bodies[-1].partition(b"\r\n\r\n")[2]), force=True).SOPInstanceUID
         body = json.dumps(stored(uid)).encode()
         wire.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
@@ -114,8 +118,10 @@ def test_https_stores_and_trusts_only_whom_it_was_told(out, certificate):
         assert len(bodies) == 3
 
 
-def forever(piece, pause=0.0, first=b"HTTP/1.1 200 OK\r\nContent-Type: application/dicom+json\r\n\r\n"):
-    def answer(wire):
+def forever(
+    piece: Any, pause: Any = 0.0, first: Any = b"HTTP/1.1 200 OK\r\nContent-Type: application/dicom+json\r\n\r\n"
+) -> Any:
+    def answer(wire: Any) -> None:
         wire.write(first)
         until = time.monotonic() + 60
         while time.monotonic() < until:
@@ -143,7 +149,9 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_answers_without_end_are_failures_in_bounded_time(out, capsys, monkeypatch, name):
+def test_answers_without_end_are_failures_in_bounded_time(
+    out: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: Any
+) -> None:
     monkeypatch.setattr(stow_module, "ANSWER_S", 1.0)
     answer, words = ENDLESS[name]
     start = time.monotonic()
@@ -155,7 +163,7 @@ def test_answers_without_end_are_failures_in_bounded_time(out, capsys, monkeypat
 
 
 @pytest.mark.parametrize("reads", [False, True], ids=["takes nothing", "answers nothing"])
-def test_an_archive_that_falls_silent_is_not_waited_for(out, monkeypatch, reads):
+def test_an_archive_that_falls_silent_is_not_waited_for(out: Any, monkeypatch: pytest.MonkeyPatch, reads: Any) -> None:
     """It lets us connect, and then nothing: a large object does not even get out of our own buffers."""
     monkeypatch.setattr(stow_module, "SILENCE_S", 1.0)
     ds = pydicom.dcmread(out / "ct" / "segmentation.dcm")
@@ -169,14 +177,14 @@ def test_an_archive_that_falls_silent_is_not_waited_for(out, monkeypatch, reads)
         assert time.monotonic() - start < 15
 
 
-def test_an_answer_before_all_was_read_counts(out, capsys):
+def test_an_answer_before_all_was_read_counts(out: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Too large: the archive says so and closes."""
     ds = pydicom.dcmread(out / "ct" / "segmentation.dcm")
     ds.PixelData = bytes(16 << 20)
     ds.save_as(out / "ct" / "segmentation.dcm")
     with socket.create_server(("127.0.0.1", 0)) as early:
 
-        def refuse():
+        def refuse() -> None:
             with suppress(OSError):
                 while True:
                     wire, _ = early.accept()
@@ -199,20 +207,20 @@ WRONG_URLS = (
 
 
 @pytest.mark.parametrize("url", WRONG_URLS)
-def test_wrong_addresses_are_one_sentence(url):
+def test_wrong_addresses_are_one_sentence(url: Any) -> None:
     with pytest.raises(Usage, match=r"^--stow - is no URL - write it like https") as error:
         connect("", url)
     assert "hunter2" not in str(error.value)
 
 
-def test_a_token_that_would_break_the_request(monkeypatch):
+def test_a_token_that_would_break_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNOISE_STOW_TOKEN", "a\r\nX-Other: b")
     with pytest.raises(Usage, match="UNOISE_STOW_TOKEN") as error:
         connect("", "http://h/x")
     assert "X-Other" not in str(error.value)
 
 
-def test_an_address_of_ip_6(out):
+def test_an_address_of_ip_6(out: Any) -> None:
     try:
         http.server.ThreadingHTTPServer.address_family = socket.AF_INET6
         probe = socket.create_server(("::1", 0), family=socket.AF_INET6)
@@ -226,7 +234,7 @@ def test_an_address_of_ip_6(out):
         stow(out, f"http://[::1]:{port}/x", retries=0)
 
 
-def spoilt(folder, name, edit):
+def spoilt(folder: Any, name: Any, edit: Any) -> None:
     ds = pydicom.dcmread(folder / "segmentation.dcm")
     edit(ds)
     ds.save_as(folder / name, enforce_file_format=False)
@@ -248,7 +256,9 @@ BROKEN = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("way", ["store", "stow"])
-def test_broken_objects_are_a_sentence_each_and_the_others_go(out, capsys, way):
+def test_broken_objects_are_a_sentence_each_and_the_others_go(
+    out: Any, capsys: pytest.CaptureFixture[str], way: Any
+) -> None:
     folder = out / "ct"
     for k, edit in enumerate(BROKEN.values()):
         spoilt(folder, f"a{k}.dcm", edit)
@@ -274,7 +284,7 @@ def test_broken_objects_are_a_sentence_each_and_the_others_go(out, capsys, way):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders on this system")
 @pytest.mark.parametrize("way", ["store", "stow"])
-def test_only_regular_files_are_opened(out, tmp_path, capsys, way):
+def test_only_regular_files_are_opened(out: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], way: Any) -> None:
     folder = out / "ct"
     os.mkfifo(folder / "pipe.dcm")
     (folder / "endless.dcm").symlink_to("/dev/zero")
@@ -296,10 +306,10 @@ def test_only_regular_files_are_opened(out, tmp_path, capsys, way):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders on this system")
 @pytest.mark.parametrize("kind", ["pipe", "link"])
-def test_a_record_that_is_no_file_is_left_alone(out, tmp_path, kind):
+def test_a_record_that_is_no_file_is_left_alone(out: Any, tmp_path: Path, kind: Any) -> None:
     other = tmp_path / "diary.txt"
     other.write_text("dear diary")
     os.mkfifo(out / "send.jsonl") if kind == "pipe" else (out / "send.jsonl").symlink_to(other)
-    with archive() as (port, received), pytest.raises(Environment, match=r"send\.jsonl - is no regular file"):
+    with archive() as (port, received), pytest.raises(Environment, match=r"send\.jsonl - was not made here"):
         send_to(out, port)
     assert received == [] and other.read_text() == "dear diary"

@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
 
 import highdicom as hd
 import numpy as np
@@ -33,18 +35,18 @@ SCHEME = "CodingSchemeDesignator"
 
 
 @pytest.fixture(scope="module", params=WORLDS)
-def both(request, pancreas_bundle, tmp_path_factory):
+def both(request: pytest.FixtureRequest, pancreas_bundle: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The same CT explained as DICOM and as NRRD."""
     home = tmp_path_factory.mktemp("both")
     ct = write_series(home / "ct", WORLDS[request.param])
     return tuple(explained(ct, home / kind, pancreas_bundle, kind) for kind in ("dicom", "nrrd"))
 
 
-def volume(folder, name):
+def volume(folder: Any, name: Any) -> Any:
     return sitk.ReadImage(str(folder / f"{name}.nrrd"))
 
 
-def affine(image):
+def affine(image: Any) -> Any:
     """4 x 4, index (x, y, z) to LPS millimetres."""
     m = np.eye(4)
     m[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
@@ -52,7 +54,7 @@ def affine(image):
     return m
 
 
-def assert_same_image(found, wanted):
+def assert_same_image(found: Any, wanted: Any) -> None:
     """Equal values at equal places, whichever way the found one stores its axes."""
     assert sorted(found.GetSize()) == sorted(wanted.GetSize())
     values, reference = sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(wanted)
@@ -67,13 +69,13 @@ def assert_same_image(found, wanted):
 
 
 @needs_dciodvfy
-def test_dciodvfy_finds_no_error(both):
+def test_dciodvfy_finds_no_error(both: Any) -> None:
     objects = sorted(both[0].rglob("*.dcm"))
     assert len(objects) > 3
     assert {p.name: e for p in objects if (e := verify(p))} == {}
 
 
-def test_highdicom_reads_back_what_was_computed(both):
+def test_highdicom_reads_back_what_was_computed(both: Any) -> None:
     """Frame for frame, by the plane positions that highdicom finds, against the NRRD."""
     dicom, nrrd = both
     for name in ("segmentation", *MAPS):
@@ -92,13 +94,10 @@ def test_highdicom_reads_back_what_was_computed(both):
 
 
 @needs_dcmqi
-def test_dcmqi_reads_back_what_was_computed(both, tmp_path):
+def test_dcmqi_reads_back_what_was_computed(both: Any, tmp_path: Path) -> None:
     dicom, nrrd = both
-    source, out = (
-        ("--inputDICOM", dicom / "segmentation.dcm"),
-        ("--outputDirectory", tmp_path, "-t", "nrrd", "-p", "seg"),
-    )
-    subprocess.run([tool("segimage2itkimage"), *source, *out], check=True, capture_output=True)
+    named = ("--inputDICOM", dicom / "segmentation.dcm", "--outputDirectory", tmp_path, "-t", "nrrd", "-p", "seg")
+    subprocess.run([tool("segimage2itkimage"), *named], check=True, capture_output=True)
     assert_same_image(sitk.ReadImage(str(tmp_path / "seg-1.nrrd")), volume(nrrd, "segmentation"))
     for name in MAPS:
         out = tmp_path / name
@@ -111,7 +110,7 @@ def test_dcmqi_reads_back_what_was_computed(both, tmp_path):
         assert_same_image(sitk.ReadImage(str(next(out.glob("*.nrrd")))), volume(nrrd, name))
 
 
-def test_every_frame_refers_to_the_slice_it_lies_on(result, series):
+def test_every_frame_refers_to_the_slice_it_lies_on(result: Any, series: Any) -> None:
     sources = {d.SOPInstanceUID: d for d in (pydicom.dcmread(p) for p in series.iterdir())}
     for name in ("segmentation", *MAPS):
         ds = pydicom.dcmread(result / f"{name}.dcm")
@@ -126,7 +125,7 @@ def test_every_frame_refers_to_the_slice_it_lies_on(result, series):
         assert pydicom.dcmread(path).SourceImageSequence[0].ReferencedSOPInstanceUID in sources
 
 
-def test_objects_say_what_they_are(result):
+def test_objects_say_what_they_are(result: Any) -> None:
     seg = pydicom.dcmread(result / "segmentation.dcm")
     organ = seg.SegmentSequence[0]
     kind, category = organ.SegmentedPropertyTypeCodeSequence[0], organ.SegmentedPropertyCategoryCodeSequence[0]
@@ -157,7 +156,7 @@ def test_objects_say_what_they_are(result):
         assert model in algorithm.AlgorithmParameters
 
 
-def test_a_second_run_gives_the_same_bytes(result, series, pancreas_bundle, tmp_path):
+def test_a_second_run_gives_the_same_bytes(result: Any, series: Any, pancreas_bundle: Any, tmp_path: Path) -> None:
     second = explained(series, tmp_path, pancreas_bundle)
     names = sorted(p.relative_to(result) for p in result.rglob("*.dcm"))
     assert names == sorted(p.relative_to(second) for p in second.rglob("*.dcm"))
@@ -165,8 +164,10 @@ def test_a_second_run_gives_the_same_bytes(result, series, pancreas_bundle, tmp_
         assert (result / name).read_bytes() == (second / name).read_bytes(), name
 
 
-def test_another_model_or_setting_gives_another_identity(result, series, tiny_bundle, pancreas_bundle, tmp_path):
-    def uids(folder, name):
+def test_another_model_or_setting_gives_another_identity(
+    result: Any, series: Any, tiny_bundle: Any, pancreas_bundle: Any, tmp_path: Path
+) -> None:
+    def uids(folder: Any, name: Any) -> Any:
         ds = pydicom.dcmread(folder / name, stop_before_pixels=True)
         assert ds.SOPInstanceUID.startswith("2.25.")
         return ds.SOPInstanceUID, ds.SeriesInstanceUID
@@ -186,7 +187,7 @@ def test_another_model_or_setting_gives_another_identity(result, series, tiny_bu
 ORIGIN = Origin("pancreas", "tiny", "0" * 64, "0", "not for clinical use", (0, 6))
 
 
-def test_what_an_identity_is_made_of(result, series, pancreas_bundle, tmp_path):
+def test_what_an_identity_is_made_of(result: Any, series: Any, pancreas_bundle: Any, tmp_path: Path) -> None:
     uid = ORIGIN.uid(("1.2",), "importance-occlusion", "instance")
     others = [
         replace(ORIGIN, model_hash="1" * 64), replace(ORIGIN, engine_version="1"), replace(ORIGIN, slices=(0, 5)),
@@ -205,7 +206,9 @@ def test_what_an_identity_is_made_of(result, series, pancreas_bundle, tmp_path):
         assert path.read_bytes() == (result / path.name).read_bytes(), path.name
 
 
-def test_only_explained_slices_are_segmented_and_maps_say_which(series, pancreas_bundle, tmp_path):
+def test_only_explained_slices_are_segmented_and_maps_say_which(
+    series: Any, pancreas_bundle: Any, tmp_path: Path
+) -> None:
     part = explained(series, tmp_path / "a", pancreas_bundle, slices=(2, 5))
     whole = explained(series, tmp_path / "b", pancreas_bundle, "nrrd", slices=(2, 5))
     seg = hd.seg.segread(part / "segmentation.dcm")
@@ -225,7 +228,7 @@ def test_only_explained_slices_are_segmented_and_maps_say_which(series, pancreas
 
 
 @needs_dciodvfy
-def test_an_odd_number_of_pixels(pancreas_bundle, tmp_path):
+def test_an_odd_number_of_pixels(pancreas_bundle: Any, tmp_path: Path) -> None:
     """61 x 61: neither the bits of a frame nor the bytes of a picture come to an even number."""
     ct = write_series(tmp_path / "ct", size=61)
     dicom, nrrd = (explained(ct, tmp_path / kind, pancreas_bundle, kind) for kind in ("dicom", "nrrd"))
@@ -236,7 +239,7 @@ def test_an_odd_number_of_pixels(pancreas_bundle, tmp_path):
     assert picture.Rows * picture.Columns % 2 and picture.pixel_array.shape == (picture.Rows, picture.Columns, 3)
 
 
-def test_no_organ_is_a_result(pancreas_bundle, tmp_path):
+def test_no_organ_is_a_result(pancreas_bundle: Any, tmp_path: Path) -> None:
     ct = write_series(tmp_path / "ct", bright=40, edit=_without_the_dot)
     folder = explained(ct, tmp_path / "out", pancreas_bundle)
     assert not hd.seg.segread(folder / "segmentation.dcm").pixel_array.any()
@@ -245,13 +248,13 @@ def test_no_organ_is_a_result(pancreas_bundle, tmp_path):
         assert pydicom.dcmread(path).SOPInstanceUID
 
 
-def _without_the_dot(ds):
+def _without_the_dot(ds: Any) -> None:
     hu = np.frombuffer(ds.PixelData, np.int16).copy()
     hu[hu > 40] = 40
     ds.PixelData = hu.tobytes()
 
 
-def test_overlay_is_one_colour_series_with_words_beside_the_patient(result):
+def test_overlay_is_one_colour_series_with_words_beside_the_patient(result: Any) -> None:
     images = [pydicom.dcmread(p) for p in sorted(result.glob("overlay-*.dcm"))]
     assert len(images) >= 2 * 4
     assert len({i.SeriesInstanceUID for i in images}) == len({(i.Rows, i.Columns) for i in images}) == 1
@@ -268,7 +271,7 @@ def test_overlay_is_one_colour_series_with_words_beside_the_patient(result):
         assert image.Rows - orange.any(axis=1).argmax() < image.Rows - 64  # below the CT's 64 rows and the legend
 
 
-def test_picture_against_pixels_by_hand():
+def test_picture_against_pixels_by_hand() -> None:
     hu = np.full((40, 300), 40.0)
     hu[0, 0], hu[0, 1] = -2000, 2000
     organ = np.zeros(hu.shape, bool)
@@ -291,7 +294,7 @@ def test_picture_against_pixels_by_hand():
     np.testing.assert_array_equal(words[2:9, 2 : 2 + dots.shape[1]], dots)
 
 
-def test_letters_are_letters():
+def test_letters_are_letters() -> None:
     """A few glyphs as a person reads them."""
     rows = ["".join(" #"[d] for d in row).rstrip() for row in text_dots("L1T").astype(int)]
     assert rows[0] == "#       #   #####"
@@ -299,13 +302,13 @@ def test_letters_are_letters():
     assert all(text_dots(c).any() for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:/()-%+")
 
 
-def test_organ_codes():
+def test_organ_codes() -> None:
     assert organ_code("pancreas").value == "15776009"
     assert organ_code("adrenal gland").scheme_designator == "SCT"
     assert organ_code("bright").scheme_designator == "99UNOISE"
 
 
-SOURCES = {
+SOURCES: dict[str, dict[str, Any]] = {
     "no slice thickness": {"SliceThickness": None},
     "empty slice thickness": {"SliceThickness": ""},
     "lossy": {
@@ -324,7 +327,7 @@ SOURCES = {
 @needs_dciodvfy
 @pytest.mark.parametrize("name", SOURCES)
 @pytest.mark.filterwarnings("ignore")
-def test_poor_sources_give_valid_objects(name, pancreas_bundle, tmp_path):
+def test_poor_sources_give_valid_objects(name: Any, pancreas_bundle: Any, tmp_path: Path) -> None:
     ct = write_series(tmp_path / "ct", slices=3, **SOURCES[name])
     folder = explained(ct, tmp_path / "out", pancreas_bundle, methods=("unoise",))
     assert {p.name: e for p in folder.rglob("*.dcm") if (e := verify(p))} == {}
@@ -333,7 +336,7 @@ def test_poor_sources_give_valid_objects(name, pancreas_bundle, tmp_path):
 
 
 @needs_real_ct
-def test_real_series_with_empty_uids(pancreas_bundle, tmp_path):
+def test_real_series_with_empty_uids(pancreas_bundle: Any, tmp_path: Path) -> None:
     """Its SOP, Study and Series UIDs are empty: mended, said so, and each object valid."""
     folder = explained(REAL_CT, tmp_path / "a", pancreas_bundle, methods=("unoise",), slices=(8, 11))
     report = json.loads((folder / "report.json").read_text())
@@ -351,8 +354,13 @@ def test_real_series_with_empty_uids(pancreas_bundle, tmp_path):
 
 
 def test_other_inputs_and_wrong_wishes_are_refused_before_work(
-    ct_file, series, tiny_bundle, tmp_path, monkeypatch, capsys
-):
+    ct_file: Any,
+    series: Any,
+    tiny_bundle: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     out = tmp_path / "out"
     assert explain_all(asked((ct_file,), out, bundle=str(tiny_bundle), format="dicom"), "off") == 1
     said = capsys.readouterr().err
@@ -363,14 +371,14 @@ def test_other_inputs_and_wrong_wishes_are_refused_before_work(
     with pytest.raises(Usage, match="unknown"):
         explain_all(asked((series,), out, bundle=str(tiny_bundle), format="jpeg"), "off")
     monkeypatch.setattr(
-        "unoise_engine.results.case_folder.settings.find_spec",
+        "unoise_engine.results.settings.find_spec",
         lambda name: None,
     )
     with pytest.raises(MissingExtra, match=r"unoise-engine\[dicom\]"):
         explain_all(asked((series,), out, bundle=str(tiny_bundle), format="dicom"), "off")
 
 
-def test_a_ct_that_left_its_slices_is_refused(series):
+def test_a_ct_that_left_its_slices_is_refused(series: Any) -> None:
 
     reading = find_cases([series])[0].read()
     images = [*zip(reading.slice_files, reading.slice_frames)]
@@ -386,18 +394,18 @@ def test_a_ct_that_left_its_slices_is_refused(series):
 class Tilted(GridSlices):
     """Slices a tilted gantry took: each 1 mm further to the back than the one below. Results come from a known rule."""
 
-    def __init__(self, grid):
+    def __init__(self, grid: Any) -> None:
         super().__init__(grid)
         self.corners_mm = self.corners_mm + np.arange(len(self.corners_mm))[:, None] * [0, 1.0, 0]
 
-    def bring_back(self, result, labels=False, low=0, high=None):
+    def bring_back(self, result: Any, labels: Any = False, low: Any = 0, high: Any = None) -> Any:
         back = np.roll(result.voxels, 3, axis=2)[low:high]
         return iter(back if labels else back + np.float32(1))
 
 
 @needs_dciodvfy
-def test_results_of_a_resampled_ct_lie_on_the_slices_as_taken(tmp_path):
-    def tilt(ds):
+def test_results_of_a_resampled_ct_lie_on_the_slices_as_taken(tmp_path: Path) -> None:
+    def tilt(ds: Any) -> None:
         x, y, z = ds.ImagePositionPatient
         ds.ImagePositionPatient = [x, y + int(ds.InstanceNumber) - 1, z]
 
@@ -422,11 +430,13 @@ def test_results_of_a_resampled_ct_lie_on_the_slices_as_taken(tmp_path):
         np.testing.assert_array_equal(ds.pixel_array, wanted)
 
 
-def test_failure_leaves_earlier_results_and_nothing_half_written(series, pancreas_bundle, tmp_path, monkeypatch):
+def test_failure_leaves_earlier_results_and_nothing_half_written(
+    series: Any, pancreas_bundle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = explained(series, tmp_path, pancreas_bundle)
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
-    def full(*_, **__):
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pydicom.Dataset, "save_as", full)
@@ -437,3 +447,44 @@ def test_failure_leaves_earlier_results_and_nothing_half_written(series, pancrea
         explain_all(request, "off")
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
     assert not [p for p in tmp_path.rglob(".*") if p.suffix == ".dcm" or "partial" in p.name]
+
+
+@needs_dciodvfy
+def test_display_maps_are_shares_of_the_largest_value(
+    series: Any, result: Any, pancreas_bundle: Any, tmp_path: Path
+) -> None:
+    """Beside the values, which stay as they are, to the last byte."""
+    folder = explained(series, tmp_path, pancreas_bundle, display_maps=True)
+    again = explained(series, tmp_path / "again", pancreas_bundle, display_maps=True)
+    report = json.loads((folder / "report.json").read_text())
+    assert report["settings"]["display_maps"] is True
+    uids = set()
+    for name in MAPS:
+        assert (folder / f"{name}.dcm").read_bytes() == (result / f"{name}.dcm").read_bytes()
+        shown = name.replace("importance", "display")
+        assert report["files"][shown] == f"{shown}.dcm" and not (result / f"{shown}.dcm").exists()
+        assert verify(folder / f"{shown}.dcm") == []
+        assert (folder / f"{shown}.dcm").read_bytes() == (again / f"{shown}.dcm").read_bytes()
+        values, ds = (pydicom.dcmread(folder / f"{n}.dcm") for n in (name, shown))
+        wanted = np.clip(values.pixel_array / values.pixel_array.max(), 0, 1)
+        np.testing.assert_array_equal(ds.pixel_array, wanted)
+        assert ds.pixel_array.max() == 1 and values.pixel_array.max() != 1
+        mapping = ds.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+        assert f"{values.pixel_array.max():.6g}" in mapping.LUTExplanation
+        uids |= {ds.SeriesInstanceUID, values.SeriesInstanceUID, ds.SOPInstanceUID, values.SOPInstanceUID}
+    assert len(uids) == 4 * len(MAPS)
+    with pytest.raises(Usage, match="--display-maps"):
+        explain_all(asked((series,), tmp_path / "no", display_maps=True), "off")
+
+
+def test_a_map_of_zeros_is_shown_as_zeros(series: Any, tmp_path: Path) -> None:
+    reading = find_cases([series])[0].read()
+    images = [*zip(reading.slice_files, reading.slice_frames)]
+    writer = DicomResult(reading.ct, images, ORIGIN, "ct", display_maps=True)
+    nothing = reading.ct.with_voxels(np.zeros(reading.ct.voxels.shape, np.float32))
+    below = reading.ct.with_voxels(np.full(reading.ct.voxels.shape, -1, np.float32))
+    writer.write("segmentation", reading.ct.with_voxels(np.zeros(reading.ct.voxels.shape, np.uint8)), tmp_path)
+    for name, importance in {"zeros": nothing, "below": below}.items():
+        (tmp_path / name).mkdir()
+        files = writer.write("importance-unoise", importance, tmp_path / name)
+        assert not pydicom.dcmread(tmp_path / name / files["display-unoise"]).pixel_array.any()

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ PLUGINS = glob.glob("/usr/share/orthanc/plugins/libOrthancDicomWeb.so") + glob.g
 )
 
 
-def missing():
+def missing() -> Any:
     if shutil.which("Orthanc") is None or not PLUGINS:
         return "Orthanc: apt-get install orthanc orthanc-dicomweb"
     if shutil.which("ip") is None:
@@ -27,7 +28,7 @@ def missing():
     return "" if alone.returncode == 0 else "unshare -n is not permitted here (needs root)"
 
 
-def test_orthanc_gives_back_what_it_got(result, tmp_path):
+def test_orthanc_gives_back_what_it_got(result: Any, tmp_path: Path) -> None:
     if why := missing():
         pytest.skip(why)
     shutil.copytree(result, tmp_path / "out" / "ct")

@@ -4,10 +4,12 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
-from pydicom.datadict import DicomDictionary
+from pydicom._dicom_dict import DicomDictionary
 
 from Testing.engine.dicom.conftest import explained, needs_dciodvfy, verify
 from Testing.engine.dicom.series import IDENTITY, ROOT, write_series
@@ -29,11 +31,11 @@ REQUIRED = {
 }  # fmt: skip
 
 
-def canary(n):
+def canary(n: Any) -> Any:
     return f"CANARY{n:05d}Q"
 
 
-def plant(ds):
+def plant(ds: Any) -> Any:
     """A different canary in every text element that the dictionary knows, in a sequence and in private elements."""
     planted = {}
     for n, (tag, (vr, _, _, retired, keyword)) in enumerate(sorted(DicomDictionary.items())):
@@ -55,20 +57,20 @@ def plant(ds):
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory):
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Any:
     names = {}
     folder = write_series(tmp_path_factory.mktemp("canary") / "ct", edit=lambda ds: names.update(plant(ds)))
     assert len(names) > 1000 and names.keys() >= REQUIRED
     return folder, names
 
 
-def command(*arguments):
+def command(*arguments: Any) -> Any:
     """The real command line, as a person or a script runs it: all that it prints."""
     run = subprocess.run([sys.executable, "-m", "unoise_engine", *map(str, arguments)], capture_output=True, text=True)
     return run.returncode, run.stdout + run.stderr
 
 
-def test_canaries_appear_only_where_required(planted, pancreas_bundle, tmp_path):
+def test_canaries_appear_only_where_required(planted: Any, pancreas_bundle: Any, tmp_path: Path) -> None:
     folder, names = planted
     options = ("--bundle", pancreas_bundle, "--methods", "unoise", "--format", "dicom", "--progress", "json")
     code, said = command("explain", folder, "-o", tmp_path / "out", *options)
@@ -84,7 +86,7 @@ def test_canaries_appear_only_where_required(planted, pancreas_bundle, tmp_path)
         assert found == allowed, path.name
 
 
-def test_de_identified_results_hold_nothing_of_the_patient(planted, pancreas_bundle, tmp_path):
+def test_de_identified_results_hold_nothing_of_the_patient(planted: Any, pancreas_bundle: Any, tmp_path: Path) -> None:
     folder, _ = planted
     out = explained(folder, tmp_path, pancreas_bundle, de_identify=True)
     assert json.loads((out / "report.json").read_text())["settings"]["de_identify"] is True
@@ -99,7 +101,9 @@ UIDS = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfRefer
 
 
 @needs_dciodvfy
-def test_de_identified_results_are_valid_and_consistent(series, result, pancreas_bundle, tmp_path):
+def test_de_identified_results_are_valid_and_consistent(
+    series: Any, result: Any, pancreas_bundle: Any, tmp_path: Path
+) -> None:
     out = explained(series, tmp_path, pancreas_bundle, de_identify=True)
     again = explained(series, tmp_path / "again", pancreas_bundle, de_identify=True)
     objects = {p.relative_to(out): pydicom.dcmread(p) for p in out.rglob("*.dcm")}
@@ -126,13 +130,13 @@ def test_de_identified_results_are_valid_and_consistent(series, result, pancreas
     assert len(references) == 3 and references[0] == references[1] == references[2]
 
 
-def mended(folder):
+def mended(folder: Any) -> Any:
     reading = find_cases([folder])[0].read()
     images = [*zip(reading.slice_files, reading.slice_frames)]
     return read_source(images, GridSlices(reading.ct.grid), "ct")
 
 
-def series_named(folder, name, **changes):
+def series_named(folder: Any, name: Any, **changes: Any) -> Any:
     """`name` is text, or bytes that stand in the file whatever its character set says."""
     if isinstance(name, str):
         return write_series(folder, slices=3, **({"PatientName": name} | changes))
@@ -161,7 +165,7 @@ CHARACTER_SETS = {
 
 @pytest.mark.parametrize("name", CHARACTER_SETS)
 @pytest.mark.filterwarnings("ignore")
-def test_character_sets(name, tmp_path):
+def test_character_sets(name: Any, tmp_path: Path) -> None:
     given, stored, wanted, charset, said = CHARACTER_SETS[name]
     source = mended(series_named(tmp_path / "ct", stored, SpecificCharacterSet=given))
     assert any("Character Set" in note for note in source.notes) == said, source.notes
@@ -174,7 +178,7 @@ def test_character_sets(name, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 @needs_dciodvfy
-def test_name_survives_into_the_object(pancreas_bundle, tmp_path):
+def test_name_survives_into_the_object(pancreas_bundle: Any, tmp_path: Path) -> None:
     folder = series_named(tmp_path / "ct", LATIN, SpecificCharacterSet="")
     out = explained(folder, tmp_path / "out", pancreas_bundle)
     for path in out.rglob("*.dcm"):
@@ -184,8 +188,8 @@ def test_name_survives_into_the_object(pancreas_bundle, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_text_where_a_term_or_number_belongs_goes_no_further(pancreas_bundle, tmp_path):
-    def spoil(ds):
+def test_text_where_a_term_or_number_belongs_goes_no_further(pancreas_bundle: Any, tmp_path: Path) -> None:
+    def spoil(ds: Any) -> None:
         ds.LossyImageCompression, ds.LossyImageCompressionMethod = "CANARY1", ["ISO_10918_1", "CANARY2"]
         ds[0x00180050] = pydicom.dataelem.RawDataElement(
             pydicom.tag.Tag(0x00180050), "DS", 8, b"CANARY3 ", 0, False, True
@@ -213,13 +217,14 @@ WRONG_VALUES = {
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_values_no_object_may_hold_are_emptied_and_said(pancreas_bundle, tmp_path):
-    pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
+def test_values_no_object_may_hold_are_emptied_and_said(pancreas_bundle: Any, tmp_path: Path) -> None:
+    settings: Any = pydicom.config.settings
+    settings.writing_validation_mode = pydicom.config.IGNORE
     try:
         wrong = {k: v for k, (v, _) in WRONG_VALUES.items()}
         folder = write_series(tmp_path / "ct", slices=3, **wrong)
     finally:
-        pydicom.config.settings.writing_validation_mode = None
+        settings.writing_validation_mode = None
     source = mended(folder)
     assert {k: str(source.headers[0][k].value or "") for k in WRONG_VALUES} == {
         k: v for k, (_, v) in WRONG_VALUES.items()
@@ -232,11 +237,11 @@ def test_values_no_object_may_hold_are_emptied_and_said(pancreas_bundle, tmp_pat
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_missing_and_shared_uids_get_stable_ones(tmp_path):
-    def anonymous(ds):
+def test_missing_and_shared_uids_get_stable_ones(tmp_path: Path) -> None:
+    def anonymous(ds: Any) -> None:
         ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{ROOT}.9"
 
-    def nameless(ds):
+    def nameless(ds: Any) -> None:
         ds.SOPInstanceUID = ds.StudyInstanceUID = ds.SeriesInstanceUID = ds.FrameOfReferenceUID = "x.y"
 
     shared = mended(write_series(tmp_path / "shared", slices=4, edit=anonymous))

@@ -3,25 +3,27 @@
 import json
 import shutil
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
 
-from Testing.engine.dicom.conftest import explained, needs_dciodvfy, verify
+from Testing.engine.dicom.conftest import explained, mended, needs_dciodvfy, verify
 from Testing.engine.dicom.series import HEAD_FIRST, UPRIGHT, write_enhanced, write_series
 from unoise_engine.results.dicom.font import text_dots
 
 needs_dcentvfy = pytest.mark.skipif(shutil.which("dcentvfy") is None, reason="dcentvfy: apt-get install dicom3tools")
 SCHEME = "CodingSchemeDesignator"
-STUDY = {
+STUDY: dict[str, Any] = {
     "StudyDescription": "CT abdomen, portal venous", "IssuerOfPatientID": "CLINIC", "PatientBirthTime": "1230",
     "PatientAge": "073Y", "PatientSize": "1.74", "PatientWeight": "70.5", "PhysiciansOfRecord": "House^G",
     "NameOfPhysiciansReadingStudy": ["Grey^M", "Who^D"], "SeriesDate": "20240301", "SeriesTime": "101500.25",
     "BodyPartExamined": "ABDOMENPELVIS",
 }  # fmt: skip
-WORLDS = {
+WORLDS: dict[str, dict[str, Any]] = {
     "all of it": STUDY,
     "none of it": {},
     "empty": dict.fromkeys(STUDY, ""),
@@ -31,23 +33,23 @@ WORLDS = {
 }
 
 
-def objects(folder):
+def objects(folder: Any) -> Any:
     return {p.name: pydicom.dcmread(p, stop_before_pixels=True) for p in sorted(folder.rglob("*.dcm"))}
 
 
 @needs_dciodvfy
 @needs_dcentvfy
 @pytest.mark.parametrize("name", WORLDS)
-def test_results_and_ct_are_one_study(name, pancreas_bundle, tmp_path):
+def test_results_and_ct_are_one_study(name: Any, pancreas_bundle: Any, tmp_path: Path) -> None:
     """dcentvfy compares all that the objects say of patient, study, series, frame of reference and equipment."""
     ct = write_series(tmp_path / "ct", **WORLDS[name])
     folder = explained(ct, tmp_path / "out", pancreas_bundle, slices=(1, 5))
     assert {p.name: e for p in folder.rglob("*.dcm") if (e := verify(p))} == {}
-    assert json.loads((folder / "report.json").read_text())["status"] == "OK"
+    assert mended(folder) == []
     assert entities(tmp_path, ct, folder) == []
 
 
-def entities(tmp_path, *folders):
+def entities(tmp_path: Path, *folders: Any) -> Any:
     """What dcentvfy finds that does not fit together."""
     files = tmp_path / "files"
     files.write_text("\n".join(str(p) for folder in folders for p in sorted(folder.rglob("*.dcm"))))
@@ -56,7 +58,7 @@ def entities(tmp_path, *folders):
 
 
 @needs_dcentvfy
-def test_dcentvfy_would_say_so(pancreas_bundle, tmp_path):
+def test_dcentvfy_would_say_so(pancreas_bundle: Any, tmp_path: Path) -> None:
     """A check that cannot fail is none."""
     ct = write_series(tmp_path / "ct", **STUDY)
     folder = explained(ct, tmp_path / "out", pancreas_bundle)
@@ -66,7 +68,7 @@ def test_dcentvfy_would_say_so(pancreas_bundle, tmp_path):
     assert any("StudyDescription" in line for line in entities(tmp_path, ct, folder))
 
 
-def test_every_object_says_of_its_study_what_the_ct_says(pancreas_bundle, tmp_path):
+def test_every_object_says_of_its_study_what_the_ct_says(pancreas_bundle: Any, tmp_path: Path) -> None:
     ct = write_series(tmp_path / "ct", **STUDY)
     wanted = pydicom.dcmread(next(ct.iterdir()))
     for ds in objects(explained(ct, tmp_path / "out", pancreas_bundle)).values():
@@ -77,7 +79,7 @@ def test_every_object_says_of_its_study_what_the_ct_says(pancreas_bundle, tmp_pa
 
 
 @needs_dciodvfy
-def test_without_the_patient_it_says_none_of_it(pancreas_bundle, tmp_path):
+def test_without_the_patient_it_says_none_of_it(pancreas_bundle: Any, tmp_path: Path) -> None:
     ct = write_series(tmp_path / "ct", **STUDY, PatientIdentityRemoved="YES", DeidentificationMethod="by hand")
     folder = explained(ct, tmp_path / "out", pancreas_bundle, de_identify=True)
     for name, ds in objects(folder).items():
@@ -88,8 +90,8 @@ def test_without_the_patient_it_says_none_of_it(pancreas_bundle, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 @needs_dciodvfy
-def test_what_the_standard_forbids_goes_no_further(pancreas_bundle, tmp_path):
-    def spoil(ds):
+def test_what_the_standard_forbids_goes_no_further(pancreas_bundle: Any, tmp_path: Path) -> None:
+    def spoil(ds: Any) -> None:
         for tag, vr, value in (
             (0x00101010, "AS", b"CANARY1 "), (0x00101020, "DS", b"CANARY2 "), (0x00101030, "DS", b"1e999 "),
             (0x00100032, "TM", b"CANARY3 "), (0x00081030, "LO", b"CANARY4" * 10), (0x00080021, "DA", b"20241399"),
@@ -107,7 +109,7 @@ def test_what_the_standard_forbids_goes_no_further(pancreas_bundle, tmp_path):
     assert all(word in said for word in ("Patient Age", "Patient Size", "Patient Birth Time", "Study Description"))
 
 
-def test_what_viewers_look_for_in_a_segmentation(result):
+def test_what_viewers_look_for_in_a_segmentation(result: Any) -> None:
     seg = hd.seg.segread(result / "segmentation.dcm")
     assert "SegmentIdentificationSequence" not in seg.SharedFunctionalGroupsSequence[0]
     for frame in seg.PerFrameFunctionalGroupsSequence:  # where dwv looks, and only there
@@ -115,10 +117,10 @@ def test_what_viewers_look_for_in_a_segmentation(result):
     (organ,) = seg.SegmentSequence
     colour = hd.color.CIELabColor.from_dicom_value(organ.RecommendedDisplayCIELabValue).to_rgb()
     np.testing.assert_allclose(colour, (60, 150, 80), atol=1)
-    assert organ.TrackingID == "pancreas by tiny" and organ.TrackingUID.startswith("2.25.")
+    assert organ.TrackingID == "pancreas by tiny" and str(organ.TrackingUID).startswith("2.25.")
 
 
-def test_who_made_it_stands_among_the_contributing_equipment(result):
+def test_who_made_it_stands_among_the_contributing_equipment(result: Any) -> None:
     for ds in objects(result).values():
         (ours,) = [i for i in ds.ContributingEquipmentSequence if i.Manufacturer == ds.Manufacturer]
         assert ours.PurposeOfReferenceCodeSequence[0].CodeValue == "109102"  # processing equipment
@@ -126,7 +128,7 @@ def test_who_made_it_stands_among_the_contributing_equipment(result):
             assert ours[keyword].value == ds[keyword].value
 
 
-def test_codes_of_our_own_say_whose_they_are(tiny_bundle, series, tmp_path):
+def test_codes_of_our_own_say_whose_they_are(tiny_bundle: Any, series: Any, tmp_path: Path) -> None:
     """tiny_bundle's organ has no code in SNOMED CT as DICOM knows it."""
     for ds in objects(explained(series, tmp_path, tiny_bundle)).values():
         declared = {i.CodingSchemeDesignator for i in ds.get("CodingSchemeIdentificationSequence", [])}
@@ -134,11 +136,11 @@ def test_codes_of_our_own_say_whose_they_are(tiny_bundle, series, tmp_path):
         assert (declared == {"99UNOISE"}) == ("SharedFunctionalGroupsSequence" in ds)  # not the pictures
 
 
-def private(ds):
+def private(ds: Any) -> Any:
     return {str(e.value) for e in ds.iterall() if e.keyword == SCHEME and str(e.value).startswith("99")}
 
 
-def numbered(order):
+def numbered(order: Any) -> Any:
     return lambda ds: setattr(ds, "InstanceNumber", order(int(ds.InstanceNumber)))
 
 
@@ -154,7 +156,9 @@ ORDERS = {
 
 
 @pytest.mark.parametrize("name", ORDERS)
-def test_pictures_come_in_the_cts_own_order_and_say_where_they_are(name, pancreas_bundle, tmp_path):
+def test_pictures_come_in_the_cts_own_order_and_say_where_they_are(
+    name: Any, pancreas_bundle: Any, tmp_path: Path
+) -> None:
     orientation, order, places = ORDERS[name]
     ct = write_series(tmp_path / "ct", orientation, edit=numbered(order), size=192)
     headers = {d.SOPInstanceUID: d for d in map(pydicom.dcmread, ct.iterdir())}
@@ -178,7 +182,7 @@ def test_pictures_come_in_the_cts_own_order_and_say_where_they_are(name, pancrea
     assert found == {n: places[n - 1] for n in found}
 
 
-def test_a_frame_of_an_enhanced_ct_is_named(pancreas_bundle, tmp_path):
+def test_a_frame_of_an_enhanced_ct_is_named(pancreas_bundle: Any, tmp_path: Path) -> None:
     places = write_enhanced(tmp_path / "ct", write_series(tmp_path / "single", size=192))
     folder = explained(tmp_path / "ct", tmp_path / "out", pancreas_bundle, methods=("unoise",))
     ds = pydicom.dcmread(folder / "overlay-unoise-003.dcm")
@@ -187,8 +191,8 @@ def test_a_frame_of_an_enhanced_ct_is_named(pancreas_bundle, tmp_path):
     assert int(ds.InstanceNumber) == places[2][1]
 
 
-def nameless(keyword, value=""):
-    def edit(ds):
+def nameless(keyword: Any, value: Any = "") -> Any:
+    def edit(ds: Any) -> None:
         setattr(ds, keyword, value)
         if keyword == "SOPInstanceUID":
             ds.file_meta.MediaStorageSOPInstanceUID = value or "1.2.3.4"
@@ -196,7 +200,7 @@ def nameless(keyword, value=""):
     return edit
 
 
-LOST = {
+LOST: dict[str, tuple[dict[str, Any], bool]] = {
     "no study": ({"StudyInstanceUID": None}, True),
     "empty study": ({"StudyInstanceUID": ""}, True),
     "one image UID for all": ({"edit": nameless("SOPInstanceUID", "1.2.3.9")}, True),
@@ -209,7 +213,9 @@ LOST = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", LOST)
-def test_results_that_no_archive_can_place_are_warned_about(name, pancreas_bundle, tmp_path, capsys):
+def test_results_that_no_archive_can_place_are_warned_about(
+    name: Any, pancreas_bundle: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     changes, warned = LOST[name]
     folder = explained(write_series(tmp_path / "ct", **changes), tmp_path / "out", pancreas_bundle)
     said = [w for w in json.loads((folder / "report.json").read_text())["warnings"] if "no archive holds" in w]

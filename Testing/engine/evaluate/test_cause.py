@@ -1,5 +1,7 @@
 """How much of a map falls on the cause: by hand, and on a planted CT with maps that know the answer or half of it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ from unoise_engine.evaluate.slices import LabelledSlice
 from unoise_engine.lab.phantom.planted import LABELS, plant
 
 
-def test_average_precision_by_hand():
+def test_average_precision_by_hand() -> None:
     """Wanted pixels at places 1, 3 and 6: (1/1 + 2/3 + 3/6) / 3."""
     placed = np.arange(8)
     wanted = np.isin(placed, (0, 2, 5))
@@ -30,13 +32,13 @@ def test_average_precision_by_hand():
     assert np.isnan(average_precision(placed, placed > 100))
 
 
-def test_above_by_hand():
+def test_above_by_hand() -> None:
     assert above(np.array([0, 4]), np.array([1, 2, 5])) == pytest.approx((3 + 1) / 6)
     assert np.isnan(above(np.array([1]), np.array([])))
 
 
 @pytest.fixture(scope="module")
-def slices():
+def slices() -> Any:
     """Slices of planted CTs that show everything: organ, landmark, decoys."""
     made, causes = [], []
     for seed in range(3):
@@ -51,7 +53,7 @@ def slices():
     return made, causes
 
 
-def test_maps_that_know_the_cause_and_maps_that_fall_for_decoys(slices):
+def test_maps_that_know_the_cause_and_maps_that_fall_for_decoys(slices: Any) -> None:
     made, causes = slices
     random = np.random.default_rng(0)
     maps = {
@@ -74,10 +76,12 @@ def test_maps_that_know_the_cause_and_maps_that_fall_for_decoys(slices):
         parts = [value[name, share_name(part)] for part in ("organ", "landmark", "decoys", "elsewhere")]
         assert sum(parts) == pytest.approx(1)
     assert value["segmentation", TAKEN] == 0
-    assert got["random", AREA].lead.value == pytest.approx(1 - value["random", AREA])
+    assert got["oracle", AREA].lead is None  # nobody leads himself
+    lead = got["random", AREA].lead
+    assert lead is not None and lead.value == pytest.approx(1 - value["random", AREA])
 
 
-def test_slices_that_the_model_does_not_solve_are_left_out(slices):
+def test_slices_that_the_model_does_not_solve_are_left_out(slices: Any) -> None:
     made, causes = slices
     nothing = [np.zeros_like(one.organ) for one in made]
     everything = [np.ones_like(one.organ) for one in made]
@@ -87,7 +91,7 @@ def test_slices_that_the_model_does_not_solve_are_left_out(slices):
     assert only.estimate.value == 1
 
 
-def test_ties_are_no_advantage():
+def test_ties_are_no_advantage() -> None:
     organ = np.zeros((20, 20), bool)
     organ[:3, :3] = True
     landmark = np.zeros_like(organ)
@@ -96,3 +100,64 @@ def test_ties_are_no_advantage():
         np.zeros(organ.shape), organ, Cause(landmark, ~organ), np.random.default_rng(0).random(organ.shape)
     )
     assert flat[AREA] < 0.1
+
+
+def test_shares_of_the_most_important_pixels_by_hand() -> None:
+    """As many as the cause has, four: one on each kind of place, in this order."""
+    organ, landmark, decoys = (np.zeros((4, 4), bool) for _ in range(3))
+    organ[0, :2], landmark[1, :2], decoys[2, :2] = True, True, True
+    importance = np.zeros((4, 4))
+    importance[0, 0], importance[3, 3], importance[1, 0], importance[2, 0] = 9, 8, 7, 6
+    found = judge_cause(importance, organ, Cause(landmark, decoys), np.random.default_rng(0).random((4, 4)))
+    assert [found[share_name(part)] for part in ("organ", "landmark", "decoys", "elsewhere")] == [0.25] * 4
+
+
+@pytest.mark.parametrize(("pixels", "counts"), [(8, True), (6, True), (5, False)])
+def test_a_task_half_solved_is_solved(pixels: Any, counts: Any) -> None:
+    """A dice of one half: 6 of 18 pixels found, 2 * 6 / (18 + 6)."""
+    organ, found, landmark = (np.zeros((10, 10), bool) for _ in range(3))
+    organ.ravel()[:18], found.ravel()[:pixels], landmark[9, :2] = True, True, True
+    one = LabelledSlice("a", "a", 0, np.zeros((1, 10, 10), np.float32), organ)
+    got = cause_measures([one], [Cause(landmark, ~organ & ~landmark)], [found], {"any": [organ * 1.0]}, 0, 10)
+    assert (AREA in {m.name for m in got}) == counts
+
+
+def test_all_measures_by_hand() -> None:
+    """Nine pixels in the order of their importance: organ o, landmark l, decoy d, and the rest."""
+    places = np.array(list("ol.do.dl."))
+    organ, landmark, decoys = ((places == one).reshape(3, 3) for one in "old")
+    importance = np.arange(9, 0, -1.0).reshape(3, 3)
+    got = judge_cause(importance, organ, Cause(landmark, decoys | organ), importance * 0)
+    assert got[AREA] == pytest.approx((1 + 1 + 3 / 5 + 4 / 8) / 4)
+    assert got[LANDMARK_AREA] == pytest.approx((1 / 1 + 2 / 6) / 2)  # organ left out: l . d . d l .
+    assert got[POINTING] == 1 and got[LANDMARK_POINTING] == 1
+    assert got[APART] == 2 / 4  # each landmark pixel against each decoy
+    shares = [got[share_name(part)] for part in ("organ", "landmark", "decoys", "elsewhere")]
+    assert shares == pytest.approx([1 / 4, 1 / 4, 1 / 4, 1 / 4])  # of the first four: o l . d
+    turned = judge_cause(-importance, organ, Cause(landmark, decoys), importance * 0)
+    assert turned[POINTING] == 0 and turned[LANDMARK_POINTING] == 0
+
+
+def slice_of(letters: Any, patient: Any = "a") -> Any:
+    places = np.array([list(letters)])
+    return LabelledSlice(patient, patient, 0, np.zeros((1, 1, len(letters)), np.float32), places == "o"), Cause(
+        places == "l", places == "d"
+    )
+
+
+def test_who_is_judged_and_against_whom() -> None:
+    """Half found is solved, less is not; the first map has no lead; decoys taken are counted on every slice."""
+    made = [slice_of("oooldd..", "a"), slice_of("oo.lddd.", "b"), slice_of("oo..d...", "c")]
+    slices, causes = zip(*made)
+    found = [np.zeros((1, 8), bool) for _ in made]
+    found[0][0, [0, 4, 5]] = True  # dice 2 / 6
+    found[1][0, [0, 7]] = True  # dice 1 / 2
+    found[2][0, :2] = True  # all of it, but there is no landmark
+    maps = {"first": [np.arange(8.0)[None]] * 3, "second": [-np.arange(8.0)[None]] * 3}
+    got = {(m.method, m.name): m for m in cause_measures(slices, causes, found, maps, 0, 20)}
+    assert got["segmentation", TAKEN].estimate.value == pytest.approx((1 + 0 + 0) / 3)
+    first, second = got["first", AREA], got["second", AREA]
+    assert first.lead is None and np.isnan(first.estimate.low), "one patient alone"
+    assert first.estimate.value == pytest.approx((1 / 5 + 2 / 7 + 3 / 8) / 3)
+    assert second.estimate.value == pytest.approx((1 + 1 + 3 / 4) / 3)
+    assert second.lead is not None and second.lead.value == pytest.approx(first.estimate.value - second.estimate.value)

@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,29 +25,29 @@ QUICK = dict(slices_per_case=2, empty_per_case=1, draws=1, figures=False, resamp
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_cases(tmp_path_factory.mktemp("world") / "set-a")
 
 
-def evaluate(data, out, bundle, **how):
+def evaluate(data: Any, out: Any, bundle: Any, **how: Any) -> Any:
     out.mkdir(exist_ok=True)
     folders = data if isinstance(data, tuple) else (data,)
     return run(Request(data=folders, out=out, bundle=str(bundle), overwrite=True, **{**QUICK, **how}))
 
 
-def rows(path):
+def rows(path: Any) -> Any:
     with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
-def out(data, tiny_bundle, tmp_path_factory):
+def out(data: Any, tiny_bundle: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     out = tmp_path_factory.mktemp("out")
     assert evaluate(data, out, tiny_bundle, figures=True, command="unoise_engine evaluate --data set-a") == 0
     return out
 
 
-def test_everything_is_written(out):
+def test_everything_is_written(out: Any) -> None:
     tables = ("curves", "summary", "per-patient", "segmentation", "checks")
     wanted = {f"{name}.csv" for name in tables} | {"report.md", "curves.png", "curves.svg"}
     methods = ("unoise", "gradcam", "occlusion", "random", "edges", "distance")
@@ -59,11 +61,11 @@ def test_everything_is_written(out):
         assert said in report
     assert "U-Noise Large (Pretrained) | 0.551 |" in report, "the published figures stand beside ours"
     lines = report.splitlines()
-    tables = [(a, b) for a, b in pairwise(lines) if a.startswith("|") and b.startswith("|")]
-    assert tables and all(a.count("|") == b.count("|") for a, b in tables)
+    rows_apart = [(a, b) for a, b in pairwise(lines) if a.startswith("|") and b.startswith("|")]
+    assert rows_apart and all(a.count("|") == b.count("|") for a, b in rows_apart)
 
 
-def test_checks_know_which_maps_are_learned(out):
+def test_checks_know_which_maps_are_learned(out: Any) -> None:
     """The tiny nets are one kernel of equal values each: shuffled they are the same, so their maps stay."""
     checks = {(r["method"], r["check"].split(", ")[-1]): float(r["value"]) for r in rows(out / "checks.csv")}
     assert checks["unoise", "U-Noise's own weights shuffled"] == pytest.approx(1)
@@ -75,13 +77,13 @@ def test_checks_know_which_maps_are_learned(out):
     assert "## Stable, and learned?" in (out / "report.md").read_text("utf-8")
 
 
-def test_the_same_seed_gives_the_same_bytes(data, tiny_bundle, out, tmp_path):
+def test_the_same_seed_gives_the_same_bytes(data: Any, tiny_bundle: Any, out: Any, tmp_path: Path) -> None:
     evaluate(data, tmp_path, tiny_bundle)
     for path in out.glob("*.csv"):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_segmentation_is_judged_on_the_ct(data, tiny_bundle, out):
+def test_segmentation_is_judged_on_the_ct(data: Any, tiny_bundle: Any, out: Any) -> None:
     from unoise_engine.explanation.pipeline import explain_volume
     from unoise_engine.explanation.settings import Settings
 
@@ -91,21 +93,21 @@ def test_segmentation_is_judged_on_the_ct(data, tiny_bundle, out):
         a, b = found.voxels > 0, labels.voxels == 3
         assert 0.5 < dice(a, b) < 1, "the reference is trivial"
         assert float(row["volume_dice"]) == pytest.approx(dice(a, b), abs=1e-5)
-        assert float(row["found_ml"]) == pytest.approx(a.sum() * ct.grid.voxel_ml, rel=1e-5)
+        assert float(row["found_ml"]) == pytest.approx(a.sum() * 0.015, rel=1e-5)  # 1.5 x 2.5 x 4 mm
         empty = ~b.any(axis=(1, 2))
-        assert float(row["false_ml"]) == pytest.approx(a[empty].sum() * ct.grid.voxel_ml, abs=1e-5)
+        assert float(row["false_ml"]) == pytest.approx(a[empty].sum() * 0.015, abs=1e-5)
 
 
-def test_one_patient_has_no_intervals(data, tiny_bundle, tmp_path):
+def test_one_patient_has_no_intervals(data: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     evaluate(data, tmp_path, tiny_bundle, patient="^case", methods=("unoise", "random"))
     assert "One patient only: there are no intervals." in (tmp_path / "report.md").read_text("utf-8")
     assert {r["value_low"] for r in rows(tmp_path / "summary.csv")} == {""}
 
 
-def test_split_names_may_carry_the_folder(data, tmp_path):
+def test_split_names_may_carry_the_folder(data: Any, tmp_path: Path) -> None:
     split, other = tmp_path / "split.json", write_cases(tmp_path / "set-b")
 
-    def names(*folders):
+    def names(*folders: Any) -> Any:
         return [e.name for e in find_entries(folders, "bright", keep=read_part(split, "test"))]
 
     for name in ("case-1", "set-a/case-1"):
@@ -126,13 +128,13 @@ def test_split_names_may_carry_the_folder(data, tmp_path):
         names(data)
 
 
-def test_a_split_chooses_the_cases(data, tiny_bundle, tmp_path):
+def test_a_split_chooses_the_cases(data: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     (tmp_path / "split.json").write_text(json.dumps({"test": ["set-a/case-1"]}))
     evaluate(data, tmp_path / "out", tiny_bundle, split=tmp_path, methods=("random",))  # a run's folder will do
     assert [r["case"] for r in rows(tmp_path / "out" / "segmentation.csv")] == ["case-1"]
 
 
-def write_maps(data, folder, fill):
+def write_maps(data: Any, folder: Any, fill: Any) -> None:
     for k in range(2):
         ct = read_image(data / f"case-{k}-ct.nii.gz")
         folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +142,7 @@ def write_maps(data, folder, fill):
         sitk.WriteImage(image_of(ct.with_voxels(values)), str(folder / f"case-{k}.nii.gz"))
 
 
-def test_maps_from_files_are_judged_like_any_other(data, tiny_bundle, tmp_path):
+def test_maps_from_files_are_judged_like_any_other(data: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     """Who knows the truth ranks it first, and the tiny model needs no more; who hides it ranks it last."""
     write_maps(data, tmp_path / "maps" / "oracle", lambda organ: 1.0 * organ)
     write_maps(data, tmp_path / "maps" / "random", lambda organ: -1.0 * organ)
@@ -161,7 +163,7 @@ def test_maps_from_files_are_judged_like_any_other(data, tiny_bundle, tmp_path):
         evaluate(data, tmp_path / "out", tiny_bundle, maps=(data,))
 
 
-def test_what_explain_writes_can_be_read_back(data, tiny_bundle, tmp_path):
+def test_what_explain_writes_can_be_read_back(data: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     from unoise_engine.explanation.settings import Settings
     from unoise_engine.progress import Quiet
     from unoise_engine.results.case_folder import explain_case
@@ -180,7 +182,9 @@ def test_what_explain_writes_can_be_read_back(data, tiny_bundle, tmp_path):
     assert area["unoise (file)"] == pytest.approx(area["unoise"], abs=0.1)
 
 
-def test_a_bad_case_is_one_line_and_the_others_go_on(data, tiny_bundle, tmp_path, capsys):
+def test_a_bad_case_is_one_line_and_the_others_go_on(
+    data: Any, tiny_bundle: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = write_cases(tmp_path / "bad", 4)
     labels = [folder / f"case-{k}-labels.nii.gz" for k in range(4)]
     moved = sitk.ReadImage(str(labels[0]))
@@ -214,12 +218,12 @@ def test_a_bad_case_is_one_line_and_the_others_go_on(data, tiny_bundle, tmp_path
         (dict(threads=-1), "--threads -1 - is out of range"),
     ],
 )
-def test_wrong_options_are_one_line(data, tiny_bundle, tmp_path, how, said):
+def test_wrong_options_are_one_line(data: Any, tiny_bundle: Any, tmp_path: Path, how: Any, said: Any) -> None:
     with pytest.raises(Usage, match=said):
         evaluate(data, tmp_path / "out", tiny_bundle, **how)
 
 
-def test_numbers_without_names(data, tiny_bundle, tmp_path):
+def test_numbers_without_names(data: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     folder = write_cases(tmp_path / "unnamed")
     (folder / "labels.json").unlink()
     with pytest.raises(Usage, match="--labels"):
@@ -227,14 +231,14 @@ def test_numbers_without_names(data, tiny_bundle, tmp_path):
     assert evaluate(folder, tmp_path / "out", tiny_bundle, labels=(3,), methods=("random",)) == 0
 
 
-def test_evaluating_needs_no_training_package():
+def test_evaluating_needs_no_training_package() -> None:
     heavy = ["torch", "lightning", "onnx", "matplotlib", "scipy"]
     code = f"import unoise_engine.evaluate.command, sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_command_line(data, tiny_bundle, tmp_path):
+def test_command_line(data: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     words = ["--bundle", str(tiny_bundle), "-o", str(tmp_path / "out"), "--methods", "random", "--draws", "1"]
     line = [sys.executable, "-m", "unoise_engine", "evaluate", "--data", str(data), *words]
     done = subprocess.run([*line, "--slices-per-case", "1", "--panels", "0"], capture_output=True, text=True)
@@ -244,7 +248,7 @@ def test_command_line(data, tiny_bundle, tmp_path):
     assert done.returncode == 2 and done.stderr.startswith("error: --labels seven")
 
 
-def test_a_planted_cause_is_measured(tiny_bundle, tmp_path):
+def test_a_planted_cause_is_measured(tiny_bundle: Any, tmp_path: Path) -> None:
     """The tiny model takes all that is bright for its organ: it solves nothing, and that is said."""
     from unoise_engine.lab.phantom.write import write_phantoms
 
@@ -262,7 +266,7 @@ def test_a_planted_cause_is_measured(tiny_bundle, tmp_path):
         evaluate(data, tmp_path / "out", tiny_bundle, decoys=decoys)
 
 
-def test_half_a_split_is_no_figure(data, tmp_path):
+def test_half_a_split_is_no_figure(data: Any, tmp_path: Path) -> None:
     """Cases of the part that belong here and are missing are told; those of another folder are not asked for."""
     split = tmp_path / "split.json"
     for absent in ("case-7", "set-a/case-7"):
@@ -274,7 +278,7 @@ def test_half_a_split_is_no_figure(data, tmp_path):
         read_part(split, "test")
 
 
-def test_the_same_ct_counts_once(tiny_bundle, tmp_path, capsys):
+def test_the_same_ct_counts_once(tiny_bundle: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_cases(tmp_path / "twice")
     for what in ("ct", "labels"):
         sitk.WriteImage(sitk.ReadImage(str(folder / f"case-0-{what}.nii.gz")), str(folder / f"copy-{what}.mha"))
@@ -283,7 +287,7 @@ def test_the_same_ct_counts_once(tiny_bundle, tmp_path, capsys):
     assert [r["case"] for r in rows(tmp_path / "out" / "segmentation.csv")] == ["case-0", "case-1"]
 
 
-def test_a_pattern_or_a_number_that_fits_nothing(data, tmp_path):
+def test_a_pattern_or_a_number_that_fits_nothing(data: Any, tmp_path: Path) -> None:
     with pytest.raises(Usage, match="finds nothing in the name 'case-0'"):
         find_entries([data], "bright", patient="^p[0-9]+")
     folder = write_cases(tmp_path / "odd")
@@ -291,3 +295,23 @@ def test_a_pattern_or_a_number_that_fits_nothing(data, tmp_path):
         (folder / "labels.json").write_text(json.dumps({"bright": number}))
         with pytest.raises(Usage, match="labels begin at 1"):
             find_entries([folder], "bright")
+
+
+def test_a_model_that_finds_nothing_is_said_so_first(
+    tiny_bundle: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tiny model takes what is bright; where the labels show another place, it finds none of them."""
+    folder = write_cases(tmp_path / "elsewhere")
+    for path in folder.glob("*-labels.nii.gz"):
+        image = sitk.ReadImage(str(path))
+        moved = sitk.GetImageFromArray(sitk.GetArrayFromImage(image)[:, :, ::-1])
+        moved.CopyInformation(image)
+        sitk.WriteImage(moved, str(path))
+    evaluate(folder, tmp_path / "out", tiny_bundle, methods=("random",))
+    assert capsys.readouterr().err.startswith("The model finds nearly nothing of the organ here (mean dice 0.0")
+    first = (tmp_path / "out" / "report.md").read_text("utf-8").split("\n\n")[1]
+    assert first.startswith("**The model finds nearly nothing")
+
+
+def test_a_model_that_finds_its_organ_is_not_doubted(out: Any) -> None:
+    assert "nearly nothing" not in (out / "report.md").read_text("utf-8")

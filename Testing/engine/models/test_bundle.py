@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,17 +16,17 @@ from unoise_engine.models.session import load_bundle
 
 
 @pytest.fixture
-def copy(tiny_bundle, tmp_path):
+def copy(tiny_bundle: Any, tmp_path: Path) -> Any:
     return shutil.copytree(tiny_bundle, tmp_path / "copy")
 
 
-def edit(folder, **changes):
+def edit(folder: Any, **changes: Any) -> None:
     path = folder / "bundle.json"
     body = json.loads(path.read_text())
     path.write_text(json.dumps({**body, **changes}))
 
 
-def test_a_good_bundle_opens_and_answers(tiny_bundle):
+def test_a_good_bundle_opens_and_answers(tiny_bundle: Any) -> None:
     bundle = load_bundle(tiny_bundle, "cpu")
     slices = np.zeros((3, 1, 16, 24), np.float32)
     slices[1] = 4
@@ -35,7 +37,7 @@ def test_a_good_bundle_opens_and_answers(tiny_bundle):
     assert bundle.predict(slices[:0]).shape == (0, 1, 16, 24)
 
 
-def test_gradcam_with_the_pass_and_without(tiny_bundle):
+def test_gradcam_with_the_pass_and_without(tiny_bundle: Any) -> None:
     bundle = load_bundle(tiny_bundle, "cpu")
     slices = np.random.default_rng(0).normal(1, 1, (3, 1, 16, 24)).astype(np.float32)
     slices[2] = 0
@@ -48,7 +50,7 @@ def test_gradcam_with_the_pass_and_without(tiny_bundle):
     assert not bundle.gradcam(slices, np.zeros(slices.shape)).any()
 
 
-def test_recall_answers_without_the_model_where_it_can(tiny_bundle, monkeypatch):
+def test_recall_answers_without_the_model_where_it_can(tiny_bundle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = load_bundle(tiny_bundle, "cpu")
     slices = np.random.default_rng(0).normal(1, 1, (4, 1, 16, 24)).astype(np.float32)
     recall = Recall(bundle)
@@ -63,14 +65,14 @@ def test_recall_answers_without_the_model_where_it_can(tiny_bundle, monkeypatch)
 
 
 @pytest.mark.parametrize("size", [(16, 24), (4, 6), (32, 16), (16, 16)])
-def test_enlarged_as_torch_does(size):
+def test_enlarged_as_torch_does(size: Any) -> None:
     torch = pytest.importorskip("torch")
     maps = np.random.default_rng(0).normal(size=(2, 1, 4, 6)).astype(np.float32)
     wanted = torch.nn.functional.interpolate(torch.from_numpy(maps), size, mode="bilinear", align_corners=False)
     assert np.allclose(enlarged(maps, size), wanted.numpy(), atol=1e-5)
 
 
-def test_the_layout_of_schema_1_still_answers(tiny_bundle, tmp_path):
+def test_the_layout_of_schema_1_still_answers(tiny_bundle: Any, tmp_path: Path) -> None:
     """Three files: the utility without Grad-CAM, and a model of its own for that. Made of the one file of today."""
     onnx = pytest.importorskip("onnx")
     manifest, parts = read_manifest(tiny_bundle), {"utility": "logits", "gradcam": "gradcam"}
@@ -96,7 +98,7 @@ def test_the_layout_of_schema_1_still_answers(tiny_bundle, tmp_path):
     assert np.allclose(old.gradcam(slices, target), new.gradcam(slices, target), atol=1e-6) and target.any()
 
 
-def test_batches_do_not_change_answers(tiny_bundle, monkeypatch):
+def test_batches_do_not_change_answers(tiny_bundle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = load_bundle(tiny_bundle, "cpu")
     slices = np.random.default_rng(0).normal(size=(5, 1, 16, 16)).astype(np.float32)
     together = bundle.predict(slices)
@@ -105,7 +107,7 @@ def test_batches_do_not_change_answers(tiny_bundle, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["utility.onnx", "unoise.onnx"])
-def test_one_changed_byte_is_refused_before_opening(copy, name, monkeypatch):
+def test_one_changed_byte_is_refused_before_opening(copy: Any, name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     content = bytearray((copy / name).read_bytes())
     content[len(content) // 2] ^= 1
     (copy / name).write_bytes(content)
@@ -114,14 +116,14 @@ def test_one_changed_byte_is_refused_before_opening(copy, name, monkeypatch):
         load_bundle(copy)
 
 
-def test_a_file_changed_after_the_check_is_refused(copy):
+def test_a_file_changed_after_the_check_is_refused(copy: Any) -> None:
     bundle = load_bundle(copy, "cpu")
     (copy / "utility.onnx").write_bytes(b"other")
     with pytest.raises(Integrity, match="altered"):
         bundle.predict(np.zeros((1, 1, 16, 16), np.float32))
 
 
-def test_other_damage(copy, tmp_path):
+def test_other_damage(copy: Any, tmp_path: Path) -> None:
     with pytest.raises(Environment, match="no such model bundle"):
         load_bundle(tmp_path / "none")
     with pytest.raises(Environment, match=r"no bundle\.json"):
@@ -147,13 +149,13 @@ def test_other_damage(copy, tmp_path):
         ({"files": {"x.txt": {"sha256": "0" * 64, "bytes": -1}}}, "bytes"),
     ],
 )
-def test_a_wrong_manifest_is_one_sentence(copy, changes, said):
+def test_a_wrong_manifest_is_one_sentence(copy: Any, changes: Any, said: Any) -> None:
     edit(copy, **changes)
     with pytest.raises(Integrity, match=said):
         verify(copy)
 
 
-def test_nothing_outside_the_folder_is_read(copy):
+def test_nothing_outside_the_folder_is_read(copy: Any) -> None:
     files = json.loads((copy / "bundle.json").read_text())["files"]
     edit(copy, files={**files, "../outside.txt": {"sha256": "0" * 64, "bytes": 1}})
     with pytest.raises(Integrity, match="points outside"):
@@ -163,7 +165,7 @@ def test_nothing_outside_the_folder_is_read(copy):
         read_manifest(copy)
 
 
-def test_the_model_hash_follows_the_model(tiny_bundle, copy):
+def test_the_model_hash_follows_the_model(tiny_bundle: Any, copy: Any) -> None:
     assert model_hash(read_manifest(copy)) == model_hash(read_manifest(tiny_bundle))
     edit(copy, title="another title")
     assert model_hash(read_manifest(copy)) == model_hash(read_manifest(tiny_bundle))

@@ -1,5 +1,7 @@
 """A CT cut off at 0 HU gets its fat back; every other stays as it is."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ def abdomen() -> np.ndarray:
     return hu + np.random.default_rng(0).normal(0, 10, hu.shape)
 
 
-def test_fat_is_back_where_it_was():
+def test_fat_is_back_where_it_was() -> None:
     true = abdomen()
     cut = np.clip(true, 0, 255).astype(np.uint8)
     got = refill(cut)
@@ -39,21 +41,21 @@ def test_fat_is_back_where_it_was():
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
 @pytest.mark.parametrize("lowest", [-1024, -3, 5])
-def test_others_are_left_alone(dtype, lowest):
+def test_others_are_left_alone(dtype: Any, lowest: Any) -> None:
     hu = np.full((8, 8), 40, dtype)
     hu[0, 0] = lowest
     hu[4, 4] = max(0, lowest)
     assert refill(hu) is hu
 
 
-def test_nan_and_nothing_are_left_alone():
+def test_nan_and_nothing_are_left_alone() -> None:
     hu = np.zeros((4, 4), np.float32)
     hu[1, 1] = np.nan
     assert refill(hu) is hu
     assert refill(np.zeros((0, 5))).shape == (0, 5)
 
 
-def test_a_model_that_sees_fat_sees_it_in_both():
+def test_a_model_that_sees_fat_sees_it_in_both() -> None:
     """Of the way into the model: the same slice in full HU and cut off, windowed at 2 mm."""
     recipe, grid = Recipe(window_hu=(-100, 255)), Grid((96, 96, 2), (0.8, 0.8, 1), (0, 0, 0), HEAD_FIRST)
     true = np.stack([abdomen()] * 2).round().astype(np.int16)

@@ -6,18 +6,21 @@ import pickle
 import shutil
 import struct
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from unoise_engine.errors import EngineError, Environment, Integrity, Usage
+from unoise_engine.files import sha256
 from unoise_engine.models.content import check_content
 from unoise_engine.models.install import install
-from unoise_engine.models.manifest import Manifest, read_manifest, sha256, verify, write_bundle
+from unoise_engine.models.manifest import Manifest, read_manifest, verify, write_bundle
 from unoise_engine.models.session import Bundle, find_bundle, known_bundles, load_bundle
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The user's own collection of models, and nothing that may be opened as one."""
     monkeypatch.setenv("UNOISE_MODELS", str(tmp_path / "home"))
     monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, **__: pytest.fail("a file was opened"))
@@ -25,11 +28,11 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def copy(tiny_bundle, tmp_path):
+def copy(tiny_bundle: Any, tmp_path: Path) -> Any:
     return shutil.copytree(tiny_bundle, tmp_path / "copy")
 
 
-def list_again(folder, *names):
+def list_again(folder: Any, *names: Any) -> None:
     """The author lists these files too, with their true hashes: hashes alone do not protect from the author."""
     path = folder / "bundle.json"
     body = json.loads(path.read_text())
@@ -38,7 +41,7 @@ def list_again(folder, *names):
     path.write_text(json.dumps(body))
 
 
-def zipped(folder, path, top="tiny/"):
+def zipped(folder: Any, path: Any, top: Any = "tiny/") -> Any:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z:
         for file in sorted(folder.iterdir()):
             z.write(file, top + file.name)
@@ -46,12 +49,12 @@ def zipped(folder, path, top="tiny/"):
 
 
 class Bang:
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return os.system, ("touch PWNED",)
 
 
 @pytest.mark.parametrize("top", ["", "tiny/"])
-def test_a_zip_installs_and_is_found_by_name(tiny_bundle, tmp_path, home, top):
+def test_a_zip_installs_and_is_found_by_name(tiny_bundle: Any, tmp_path: Path, home: Any, top: Any) -> None:
     manifest, folder = install(zipped(tiny_bundle, tmp_path / "a.zip", top))
     assert folder == home / "tiny" and manifest.name == "tiny"
     installed, wanted = ({p.name: p.read_bytes() for p in home.glob("[!.]*")} for home in (folder, tiny_bundle))
@@ -63,7 +66,9 @@ def test_a_zip_installs_and_is_found_by_name(tiny_bundle, tmp_path, home, top):
     assert [p.name for p in home.iterdir()] == ["tiny"]
 
 
-def test_what_file_managers_leave_behind_is_no_harm(copy, tmp_path, home, monkeypatch):
+def test_what_file_managers_leave_behind_is_no_harm(
+    copy: Any, tmp_path: Path, home: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (copy / ".DS_Store").write_bytes(b"x")
     verify(copy)
     path = zipped(copy, tmp_path / "a.zip")
@@ -73,7 +78,9 @@ def test_what_file_managers_leave_behind_is_no_harm(copy, tmp_path, home, monkey
     assert not (folder / ".DS_Store").exists() and not list(home.rglob("._*"))
 
 
-def test_a_damaged_bundle_does_not_hide_the_others(tiny_bundle, home, capsys):
+def test_a_damaged_bundle_does_not_hide_the_others(
+    tiny_bundle: Any, home: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     from unoise_engine.cli.bundle import bundle_list
 
     install(tiny_bundle)
@@ -84,14 +91,14 @@ def test_a_damaged_bundle_does_not_hide_the_others(tiny_bundle, home, capsys):
     assert "\ntiny  " in "\n" + capsys.readouterr().out
 
 
-def test_what_is_no_bundle(tmp_path):
+def test_what_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(b"PK no zip")
     for source in (tmp_path / "x.zip", tmp_path / "nowhere", tmp_path):
         with pytest.raises((Usage, Environment)):
             install(source)
 
 
-def bad_zip(kind, tiny_bundle, tmp_path):
+def bad_zip(kind: Any, tiny_bundle: Any, tmp_path: Path) -> Any:
     path = zipped(tiny_bundle, tmp_path / "bad.zip", "")
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as z:
         if kind == "slip":
@@ -130,7 +137,7 @@ KINDS = ["slip", "absolute", "backslash", "drive", "link", "bomb", "many", "twic
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "two tops"])
-def test_hostile_zips(kind, tiny_bundle, tmp_path, home):
+def test_hostile_zips(kind: Any, tiny_bundle: Any, tmp_path: Path, home: Any) -> None:
     before = {p.name for p in tmp_path.parent.iterdir()}
     with pytest.raises((Integrity, Usage)) as caught:
         install(bad_zip(kind, tiny_bundle, tmp_path))
@@ -139,7 +146,7 @@ def test_hostile_zips(kind, tiny_bundle, tmp_path, home):
     assert {p.name for p in tmp_path.parent.iterdir()} == before and not (tmp_path / "slip.txt").exists()
 
 
-def test_a_zip_whose_entry_lies_about_its_size(tiny_bundle, tmp_path, home):
+def test_a_zip_whose_entry_lies_about_its_size(tiny_bundle: Any, tmp_path: Path, home: Any) -> None:
     path = zipped(tiny_bundle, tmp_path / "bad.zip", "")
     content = path.read_bytes()
     real = struct.pack("<L", (tiny_bundle / "utility.onnx").stat().st_size)
@@ -152,7 +159,9 @@ def test_a_zip_whose_entry_lies_about_its_size(tiny_bundle, tmp_path, home):
 
 
 @pytest.mark.parametrize("name", ["weights.pkl", "weights.pth", "weights.onnx", "weights.safetensors", "weights.txt"])
-def test_pickles_are_refused_under_every_name(copy, name, tmp_path, monkeypatch):
+def test_pickles_are_refused_under_every_name(
+    copy: Any, name: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (copy / name).write_bytes(pickle.dumps(Bang()))
     list_again(copy, name)
@@ -162,7 +171,7 @@ def test_pickles_are_refused_under_every_name(copy, name, tmp_path, monkeypatch)
     assert not (tmp_path / "PWNED").exists()
 
 
-def test_unlisted_files_are_refused(copy):
+def test_unlisted_files_are_refused(copy: Any) -> None:
     (copy / "LICENSE.txt").write_text("texts may lie beside the rest")
     verify(copy)
     (copy / "extra.onnx").write_bytes(b"")
@@ -170,7 +179,7 @@ def test_unlisted_files_are_refused(copy):
         verify(copy)
 
 
-def test_torch_archives_are_refused(copy):
+def test_torch_archives_are_refused(copy: Any) -> None:
     with zipfile.ZipFile(copy / "weights.onnx", "w") as z:
         z.writestr("archive/data.pkl", pickle.dumps({"w": Bang()}))
     list_again(copy, "weights.onnx")
@@ -179,7 +188,7 @@ def test_torch_archives_are_refused(copy):
 
 
 @pytest.mark.parametrize("where", ["weight", "constant node", "inner graph", "function"])
-def test_external_data_is_refused_even_when_listed(copy, tmp_path, where):
+def test_external_data_is_refused_even_when_listed(copy: Any, tmp_path: Path, where: Any) -> None:
     from onnx import TensorProto, helper
 
     (copy / "secret.txt").write_bytes(bytes(16))
@@ -209,7 +218,7 @@ def test_external_data_is_refused_even_when_listed(copy, tmp_path, where):
         verify(copy)
 
 
-def varint(value):
+def varint(value: Any) -> Any:
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -217,14 +226,14 @@ def varint(value):
     return bytes(out) + bytes([value])
 
 
-def stored(number, content, long=False):
+def stored(number: Any, content: Any, long: Any = False) -> Any:
     """A protobuf field; `long`: its tag has bit 32 set, which some readers cut off and others do not."""
     return varint((number << 3 | 2) + (long << 32)) + varint(len(content)) + content
 
 
 @pytest.mark.parametrize("long", [False, True])
 @pytest.mark.parametrize("place", ["/etc/hostname", "secret.bin", "../secret.bin", "*/_ORT_MEM_ADDR_/*"])
-def test_external_data_in_a_second_graph_behind_odd_tags(copy, place, long):
+def test_external_data_in_a_second_graph_behind_odd_tags(copy: Any, place: Any, long: Any) -> None:
     """Protobuf joins messages that follow one another: the second graph becomes part of the first."""
     from onnx import StringStringEntryProto, TensorProto
 
@@ -254,7 +263,7 @@ def test_external_data_in_a_second_graph_behind_odd_tags(copy, place, long):
         (b"\x0b" * 100_000 + b"\x0c" * 100_000, "no ONNX file"),  # groups within groups
     ],
 )
-def test_what_is_not_understood_is_refused(copy, tail, said):
+def test_what_is_not_understood_is_refused(copy: Any, tail: Any, said: Any) -> None:
     with (copy / "utility.onnx").open("ab") as f:
         f.write(tail)
     list_again(copy, "utility.onnx")
@@ -262,8 +271,8 @@ def test_what_is_not_understood_is_refused(copy, tail, said):
         verify(copy)
 
 
-def odd(kind, model):
-    from onnx import TensorProto, helper
+def odd(kind: Any, model: Any) -> None:
+    from onnx import TensorProto
 
     first, weights = model.graph.node[0], model.graph.initializer
     if kind == "loop":
@@ -279,7 +288,7 @@ def odd(kind, model):
     elif kind == "negative":
         weights.add(name="h", data_type=TensorProto.FLOAT, dims=[-1, -1], raw_data=bytes(4))
     elif kind == "text":
-        weights.append(helper.make_tensor("h", TensorProto.STRING, [1], [b"x"]))
+        weights.add(name="h", data_type=TensorProto.STRING, dims=[1], string_data=[b"x"])
     elif kind == "twice":
         weights.add(name="h", data_type=TensorProto.FLOAT, dims=[1], raw_data=bytes(4), float_data=[1])
     elif kind == "elsewhere":
@@ -292,7 +301,7 @@ KINDS_OF_GRAPH = ["loop", "domain", "file of a cache", "chance", "huge", "negati
 
 
 @pytest.mark.parametrize("kind", [*KINDS_OF_GRAPH, "attribute"])
-def test_odd_graphs(copy, kind):
+def test_odd_graphs(copy: Any, kind: Any) -> None:
     import onnx
 
     model = onnx.load(copy / "utility.onnx")
@@ -305,7 +314,7 @@ def test_odd_graphs(copy, kind):
         verify(copy)
 
 
-def test_names_that_are_no_text(copy):
+def test_names_that_are_no_text(copy: Any) -> None:
     """onnxruntime would fail in Python, and say so on standard output."""
     path = copy / "unoise.onnx"
     path.write_bytes(path.read_bytes().replace(b"noise_logits", b"noise\xfflogits"))
@@ -314,7 +323,7 @@ def test_names_that_are_no_text(copy):
         verify(copy)
 
 
-def test_what_is_opened_is_what_was_looked_through(copy):
+def test_what_is_opened_is_what_was_looked_through(copy: Any) -> None:
     """A file that is another one after its check is refused when it is opened, be its hash right or not."""
     bundle = load_bundle(copy)
     with (copy / "unoise.onnx").open("ab") as f:
@@ -326,7 +335,7 @@ def test_what_is_opened_is_what_was_looked_through(copy):
         Bundle(copy, read_manifest(copy), ["CPUExecutionProvider"]).looks_at_scores  # noqa: B018
 
 
-def safetensors(header, size=16):
+def safetensors(header: Any, size: Any = 16) -> Any:
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + bytes(size)
 
@@ -344,14 +353,14 @@ def safetensors(header, size=16):
         b"",
     ],
 )
-def test_safetensors_that_lie(tmp_path, content):
+def test_safetensors_that_lie(tmp_path: Path, content: Any) -> None:
     path = tmp_path / "lie.safetensors"
     path.write_bytes(content)
     with pytest.raises(Integrity, match=r"lie\.safetensors"):
         check_content(path, path.read_bytes())
 
 
-def test_honest_files_pass(tmp_path):
+def test_honest_files_pass(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(
         safetensors({"__metadata__": {"a": "b"}, "a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}})
     )
@@ -359,13 +368,13 @@ def test_honest_files_pass(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, no model", b"\x3a\xff\xff\xff\x7f", b"\x3a\x04\x0a\x02\x0a"])
-def test_damaged_onnx(tmp_path, content):
+def test_damaged_onnx(tmp_path: Path, content: Any) -> None:
     (tmp_path / "a.onnx").write_bytes(content)
     with pytest.raises(Integrity, match=r"a\.onnx"):
         check_content(tmp_path / "a.onnx", (tmp_path / "a.onnx").read_bytes())
 
 
-def test_any_broken_manifest_is_one_sentence(copy):
+def test_any_broken_manifest_is_one_sentence(copy: Any) -> None:
     path = copy / "bundle.json"
     good = json.loads(path.read_text())
     breaks = [
@@ -384,7 +393,9 @@ def test_any_broken_manifest_is_one_sentence(copy):
             assert "\n" not in str(caught.value)
 
 
-def test_an_installed_bundle_cannot_pose_as_one_that_ships(copy, tiny_bundle, tmp_path, monkeypatch):
+def test_an_installed_bundle_cannot_pose_as_one_that_ships(
+    copy: Any, tiny_bundle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("unoise_engine.models.install.shipped_bundles", lambda: {"tiny": tiny_bundle})
     install(copy)  # the very same model may
     other = Manifest(**{**verify(copy).__dict__, "labels": {"other": 5}})
@@ -394,14 +405,14 @@ def test_an_installed_bundle_cannot_pose_as_one_that_ships(copy, tiny_bundle, tm
 
 
 @pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b", "a" * 90])
-def test_names_that_are_no_folder_names(copy, name):
+def test_names_that_are_no_folder_names(copy: Any, name: Any) -> None:
     body = json.loads((copy / "bundle.json").read_text())
     (copy / "bundle.json").write_text(json.dumps({**body, "name": name}))
     with pytest.raises(Integrity, match="no folder name"):
         install(copy)
 
 
-def test_links_in_a_folder_are_refused(copy, tmp_path):
+def test_links_in_a_folder_are_refused(copy: Any, tmp_path: Path) -> None:
     shutil.move(copy / "utility.onnx", tmp_path / "elsewhere.onnx")
     (copy / "utility.onnx").symlink_to(tmp_path / "elsewhere.onnx")
     with pytest.raises(Integrity, match="points outside"):

@@ -3,6 +3,8 @@
 import copy as copies
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,35 +17,35 @@ from unoise_engine.strict_json import read_json
 SHIPPED = find_bundle(DEFAULT_BUNDLE)
 SHIPPED_HASH = "c46a084b465e8056e8a9ddfc0646e16ad0b40573584901a706af096b05623e26"
 HUGE = 10**400
-ODD = [None, True, 0, -1, 1.5, HUGE, "", "x", "\ud800", [], [1], [[]], ["x", None], {}, {"a": 1}, {"": {}}]
+ODD: list[Any] = [None, True, 0, -1, 1.5, HUGE, "", "x", "\ud800", [], [1], [[]], ["x", None], {}, {"a": 1}, {"": {}}]
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Any:
     shutil.copyfile(SHIPPED / "bundle.json", tmp_path / "bundle.json")
     return tmp_path
 
 
-def edited(folder, **changes):
+def edited(folder: Any, **changes: Any) -> Any:
     path = folder / "bundle.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     return folder
 
 
-def places(value, path=()):
+def places(value: Any, path: Any = ()) -> Any:
     """The path of every value in nested tables and lists."""
     yield path
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield from places(inner, (*path, key))
 
 
-def test_what_ships_reads_as_it_is_written():
+def test_what_ships_reads_as_it_is_written() -> None:
     manifest, body = read_manifest(SHIPPED), json.loads((SHIPPED / "bundle.json").read_text())
     assert {**json.loads(manifest.to_json()), **body} == body
     assert model_hash(manifest) == SHIPPED_HASH
 
 
-def test_a_value_of_any_type_anywhere_is_read_or_refused_in_one_sentence(folder):
+def test_a_value_of_any_type_anywhere_is_read_or_refused_in_one_sentence(folder: Any) -> None:
     body = json.loads((folder / "bundle.json").read_text())
     refused = 0
     for path in places(body):
@@ -88,7 +90,7 @@ def test_a_value_of_any_type_anywhere_is_read_or_refused_in_one_sentence(folder)
         ({"channels": True}, "whole number"),
     ],
 )
-def test_recipes_that_no_slice_can_be_made_by(folder, recipe, said):
+def test_recipes_that_no_slice_can_be_made_by(folder: Any, recipe: Any, said: Any) -> None:
     with pytest.raises(Integrity, match=said):
         read_manifest(edited(folder, recipe=recipe))
 
@@ -99,7 +101,7 @@ def test_recipes_that_no_slice_can_be_made_by(folder, recipe, said):
      {"a\ud800": 1}, {"o" * 81: 1}, {" o": 1},
      {"=cmd|' /C calc'!A1": 1}, {"@o": 1}, {"fine": 1, "wrong": 0}, ["o"], {}],
 )  # fmt: skip
-def test_labels_that_no_mask_can_hold(folder, labels):
+def test_labels_that_no_mask_can_hold(folder: Any, labels: Any) -> None:
     with pytest.raises(Integrity, match="labels"):
         read_manifest(edited(folder, labels=labels))
     assert read_manifest(edited(folder, labels={"Bauchspeicheldrüse 胰": 255})).organ == "Bauchspeicheldrüse 胰"
@@ -115,12 +117,12 @@ def test_labels_that_no_mask_can_hold(folder, labels):
         ("", "Expecting"),
     ],
 )  # fmt: skip
-def test_json_that_has_no_one_meaning(text, said):
+def test_json_that_has_no_one_meaning(text: Any, said: Any) -> None:
     with pytest.raises(ValueError, match=said):
         read_json(text.encode("latin-1"), 1 << 20)
 
 
-def test_json_that_is_fine():
+def test_json_that_is_fine() -> None:
     deep = "[" * 30 + "]" * 30
     assert read_json(b'{"a": [1, 2.5, null, "[[[[{{{{\\"[["], "b": true}', 100)["a"][:2] == [1, 2.5]
     assert read_json(deep.encode(), 100) == json.loads(deep)
@@ -142,7 +144,7 @@ def test_json_that_is_fine():
         ("", ""),
     ],
 )
-def test_words_are_fit_to_be_shown(folder, text, shown):
+def test_words_are_fit_to_be_shown(folder: Any, text: Any, shown: Any) -> None:
     assert one_line(text, 200) == shown
     assert read_manifest(edited(folder, title=text)).title == shown
     edited(folder, title="short")
@@ -152,7 +154,7 @@ def test_words_are_fit_to_be_shown(folder, text, shown):
         assert said.isprintable() and len(said) <= 4000 and said[:100] == shown[:100]
 
 
-def test_facts_are_fit_to_be_shown(folder):
+def test_facts_are_fit_to_be_shown(folder: Any) -> None:
     facts = {"a\x1b[31m": ["b\u202e", {"c": "\x9b"}], "n": 1}
     manifest = read_manifest(edited(folder, metrics=facts, architecture=facts))
     assert manifest.metrics == manifest.architecture == {"a[31m": ["b", {"c": ""}], "n": 1}

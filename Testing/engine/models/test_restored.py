@@ -2,6 +2,8 @@
 
 import gzip
 import itertools
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ ORIENTATIONS = [
 ]  # fmt: skip
 
 
-def at_once(given, maps, ct, start):
+def at_once(given: Any, maps: Any, ct: Any, start: Any) -> Any:
     """The plain way: all voxels in memory."""
     out = np.zeros(ct.voxels.shape, np.float32)
     axial = given.view.apply(out)
@@ -32,7 +34,7 @@ def at_once(given, maps, ct, start):
     return out
 
 
-def world(code):
+def world(code: Any) -> Any:
     image = sitk.DICOMOrient(image_of(ellipsoid_ct(shape=(7, 20, 26))), code if code != "oblique" else "LPS")
     if code == "oblique":
         image.SetDirection(sitk.Euler3DTransform((0, 0, 0), 0.2, -0.15, 0.3).GetMatrix())
@@ -40,7 +42,7 @@ def world(code):
 
 
 @pytest.mark.parametrize("code", [*ORIENTATIONS, "oblique"])
-def test_planes_are_what_is_made_at_once(code, monkeypatch):
+def test_planes_are_what_is_made_at_once(code: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK_BYTES", 2000)  # two planes or three
     ct = world(code)
     given = Input.of(ct, Recipe(spacing_mm=1.7), 1, 6)
@@ -56,10 +58,29 @@ def test_planes_are_what_is_made_at_once(code, monkeypatch):
     assert mask.voxels.dtype == mask.dtype == np.uint8 and mask.volume().grid == ct.grid
 
 
+@pytest.mark.parametrize(("room", "times"), [(1 << 20, 5), (2 * 4 * 26 * 20, 20), (1, 35)])
+def test_as_many_planes_as_there_is_room_for_are_made_at_once(
+    room: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven coronal planes of 26 x 20: of five slices each is restored once for every block of planes."""
+    monkeypatch.setattr(module, "BLOCK_BYTES", room)
+    ct = from_image(sitk.DICOMOrient(image_of(ellipsoid_ct(shape=(20, 7, 26))), "LSP"))
+    assert ct.grid.shape == (7, 20, 26)
+    given, plain = Input.of(ct, Recipe(spacing_mm=1.7), 1, 6), module.Restored.slice
+    made: list[int] = []
+
+    def counted(self: module.Restored, k: int) -> np.ndarray:
+        made.append(k)
+        return plain(self, k)
+
+    monkeypatch.setattr(module.Restored, "slice", counted)
+    assert len([*given.restore(given.windowed()).planes()]) == 7 and len(made) == times
+
+
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
 @pytest.mark.parametrize("code", ["LPS", "RAI", "SRP", "AIL", "oblique"])
-def test_files_are_those_of_itk(code, dtype, suffix, tmp_path):
+def test_files_are_those_of_itk(code: Any, dtype: Any, suffix: Any, tmp_path: Path) -> None:
     ct = world(code)
     ct = ct.with_voxels(ct.voxels.astype(dtype))
     write_volume(ct, tmp_path / f"here{suffix}")

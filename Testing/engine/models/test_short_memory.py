@@ -1,46 +1,49 @@
 """Memory that runs out, and GPUs that are not there: answers stay the same, and a sentence says what happened."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from unoise_engine.errors import Environment
+from unoise_engine.models.answers import out_of_memory
 from unoise_engine.models.manifest import verify
-from unoise_engine.models.session import Bundle, load_bundle, out_of_memory
+from unoise_engine.models.session import Bundle, load_bundle
 
 GPU = ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
 @pytest.fixture
-def slices():
+def slices() -> Any:
     return np.random.default_rng(0).normal(size=(8, 1, 16, 16)).astype(np.float32)
 
 
 class Session:
     """onnxruntime's session, but it takes only so many slices at once on each device."""
 
-    def __init__(self, real, most, gpu):
+    def __init__(self, real: Any, most: Any, gpu: Any) -> None:
         self.real, self.most, self.gpu = real, most, gpu
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: Any) -> Any:
         return getattr(self.real, name)
 
-    def get_providers(self):
+    def get_providers(self) -> Any:
         return GPU if self.gpu else GPU[1:]
 
-    def run(self, names, feeds):
+    def run(self, names: Any, feeds: Any) -> Any:
         if len(feeds["slices"]) > self.most:
             raise RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 1")
         return self.real.run(names, feeds)
 
 
 @pytest.fixture
-def limits(monkeypatch):
+def limits(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Slices a call that fit on the GPU and the processor; None: the GPU does not start."""
     import onnxruntime
 
     real, most = onnxruntime.InferenceSession, {"gpu": 8, "cpu": 8}
 
-    def start(content, options, providers, enable_fallback):
+    def start(content: Any, options: Any, providers: Any, enable_fallback: Any) -> Any:
         gpu = providers[0] == GPU[0]
         if gpu and most["gpu"] is None:
             raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected")
@@ -50,7 +53,7 @@ def limits(monkeypatch):
     return most
 
 
-def test_fewer_slices_then_the_processor(tiny_bundle, slices, limits):
+def test_fewer_slices_then_the_processor(tiny_bundle: Any, slices: Any, limits: Any) -> None:
     wanted = load_bundle(tiny_bundle, "cpu").predict(slices)
     assert np.abs(wanted).max() > 1
     limits.update(gpu=3)
@@ -68,7 +71,7 @@ def test_fewer_slices_then_the_processor(tiny_bundle, slices, limits):
         Bundle(tiny_bundle, verify(tiny_bundle), GPU).predict(slices)
 
 
-def test_no_gpu(tiny_bundle, slices, limits):
+def test_no_gpu(tiny_bundle: Any, slices: Any, limits: Any) -> None:
     limits.update(gpu=None)
     bundle = Bundle(tiny_bundle, verify(tiny_bundle), GPU)
     assert np.abs(bundle.predict(slices)).max() > 1
@@ -77,7 +80,7 @@ def test_no_gpu(tiny_bundle, slices, limits):
         Bundle(tiny_bundle, verify(tiny_bundle), GPU, strict=True).open_all()
 
 
-def test_other_errors_are_not_taken_for_memory(tiny_bundle, slices):
+def test_other_errors_are_not_taken_for_memory(tiny_bundle: Any, slices: Any) -> None:
     with pytest.raises(Exception, match="INVALID_ARGUMENT"):
         load_bundle(tiny_bundle, "cpu").predict(slices.astype(np.float64))
     assert out_of_memory(MemoryError()) and not out_of_memory(ValueError("shape"))

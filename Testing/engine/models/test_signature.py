@@ -2,6 +2,8 @@
 
 import base64
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,20 +30,20 @@ trusted comment: legacy
 
 
 @pytest.fixture
-def signed(tmp_path):
+def signed(tmp_path: Path) -> Any:
     (tmp_path / "bundle.json").write_bytes(MANIFEST.encode())
     (tmp_path / "bundle.json.minisig").write_text(HASHED)
     return tmp_path
 
 
-def test_what_minisign_signed_is_good(signed):
+def test_what_minisign_signed_is_good(signed: Any) -> None:
     assert verify_signature(signed, read_key(KEY.splitlines()[1])) == "tiny 1.0, for tests"
     (signed / "key.pub").write_text(KEY)
     (signed / "bundle.json.minisig").write_text(LEGACY)
     assert verify_signature(signed, read_key(str(signed / "key.pub"))) == "legacy"
 
 
-def test_one_changed_letter_anywhere_is_not(signed):
+def test_one_changed_letter_anywhere_is_not(signed: Any) -> None:
     key = read_key(KEY.splitlines()[1])
     (signed / "bundle.json").write_bytes(MANIFEST.replace("real", "fake").encode())
     with pytest.raises(Integrity, match="altered"):
@@ -58,7 +60,7 @@ def test_one_changed_letter_anywhere_is_not(signed):
             verify_signature(signed, key)
 
 
-def test_another_key_and_no_signature(signed):
+def test_another_key_and_no_signature(signed: Any) -> None:
     raw = bytearray(base64.b64decode(KEY.splitlines()[1]))
     raw[5] ^= 1
     with pytest.raises(Integrity, match="another key"):
@@ -71,7 +73,9 @@ def test_another_key_and_no_signature(signed):
             read_key(nonsense)
 
 
-def test_install_asks_for_the_signature_and_keeps_it(tiny_bundle, tmp_path, monkeypatch):
+def test_install_asks_for_the_signature_and_keeps_it(
+    tiny_bundle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     monkeypatch.setenv("UNOISE_MODELS", str(tmp_path / "home"))
@@ -81,8 +85,8 @@ def test_install_asks_for_the_signature_and_keeps_it(tiny_bundle, tmp_path, monk
     with pytest.raises(Integrity, match="not signed"):
         install(bundle, key)
     over = private.sign((bundle / "bundle.json").read_bytes())
-    lines = ["untrusted comment: x", b"Ed" + number + over, "trusted comment: me", private.sign(over + b"me")]
-    text = "\n".join(line if isinstance(line, str) else base64.b64encode(line).decode() for line in lines)
-    (bundle / "bundle.json.minisig").write_text(text + "\n")
+    ours, theirs = (base64.b64encode(part).decode() for part in (b"Ed" + number + over, private.sign(over + b"me")))
+    text = f"untrusted comment: x\n{ours}\ntrusted comment: me\n{theirs}\n"
+    (bundle / "bundle.json.minisig").write_text(text)
     _, folder = install(bundle, key)
     assert verify_signature(folder, key) == "me"

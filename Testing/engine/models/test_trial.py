@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,11 +19,11 @@ from unoise_engine.models.session import Bundle, load_bundle
 from unoise_engine.models.trial import try_out
 
 
-def numbers(name, *values):
+def numbers(name: Any, *values: Any) -> Any:
     return helper.make_tensor(name, TensorProto.INT64, [len(values)], values)
 
 
-def factor(value):
+def factor(value: Any) -> Any:
     return [helper.make_tensor("k", TensorProto.FLOAT, [], [value])]
 
 
@@ -58,7 +59,7 @@ ENDINGS = {
 }  # fmt: skip
 
 
-def ending(path, out, nodes, constants):
+def ending(path: Any, out: Any, nodes: Any, constants: Any) -> None:
     """The model at `path`, its answer turned by the nodes."""
     model = onnx.load(path)
     graph = model.graph
@@ -76,10 +77,10 @@ def ending(path, out, nodes, constants):
 
 
 @pytest.fixture
-def bundle_with(tiny_bundle, tmp_path):
+def bundle_with(tiny_bundle: Any, tmp_path: Path) -> Any:
     """A bundle whose noise model ends in other nodes."""
 
-    def make(nodes, constants, target="unoise.onnx"):
+    def make(nodes: Any, constants: Any, target: Any = "unoise.onnx") -> Any:
         ending(tiny_bundle / target, tmp_path / target, nodes, constants)
         files = {name: tiny_bundle / name for name in ("utility.onnx", "unoise.onnx")} | {target: tmp_path / target}
         write_bundle(tmp_path / "made", read_manifest(tiny_bundle), files)
@@ -88,13 +89,13 @@ def bundle_with(tiny_bundle, tmp_path):
     return make
 
 
-def test_good_bundles_answer(tiny_bundle):
+def test_good_bundles_answer(tiny_bundle: Any) -> None:
     try_out(tiny_bundle)
     load_bundle(tiny_bundle)
 
 
 @pytest.mark.parametrize("kind", ENDINGS)
-def test_answers_that_no_map_can_be_made_of(kind, bundle_with):
+def test_answers_that_no_map_can_be_made_of(kind: Any, bundle_with: Any) -> None:
     if "memory" in kind and sys.platform != "linux":
         pytest.skip("no limit of memory on this system")
     nodes, constants, said = ENDINGS[kind]
@@ -106,7 +107,7 @@ def test_answers_that_no_map_can_be_made_of(kind, bundle_with):
         assert "\n" not in str(caught.value)
 
 
-def test_an_answer_that_is_not_finite_is_a_fault_of_the_model(bundle_with):
+def test_an_answer_that_is_not_finite_is_a_fault_of_the_model(bundle_with: Any) -> None:
     folder = bundle_with([helper.make_node("Reciprocal", ["old"], ["new"])], [])
     bundle = Bundle(folder, verify(folder), ["CPUExecutionProvider"])
     fine = np.full((1, 1, 16, 16), 3, np.float32)
@@ -115,7 +116,7 @@ def test_an_answer_that_is_not_finite_is_a_fault_of_the_model(bundle_with):
         bundle.noise_logits(np.full((1, 1, 16, 16), np.nan, np.float32), fine)
 
 
-def test_coarse_maps_have_one_size():
+def test_coarse_maps_have_one_size() -> None:
     """Checked by hand: a quarter of the slice fits, a third of its width does not, and no other size later."""
     maps = np.zeros((2, 1, 4, 6), np.float32)
     assert checked(Path("utility.onnx"), "gradcam", maps, (2, 1, 16, 24)).shape == maps.shape
@@ -134,7 +135,7 @@ def test_coarse_maps_have_one_size():
         (lambda m: m.graph.input.add(name="more", type=m.graph.input[0].type), "takes more, slices, not"),
     ],
 )
-def test_other_names_are_said(change, said, tiny_bundle, tmp_path):
+def test_other_names_are_said(change: Any, said: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     model = onnx.load(tiny_bundle / "unoise.onnx")
     change(model)
     onnx.save(model, tmp_path / "unoise.onnx")
@@ -144,26 +145,28 @@ def test_other_names_are_said(change, said, tiny_bundle, tmp_path):
         try_out(tmp_path / "made")
 
 
-def test_what_never_ends_is_ended(tiny_bundle, monkeypatch):
+def test_what_never_ends_is_ended(tiny_bundle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "SECONDS", 0.05)  # a process needs longer to start
     with pytest.raises(Integrity, match=r"no answer.*within 0\.05 s"):
         try_out(tiny_bundle)
 
 
-def test_a_runtime_that_does_not_load_is_not_blamed_on_the_bundle(tiny_bundle, monkeypatch):
+def test_a_runtime_that_does_not_load_is_not_blamed_on_the_bundle(
+    tiny_bundle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delitem(sys.modules, "unoise_engine.models.runtime", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(Environment, match="onnxruntime - is installed but does not load"):
         try_out(tiny_bundle)
 
 
-def test_a_process_that_dies_is_said(tiny_bundle, monkeypatch):
+def test_a_process_that_dies_is_said(tiny_bundle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "python", lambda *_: ["false"])
     with pytest.raises(Integrity, match="exit status 1"):
         try_out(tiny_bundle)
 
 
-def test_coarse_maps_of_another_size_later(tiny_bundle, tmp_path):
+def test_coarse_maps_of_another_size_later(tiny_bundle: Any, tmp_path: Path) -> None:
     """Grad-CAM as large as the slice where that has 16 rows, and one pixel of it where it has more."""
     model = onnx.load(tiny_bundle / "utility.onnx")
     graph = model.graph
@@ -188,7 +191,7 @@ def test_coarse_maps_of_another_size_later(tiny_bundle, tmp_path):
         bundle.predict_and_explain(np.ones((1, 1, 32, 32), np.float32))
 
 
-def test_a_case_fails_and_the_others_go_on(bundle_with, tmp_path, ct):
+def test_a_case_fails_and_the_others_go_on(bundle_with: Any, tmp_path: Path, ct: Any) -> None:
     """This noise model divides by the number of rows that the first CT gets, less itself: no small slice shows it."""
     import SimpleITK as sitk
 
@@ -215,21 +218,21 @@ def test_a_case_fails_and_the_others_go_on(bundle_with, tmp_path, ct):
     assert "NaN or infinity: noise_logits" in records["a"]["message"]
 
 
-def test_a_constant_answer_is_doubted(bundle_with, ct):
+def test_a_constant_answer_is_doubted(bundle_with: Any, ct: Any) -> None:
     from unoise_engine.explanation.pipeline import explain_volume
     from unoise_engine.explanation.settings import Settings
 
-    warnings = []
+    warnings: list[str] = []
     flat = bundle_with([helper.make_node("Mul", ["old", "k"], ["new"])], factor(0.0), "utility.onnx")
     [*explain_volume(ct, load_bundle(flat, "cpu"), Settings(("unoise",)), warnings=warnings)]
     assert any("What the model answers is the same number everywhere" in one for one in warnings)
 
 
-def test_a_constant_map_is_doubted(bundle_with, ct):
+def test_a_constant_map_is_doubted(bundle_with: Any, ct: Any) -> None:
     from unoise_engine.explanation.pipeline import explain_volume
     from unoise_engine.explanation.settings import Settings
 
-    warnings = []
+    warnings: list[str] = []
     flat = bundle_with([helper.make_node("Mul", ["old", "k"], ["new"])], factor(0.0))
     [*explain_volume(ct, load_bundle(flat, "cpu"), Settings(("unoise", "gradcam")), warnings=warnings)]
     doubts = [one for one in warnings if "same number everywhere" in one]
@@ -238,7 +241,7 @@ def test_a_constant_map_is_doubted(bundle_with, ct):
 
 @pytest.mark.pictures
 @pytest.mark.parametrize("title", [r"Pancreas $\frac{1$ (costs 5)", r"$\sum_{i}^{n}$", "a_b^c % # & {"])
-def test_a_title_is_drawn_as_it_stands(title, tmp_path):
+def test_a_title_is_drawn_as_it_stands(title: Any, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from unoise_engine.results.overview import Overview
 

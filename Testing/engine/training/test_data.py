@@ -1,6 +1,8 @@
 """Pairs, splits and prepared cases."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +19,13 @@ from unoise_engine.training.split import Split, split_cases
 NAMES = [f"case-{k}" for k in range(20)]
 
 
-def test_pairs_beside_each_other(world):
+def test_pairs_beside_each_other(world: Any) -> None:
     pairs = find_pairs(world)
     assert [p.case for p in pairs] == [f"case-{k:04d}" for k in range(5)]
     assert pairs[1].labels.name == "case-0001-labels.nii.gz"
 
 
-def test_pairs_in_two_folders(tmp_path):
+def test_pairs_in_two_folders(tmp_path: Path) -> None:
     hu, labels = ball(0)
     save(hu, tmp_path / "imagesTr" / "p_1_0000.nii.gz")
     save(labels, tmp_path / "labelsTr" / "p_1.nii.gz")
@@ -33,7 +35,7 @@ def test_pairs_in_two_folders(tmp_path):
     assert [(p.case, p.labels.name) for p in find_pairs(tmp_path)] == [("p_1", "p_1.nii.gz"), ("p_2", "p_2.nrrd")]
 
 
-def test_no_pairs_and_half_pairs(tmp_path):
+def test_no_pairs_and_half_pairs(tmp_path: Path) -> None:
     with pytest.raises(Usage, match="no CTs with labels"):
         find_pairs(tmp_path)
     with pytest.raises(Usage, match="no such folder"):
@@ -51,7 +53,7 @@ def test_no_pairs_and_half_pairs(tmp_path):
         ("dataset.json", {"labels": {"background": 0, "pancreas": 7}}),
     ],
 )
-def test_the_organ_s_number_by_name(name, table, tmp_path):
+def test_the_organ_s_number_by_name(name: Any, table: Any, tmp_path: Path) -> None:
     (tmp_path / name).write_text(json.dumps(table))
     assert organ_numbers(tmp_path, Data()) == (7,)
     assert organ_numbers(tmp_path, Data(labels=(1, 2))) == (1, 2)
@@ -59,12 +61,12 @@ def test_the_organ_s_number_by_name(name, table, tmp_path):
         organ_numbers(tmp_path, Data(organ="spleen"))
 
 
-def test_no_number_for_the_organ(tmp_path):
+def test_no_number_for_the_organ(tmp_path: Path) -> None:
     with pytest.raises(Usage, match=r"labels\.json"):
         organ_numbers(tmp_path, Data())
 
 
-def test_the_split_is_whole_and_reproducible(tmp_path):
+def test_the_split_is_whole_and_reproducible(tmp_path: Path) -> None:
     split = split_cases(NAMES, Data(val_share=0.2, test_share=0.1))
     assert (len(split.train), len(split.val), len(split.test)) == (14, 4, 2)
     assert sorted(split.train + split.val + split.test) == sorted(NAMES)
@@ -74,7 +76,7 @@ def test_the_split_is_whole_and_reproducible(tmp_path):
     assert Split.read(tmp_path) == split
 
 
-def test_a_patient_s_scans_stay_together():
+def test_a_patient_s_scans_stay_together() -> None:
     names = [f"p{k:02d}_{phase}" for k in range(10) for phase in ("arterial", "venous")]
     split = split_cases(names, Data(patient=r"^p\d+"))
     for part in (split.train, split.val, split.test):
@@ -83,17 +85,17 @@ def test_a_patient_s_scans_stay_together():
 
 
 @pytest.mark.parametrize(("n", "sizes"), [(2, (1, 1, 0)), (3, (1, 1, 1)), (4, (2, 1, 1))])
-def test_few_patients(n, sizes):
+def test_few_patients(n: Any, sizes: Any) -> None:
     split = split_cases(NAMES[:n], Data())
     assert (len(split.train), len(split.val), len(split.test)) == sizes
 
 
-def test_one_patient_cannot_be_split():
+def test_one_patient_cannot_be_split() -> None:
     with pytest.raises(Usage, match="1 patient"):
         split_cases(["only"], Data())
 
 
-def test_a_case_is_prepared_like_a_ct(tmp_path):
+def test_a_case_is_prepared_like_a_ct(tmp_path: Path) -> None:
     """At the recipe's own spacing nothing is resampled: values are the windowed HU, the mask is the label."""
     hu, labels = ball(3, size=40)
     write_case(tmp_path, "a", seed=3, size=40)
@@ -107,7 +109,7 @@ def test_a_case_is_prepared_like_a_ct(tmp_path):
     assert np.allclose(case.centres[k], np.argwhere(case.organ[k]).mean(0))
 
 
-def test_labels_follow_the_ct_to_another_spacing(tmp_path):
+def test_labels_follow_the_ct_to_another_spacing(tmp_path: Path) -> None:
     write_case(tmp_path, "a", seed=0, size=40)
     case = load_case(find_pairs(tmp_path)[0], Recipe(spacing_mm=1.0, multiple_of=4), (7,))
     assert case.organ.shape == (6, 80, 80)
@@ -117,7 +119,7 @@ def test_labels_follow_the_ct_to_another_spacing(tmp_path):
 
 
 @pytest.mark.parametrize("order", ["RPI", "LAS", "ASL", "IPR"])
-def test_labels_stored_in_another_order_of_axes(order, tmp_path):
+def test_labels_stored_in_another_order_of_axes(order: Any, tmp_path: Path) -> None:
     write_case(tmp_path, "a", seed=0)
     straight = load_case(find_pairs(tmp_path)[0], Recipe(multiple_of=4), (7,))
     path = tmp_path / "a-labels.nii.gz"
@@ -138,7 +140,7 @@ def test_labels_stored_in_another_order_of_axes(order, tmp_path):
         ("NO_SUCH_LABEL", {"only": 3}),
     ],
 )
-def test_a_pair_that_cannot_be_used(code, change, tmp_path):
+def test_a_pair_that_cannot_be_used(code: Any, change: Any, tmp_path: Path) -> None:
     write_case(tmp_path, "a", seed=0)
     labels = ball(0, size=change.pop("size", 40))[1]
     only = change.pop("only", None)

@@ -6,7 +6,7 @@ from unoise_engine.training import device
 from unoise_engine.training.device import choose_device, choose_precision
 
 
-def test_precision_follows_the_processor(monkeypatch):
+def test_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     for there in (True, False):
         monkeypatch.setattr(device, "cpu_has_bf16", lambda there=there: there)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, there=there: there)
@@ -16,7 +16,7 @@ def test_precision_follows_the_processor(monkeypatch):
     assert choose_precision("16-mixed", "cpu") == "16-mixed"
 
 
-def test_devices(monkeypatch):
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device("cpu") == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)

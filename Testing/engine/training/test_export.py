@@ -1,6 +1,9 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,29 +14,35 @@ from typer.testing import CliRunner
 from Testing.engine.training.world import unoise_recipe, utility_recipe
 from unoise_engine.cli.app import app
 from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.explanation.trust import about_scan
 from unoise_engine.lab.phantom.abdomen import PROBE, synthesise
+from unoise_engine.models.scope import Scope
 from unoise_engine.models.session import load_bundle
 from unoise_engine.training import export
-from unoise_engine.training.card import Card
+from unoise_engine.training.card import Card, read_card
 from unoise_engine.training.export import export_bundle
 from unoise_engine.training.fit import train_unoise, train_utility
 from unoise_engine.training.fold import rounded
 from unoise_engine.training.gradcam_graph import gradcam_by_autograd
 from unoise_engine.training.rebuilt import unpack
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
+from unoise_engine.volume.read import read_image
 from unoise_engine.volume.split import Split
+from unoise_engine.volume.volume import Volume
 
 CARD = Card(title="A ball", training_data="five balls", synthetic=True)
 
 
 @pytest.fixture(scope="module")
-def bundle_folder(utility_run, unoise_run):
+def bundle_folder(utility_run: Any, unoise_run: Any) -> Any:
     folder, probe = utility_run.parent / "ball", synthesise(**PROBE).ct
     return export_bundle(utility_run, unoise_run, folder, card=CARD, metrics={"test_dice": 0.5}, probe=probe)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 16, 16), (2, 1, 40, 24), (5, 1, 24, 64)])
-def test_onnxruntime_agrees_with_torch_at_any_size(bundle_folder, utility_run, unoise_run, shape):
+def test_onnxruntime_agrees_with_torch_at_any_size(
+    bundle_folder: Any, utility_run: Any, unoise_run: Any, shape: Any
+) -> None:
     bundle = load_bundle(bundle_folder)
     utility, noise = rounded(UtilityRun.open(utility_run).net()), rounded(UNoiseRun.open(unoise_run).net(1))
     x = np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
@@ -53,7 +62,7 @@ def test_onnxruntime_agrees_with_torch_at_any_size(bundle_folder, utility_run, u
     assert wanted.max() > 0
 
 
-def test_the_manifest_says_what_it_is(bundle_folder):
+def test_the_manifest_says_what_it_is(bundle_folder: Any) -> None:
     manifest = load_bundle(bundle_folder).manifest
     assert (manifest.name, manifest.title, manifest.synthetic) == ("ball", "A ball", True)
     assert manifest.labels == {"pancreas": 1}
@@ -63,7 +72,7 @@ def test_the_manifest_says_what_it_is(bundle_folder):
     assert {p.name for p in bundle_folder.iterdir()} == {*manifest.files, "bundle.json"}
 
 
-def test_the_files_are_plain(bundle_folder):
+def test_the_files_are_plain(bundle_folder: Any) -> None:
     """Weights inside, free axes named, nothing about the machine that wrote them."""
     for path in bundle_folder.glob("*.onnx"):
         model = onnx.load(path, load_external_data=False)
@@ -80,7 +89,7 @@ def test_the_files_are_plain(bundle_folder):
         assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
 
 
-def test_the_weights_load_again(bundle_folder, utility_run):
+def test_the_weights_load_again(bundle_folder: Any, utility_run: Any) -> None:
     from safetensors.torch import load_file
 
     net = UtilityRun.open(utility_run).net()
@@ -88,7 +97,7 @@ def test_the_weights_load_again(bundle_folder, utility_run):
     assert all(torch.equal(saved[k], v) for k, v in net.state_dict().items())
 
 
-def test_weights_are_stored_once_and_in_half(bundle_folder, utility_run):
+def test_weights_are_stored_once_and_in_half(bundle_folder: Any, utility_run: Any) -> None:
     net = UtilityRun.open(utility_run).net()
     weights = sum(part.weight.numel() for part in net.modules() if isinstance(part, torch.nn.Conv2d))
     tensors = onnx.load(bundle_folder / "utility.onnx").graph.initializer
@@ -99,9 +108,11 @@ def test_weights_are_stored_once_and_in_half(bundle_folder, utility_run):
     assert 0 < rough < 0.01  # the weights were rounded, and it matters little
 
 
-def test_a_weight_too_large_for_half_precision(utility_run, unoise_run, tmp_path, monkeypatch):
-    def loud(self):
-        net = whole(self)
+def test_a_weight_too_large_for_half_precision(
+    utility_run: Any, unoise_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loud(self: Any) -> Any:
+        net: Any = whole(self)
         with torch.no_grad():
             net.downs[0][0].weight *= 1e6
         return net
@@ -116,14 +127,16 @@ def test_a_weight_too_large_for_half_precision(utility_run, unoise_run, tmp_path
 @pytest.mark.parametrize(
     ("which", "part"), [("utility.onnx", "head"), ("unoise.onnx", "head"), ("utility.onnx: Grad-CAM", "turned")]
 )
-def test_a_weight_that_differs_is_noticed(which, part, utility_run, unoise_run, tmp_path, monkeypatch):
-    def tampering(model, path):
+def test_a_weight_that_differs_is_noticed(
+    which: Any, part: Any, utility_run: Any, unoise_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tampering(model: Any, path: Any) -> None:
         """10 % more on the last kernel forwards, or on one kernel of the way back."""
         if path.name == which[: len(path.name)]:
             nodes = list(model.graph.node)
             back = [n for n in nodes if n.op_type == "Conv" and len(n.input) == 2]  # alone without bias
             spoilt = back[2] if part == "turned" else next(n for n in nodes if n.output[0].endswith("logits"))
-            model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1.1), "more"))
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1.1, np.float32), "more"))
             place = nodes.index(spoilt)
             model.graph.node.insert(place, onnx.helper.make_node("Mul", [spoilt.input[1], "more"], ["spoilt"]))
             model.graph.node[place + 1].input[1] = "spoilt"
@@ -135,7 +148,7 @@ def test_a_weight_that_differs_is_noticed(which, part, utility_run, unoise_run, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_telling_input(utility_run, unoise_run, tmp_path, monkeypatch):
+def test_no_telling_input(utility_run: Any, unoise_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "gradcam_by_autograd", lambda net, x, target, coarse=False: torch.zeros_like(target))
     monkeypatch.setattr(export, "write_onnx", lambda model, path: path.write_bytes(b""))
     monkeypatch.setattr(export, "load_bundle", lambda folder, device: None)
@@ -144,7 +157,7 @@ def test_no_telling_input(utility_run, unoise_run, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wrong_calls(utility_run, unoise_run, bundle_folder, tmp_path):
+def test_wrong_calls(utility_run: Any, unoise_run: Any, bundle_folder: Any, tmp_path: Path) -> None:
     with pytest.raises(Environment, match="exists already"):
         export_bundle(utility_run, unoise_run, bundle_folder, card=CARD)
     with pytest.raises(Environment, match=r"recipe\.toml"):
@@ -154,7 +167,9 @@ def test_wrong_calls(utility_run, unoise_run, bundle_folder, tmp_path):
         export_bundle(utility_run, unoise_run, tmp_path / "b", card=CARD, metrics=tmp_path / "m.json")
 
 
-def test_an_unpacked_bundle_is_a_run_that_noise_models_learn_on(bundle_folder, world, utility_run, tmp_path, capsys):
+def test_an_unpacked_bundle_is_a_run_that_noise_models_learn_on(
+    bundle_folder: Any, world: Any, utility_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     manifest = load_bundle(bundle_folder).manifest
     run = tmp_path / "unpacked"
     answer = CliRunner().invoke(
@@ -187,3 +202,51 @@ def test_an_unpacked_bundle_is_a_run_that_noise_models_learn_on(bundle_folder, w
         unpack(bundle_folder, manifest, Split.read(tmp_path / "none.json"), tmp_path / "other")
     with pytest.raises(Usage, match="not an empty folder"):
         unpack(bundle_folder, manifest, after.split, run)
+
+
+def test_the_scope_is_that_of_the_training_cts(world: Any, utility_run: Any, unoise_run: Any, tmp_path: Path) -> None:
+    """The tiny bodies of this world lie far beyond an adult's abdomen, and are what this model knows."""
+    folder = export_bundle(utility_run, unoise_run, tmp_path / "bundle", card=CARD)
+    scope = load_bundle(folder).manifest.scope
+    taught = [read_image(world / f"{case}-ct.nii.gz") for case in UtilityRun.open(utility_run).split.train]
+    for ct in taught:
+        assert [*about_scan(ct, Scope())] and not [*about_scan(ct, scope)]
+    assert scope.pixel_mm == (1.8, 2.2) and scope.slice_mm == (4.5, 5.5)  # 2 and 5 mm, a tenth to both sides
+    assert scope.field_mm == (72, 106)  # 40 and 48 pixels
+    assert scope.organ_ml[0] < 13 < 250 == scope.organ_ml[1]
+    far = Volume(taught[0].voxels, replace(taught[0].grid, spacing_mm=(1.0, 1.0, 9.0)))
+    assert sum("the model knows" in sentence for sentence in about_scan(far, scope)) == 2
+
+
+def test_what_the_card_says_of_the_scope_stands(utility_run: Any, unoise_run: Any, tmp_path: Path) -> None:
+    card = tmp_path / "card.toml"
+    card.write_text('title = "t"\ntraining_data = "balls"\n[scope]\nslice_mm = [0.3, 6.0]\norgan_ml = [1.0, 9.0]\n')
+    scope = load_bundle(export_bundle(utility_run, unoise_run, tmp_path / "bundle", card=card)).manifest.scope
+    assert scope.slice_mm == (0.3, 6.0) and scope.organ_ml == (1.0, 9.0) and scope.pixel_mm == (1.8, 2.2)
+    for wrong, said in (
+        ("slice_mm = [6.0, 0.3]", "must rise"),
+        ("slices = 3", "unknown key"),
+        ("organ_ml = 3", "a list"),
+    ):
+        card.write_text(f'title = "t"\ntraining_data = "balls"\n[scope]\n{wrong}\n')
+        with pytest.raises(Usage, match=said):
+            read_card(card)
+
+
+def test_a_run_that_kept_nothing_has_the_usual_scope(utility_run: Any, unoise_run: Any, tmp_path: Path) -> None:
+    shutil.copytree(utility_run, tmp_path / "old")
+    (tmp_path / "old" / "cases.json").unlink()
+    folder = export_bundle(tmp_path / "old", unoise_run, tmp_path / "bundle", card=CARD)
+    assert load_bundle(folder).manifest.scope == Scope()
+
+
+def test_a_utility_that_finds_nothing_is_said_so(
+    utility_run: Any, unoise_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poor = tmp_path / "poor"
+    shutil.copytree(utility_run, poor)
+    export_bundle(utility_run, unoise_run, tmp_path / "good", card=CARD)
+    assert "nearly nothing" not in capsys.readouterr().err
+    (poor / "metrics.csv").write_text("step,val_dice\n20,0.02\n40,0.04\n", "utf-8")
+    export_bundle(poor, unoise_run, tmp_path / "bundle", card=CARD)
+    assert "poor - finds nearly nothing (validation dice 0.04)" in capsys.readouterr().err

@@ -5,6 +5,8 @@ import json
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,28 +15,29 @@ from lightning.pytorch import Trainer
 
 from Testing.engine.training.world import unoise_recipe, utility_recipe
 from unoise_engine.errors import CaseRefused, EngineError, Environment, Integrity, Interrupted, Usage
-from unoise_engine.training import fit, learners
+from unoise_engine.training import fit, learners, unoise
 from unoise_engine.training.cases import Case
 from unoise_engine.training.checkpoints import network_weights
 from unoise_engine.training.fit import train_unoise, train_utility
 from unoise_engine.training.learners import soft_dice_loss
+from unoise_engine.training.loop import Rounds
 from unoise_engine.training.recipes import Data, Draw, Fit, Net, read_recipe
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 
-QUIET = {"device": "cpu", "progress": "off"}
+QUIET: dict[str, Any] = {"device": "cpu", "progress": "off"}
 
 
-def rows(run):
+def rows(run: Any) -> Any:
     with (run / "metrics.csv").open() as f:
         return list(csv.DictReader(f))
 
 
-def same(a, b, name="last.ckpt"):
+def same(a: Any, b: Any, name: Any = "last.ckpt") -> Any:
     a, b = network_weights(a / name), network_weights(b / name)
     return all(torch.equal(a[k], b[k]) for k in a)
 
 
-def test_a_utility_learns_and_leaves_its_papers(utility_run, world):
+def test_a_utility_learns_and_leaves_its_papers(utility_run: Any, world: Any) -> None:
     run = UtilityRun.open(utility_run)
     assert run.recipe.data.labels == (7,)  # looked up in labels.json and written down
     assert [row["step"] for row in rows(utility_run)] == ["20", "40"]
@@ -45,7 +48,7 @@ def test_a_utility_learns_and_leaves_its_papers(utility_run, world):
     assert [p.name for p in utility_run.glob(".*")] == [".unoise.sha256"]
 
 
-def test_validation_dice_is_the_mean_over_whole_cases(utility_run, world):
+def test_validation_dice_is_the_mean_over_whole_cases(utility_run: Any, world: Any) -> None:
     """The same figure along another path: the net on each whole validation volume."""
     from unoise_engine.training.cases import load_case
     from unoise_engine.training.pairs import find_pairs
@@ -62,11 +65,11 @@ def test_validation_dice_is_the_mean_over_whole_cases(utility_run, world):
     assert sum(dices) / len(dices) == pytest.approx(best, abs=0.01)
 
 
-def interrupt_at(monkeypatch, step, signal_number=signal.SIGINT):
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: Any, signal_number: Any = signal.SIGINT) -> None:
     """Ctrl-C, or another signal, while that step is computed."""
     plain = learners.UtilityLearner.loss
 
-    def loss(self, x, y, known):
+    def loss(self: Any, x: Any, y: Any, known: Any) -> Any:
         if self.training and self.global_step == step:
             os.kill(os.getpid(), signal_number)
         return plain(self, x, y, known)
@@ -74,7 +77,7 @@ def interrupt_at(monkeypatch, step, signal_number=signal.SIGINT):
     monkeypatch.setattr(learners.UtilityLearner, "loss", loss)
 
 
-def test_ctrl_c_then_resume_equals_an_unbroken_run(world, tmp_path, monkeypatch):
+def test_ctrl_c_then_resume_equals_an_unbroken_run(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train_utility(world, tmp_path / "whole", utility_recipe(), **QUIET)
     handler = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
@@ -92,7 +95,9 @@ def test_ctrl_c_then_resume_equals_an_unbroken_run(world, tmp_path, monkeypatch)
     assert [row["val_dice"] for row in rows(cut)] == [row["val_dice"] for row in rows(whole)]
 
 
-def test_the_running_mean_of_the_weights_is_judged_kept_and_resumed(world, tmp_path, monkeypatch):
+def test_the_running_mean_of_the_weights_is_judged_kept_and_resumed(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = utility_recipe()
     recipe = replace(recipe, fit=replace(recipe.fit, average=0.9))
     whole = train_utility(world, tmp_path / "whole", recipe, **QUIET)
@@ -106,7 +111,7 @@ def test_the_running_mean_of_the_weights_is_judged_kept_and_resumed(world, tmp_p
     assert same(whole, train_utility(world, tmp_path / "cut", recipe, resume=True, **QUIET))
 
 
-def test_ctrl_c_in_the_first_round(world, tmp_path, monkeypatch):
+def test_ctrl_c_in_the_first_round(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         interrupt_at(patch, 1)
         with pytest.raises(Interrupted):
@@ -117,17 +122,19 @@ def test_ctrl_c_in_the_first_round(world, tmp_path, monkeypatch):
     assert [row["step"] for row in rows(tmp_path / "run")] == ["4", "8"]
 
 
-def test_a_terminate_signal_is_an_interruption_too(world, tmp_path, monkeypatch):
+def test_a_terminate_signal_is_an_interruption_too(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt_at(monkeypatch, 6, signal.SIGTERM)
     with pytest.raises(Interrupted, match="--resume"):
         train_utility(world, tmp_path / "run", utility_recipe(), **QUIET)
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 4
 
 
-def test_a_loss_that_is_nan_names_the_batch_and_keeps_the_last_good_state(world, tmp_path, monkeypatch):
+def test_a_loss_that_is_nan_names_the_batch_and_keeps_the_last_good_state(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = learners.UtilityLearner.loss
 
-    def loss(self, x, y, known):
+    def loss(self: Any, x: Any, y: Any, known: Any) -> Any:
         return plain(self, x, y, known) * (float("nan") if self.training and self.global_step == 5 else 1)
 
     monkeypatch.setattr(learners.UtilityLearner, "loss", loss)
@@ -138,20 +145,20 @@ def test_a_loss_that_is_nan_names_the_batch_and_keeps_the_last_good_state(world,
     assert all(w.isfinite().all() for w in weights.values())
 
 
-def test_early_stop(world, tmp_path):
+def test_early_stop(world: Any, tmp_path: Path) -> None:
     recipe = utility_recipe(max_steps=40, round_steps=2, lr=1e-12, patience=2)
     train_utility(world, tmp_path / "run", recipe, **QUIET)
     assert len(rows(tmp_path / "run")) < 20
 
 
-def test_epochs_count_passes_over_the_slices():
+def test_epochs_count_passes_over_the_slices() -> None:
     organ = np.zeros((10, 8, 8), bool)
     organ[:9] = True  # and one slice without: 0.1 of ten
-    rounds = fit.Rounds(Fit(epochs=3, round_steps=4), Draw(crop=16, batch=4), [Case("a", organ, organ)], devices=1)
+    rounds = Rounds(Fit(epochs=3, round_steps=4), Draw(crop=16, batch=4), [Case("a", organ, organ)], devices=1)
     assert (rounds.length, rounds.number) == (4, 3)  # 3 x ceil(10 / 4) = 9 steps, in whole rounds
 
 
-def test_a_folder_in_use_and_nothing_to_resume(utility_run, world, tmp_path):
+def test_a_folder_in_use_and_nothing_to_resume(utility_run: Any, world: Any, tmp_path: Path) -> None:
     with pytest.raises(Usage, match="--resume"):
         train_utility(world, utility_run, utility_recipe(), **QUIET)
     with pytest.raises(Usage, match="another recipe"):
@@ -164,7 +171,7 @@ def test_a_folder_in_use_and_nothing_to_resume(utility_run, world, tmp_path):
     assert not (tmp_path / "never").exists()
 
 
-def test_unoise_learns_and_leaves_the_utility_alone(unoise_run, utility_run):
+def test_unoise_learns_and_leaves_the_utility_alone(unoise_run: Any, utility_run: Any) -> None:
     noise, utility = UNoiseRun.open(unoise_run), UtilityRun.open(utility_run)
     assert noise.split == utility.split
     noise.check_explains(utility)
@@ -176,11 +183,13 @@ def test_unoise_learns_and_leaves_the_utility_alone(unoise_run, utility_run):
     assert len(rows(unoise_run)) == 2
 
 
-def test_the_frozen_utility_is_bit_identical_after_training(world, utility_run, tmp_path, monkeypatch):
-    seen, plain = {}, fit.freeze
+def test_the_frozen_utility_is_bit_identical_after_training(
+    world: Any, utility_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
 
-    def freeze(net):
-        seen["net"] = plain(net)
+    def freeze(net: Any) -> Any:
+        seen["net"] = unoise.freeze(net)
         seen["before"] = {k: v.clone() for k, v in net.state_dict().items()}
         return net
 
@@ -190,10 +199,13 @@ def test_the_frozen_utility_is_bit_identical_after_training(world, utility_run, 
     assert not seen["net"].training
 
 
-def test_validation_noise_is_the_same_every_time(world, utility_run, tmp_path, monkeypatch):
-    draws, plain = {True: [], False: []}, learners.NoiseLearner.loss
+def test_validation_noise_is_the_same_every_time(
+    world: Any, utility_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws: dict[bool, list[float]] = {True: [], False: []}
+    plain = learners.NoiseLearner.loss
 
-    def loss(self, x, y, known):
+    def loss(self: Any, x: Any, y: Any, known: Any) -> Any:
         draws[self.training].append(torch.rand(1).item())
         return plain(self, x, y, known)
 
@@ -204,10 +216,10 @@ def test_validation_noise_is_the_same_every_time(world, utility_run, tmp_path, m
     assert len(set(draws[True])) == 8
 
 
-def test_a_full_disk_keeps_the_checkpoint_before(world, tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_checkpoint_before(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = Trainer.save_checkpoint
 
-    def save(self, path, *args):
+    def save(self: Any, path: Any, *args: Any) -> None:
         if self.global_step == 8:
             path.write_bytes(b"half")
             raise OSError(28, "No space left on device")
@@ -220,7 +232,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(world, tmp_path, monkeypatch):
     assert not (tmp_path / "run" / ".last.ckpt").exists()
 
 
-def test_pretrained_starts_from_a_segmenter_of_its_own_shape(world, utility_run, tmp_path):
+def test_pretrained_starts_from_a_segmenter_of_its_own_shape(world: Any, utility_run: Any, tmp_path: Path) -> None:
     with pytest.raises(Usage, match="depth = 2, first_channels = 16"):
         train_unoise(world, utility_run, tmp_path / "no", unoise_recipe(), init=utility_run, **QUIET)
     small = replace(utility_recipe(), net=Net(depth=2, first_channels=16))
@@ -235,27 +247,27 @@ def test_pretrained_starts_from_a_segmenter_of_its_own_shape(world, utility_run,
         train_unoise(world, utility_run, tmp_path / "no", unoise_recipe(), init=another, **QUIET)
 
 
-def test_a_noise_model_of_another_utility(unoise_run, utility_run, world, tmp_path):
+def test_a_noise_model_of_another_utility(unoise_run: Any, utility_run: Any, world: Any, tmp_path: Path) -> None:
     other = train_utility(world, tmp_path / "other", utility_recipe(), **QUIET)
     with pytest.raises(Integrity, match="another utility"):
         UNoiseRun.open(unoise_run).check_explains(UtilityRun.open(other))
 
 
-def test_json_lines(world, tmp_path, capsys):
+def test_json_lines(world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train_utility(world, tmp_path / "run", utility_recipe(), device="cpu", progress="json")
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [e["step"] for e in events if e["event"] == "round"] == [4, 8]
     assert any(e["event"] == "progress" and e["stage"] == "training" for e in events)
 
 
-def test_nothing_but_our_own_words(world, tmp_path, capfd):
+def test_nothing_but_our_own_words(world: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     train_utility(world, tmp_path / "run", utility_recipe(), device="cpu", progress="lines")
     heard = capfd.readouterr()
     assert heard.out == ""
     assert [line.split(",")[0] for line in heard.err.splitlines()] == ["run: step 4/8", "run: step 8/8"]
 
 
-def test_soft_dice_by_hand():
+def test_soft_dice_by_hand() -> None:
     logits = torch.tensor([0.0, 100.0]).reshape(2, 1, 1, 1)  # p = 1/2 and 1
     y = torch.tensor([1.0, 1.0]).reshape(2, 1, 1, 1)
     assert soft_dice_loss(logits, y).item() == pytest.approx(1 - (2 * 1.5 + 1) / (1.5 + 2 + 1))

@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -9,11 +12,11 @@ from unoise_engine.training.fold import rounded
 from unoise_engine.training.gradcam_graph import explained_model, gradcam_by_autograd
 
 
-def opened(net):
+def opened(net: Any) -> Any:
     return onnxruntime.InferenceSession(explained_model(net).SerializeToString(), providers=["CPUExecutionProvider"])
 
 
-def targets(logits):
+def targets(logits: Any) -> Any:
     """Some in the middle, some at a border and in a corner, where the window is cut off."""
     pixel, corner = np.zeros_like(logits), np.zeros_like(logits)
     pixel[:, :, 25, 47] = 1
@@ -33,7 +36,7 @@ def targets(logits):
 
 
 @pytest.mark.parametrize("which", ["own", "all", "pixel", "minus", "corner", "edge", "both", "one slice"])
-def test_the_forward_graph_equals_autograd(which):
+def test_the_forward_graph_equals_autograd(which: Any) -> None:
     telling = close = 0
     for seed in range(4):
         net = rounded(lively_net(seed, depth=4))
@@ -57,14 +60,14 @@ def test_the_forward_graph_equals_autograd(which):
     assert telling >= 2, "the reference was zero nearly everywhere: the test says nothing"
 
 
-def test_the_way_back_is_a_small_part_of_a_pass(tmp_path):
+def test_the_way_back_is_a_small_part_of_a_pass(tmp_path: Path) -> None:
     """Counted in the graph that runs: for an organ that fills a hundredth of the slice, at most a tenth more work."""
     from unoise_engine.models.profile import counted
 
     content = explained_model(rounded(lively_net(0, depth=5))).SerializeToString()
 
     class Opens:
-        def _open(self, model, adjust):
+        def _open(self, model: Any, adjust: Any) -> Any:
             options = onnxruntime.SessionOptions()
             adjust(options)
             return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -73,11 +76,12 @@ def test_the_way_back_is_a_small_part_of_a_pass(tmp_path):
     organ = np.zeros_like(slices)
     organ[..., 110:136, 90:116] = 1
     nothing = np.zeros((1, 1, 1, 1), np.float32)
-    with_map, without = (counted(Opens(), "utility", {"slices": slices, "target": t}) for t in (organ, nothing))
+    opens: Any = Opens()
+    with_map, without = (counted(opens, "utility", {"slices": slices, "target": t}) for t in (organ, nothing))
     assert 1 < with_map / without < 1.1
 
 
-def test_no_target_no_map():
+def test_no_target_no_map() -> None:
     net = rounded(lively_net(0, depth=3))
     feeds = {"slices": np.ones((2, 1, 16, 16), np.float32)}
     session = opened(net)
@@ -85,14 +89,16 @@ def test_no_target_no_map():
     assert session.run(["gradcam"], {**feeds, "target": np.ones((2, 1, 16, 16), np.float32)})[0].shape == (2, 1, 4, 4)
 
 
-def test_a_net_by_hand():
+def test_a_net_by_hand() -> None:
     """Depth 2, every convolution the identity on channel 0: alpha = mean of the target over a deep pixel's four."""
     net = lively_net(0, depth=2, first_channels=1)
     with torch.no_grad():
         for part in net.modules():
             if isinstance(part, nn.BatchNorm2d):
+                assert part.running_mean is not None and part.running_var is not None
                 part.running_mean.zero_(), part.running_var.fill_(1 - part.eps), part.bias.zero_(), part.weight.fill_(1)
             if isinstance(part, nn.Conv2d):
+                assert part.bias is not None
                 part.weight.zero_(), part.bias.zero_()
                 part.weight[0, 0, part.weight.shape[2] // 2, part.weight.shape[3] // 2] = 1
     x = torch.rand(1, 1, 4, 4) + 0.5

@@ -1,5 +1,7 @@
 """Training slices of which most is hidden."""
 
+from typing import Any
+
 import torch
 
 from unoise_engine.training.hidden import SIGMA, partly_hidden
@@ -7,7 +9,7 @@ from unoise_engine.training.hidden import SIGMA, partly_hidden
 N, SIDE = 400, 48
 
 
-def world():
+def world() -> Any:
     torch.manual_seed(0)
     x = 1 + 0.1 * torch.randn(N, 1, SIDE, SIDE)
     y = torch.zeros(N, 2, SIDE, SIDE, dtype=torch.bool)
@@ -16,7 +18,7 @@ def world():
     return x, y
 
 
-def test_a_share_of_the_slices_is_hidden_by_grey_or_noise_and_the_others_stay_as_they_were():
+def test_a_share_of_the_slices_is_hidden_by_grey_or_noise_and_the_others_stay_as_they_were() -> None:
     x, y = world()
     hidden, target = partly_hidden(x, y, 0.4)
     changed = (hidden != x).flatten(1).any(dim=1)
@@ -29,7 +31,7 @@ def test_a_share_of_the_slices_is_hidden_by_grey_or_noise_and_the_others_stay_as
     assert hidden.std() < SIGMA
 
 
-def test_what_is_hidden_is_no_target_and_what_is_visible_is_one():
+def test_what_is_hidden_is_no_target_and_what_is_visible_is_one() -> None:
     x, y = world()
     hidden, target = partly_hidden(x, y, 1.0)
     gone = hidden[0::2] == 0  # of those hidden by grey it can be read off

@@ -3,6 +3,8 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,52 +18,52 @@ from unoise_engine.training.runs import UtilityRun
 
 
 @pytest.fixture
-def mine(tmp_path):
+def mine(tmp_path: Path) -> Any:
     return write_world(tmp_path / "mine")
 
 
-def train(data, out, **told):
+def train(data: Any, out: Any, **told: Any) -> Any:
     """Two steps: what is refused is refused before the first."""
     recipe = utility_recipe(max_steps=2, round_steps=2)
     return train_utility(data, out, replace(recipe, data=replace(recipe.data, **told)), **QUIET)
 
 
-def part_of(run, case):
+def part_of(run: Any, case: Any) -> Any:
     split = UtilityRun.open(run).split
     return next(part for part in ("train", "val", "test") if case in getattr(split, part))
 
 
-def plain_copy(source, target):
+def plain_copy(source: Any, target: Any) -> None:
     shutil.copy(source, target)
 
 
-def symlink(source, target):
+def symlink(source: Any, target: Any) -> None:
     target.symlink_to(source)
 
 
-def hard_link(source, target):
+def hard_link(source: Any, target: Any) -> None:
     target.hardlink_to(source)
 
 
-def uncompressed(source, target):
+def uncompressed(source: Any, target: Any) -> None:
     sitk.WriteImage(sitk.ReadImage(str(source)), str(target))
 
 
-def as_float(source, target):
+def as_float(source: Any, target: Any) -> None:
     sitk.WriteImage(sitk.Cast(sitk.ReadImage(str(source)), sitk.sitkFloat32), str(target))
 
 
-def other_axes(source, target):
+def other_axes(source: Any, target: Any) -> None:
     sitk.WriteImage(sitk.DICOMOrient(sitk.ReadImage(str(source)), "RAS"), str(target))
 
 
-def elsewhere(source, target):
+def elsewhere(source: Any, target: Any) -> None:
     image = sitk.ReadImage(str(source))
     image.SetOrigin((5.0, -7.0, 30.0))
     sitk.WriteImage(image, str(target))
 
 
-def some_slices(source, target):
+def some_slices(source: Any, target: Any) -> None:
     sitk.WriteImage(sitk.ReadImage(str(source))[:, :, 1:5], str(target))
 
 
@@ -78,7 +80,7 @@ COPIES = [
 
 
 @pytest.mark.parametrize(("how", "suffix"), COPIES)
-def test_a_copy_under_another_name(mine, tmp_path, how, suffix):
+def test_a_copy_under_another_name(mine: Any, tmp_path: Path, how: Any, suffix: Any) -> None:
     """Every case of a folder once more, in another folder: whatever part the copies fall to, one meets its original."""
     other = tmp_path / "other"
     other.mkdir()
@@ -92,7 +94,7 @@ def test_a_copy_under_another_name(mine, tmp_path, how, suffix):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_case_that_tests_is_looked_at_though_nobody_learns_from_it(mine, tmp_path):
+def test_a_case_that_tests_is_looked_at_though_nobody_learns_from_it(mine: Any, tmp_path: Path) -> None:
     run = train(mine, tmp_path / "first")
     tests, teaches = UtilityRun.open(run).split.test[0], UtilityRun.open(run).split.train[0]
     shutil.copy(mine / f"{teaches}-ct.nii.gz", mine / f"{tests}-ct.nii.gz")
@@ -100,7 +102,7 @@ def test_a_case_that_tests_is_looked_at_though_nobody_learns_from_it(mine, tmp_p
         train(mine, tmp_path / "second")
 
 
-def test_twice_in_one_part_is_said(mine, tmp_path, capsys):
+def test_twice_in_one_part_is_said(mine: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(mine, tmp_path / "first")
     a, b, _ = UtilityRun.open(run).split.train
     for what in ("ct", "labels"):
@@ -109,7 +111,7 @@ def test_twice_in_one_part_is_said(mine, tmp_path, capsys):
     assert "it counts double" in capsys.readouterr().err
 
 
-def test_air_alone_is_no_copy(tmp_path):
+def test_air_alone_is_no_copy(tmp_path: Path) -> None:
     """Slices without a body are the same in many CTs."""
     for k in range(5):
         write_case(tmp_path / "mine", f"case-{k}", seed=k)
@@ -121,7 +123,7 @@ def test_air_alone_is_no_copy(tmp_path):
     train(tmp_path / "mine", tmp_path / "run")
 
 
-def test_a_noise_model_is_not_taught_what_tests_its_utility(world, utility_run, tmp_path):
+def test_a_noise_model_is_not_taught_what_tests_its_utility(world: Any, utility_run: Any, tmp_path: Path) -> None:
     tests = UtilityRun.open(utility_run).split.test[0]
     cts = tmp_path / "cts"
     cts.mkdir()
@@ -133,7 +135,7 @@ def test_a_noise_model_is_not_taught_what_tests_its_utility(world, utility_run, 
         train_unoise(cts, utility_run, tmp_path / "noise", recipe, **QUIET)
 
 
-def test_weights_that_learnt_a_ct_under_another_name(mine, tmp_path):
+def test_weights_that_learnt_a_ct_under_another_name(mine: Any, tmp_path: Path) -> None:
     run = train(mine, tmp_path / "first")
     teaches = UtilityRun.open(run).split.train[0]
     other = write_world(tmp_path / "other")
@@ -150,7 +152,7 @@ def test_weights_that_learnt_a_ct_under_another_name(mine, tmp_path):
         train_utility(other, tmp_path / "further", recipe, init=run, **QUIET)
 
 
-def test_a_resumed_run_goes_on_with_the_cts_it_began_with(mine, tmp_path):
+def test_a_resumed_run_goes_on_with_the_cts_it_began_with(mine: Any, tmp_path: Path) -> None:
     run = train(mine, tmp_path / "run")
     (run / "finished.json").unlink()
     case = UtilityRun.open(run).split.train[0]
@@ -160,7 +162,7 @@ def test_a_resumed_run_goes_on_with_the_cts_it_began_with(mine, tmp_path):
         train_utility(mine, run, recipe, resume=True, **QUIET)
 
 
-def test_a_pattern_must_find_every_patient(mine, tmp_path):
+def test_a_pattern_must_find_every_patient(mine: Any, tmp_path: Path) -> None:
     with pytest.raises(Usage, match=r"'\^p\\\\d\+' - finds nothing in the name 'case-0000'"):
         train(mine, tmp_path / "run", patient=r"^p\d+")
     with pytest.raises(Usage, match="finds nothing"):
@@ -173,8 +175,8 @@ def test_a_pattern_must_find_every_patient(mine, tmp_path):
     train(mine, tmp_path / "run", patient=r"^case-\d+|^stranger")
 
 
-def test_a_split_that_does_not_fit_its_folder(mine, tmp_path):
-    def split(**parts):
+def test_a_split_that_does_not_fit_its_folder(mine: Any, tmp_path: Path) -> None:
+    def split(**parts: Any) -> None:
         names = {part: [f"case-000{k}" for k in numbers] for part, numbers in parts.items()}
         (mine / "split.json").write_text(json.dumps(names), "utf-8")
 
@@ -193,7 +195,7 @@ def test_a_split_that_does_not_fit_its_folder(mine, tmp_path):
     assert part_of(train(mine, tmp_path / "run"), "case-0002") == "val"
 
 
-def test_a_case_never_goes_silently(mine, tmp_path):
+def test_a_case_never_goes_silently(mine: Any, tmp_path: Path) -> None:
     (mine / "case-0007-ct.nii.gz").symlink_to(tmp_path / "nowhere.nii.gz")
     with pytest.raises(Usage, match=r"case-0007-ct\.nii\.gz - is a link to nothing"):
         train(mine, tmp_path / "run")
@@ -204,7 +206,7 @@ def test_a_case_never_goes_silently(mine, tmp_path):
 
 
 @pytest.mark.parametrize(("value", "said"), [(6.4, "6.4.*interpolated"), (np.nan, "nan"), (np.inf, "inf")])
-def test_labels_between_labels(mine, tmp_path, value, said):
+def test_labels_between_labels(mine: Any, tmp_path: Path, value: Any, said: Any) -> None:
     path = mine / "case-0000-labels.nii.gz"
     labels = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(np.float32)
     save(labels + np.float32(1e-6) * (labels > 0), path)  # whole, but for the rounding of a scale
@@ -217,7 +219,7 @@ def test_labels_between_labels(mine, tmp_path, value, said):
 
 
 @pytest.mark.parametrize("number", [0, -7])
-def test_an_organ_s_number_begins_at_one(mine, tmp_path, number):
+def test_an_organ_s_number_begins_at_one(mine: Any, tmp_path: Path, number: Any) -> None:
     (mine / "labels.json").write_text(json.dumps({"pancreas": number, "body": 3}), "utf-8")
     with pytest.raises(Usage, match=f"number {number}, but labels begin at 1"):
         train(mine, tmp_path / "run")

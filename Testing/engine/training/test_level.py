@@ -1,5 +1,7 @@
 """The level of a map that was trained on its order."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -15,13 +17,13 @@ CFG = NoiseConfig(noise_reward=1e-2)
 class Square(nn.Module):
     """Finds bright pixels in the middle and looks at nothing else."""
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         inside = torch.zeros_like(x)
         inside[:, :, 8:16, 8:16] = 1
         return 6 * inside * x - 6 * (1 - inside) - 3
 
 
-def samples(factor, offset):
+def samples(factor: Any, offset: Any) -> Any:
     torch.manual_seed(0)
     x = 0.05 * torch.randn(4, 1, 24, 24)
     x[:, :, 8:16, 8:16] += 1
@@ -30,7 +32,7 @@ def samples(factor, offset):
     return [(factor * far + offset, x, (x > 0.5).float())] * 4
 
 
-def test_the_level_does_not_depend_on_how_far_the_training_inflated_the_map():
+def test_the_level_does_not_depend_on_how_far_the_training_inflated_the_map() -> None:
     levels = []
     for factor, offset in ((1.0, 0.0), (40.0, -7.0)):
         some = samples(factor, offset)
@@ -46,18 +48,18 @@ def test_the_level_does_not_depend_on_how_far_the_training_inflated_the_map():
     assert levels[0][0, 0, 12, 12] < 0 < levels[0][0, 0, 0, 0]  # quiet where the utility looks, noise in the corner
 
 
-def test_of_levels_that_cannot_be_told_apart_the_one_with_most_noise():
+def test_of_levels_that_cannot_be_told_apart_the_one_with_most_noise() -> None:
     some = samples(1.0, -10.0)
     b = highest(Square(), some, CFG, 1.0, 0.0)
 
-    def losses(offset):
+    def losses(offset: Any) -> Any:
         found = []
         for k, (z, x, y) in enumerate(some):
             torch.manual_seed(k)
             found.append(loss_of(Square(), z + offset, x, y, CFG))
         return torch.stack(found)
 
-    def worse(offset):
+    def worse(offset: Any) -> Any:
         """In standard errors."""
         rise = losses(offset) - losses(0.0)
         return rise.mean() / (rise.std() / len(rise) ** 0.5)
@@ -67,10 +69,10 @@ def test_of_levels_that_cannot_be_told_apart_the_one_with_most_noise():
 
 
 @pytest.mark.parametrize("near", [False, True])
-def test_a_net_gets_another_level_and_keeps_its_order(near):
+def test_a_net_gets_another_level_and_keeps_its_order(near: Any) -> None:
     torch.manual_seed(0)
     x, logits = torch.randn(2, 1, 32, 32), 4 * torch.randn(2, 1, 32, 32)
-    net = NearNet(depth=2, first_channels=4, cell=4).eval() if near else lively_net()
+    net: Any = NearNet(1, depth=2, first_channels=4, cell=4).eval() if near else lively_net()
     if near:
         nn.init.normal_(net.unet.head.weight)
     with torch.no_grad():

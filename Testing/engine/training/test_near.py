@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from unoise_engine.cli.app import app
 from unoise_engine.errors import Usage
 from unoise_engine.evaluate.sanity import spearman
 from unoise_engine.models.session import load_bundle
+from unoise_engine.training import near
 from unoise_engine.training.budgets import Budgets, budget_loss
 from unoise_engine.training.card import Card
 from unoise_engine.training.checkpoints import network_weights
@@ -28,40 +31,54 @@ from unoise_engine.volume.distance import signed_distance
 CARD = Card(title="A ball", training_data="five balls", synthetic=True)
 
 
-def disc(n=64, radius=8):
+def disc(n: Any = 64, radius: Any = 8) -> Any:
     y, x = np.mgrid[:n, :n]
     return (y - n / 2) ** 2 + (x - n / 2) ** 2 < radius**2
 
 
-def test_before_any_training_importance_is_nearness_to_what_was_found():
+def test_before_any_training_importance_is_nearness_to_what_was_found() -> None:
     organ = disc()
     logits = torch.where(torch.from_numpy(organ), 8.0, -8.0)[None, None]
-    net = NearNet(cell=8).eval()
+    torch.manual_seed(0)
+    net = NearNet(1, depth=4, first_channels=16, cell=8).eval()
     with torch.no_grad():
-        importance = -net(torch.randn(1, 1, 64, 64), logits)[0, 0].numpy()
+        maps = [-net(x, logits)[0, 0] for x in (torch.randn(1, 1, 64, 64), 5 + 3 * torch.randn(1, 1, 64, 64))]
+    assert torch.equal(*maps)  # the slice itself says nothing yet
+    away = ~torch.from_numpy(organ)
+    torch.testing.assert_close(maps[0][away], 4 * near.nearness(logits.sigmoid())[0, 0][away], rtol=0, atol=0.01)
+    importance = maps[0].numpy()
     ruler = signed_distance(organ)
     assert spearman(importance, ruler) > 0.97
     assert importance[organ].min() > importance[~organ].max() - 0.1
 
 
+def test_nearness_lies_where_the_organ_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blurs are enlarged without a shift: of a prediction that rises evenly they rise just as it does."""
+    monkeypatch.setattr(near, "SCALES", 2)
+    ramp = torch.linspace(0.1, 0.9, 96).expand(1, 1, 96, 96)
+    total = (4 * near.nearness(ramp)).exp() - near.FLOOR
+    inner = (..., slice(16, -16), slice(16, -16))
+    torch.testing.assert_close(total[inner], 3 * ramp[inner], rtol=1e-4, atol=1e-4)
+
+
 class TwoMarks(nn.Module):
     """Finds the square in the middle, but only where a mark in the corner is seen."""
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         mark = x[:, :, 2:6, 2:6].mean((2, 3), keepdim=True)
         organ = torch.zeros_like(x)
         organ[:, :, 28:36, 28:36] = 1
         return 12 * organ * mark.clamp(0, 1) * x.clamp(0, 1) - 6 + 0 * x
 
 
-def test_training_on_budgets_finds_a_cause_that_nearness_cannot():
+def test_training_on_budgets_finds_a_cause_that_nearness_cannot() -> None:
     torch.manual_seed(0)
     utility, x = TwoMarks(), torch.full((4, 1, 64, 64), 1.0)
     found = (utility(x) > 0).float()
     assert found.sum() == 4 * 64
-    net = NearNet(depth=2, first_channels=8, cell=4).train()
+    net = NearNet(1, depth=2, first_channels=8, cell=4).train()
     optimiser = torch.optim.Adam(net.parameters(), 1e-2)
-    ruler = NearNet(depth=2, first_channels=8, cell=4).eval()
+    ruler = NearNet(1, depth=2, first_channels=8, cell=4).eval()
     for _ in range(120):
         loss = budget_loss(utility, net(x, utility(x)), x, found, 0.0, Budgets(0.02, 0.4), organ_first=True)
         optimiser.zero_grad()
@@ -77,7 +94,7 @@ def test_training_on_budgets_finds_a_cause_that_nearness_cannot():
     assert (after > after[corner].mean()).float().mean() < 0.3
 
 
-def test_it_trains_exports_and_explains(world, utility_run, tmp_path):
+def test_it_trains_exports_and_explains(world: Any, utility_run: Any, tmp_path: Path) -> None:
     recipe = unoise_recipe()
     recipe = replace(recipe, noise=replace(recipe.noise, near=True, cell=2, budget_weight=1.0))
     run = train_unoise(world, utility_run, tmp_path / "near", recipe, device="cpu", progress="off")
@@ -100,7 +117,7 @@ def test_it_trains_exports_and_explains(world, utility_run, tmp_path):
         train_unoise(world, utility_run, tmp_path / "init", recipe, init=utility_run, device="cpu", progress="off")
 
 
-def test_a_noise_model_goes_on_from_its_bundle(world, utility_run, tmp_path):
+def test_a_noise_model_goes_on_from_its_bundle(world: Any, utility_run: Any, tmp_path: Path) -> None:
     """Unpacked, exported again, and taught further with nothing changed but the norms that the bundle lost."""
     recipe = unoise_recipe()
     recipe = replace(recipe, noise=replace(recipe.noise, near=True, cell=2, budget_weight=1.0, noise_reward=2e-3))
@@ -131,12 +148,12 @@ def test_a_noise_model_goes_on_from_its_bundle(world, utility_run, tmp_path):
     assert (other - before).std() > 0.1 * before.std()
 
 
-def test_an_earlier_noise_model_is_taught_further(world, utility_run, tmp_path):
-    def recipe(cell=2, **fit):
+def test_an_earlier_noise_model_is_taught_further(world: Any, utility_run: Any, tmp_path: Path) -> None:
+    def recipe(cell: Any = 2, **fit: Any) -> Any:
         plain = unoise_recipe(max_steps=1, round_steps=1, **fit)
         return replace(plain, noise=replace(plain.noise, near=True, cell=cell))
 
-    def learn(out, told, init=None):
+    def learn(out: Any, told: Any, init: Any = None) -> Any:
         return train_unoise(world, utility_run, tmp_path / out, told, init=init, device="cpu", progress="off")
 
     run = learn("run", recipe())

@@ -1,9 +1,12 @@
 """Training and export open no connection and write nothing beside their output."""
 
+from pathlib import Path
+from typing import Any
+
 from Testing.engine.watched import ROOT, Watched, needs_strace
 
 
-def test_training_and_export(world, utility_run, unoise_run, tmp_path):
+def test_training_and_export(world: Any, utility_run: Any, unoise_run: Any, tmp_path: Path) -> None:
     needs_strace()
     watched = Watched(tmp_path / "watched")
     out = watched.folder / "out"

@@ -1,5 +1,7 @@
 """Batch norms come back to a net that lost them, and change nothing."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ from unoise_engine.training.norms import lost, norms_of, restore
 from unoise_engine.training.unet import UNet
 
 
-def stripped(net):
+def stripped(net: Any) -> Any:
     """The same function with identities for norms, as `rebuilt` makes it of a bundle."""
     bare, plain = UNet(net.in_channels, net.head.out_channels, net.depth, net.first_channels).eval(), folded(net)
     for (_, mine), (_, its) in zip(
@@ -18,11 +20,12 @@ def stripped(net):
     ):
         mine.load_state_dict(its.state_dict())
     for norm in norms_of(bare):
+        assert norm.running_var is not None
         norm.running_var.fill_(1 - norm.eps)
     return bare
 
 
-def test_the_function_stays_and_training_mode_gives_nearly_the_same():
+def test_the_function_stays_and_training_mode_gives_nearly_the_same() -> None:
     torch.manual_seed(0)
     net = lively_net(first_channels=4)
     bare = stripped(net)

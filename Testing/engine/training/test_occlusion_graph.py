@@ -1,5 +1,7 @@
 """One occluded patch by windows against a full pass, bit for bit or to rounding."""
 
+from typing import Any
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -20,7 +22,7 @@ WHOLE = (0, 0, *SIZE)
 PLACES = [(0, 0), (49, 81), (0, 81), (30, 0), (20, 31), (7, 46)]
 
 
-def opened(content):
+def opened(content: Any) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -30,7 +32,7 @@ SHAPES = [(1, 2, 3), (3, 2, 3), (1, 3, 4), (3, 3, 4), (1, 4, 16), (3, 4, 16), (1
 
 
 @pytest.mark.parametrize(("channels", "depth", "width"), [*SHAPES, pytest.param(3, 5, 64, marks=pytest.mark.slow)])
-def test_windows_equal_a_full_pass(channels, depth, width):
+def test_windows_equal_a_full_pass(channels: Any, depth: Any, width: Any) -> None:
     """In the middle, at every border, in corners and anywhere; the whole slice and regions of it, near and far. The
     last two shapes are those of the model that ships and of the paper."""
     net = rounded(lively_net(1, in_channels=channels, depth=depth, first_channels=width))
@@ -66,14 +68,14 @@ def test_windows_equal_a_full_pass(channels, depth, width):
 
 
 @pytest.fixture(scope="module")
-def trained(utility_run, unoise_run):
+def trained(utility_run: Any, unoise_run: Any) -> Any:
     from Testing.engine.training.test_export import CARD
 
     folder = export_bundle(utility_run, unoise_run, utility_run.parent / "hidden", card=CARD, weights=False)
     return load_bundle(folder, "cpu", threads=1)
 
 
-def ball(seed):
+def ball(seed: Any) -> Any:
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:48, :56]
     image = np.where((y - 24) ** 2 + (x - 28) ** 2 < 400, -0.5, -1.0)
@@ -81,7 +83,7 @@ def ball(seed):
     return (image + random.normal(0, 0.03, image.shape)).astype(np.float32)[None]
 
 
-def test_a_trained_model_by_windows_and_by_full_passes(trained, monkeypatch):
+def test_a_trained_model_by_windows_and_by_full_passes(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The map of every second pixel; and the adaptive map, whose error is told against that one."""
     image = ball(3)
     logits = trained.predict(image[None])
@@ -96,7 +98,7 @@ def test_a_trained_model_by_windows_and_by_full_passes(trained, monkeypatch):
     assert np.sqrt(((adaptive - slow) ** 2).mean()) < 0.02 * np.ptp(slow)
 
 
-def test_threads_and_calls_do_not_change_the_map(trained, monkeypatch):
+def test_threads_and_calls_do_not_change_the_map(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     image = ball(4)
     logits = trained.predict(image[None])
     once = Occlusion(9, 6)(trained, image[None], Target(logits), silent)

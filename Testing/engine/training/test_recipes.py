@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,11 +13,11 @@ RECIPES = Path(__file__).parents[3] / "Resources" / "Recipes"
 
 
 @pytest.mark.parametrize("recipe", [utility_recipe(lr=1e-7), unoise_recipe()])
-def test_what_is_written_reads_back_equal(recipe, tmp_path):
+def test_what_is_written_reads_back_equal(recipe: Any, tmp_path: Path) -> None:
     assert read_recipe(write_recipe(recipe, tmp_path), type(recipe)) == recipe
 
 
-def test_the_recipes_that_ship():
+def test_the_recipes_that_ship() -> None:
     utilities = [read_recipe(p, UtilityRecipe) for p in RECIPES.glob("*utility*.toml")]
     noises = [read_recipe(p, UNoiseRecipe) for p in RECIPES.glob("*unoise*.toml")]
     cards = [read_card(p) for p in RECIPES.glob("*card*.toml")]
@@ -52,7 +53,7 @@ def test_the_recipes_that_ship():
         ("[fit\n", ["TOML"]),
     ],
 )
-def test_nonsense_is_refused_in_one_sentence(line, words, tmp_path):
+def test_nonsense_is_refused_in_one_sentence(line: Any, words: Any, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(line)
     with pytest.raises(Usage) as refusal:
@@ -62,24 +63,24 @@ def test_nonsense_is_refused_in_one_sentence(line, words, tmp_path):
     assert all(word in sentence for word in words), sentence
 
 
-def test_an_unknown_size(tmp_path):
+def test_an_unknown_size(tmp_path: Path) -> None:
     (tmp_path / "n.toml").write_text("[fit]\nepochs = 1\n[noise]\nsize = 'huge'\n")
     with pytest.raises(Usage, match=r"small, medium, large.*huge"):
         read_recipe(tmp_path / "n.toml", UNoiseRecipe)
 
 
-def test_unoise_has_no_other_loss_than_the_paper_s(tmp_path):
+def test_unoise_has_no_other_loss_than_the_paper_s(tmp_path: Path) -> None:
     (tmp_path / "n.toml").write_text("[fit]\nepochs = 1\nloss = 'bce'\n")
     with pytest.raises(Usage, match=r"\[fit\].*'loss'"):
         read_recipe(tmp_path / "n.toml", UNoiseRecipe)
 
 
-def test_no_such_file(tmp_path):
+def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(Usage, match=r"none\.toml - cannot be read"):
         read_recipe(tmp_path / "none.toml", UtilityRecipe)
 
 
-def test_text_survives_toml():
+def test_text_survives_toml() -> None:
     recipe = utility_recipe()
     odd = UtilityRecipe(fit=recipe.fit, data=type(recipe.data)(organ='Bauchspeicheldrüse "head" \\ 胰'))
     import tomllib
@@ -87,7 +88,7 @@ def test_text_survives_toml():
     assert tomllib.loads(to_toml(odd))["data"]["organ"] == odd.data.organ
 
 
-def test_a_card_without_title(tmp_path):
+def test_a_card_without_title(tmp_path: Path) -> None:
     (tmp_path / "card.toml").write_text("training_data = 'x'\n")
     with pytest.raises(Usage, match=r"card\.toml - \[title\] is missing"):
         read_card(tmp_path / "card.toml")

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from unoise_engine.training.recipes import Data, Draw
 from unoise_engine.training.sources import open_sources, split_sources
 
 
-def a_case(name, source, n=7, known=()):
+def a_case(name: Any, source: Any, n: Any = 7, known: Any = ()) -> Any:
     organ = np.zeros((n, 24, 24), bool)
     organ[:, 4:9, 4:9] = True
     others = np.zeros((n, 24, 24), np.uint8) if any(known) else None
@@ -25,7 +27,7 @@ def a_case(name, source, n=7, known=()):
     return Case(name, np.full((n, 24, 24), 10 * (source + 1), np.uint8), organ, others, known, source)
 
 
-def test_every_stretch_has_its_shares_and_every_slice_its_turn():
+def test_every_stretch_has_its_shares_and_every_slice_its_turn() -> None:
     cases = [a_case("a", 0), a_case("b", 0, n=5), a_case("c", 1, n=30)]
     mixture = Mixture(cases, Draw(crop=16, empty_share=0), (0.75, 0.25), seed=3)
     drawn = [mixture[k] for k in range(240)]
@@ -37,13 +39,13 @@ def test_every_stretch_has_its_shares_and_every_slice_its_turn():
     assert drawn == [mixture[k] for k in range(240)]
 
 
-def test_one_source_without_shares_is_drawn_as_it_comes():
+def test_one_source_without_shares_is_drawn_as_it_comes() -> None:
     cases = [a_case("a", 0), a_case("b", 0)]
     mixture = Mixture(cases, Draw(crop=16, empty_share=0), (), seed=0)
     assert len({mixture[k] for k in range(14)}) == 14
 
 
-def test_structures_unknown_to_a_slice_cost_nothing():
+def test_structures_unknown_to_a_slice_cost_nothing() -> None:
     cases = [a_case("a", 0, known=(False, False)), a_case("b", 1, known=(True, True))]
     stream = Stream(cases, Draw(crop=16, batch=8, empty_share=0, organ_crops=0), 0, lambda: 0, (0.5, 0.5))
     batch = next(iter(stream))
@@ -61,7 +63,7 @@ def test_structures_unknown_to_a_slice_cost_nothing():
     assert torch.isfinite(others_loss(logits, y, torch.zeros_like(known)))
 
 
-def test_erasing_takes_the_organ_out_of_image_and_mask():
+def test_erasing_takes_the_organ_out_of_image_and_mask() -> None:
     image = torch.full((2, 1, 20, 20), 0.6)
     organ = torch.zeros(2, 2, 20, 20, dtype=torch.bool)
     organ[:, 0, 5:10, 5:10] = True
@@ -73,7 +75,7 @@ def test_erasing_takes_the_organ_out_of_image_and_mask():
 
 
 @pytest.mark.parametrize("low", [0.0, -100.0])
-def test_washing_out_leaves_fat_and_bone_and_takes_the_contrast(low):
+def test_washing_out_leaves_fat_and_bone_and_takes_the_contrast(low: Any) -> None:
     """In a window that ends at 0 HU and in one that shows fat."""
     torch.manual_seed(0)
     fat, muscle, organ, vessel, bone = bands = (
@@ -101,13 +103,15 @@ def test_washing_out_leaves_fat_and_bone_and_takes_the_contrast(low):
     assert grain.min() > 1.5 and grain.max() < 12 and grain.std() > 1
 
 
-def test_evenly():
+def test_evenly() -> None:
     case = a_case("a", 0, n=7)
     assert evenly(0) is None
-    assert evenly(3)(case).tolist() == [0, 3, 6] and len(evenly(50)(case)) == 7
+    three, fifty = evenly(3), evenly(50)
+    assert three is not None and three(case).tolist() == [0, 3, 6]
+    assert fifty is not None and len(fifty(case)) == 7
 
 
-def test_folders_are_split_each_by_its_own_patients(world, tmp_path):
+def test_folders_are_split_each_by_its_own_patients(world: Any, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(world, other)
     (other / "labels.json").write_text(json.dumps({"pancreas": 7, "spleen": 1}))
@@ -120,7 +124,7 @@ def test_folders_are_split_each_by_its_own_patients(world, tmp_path):
     assert not set(split.train) & set(split.val)
 
 
-def test_a_folder_of_one_patient_beside_others_only_teaches(world, tmp_path):
+def test_a_folder_of_one_patient_beside_others_only_teaches(world: Any, tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     alone.mkdir()
     for path in (*world.glob("case-0001-*"), world / "labels.json"):
@@ -137,7 +141,7 @@ def test_a_folder_of_one_patient_beside_others_only_teaches(world, tmp_path):
         split_sources(open_sources([alone, again], Data()), Data())
 
 
-def test_what_does_not_fit_is_said(world, tmp_path):
+def test_what_does_not_fit_is_said(world: Any, tmp_path: Path) -> None:
     with pytest.raises(Usage, match="same name"):
         open_sources([world, world], Data())
     with pytest.raises(Usage, match="2 shares for 1 data folders"):

@@ -4,6 +4,8 @@ import csv
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,20 +18,21 @@ from unoise_engine.training.sources import open_sources
 from unoise_engine.training.tables import to_toml
 
 
-def plain(batch):
+def plain(batch: Any) -> Any:
     """No chance in what a slice becomes: no change of it, a crop larger than it, and a loss that is a plain mean."""
-    still = Augment(**dict.fromkeys(("rotate_deg", "scale", "shift_px", "elastic_px", "gain", "offset", "gamma"), 0.0),
-                    noise=0.0, blur=0.0)  # fmt: skip
+    still = Augment(
+        rotate_deg=0.0, scale=0.0, shift_px=0.0, elastic_px=0.0, gain=0.0, offset=0.0, gamma=0.0, noise=0.0, blur=0.0
+    )
     recipe = utility_recipe(max_steps=12, round_steps=6, loss="bce", schedule="constant", lr=3e-3)
     return replace(recipe, draw=Draw(crop=48, batch=batch), augment=still)
 
 
-def test_each_process_draws_its_share(world, monkeypatch):
+def test_each_process_draws_its_share(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = plain(8)
     sources = open_sources([world], Data())
     cases = load_cases(sources, sources[0].cases, recipe.ct, lambda *told: None)
 
-    def names(batch, rank, processes):
+    def names(batch: Any, rank: Any, processes: Any) -> Any:
         monkeypatch.setattr(drawing, "process", lambda: (rank, processes))
         stream = iter(Stream(cases, replace(recipe.draw, batch=batch), 0, lambda: 0))
         return [next(stream)["names"] for _ in range(5)]
@@ -39,7 +42,7 @@ def test_each_process_draws_its_share(world, monkeypatch):
     assert first != second
 
 
-def train(world, tmp_path, name, batch, *more):
+def train(world: Any, tmp_path: Path, name: Any, batch: Any, *more: Any) -> Any:
     recipe = tmp_path / f"{name}.toml"
     recipe.write_text(to_toml(plain(batch)))
     command = [sys.executable, "-m", "unoise_engine", "train", "utility", str(world), "-o", str(tmp_path / name)]
@@ -52,7 +55,7 @@ def train(world, tmp_path, name, batch, *more):
 
 
 @pytest.mark.slow
-def test_two_processes_reach_the_loss_of_one(world, tmp_path):
+def test_two_processes_reach_the_loss_of_one(world: Any, tmp_path: Path) -> None:
     """Batch norm takes each process's own half of the batch, so the losses agree nearly, not to the bit."""
     alone = train(world, tmp_path, "alone", 8)
     both = train(world, tmp_path, "both", 4, "--devices", "2")
@@ -62,7 +65,7 @@ def test_two_processes_reach_the_loss_of_one(world, tmp_path):
     assert float(alone[1]["train_loss"]) < 0.95 * float(alone[0]["train_loss"])  # it did learn
 
 
-def test_no_devices_at_all(world, tmp_path):
+def test_no_devices_at_all(world: Any, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "unoise_engine", "train", "utility", str(world), "-o", str(tmp_path / "run")]
     done = subprocess.run([*command, "--devices", "0"], capture_output=True, text=True)
     assert done.returncode == 2 and "--devices 0" in done.stderr and len(done.stderr.splitlines()) == 1

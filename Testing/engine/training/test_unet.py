@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -10,13 +12,13 @@ from unoise_engine.training.unet import UNet
     ("depth", "first_channels", "with_three", "with_one"),
     [(5, 64, 34_527_041, 34_525_889), (2, 16, 28_529, 28_241), (3, 16, 130_577, 130_289), (4, 16, 537_425, 537_137)],
 )
-def test_the_paper_s_parameter_counts(depth, first_channels, with_three, with_one):
+def test_the_paper_s_parameter_counts(depth: Any, first_channels: Any, with_three: Any, with_one: Any) -> None:
     with torch.device("meta"):
         assert UNet(3, 1, depth, first_channels).n_parameters == with_three
         assert UNet(1, 1, depth, first_channels).n_parameters == with_one
 
 
-def test_shapes_and_the_two_halves():
+def test_shapes_and_the_two_halves() -> None:
     net, x = lively_net(in_channels=3, out_channels=2, depth=3), torch.randn(2, 3, 24, 32)
     deep, skips = net.encode(x)
     assert deep.shape == (2, 16, 6, 8)
@@ -25,7 +27,7 @@ def test_shapes_and_the_two_halves():
     assert net(x).shape == (2, 2, 24, 32)
 
 
-def test_folding_keeps_the_function_and_the_original():
+def test_folding_keeps_the_function_and_the_original() -> None:
     net, x = lively_net(), torch.randn(2, 1, 24, 32)
     before = {k: v.clone() for k, v in net.state_dict().items()}
     small = folded(net)

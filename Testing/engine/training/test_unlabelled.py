@@ -2,10 +2,13 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from Testing.engine.conftest import ellipsoid_ct
 from Testing.engine.training.world import unoise_recipe
 from unoise_engine.errors import Usage
 from unoise_engine.training import learners
@@ -15,17 +18,18 @@ from unoise_engine.training.recipes import Data
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 from unoise_engine.training.split import Split
 from unoise_engine.training.unlabelled import CT, find_cts, split_cts
+from unoise_engine.training.unoise import unoise_loss
 
-QUIET = {"device": "cpu", "progress": "off"}
+QUIET: dict[str, Any] = {"device": "cpu", "progress": "off"}
 
 
-def recipe(**noise):
+def recipe(**noise: Any) -> Any:
     plain = unoise_recipe(max_steps=8, round_steps=4)
     return replace(plain, noise=replace(plain.noise, targets="predictions", **noise))
 
 
 @pytest.fixture
-def unlabelled(world, tmp_path):
+def unlabelled(world: Any, tmp_path: Path) -> Any:
     folder = tmp_path / "cts"
     folder.mkdir()
     for ct in world.glob("*-ct.nii.gz"):
@@ -33,12 +37,14 @@ def unlabelled(world, tmp_path):
     return folder
 
 
-def test_cts_alone_are_enough(unlabelled, utility_run, tmp_path, monkeypatch):
-    seen, plain = [], learners.unoise_loss
+def test_cts_alone_are_enough(
+    unlabelled: Any, utility_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
 
-    def loss(utility, noise, x, y, cfg):
+    def loss(utility: Any, noise: Any, x: Any, y: Any, cfg: Any) -> Any:
         seen.append(torch.equal(y > 0, utility(x) > 0))
-        return plain(utility, noise, x, y, cfg)
+        return unoise_loss(utility, noise, x, y, cfg)
 
     monkeypatch.setattr(learners, "unoise_loss", loss)
     run = train_unoise(unlabelled, utility_run, tmp_path / "run", recipe(), **QUIET)
@@ -49,7 +55,7 @@ def test_cts_alone_are_enough(unlabelled, utility_run, tmp_path, monkeypatch):
     train_unoise(unlabelled, utility_run, run, recipe(), resume=True, **QUIET)
 
 
-def test_ours_learns_and_ships(unlabelled, utility_run, tmp_path):
+def test_ours_learns_and_ships(unlabelled: Any, utility_run: Any, tmp_path: Path) -> None:
     """Budgets and a coarse map, exported: onnxruntime must agree with torch, or nothing is written."""
     ours = recipe(budget_weight=1.0, cell=4)
     run = train_unoise(unlabelled, utility_run, tmp_path / "run", ours, **QUIET)
@@ -59,8 +65,8 @@ def test_ours_learns_and_ships(unlabelled, utility_run, tmp_path):
     assert '"cell": 4' in (bundle / "bundle.json").read_text()
 
 
-def test_known_cases_keep_their_part():
-    cts = [CT(name, lambda: None) for name in ("a", "b", "c", "d", "x", "y", "z")]
+def test_known_cases_keep_their_part() -> None:
+    cts = [CT(name, ellipsoid_ct) for name in ("a", "b", "c", "d", "x", "y", "z")]
     known = Split(("a", "b"), ("c",), ("d",))
     drawn = split_cts(cts, known, Data())
     assert set(known.train) <= set(drawn.train) and "d" in drawn.test and "c" in drawn.val
@@ -69,7 +75,7 @@ def test_known_cases_keep_their_part():
         split_cts(cts[-1:], known, Data())
 
 
-def test_a_folder_without_cts(tmp_path):
+def test_a_folder_without_cts(tmp_path: Path) -> None:
     with pytest.raises(Usage):
         find_cts([tmp_path])
     with pytest.raises(Usage, match="no such folder"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,7 +16,7 @@ from unoise_engine.training.recipes import Augment, Data, Draw, Fit, Net, Noise,
 from unoise_engine.training.unet import UNet
 
 
-def save(voxels: np.ndarray, path: Path, spacing_mm=(2.0, 2.0, 5.0), origin_mm=(0.0, 0.0, 0.0)) -> None:
+def save(voxels: np.ndarray, path: Path, spacing_mm: Any = (2.0, 2.0, 5.0), origin_mm: Any = (0.0, 0.0, 0.0)) -> None:
     image = sitk.GetImageFromArray(voxels)
     image.SetSpacing(spacing_mm)
     image.SetOrigin(origin_mm)
@@ -71,10 +72,10 @@ def lively_net(seed: int = 0, **shape: int) -> UNet:
     return net
 
 
-def utility_recipe(**fit: object) -> UtilityRecipe:
-    settings = {"max_steps": 8, "round_steps": 4, **fit}
+def utility_recipe(**fit: Any) -> UtilityRecipe:
+    settings: dict[str, Any] = {"max_steps": 8, "round_steps": 4, **fit}
     return UtilityRecipe(
-        fit=UtilityFit(**settings),  # type: ignore[arg-type]
+        fit=UtilityFit(**settings),
         ct=Recipe(multiple_of=4),
         net=Net(depth=3, first_channels=4),
         data=Data(val_share=0.2, test_share=0.2),
@@ -83,6 +84,6 @@ def utility_recipe(**fit: object) -> UtilityRecipe:
     )
 
 
-def unoise_recipe(**fit: object) -> UNoiseRecipe:
-    settings = {"max_steps": 8, "round_steps": 4, "weight_decay": 0.0, **fit}
-    return UNoiseRecipe(fit=Fit(**settings), noise=Noise(size="small"), draw=Draw(crop=32, batch=4))  # type: ignore[arg-type]
+def unoise_recipe(**fit: Any) -> UNoiseRecipe:
+    settings: dict[str, Any] = {"max_steps": 8, "round_steps": 4, "weight_decay": 0.0, **fit}
+    return UNoiseRecipe(fit=Fit(**settings), noise=Noise(size="small"), draw=Draw(crop=32, batch=4))

@@ -19,7 +19,10 @@ class Reader:
         self.skipped: list[str] = []
 
     def cases(self, *paths: Path, **settings: bool) -> list[Case]:
-        return find_cases(list(paths), ReadSettings(**settings), self.skipped.append)
+        return find_cases(list(paths), ReadSettings(**settings), self.keep)
+
+    def keep(self, sentence: str, names: str) -> None:
+        self.skipped.append(f"{sentence} {names}")
 
     def one(self, path: Path, **settings: bool) -> Reading:
         (case,) = self.cases(path, **settings)

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pydicom
@@ -47,7 +48,7 @@ def hu_at(points: np.ndarray) -> np.ndarray:
     return hu + 8 * np.sin(x / 3) * np.cos(y / 4) + z / 4  # a texture, and a slope along the body
 
 
-def world(size: Sequence[int], steps: np.ndarray, origin: Sequence[float]) -> np.ndarray:
+def world(size: Sequence[int], steps: np.ndarray, origin: Sequence[float] | np.ndarray) -> np.ndarray:
     """(z, y, x, 3) positions of voxels."""
     k, j, i = np.meshgrid(*(np.arange(n) for n in reversed(size)), indexing="ij")
     return np.stack([i, j, k], axis=-1) @ np.asarray(steps).T + np.asarray(origin)
@@ -80,7 +81,9 @@ class Plane:
 Spoil = Callable[[list[Plane]], None]
 
 
-def planes(places: Sequence[float] | None = None, tilt: float = 0.0, series: str = "", number: int = 4) -> list[Plane]:
+def planes(
+    places: Sequence[float] | np.ndarray | None = None, tilt: float = 0.0, series: str = "", number: int = 4
+) -> list[Plane]:
     """Good axial slices at places along z; with `tilt` in degrees, slices turned about x on the same table."""
     angle = np.radians(tilt)
     across, down = np.array([1.0, 0, 0]), np.array([0, np.cos(angle), np.sin(angle)])
@@ -175,7 +178,7 @@ def nifti(
     path: Path,
     voxels: np.ndarray | None = None,
     steps: np.ndarray | None = None,
-    origin: Sequence[float] = ORIGIN,
+    origin: Sequence[float] | np.ndarray = ORIGIN,
     dims: Sequence[int] | None = None,
     code: int | None = None,
     slope: float = 1.0,
@@ -183,7 +186,7 @@ def nifti(
     sform: bool = True,
     qform_offset: Sequence[float] | None = None,
     magic: bytes = b"n+1\0",
-    order: str = "<",
+    order: Literal["<", ">"] = "<",
     units: int = 2,
 ) -> Path:
     """A NIfTI-1 file; `steps` and `origin` in LPS. With `qform_offset` (RAS) also a qform, axes along the body's."""

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import UID
 
 from Testing.engine.volume.planted import SLICES, enhanced, metaimage, nifti, nrrd, planes, write
 from unoise_engine import files
@@ -29,16 +32,17 @@ needs_fifo = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named p
 # --- bytes ------------------------------------------------------------------------------------------------------------
 
 
-def test_limits_hold_at_their_values():
+def test_limits_hold_at_their_values() -> None:
     check_voxels((1024, 1024, 1024), 4, "a CT")
     check_packing(budget.BOMB_BYTES, 1, "a CT")
     check_packing(200 << 20, 1 << 20, "a CT")
     check_extent((1500, 1500), 3000, 50, "a CT")
-    for code, call in {
+    calls: dict[str, Callable[[], None]] = {
         "TOO_LARGE": lambda: check_voxels((1024, 1024, 1025), 1, "a CT"),
         "BOMB": lambda: check_packing((200 << 20) + 1, 1 << 20, "a CT"),
         "GEOMETRY": lambda: check_extent((100, 1501), 1, 1, "a CT"),
-    }.items():
+    }
+    for code, call in calls.items():
         with pytest.raises(CaseRefused) as caught:
             call()
         assert caught.value.code == code
@@ -51,7 +55,7 @@ def deflated(path: Path, extra: int = 0, pad: int = 0, implicit: bool = False) -
     """Deflates a DICOM file, with so many zeros behind it and so many bytes of private meta information before the
     transfer syntax is named."""
     ds = pydicom.dcmread(path)
-    ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    ds.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1.99")
     ds.save_as(path, enforce_file_format=True)
     content = path.read_bytes()
     start = 144 + int.from_bytes(content[140:144], "little")
@@ -71,7 +75,7 @@ def deflated(path: Path, extra: int = 0, pad: int = 0, implicit: bool = False) -
 
 
 @pytest.mark.parametrize("pad", [0, 100, 4096, 200_000])
-def test_a_deflated_bomb_is_counted_wherever_its_syntax_is_named(tmp_path, read, pad):
+def test_a_deflated_bomb_is_counted_wherever_its_syntax_is_named(tmp_path: Path, read: Any, pad: Any) -> None:
     folder = write(tmp_path / "ct", planes())
     deflated(folder / "slice000.dcm", 300 << 20, pad)
     with pytest.raises(CaseRefused) as caught:
@@ -80,7 +84,7 @@ def test_a_deflated_bomb_is_counted_wherever_its_syntax_is_named(tmp_path, read,
     assert "left out (unreadable (BOMB))" in read.one(folder).notes[0]
 
 
-def test_so_is_one_whose_meta_information_is_implicit(tmp_path):
+def test_so_is_one_whose_meta_information_is_implicit(tmp_path: Path) -> None:
     """The standard says explicit; pydicom reads the other too."""
     folder = write(tmp_path / "ct", planes())
     deflated(folder / "slice000.dcm", 300 << 20, implicit=True)
@@ -90,7 +94,7 @@ def test_so_is_one_whose_meta_information_is_implicit(tmp_path):
 
 
 @pytest.mark.parametrize("pad", [0, 4096])
-def test_a_deflated_ct_is_read(tmp_path, read, pad):
+def test_a_deflated_ct_is_read(tmp_path: Path, read: Any, pad: Any) -> None:
     folder = write(tmp_path / "ct", planes())
     for path in folder.iterdir():
         deflated(path, pad=pad)
@@ -104,7 +108,7 @@ def stream_of(rows: int, columns: int) -> bytes:
 
 
 @pytest.mark.parametrize("frames", ["files", "one file"])
-def test_a_small_stream_and_its_header_that_agree_on_a_giant(tmp_path, read, frames):
+def test_a_small_stream_and_its_header_that_agree_on_a_giant(tmp_path: Path, read: Any, frames: Any) -> None:
     slices = planes()
     for one in slices:
         ds = one.dataset
@@ -116,13 +120,13 @@ def test_a_small_stream_and_its_header_that_agree_on_a_giant(tmp_path, read, fra
         count = int(one.dataset.get("NumberOfFrames", 1))
         one.dataset.PixelData = pydicom.encaps.encapsulate([stream_of(8192, 8192)] * count)
         one.dataset["PixelData"].VR = "OB"
-        one.dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.90"
+        one.dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.90")
     before = time.process_time()
     assert read.refusal(write(tmp_path / "ct", slices)).code in ("BOMB", "TOO_LARGE")
     assert time.process_time() - before < 2
 
 
-def test_a_nifti_whose_voxels_begin_behind_a_bomb(tmp_path, read):
+def test_a_nifti_whose_voxels_begin_behind_a_bomb(tmp_path: Path, read: Any) -> None:
     header = bytearray(nifti(tmp_path / "a.nii").read_bytes()[:352])
     struct.pack_into("<f", header, 108, float(1 << 30))
     path = tmp_path / "b.nii.gz"
@@ -141,7 +145,9 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("what", FIELDS)
-def test_a_field_that_no_scanner_has_is_refused_before_a_voxel_is_read(tmp_path, read, monkeypatch, what):
+def test_a_field_that_no_scanner_has_is_refused_before_a_voxel_is_read(
+    tmp_path: Path, read: Any, monkeypatch: pytest.MonkeyPatch, what: Any
+) -> None:
     steps, words = FIELDS[what]
     path = nifti(tmp_path / "ct.nii", steps=np.asarray(steps))
     monkeypatch.setattr("unoise_engine.volume.read.read_voxels", lambda *_: pytest.fail("voxels were read"))
@@ -150,7 +156,9 @@ def test_a_field_that_no_scanner_has_is_refused_before_a_voxel_is_read(tmp_path,
 
 
 @pytest.mark.parametrize(("step", "pixel"), [(10_000.0, 2.5), (60.0, 2.5), (3.0, 100.0)])
-def test_nor_is_a_series_decoded(tmp_path, read, monkeypatch, step, pixel):
+def test_nor_is_a_series_decoded(
+    tmp_path: Path, read: Any, monkeypatch: pytest.MonkeyPatch, step: Any, pixel: Any
+) -> None:
     slices = planes([step * k for k in range(8)])
     for one in slices:
         one.dataset.PixelSpacing = [pixel, pixel]
@@ -158,14 +166,14 @@ def test_nor_is_a_series_decoded(tmp_path, read, monkeypatch, step, pixel):
     assert read.refusal(write(tmp_path / "ct", slices)).code == "GEOMETRY"
 
 
-def test_a_stack_so_slanted_that_its_box_is_giant(tmp_path, read, monkeypatch):
+def test_a_stack_so_slanted_that_its_box_is_giant(tmp_path: Path, read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "LARGEST_CT", 42_000)  # 38 400 voxels, whose upright box has some more
     steps = np.diag((2.5, 2.5, 0.5))
     steps[1, 2] = 1.0
     assert read.refusal(nifti(tmp_path / "ct.nii", steps=steps)).code == "TOO_LARGE"
 
 
-def test_a_wide_ct_is_no_fault(tmp_path, read):
+def test_a_wide_ct_is_no_fault(tmp_path: Path, read: Any) -> None:
     """A simulator's field of 850 mm, and slices of 20 mm."""
     reading = read.one(nifti(tmp_path / "ct.nii", steps=np.diag((850 / 48, 850 / 48, 20))))
     assert reading.ct.grid.spacing_mm[2] == 20
@@ -174,7 +182,7 @@ def test_a_wide_ct_is_no_fault(tmp_path, read):
 # --- seconds ----------------------------------------------------------------------------------------------------------
 
 
-def test_reading_ends_at_the_deadline(tmp_path):
+def test_reading_ends_at_the_deadline(tmp_path: Path) -> None:
     over = Deadline(-1)
     series = group(i for p in write(tmp_path / "ct", planes()).iterdir() for i in part_of(p))
     for call in (
@@ -189,13 +197,13 @@ def test_reading_ends_at_the_deadline(tmp_path):
     assert read_image(tmp_path / "a.nii.gz").grid.size[2] == SLICES
 
 
-def part_of(path: Path):
+def part_of(path: Path) -> Any:
     from unoise_engine.volume.dicom_images import read_images
 
     return read_images(path)
 
 
-def test_many_empty_gzip_members_end_too(tmp_path):
+def test_many_empty_gzip_members_end_too(tmp_path: Path) -> None:
     path = tmp_path / "a.nii.gz"
     path.write_bytes(gzip.compress(b"") * 1000)
     with pytest.raises(CaseRefused) as caught:
@@ -211,7 +219,7 @@ NAMES = ["ct.nii", "ct.nii.gz", "ct.nrrd", "ct.mha", "ct.mhd", "ct.nhdr", "ct.hd
 @needs_fifo
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("what", ["pipe", "link to a pipe", "device", "link to a device"])
-def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path, read, name, what):
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path, read: Any, name: Any, what: Any) -> None:
     path = tmp_path / name
     if what == "pipe":
         os.mkfifo(path)
@@ -234,7 +242,7 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path, read, n
 
 
 @needs_fifo
-def test_in_a_folder_too(tmp_path, read):
+def test_in_a_folder_too(tmp_path: Path, read: Any) -> None:
     folder = write(tmp_path / "ct", planes())
     for name in NAMES:
         os.mkfifo(folder / f"a-{name}")
@@ -245,7 +253,7 @@ def test_in_a_folder_too(tmp_path, read):
     assert any(f"{len(NAMES)} x no regular file" in said for said in read.skipped)
 
 
-def test_a_folder_named_like_a_volume(tmp_path, read):
+def test_a_folder_named_like_a_volume(tmp_path: Path, read: Any) -> None:
     (tmp_path / "ct.nii.gz").mkdir()
     with pytest.raises(Usage, match=r"holds no CT \(no files\)"):
         read.cases(tmp_path / "ct.nii.gz")
@@ -258,7 +266,7 @@ def test_a_folder_named_like_a_volume(tmp_path, read):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no locale of bytes")
 @pytest.mark.parametrize("name", ["çt-é.nii.gz", "患者.nrrd", b"\xff\xfe.nii.gz"])
-def test_a_path_beyond_ascii_ends_no_process(tmp_path, name):
+def test_a_path_beyond_ascii_ends_no_process(tmp_path: Path, name: Any) -> None:
     """With UTF-8 mode off and a locale of bytes; a name that is no text at all gets its sentence."""
     path = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), os.fsencode(name))))
     code = """
@@ -271,7 +279,7 @@ try: write_volume(ct, Path(sys.argv[2])); print(read_image(Path(sys.argv[2])).gr
 except EngineError as error: print(ascii(str(error)))
 """
     plain = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
-    command = [sys.executable, "-c", code, str(nifti(tmp_path / "plain.nii")), os.fsencode(path)]
+    command: list[Any] = [sys.executable, "-c", code, str(nifti(tmp_path / "plain.nii")), os.fsencode(path)]
     run = subprocess.run(command, env=plain, capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 0, run.stderr
     wanted = "its name is no UTF-8" if isinstance(name, bytes) else "(48, 40, 20)"

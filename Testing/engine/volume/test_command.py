@@ -1,8 +1,11 @@
 """The input faults as a user meets them: one line each, the batch goes on, nothing of a refused case is left."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from Testing.engine.conftest import asked
 from Testing.engine.volume.planted import good_hu, nifti, nrrd, planes, write
@@ -11,7 +14,7 @@ from unoise_engine.batch.run import explain_all
 LINE = re.compile(r"CASE [A-Za-z0-9._-]+: REFUSED [A-Z0-9_]+: [^\n]+ - [^\n]+ - [^\n]+")
 
 
-def test_a_cohort_with_faults(tmp_path, tiny_bundle, capsys):
+def test_a_cohort_with_faults(tmp_path: Path, tiny_bundle: Any, capsys: pytest.CaptureFixture[str]) -> None:
     cohort, out = tmp_path / "cohort", tmp_path / "out"
     write(cohort / "good", planes())
     write(cohort / "gap", [one for k, one in enumerate(planes()) if k != 4])
@@ -35,7 +38,8 @@ def test_a_cohort_with_faults(tmp_path, tiny_bundle, capsys):
     said = capsys.readouterr()
     lines = [line for line in said.err.splitlines() if line.startswith("CASE")]
     assert all(LINE.fullmatch(line) for line in lines), said.err
-    codes = dict(re.match(r"CASE (\S+): REFUSED (\w+)", line).groups() for line in lines)
+    codes = dict(re.findall(r"^CASE (\S+): REFUSED (\w+)", "\n".join(lines), re.MULTILINE))
+    assert len(codes) == len(lines)
     assert codes == {
         "gap": "MISSING_SLICE",
         "offset": "HU_SUSPECT",
@@ -54,7 +58,7 @@ def test_a_cohort_with_faults(tmp_path, tiny_bundle, capsys):
         assert [p.name for p in (out / code).glob("[!.]*")] == ["record.json"]
 
 
-def test_what_the_user_vouches_for_reaches_the_reader(tmp_path, tiny_bundle):
+def test_what_the_user_vouches_for_reaches_the_reader(tmp_path: Path, tiny_bundle: Any) -> None:
     gap = write(tmp_path / "gap", [one for k, one in enumerate(planes()) if k != 4])
     suspect = nifti(tmp_path / "suspect.nii.gz", np.clip(good_hu(), 0, 255).astype("u1"))
     request = asked(
@@ -68,7 +72,7 @@ def test_what_the_user_vouches_for_reaches_the_reader(tmp_path, tiny_bundle):
     assert explain_all(vouched, "off") == 0
 
 
-def test_no_organ_is_a_result(tmp_path, tiny_bundle, capsys):
+def test_no_organ_is_a_result(tmp_path: Path, tiny_bundle: Any, capsys: pytest.CaptureFixture[str]) -> None:
     dull = nifti(tmp_path / "dull.nii.gz", np.minimum(good_hu(), -20))
     request = asked(
         (dull,), tmp_path / "out", bundle=str(tiny_bundle), methods=("unoise",), device="cpu", keep_names=True

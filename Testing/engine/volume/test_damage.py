@@ -7,10 +7,12 @@ import sys
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import UID
 
 from Testing.engine.volume.planted import COLUMNS, ROWS, enhanced, good_hu, metaimage, nifti, nrrd, planes, write
 from unoise_engine.errors import CaseRefused, Usage
@@ -28,14 +30,14 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_the_whole_files_are_good(tmp_path, read, kind):
+def test_the_whole_files_are_good(tmp_path: Path, read: Any, kind: Any) -> None:
     reading = read.one(WRITERS[kind](tmp_path))
     assert reading.notes == () and read.error_hu(reading) < 0.5
 
 
 @pytest.mark.parametrize("kind", WRITERS)
 @pytest.mark.parametrize("percent", [10, 30, 50, 75, 90, 99])
-def test_G9_cut_files(tmp_path, read, kind, percent):
+def test_G9_cut_files(tmp_path: Path, read: Any, kind: Any, percent: Any) -> None:
     path = WRITERS[kind](tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * percent // 100])
@@ -44,14 +46,14 @@ def test_G9_cut_files(tmp_path, read, kind, percent):
 
 @pytest.mark.parametrize("kind", WRITERS)
 @pytest.mark.parametrize("cut", [1, 2, 8])
-def test_G9_the_last_bytes_gone(tmp_path, read, kind, cut):
+def test_G9_the_last_bytes_gone(tmp_path: Path, read: Any, kind: Any, cut: Any) -> None:
     path = WRITERS[kind](tmp_path)
     path.write_bytes(path.read_bytes()[:-cut])
     assert read.refusal(path).code == "TRUNCATED"
 
 
 @pytest.mark.parametrize("kind", ["nii.gz", "gzip nrrd", "packed mha"])
-def test_G9_a_flipped_bit_fails_the_checksum(tmp_path, read, kind):
+def test_G9_a_flipped_bit_fails_the_checksum(tmp_path: Path, read: Any, kind: Any) -> None:
     path = WRITERS[kind](tmp_path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0x10
@@ -60,7 +62,7 @@ def test_G9_a_flipped_bit_fails_the_checksum(tmp_path, read, kind):
 
 
 @pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz", "ct.nrrd", "ct.mha", "ct.mhd"])
-def test_G9_empty_and_foreign_files(tmp_path, read, name):
+def test_G9_empty_and_foreign_files(tmp_path: Path, read: Any, name: Any) -> None:
     path = tmp_path / name
     path.touch()
     assert read.refusal(path).code == "EMPTY_FILE"
@@ -69,7 +71,7 @@ def test_G9_empty_and_foreign_files(tmp_path, read, name):
         assert read.refusal(path).code in ("DAMAGED", "TRUNCATED")
 
 
-def test_G9_more_voxels_than_announced(tmp_path, read):
+def test_G9_more_voxels_than_announced(tmp_path: Path, read: Any) -> None:
     for name in ("ct.nii", "ct.nii.gz"):
         path = nifti(tmp_path / name, good_hu(), dims=(COLUMNS, ROWS, 10))
         assert read.refusal(path).code == "DAMAGED"
@@ -77,7 +79,7 @@ def test_G9_more_voxels_than_announced(tmp_path, read):
 
 @pytest.mark.parametrize("dims", [(COLUMNS - 1, ROWS, 20), (COLUMNS, ROWS - 1, 20), (COLUMNS, ROWS, 19)])
 @pytest.mark.parametrize("kind", ["nii", "nii.gz", "mha", "gzip nrrd"])
-def test_G9_an_axis_one_too_short_is_no_sheared_ct(tmp_path, read, kind, dims):
+def test_G9_an_axis_one_too_short_is_no_sheared_ct(tmp_path: Path, read: Any, kind: Any, dims: Any) -> None:
     """Read by such a header, every row begins a voxel further on, and all HU stay plausible."""
     sizes = " ".join(map(str, dims))
     made = {
@@ -91,7 +93,7 @@ def test_G9_an_axis_one_too_short_is_no_sheared_ct(tmp_path, read, kind, dims):
 
 @pytest.mark.parametrize("short", [{"Columns": COLUMNS - 1}, {"Rows": ROWS - 1}, {"Columns": COLUMNS // 2}])
 @pytest.mark.parametrize("kind", ["plain", "deflated", "RLE", "multi-frame", "deflated multi-frame"])
-def test_G9_a_dicom_image_larger_than_announced(tmp_path, read, kind, short):
+def test_G9_a_dicom_image_larger_than_announced(tmp_path: Path, read: Any, kind: Any, short: Any) -> None:
     slices = [enhanced(planes())] if "multi" in kind else planes()
     folder = write(tmp_path / "ct", slices)
     for path in folder.iterdir():
@@ -99,7 +101,7 @@ def test_G9_a_dicom_image_larger_than_announced(tmp_path, read, kind, short):
         if kind == "RLE":
             ds.compress("1.2.840.10008.1.2.5", encoding_plugin="pydicom")
         elif "deflated" in kind:
-            ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+            ds.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1.99")
         for name, value in short.items():
             setattr(ds, name, value)
         pydicom.dcmwrite(path, ds, implicit_vr=False, little_endian=True, enforce_file_format=True)
@@ -107,14 +109,14 @@ def test_G9_a_dicom_image_larger_than_announced(tmp_path, read, kind, short):
     assert error.code == "DAMAGED" and "more pixels than its header announces" in str(error)
 
 
-def test_G9_a_byte_of_padding_is_no_damage(tmp_path, read):
+def test_G9_a_byte_of_padding_is_no_damage(tmp_path: Path, read: Any) -> None:
     slices = planes()
     for one in slices:
         one.dataset.PixelData += b"\0\0"
     assert read.error_hu(read.one(write(tmp_path / "ct", slices))) < 0.5
 
 
-def test_G9_multi_member_gzip_is_fine(tmp_path, read):
+def test_G9_multi_member_gzip_is_fine(tmp_path: Path, read: Any) -> None:
     path = nifti(tmp_path / "ct.nii")
     content = path.read_bytes()
     both = tmp_path / "ct.nii.gz"
@@ -124,7 +126,9 @@ def test_G9_multi_member_gzip_is_fine(tmp_path, read):
 
 @pytest.mark.parametrize("spacing", ["1e308 1e308 1e308", "1e200 1 1", "inf 1 1"])
 @pytest.mark.parametrize("turned", ["1 0 0 0 1 0 0 0 1", "1e308 0 0 0 1e308 0 0 0 1"])
-def test_G9_a_spacing_beyond_all_bounds_is_refused_without_noise(tmp_path, read, spacing, turned, recwarn):
+def test_G9_a_spacing_beyond_all_bounds_is_refused_without_noise(
+    tmp_path: Path, read: Any, spacing: Any, turned: Any, recwarn: Any
+) -> None:
     path = metaimage(tmp_path / "ct.mha", ElementSpacing=spacing, TransformMatrix=turned)
     assert read.refusal(path).code == "GEOMETRY"
     steps = f"({spacing.split()[0]},0,0) (0,1,0) (0,0,1)"
@@ -133,7 +137,7 @@ def test_G9_a_spacing_beyond_all_bounds_is_refused_without_noise(tmp_path, read,
 
 
 @pytest.mark.parametrize("percent", [10, 40, 70, 90, 99])
-def test_G9_a_cut_slice_in_a_series(tmp_path, read, percent):
+def test_G9_a_cut_slice_in_a_series(tmp_path: Path, read: Any, percent: Any) -> None:
     folder = write(tmp_path / "ct", planes())
     victim = folder / "slice008.dcm"
     victim.write_bytes(victim.read_bytes()[: victim.stat().st_size * percent // 100])
@@ -141,7 +145,7 @@ def test_G9_a_cut_slice_in_a_series(tmp_path, read, percent):
 
 
 @pytest.mark.parametrize("left", [0, 340, 500, 700])
-def test_G9_a_last_slice_without_its_header_is_named(tmp_path, read, left):
+def test_G9_a_last_slice_without_its_header_is_named(tmp_path: Path, read: Any, left: Any) -> None:
     folder = write(tmp_path / "ct", planes())
     last = folder / "slice019.dcm"
     last.write_bytes(last.read_bytes()[:left])
@@ -149,22 +153,22 @@ def test_G9_a_last_slice_without_its_header_is_named(tmp_path, read, left):
     assert "slice019.dcm" in read.skipped[0]
 
 
-def huge_nifti(tmp_path):
+def huge_nifti(tmp_path: Path) -> Any:
     return nifti(tmp_path / "ct.nii.gz", dims=(30000, 30000, 30000))
 
 
-def unlikely_nifti(tmp_path):
+def unlikely_nifti(tmp_path: Path) -> Any:
     return nifti(tmp_path / "ct.nii.gz", dims=(1000, 1000, 1000), steps=np.diag((0.8, 0.8, 1.0)))
 
 
-def zeros(count):
+def zeros(count: Any) -> Any:
     """Deflated zeros, made once and repeated: after a full flush a stream can be continued with any block."""
     packer = zlib.compressobj(9, wbits=-15)
     block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
     return block * (count >> 20)
 
 
-def bomb_nifti(tmp_path):
+def bomb_nifti(tmp_path: Path) -> Any:
     path = nifti(tmp_path / "ct.nii", dims=(1024, 1024, 512), steps=np.diag((0.8, 0.8, 1.0)))
     header, packer = path.read_bytes()[:352], zlib.compressobj(9, wbits=31)
     with (tmp_path / "bomb.nii.gz").open("wb") as f:
@@ -173,7 +177,7 @@ def bomb_nifti(tmp_path):
     return tmp_path / "bomb.nii.gz"
 
 
-def endless_nifti(tmp_path):
+def endless_nifti(tmp_path: Path) -> Any:
     """Announces a small CT, unpacks to a gigabyte."""
     packer = zlib.compressobj(9, wbits=31)
     content = packer.compress(nifti(tmp_path / "ct.nii").read_bytes())
@@ -182,25 +186,25 @@ def endless_nifti(tmp_path):
     return tmp_path / "endless.nii.gz"
 
 
-def bomb_mha(tmp_path):
+def bomb_mha(tmp_path: Path) -> Any:
     path = metaimage(tmp_path / "ct.mha", packed=True, DimSize="1024 1024 900", ElementSpacing="0.8 0.8 1")
     head = path.read_bytes().split(b"ElementDataFile = LOCAL\n")[0]
     path.write_bytes(head + b"ElementDataFile = LOCAL\n" + zlib.compress(b"")[:2] + zeros(1 << 28))
     return path
 
 
-def giant_header(tmp_path):
+def giant_header(tmp_path: Path) -> Any:
     path = tmp_path / "ct.nrrd"
     path.write_bytes(b"NRRD0004\n" + b"#" * (1 << 24))
     return path
 
 
-def deflated_bomb(tmp_path):
+def deflated_bomb(tmp_path: Path) -> Any:
     one = planes()[0]
     folder = write(tmp_path / "ct", [one])
     path = folder / one.name
     ds = pydicom.dcmread(path)
-    ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    ds.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1.99")
     ds.save_as(path, enforce_file_format=True)
     head = path.read_bytes()
     meta = 144 + int.from_bytes(head[140:144], "little")
@@ -212,7 +216,7 @@ def deflated_bomb(tmp_path):
     return folder
 
 
-def endless_j2k(tmp_path):
+def endless_j2k(tmp_path: Path) -> Any:
     """JPEG 2000 slices whose code streams announce 60000 x 60000 pixels."""
     slices = planes()
     stream = b"\xff\x4f\xff\x51" + struct.pack(">HHIIIIIIIIH", 41, 0, 60000, 60000, 0, 0, 60000, 60000, 0, 0, 1)
@@ -220,22 +224,22 @@ def endless_j2k(tmp_path):
     for one in slices:
         one.dataset.PixelData = pydicom.encaps.encapsulate([stream + b"\0" * (len(stream) % 2)])
         one.dataset["PixelData"].VR = "OB"
-        one.dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.90"
+        one.dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.90")
     return write(tmp_path / "ct", slices)
 
 
-def endless_rle(tmp_path):
+def endless_rle(tmp_path: Path) -> Any:
     slices = planes()
     for one in slices:
         one.dataset.PixelData = pydicom.encaps.encapsulate(
             [struct.pack("<16I", 2, 64, 70000, *[0] * 13) + b"\x81\0" * 70000]
         )
         one.dataset["PixelData"].VR = "OB"
-        one.dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.5"
+        one.dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.5")
     return write(tmp_path / "ct", slices)
 
 
-def giant_matrix(tmp_path):
+def giant_matrix(tmp_path: Path) -> Any:
     slices = planes()
     for one in slices:
         one.dataset.Rows = one.dataset.Columns = 65535
@@ -263,7 +267,7 @@ print(time.process_time() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_
 
 @pytest.mark.skipif(sys.platform == "win32", reason="measures with getrusage")
 @pytest.mark.parametrize("bomb", BOMBS, ids=lambda b: b.__name__)
-def test_G9_bombs_are_refused_in_two_seconds_and_little_memory(tmp_path, bomb):
+def test_G9_bombs_are_refused_in_two_seconds_and_little_memory(tmp_path: Path, bomb: Any) -> None:
     path = bomb(tmp_path)
     run = subprocess.run([sys.executable, "-c", MEASURED, str(path)], capture_output=True, text=True, cwd=ROOT)
     code, figures = run.stdout.strip().splitlines()
@@ -278,7 +282,7 @@ def test_G9_bombs_are_refused_in_two_seconds_and_little_memory(tmp_path, bomb):
 @pytest.mark.parametrize(
     "name", ["/etc/passwd", "../voxels.raw", "sub/voxels.raw", "link.raw", "LIST", "v%03d.raw", "ct.mhd", "C:\\x.raw"]
 )
-def test_G10_metaimage_that_points_elsewhere(tmp_path, read, name):
+def test_G10_metaimage_that_points_elsewhere(tmp_path: Path, read: Any, name: Any) -> None:
     folder = tmp_path / "case"
     (folder / "sub").mkdir(parents=True)
     for place in (tmp_path / "voxels.raw", folder / "sub" / "voxels.raw"):
@@ -287,7 +291,7 @@ def test_G10_metaimage_that_points_elsewhere(tmp_path, read, name):
     assert read.refusal(metaimage(folder / "ct.mhd", data=name)).code == "DETACHED_DATA"
 
 
-def test_G10_a_plain_sibling_is_followed(tmp_path, read):
+def test_G10_a_plain_sibling_is_followed(tmp_path: Path, read: Any) -> None:
     (tmp_path / "ct.raw").write_bytes(good_hu().astype("<i2").tobytes())
     path = metaimage(tmp_path / "ct.mhd", data="ct.raw")
     assert read.error_hu(read.one(path)) < 0.5
@@ -297,20 +301,21 @@ def test_G10_a_plain_sibling_is_followed(tmp_path, read):
 
 
 @pytest.mark.parametrize("key", ["data file", "datafile", "Data File"])
-def test_G10_detached_nrrd(tmp_path, read, key):
-    path = nrrd(tmp_path / "ct.nrrd", **{key.replace(" ", "_"): "/etc/passwd"})
+def test_G10_detached_nrrd(tmp_path: Path, read: Any, key: Any) -> None:
+    changed: dict[str, Any] = {key.replace(" ", "_"): "/etc/passwd"}
+    path = nrrd(tmp_path / "ct.nrrd", **changed)
     assert read.refusal(path).code == "DETACHED_DATA"
     path.rename(tmp_path / "ct.nhdr")
     assert read.refusal(tmp_path / "ct.nhdr").code == "DETACHED_DATA"
 
 
-def test_G10_detached_nifti_and_analyze(tmp_path, read):
+def test_G10_detached_nifti_and_analyze(tmp_path: Path, read: Any) -> None:
     assert read.refusal(nifti(tmp_path / "a.nii", magic=b"ni1\0")).code == "DETACHED_DATA"
     assert read.refusal(nifti(tmp_path / "b.nii", magic=b"\0\0\0\0")).code == "DAMAGED"
     assert read.refusal(nifti(tmp_path / "c.nii").rename(tmp_path / "c.hdr")).code == "DETACHED_DATA"
 
 
-def test_G10_links_in_a_folder_are_not_followed(tmp_path, read):
+def test_G10_links_in_a_folder_are_not_followed(tmp_path: Path, read: Any) -> None:
     outside = write(tmp_path / "outside", planes())
     nifti(tmp_path / "real.nii.gz")
     folder = tmp_path / "case"
@@ -326,7 +331,7 @@ def test_G10_links_in_a_folder_are_not_followed(tmp_path, read):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory with setrlimit")
-def test_G15_too_little_memory_costs_one_case(tmp_path):
+def test_G15_too_little_memory_costs_one_case(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(-1000, 1000, (200, 512, 512), np.int16)
     nifti(tmp_path / "a-large.nii", noise)
     nifti(tmp_path / "b-small.nii")
@@ -346,7 +351,7 @@ for case in find_cases([Path(sys.argv[1])]):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="measures with getrusage")
-def test_G15_a_ct_is_read_in_about_its_own_size(tmp_path):
+def test_G15_a_ct_is_read_in_about_its_own_size(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(-1000, 1000, (300, 512, 512), np.int16)
     path = nifti(tmp_path / "ct.nii", noise)
     run = subprocess.run([sys.executable, "-c", MEASURED, str(path)], capture_output=True, text=True, cwd=ROOT)
@@ -357,7 +362,7 @@ def test_G15_a_ct_is_read_in_about_its_own_size(tmp_path):
 # --- G21 --------------------------------------------------------------------------------------------------------------
 
 
-def test_G21_volumes_that_are_no_3d_scalar_ct(tmp_path, read):
+def test_G21_volumes_that_are_no_3d_scalar_ct(tmp_path: Path, read: Any) -> None:
     good = good_hu()
     cases = {
         "NOT_3D": [
@@ -382,12 +387,12 @@ def test_G21_volumes_that_are_no_3d_scalar_ct(tmp_path, read):
             assert read.refusal(path).code == code, path
 
 
-def test_G21_a_fourth_axis_of_one_and_a_single_slice_are_read(tmp_path, read):
+def test_G21_a_fourth_axis_of_one_and_a_single_slice_are_read(tmp_path: Path, read: Any) -> None:
     assert read.error_hu(read.one(nifti(tmp_path / "a.nii", dims=(COLUMNS, ROWS, 20, 1)))) < 0.5
     assert read.one(nifti(tmp_path / "b.nii", good_hu()[10:11])).ct.grid.size == (COLUMNS, ROWS, 1)
 
 
-def test_a_refusal_takes_no_time(tmp_path):
+def test_a_refusal_takes_no_time(tmp_path: Path) -> None:
     start = time.perf_counter()
     (case, _) = find_cases([nifti(tmp_path / "a.nii", sform=False), nifti(tmp_path / "b.nii")])
     with pytest.raises(CaseRefused):

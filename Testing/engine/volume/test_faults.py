@@ -1,12 +1,14 @@
 """Every fault of the table (docs/faults.md), read here: right, corrected and said so, or refused; never wrong."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from Testing.benchmarks.fault_table import mistake
 from Testing.benchmarks.faults import FAULTS
 from unoise_engine.errors import CaseRefused, Usage
 from unoise_engine.volume.write import write_volume
-
 
 # The body could be had of these, but not by this reader: slices are missing in the middle, or a header is too short.
 REFUSED = {
@@ -18,7 +20,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
-def test_no_fault_gives_a_wrong_volume(tmp_path, read, fault):
+def test_no_fault_gives_a_wrong_volume(tmp_path: Path, read: Any, fault: Any) -> None:
     source, delivered = fault.plant(tmp_path), []
     try:
         for case in read.cases(source):

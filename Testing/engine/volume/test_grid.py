@@ -1,5 +1,8 @@
 """Limits and guards of volumes and stacks: each at its value, from both sides."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,11 +16,11 @@ from unoise_engine.volume.volume import AxialView, Grid, Volume, check_size
 UPRIGHT = (1.0, 0, 0, 0, 1, 0, 0, 0, 1)
 
 
-def grid(size=(30, 40, 5), spacing=(2.0, 2.0, 3.0), direction=UPRIGHT):
+def grid(size: Any = (30, 40, 5), spacing: Any = (2.0, 2.0, 3.0), direction: Any = UPRIGHT) -> Any:
     return Grid(size, spacing, (0.0, 0.0, 0.0), tuple(map(float, direction)))
 
 
-def test_a_map_of_another_shape_is_no_volume():
+def test_a_map_of_another_shape_is_no_volume() -> None:
     with pytest.raises(ValueError, match="do not fit the grid"):
         Volume(np.zeros((40, 30, 5)), grid())
     with pytest.raises(ValueError, match="do not fit the grid"):
@@ -34,7 +37,7 @@ def test_a_map_of_another_shape_is_no_volume():
         ((512, 39, 3), (0.5, 0.5, 3), True),
     ],
 )
-def test_a_slice_too_small_for_an_organ(size, spacing, small):
+def test_a_slice_too_small_for_an_organ(size: Any, spacing: Any, small: Any) -> None:
     if not small:
         check_size(grid(size, spacing), "ct")
         return
@@ -44,7 +47,7 @@ def test_a_slice_too_small_for_an_organ(size, spacing, small):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_an_oblique_ct_is_read_along_each_axis_once(seed):
+def test_an_oblique_ct_is_read_along_each_axis_once(seed: Any) -> None:
     """However it is turned, and no two axes would lie nearer to the patient's if they changed places."""
     cosines, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
     view = AxialView.of(grid(direction=cosines.ravel()))
@@ -59,7 +62,7 @@ def test_an_oblique_ct_is_read_along_each_axis_once(seed):
 
 
 @pytest.mark.parametrize(("mm", "code"), [(10.0, None), (10.4, "MISSING_SLICE")])
-def test_gaps_are_filled_up_to_10_mm(tmp_path, read, mm, code):
+def test_gaps_are_filled_up_to_10_mm(tmp_path: Path, read: Any, mm: Any, code: Any) -> None:
     """Where thin slices lack several; a single thick one may lack more."""
     places = [ORIGIN[2] + 2.0 * k for k in range(9)]
     folder = write(tmp_path / "ct", planes([*places, *(places[-1] + mm + 2.0 * k for k in range(6))]))
@@ -70,7 +73,7 @@ def test_gaps_are_filled_up_to_10_mm(tmp_path, read, mm, code):
 
 
 @pytest.mark.parametrize(("wide", "code"), [(5.6, None), (6.2, "UNEVEN_SPACING")])
-def test_uneven_slices_are_resampled_up_to_four_times_as_many(tmp_path, read, wide, code):
+def test_uneven_slices_are_resampled_up_to_four_times_as_many(tmp_path: Path, read: Any, wide: Any, code: Any) -> None:
     places = np.cumsum([ORIGIN[2], *[1.0] * 5, *[wide] * 8])
     folder = write(tmp_path / "ct", planes(list(places)))
     if code:
@@ -81,7 +84,7 @@ def test_uneven_slices_are_resampled_up_to_four_times_as_many(tmp_path, read, wi
 
 
 @pytest.mark.parametrize("degrees", [1.5, -3])
-def test_a_tilt_of_a_few_degrees_is_seen_over_the_length_of_the_body(tmp_path, read, degrees):
+def test_a_tilt_of_a_few_degrees_is_seen_over_the_length_of_the_body(tmp_path: Path, read: Any, degrees: Any) -> None:
     """Less than 0.3 mm from slice to slice, 1.5 mm and more at the end."""
     reading = read.one(write(tmp_path / "ct", planes(tilt=degrees)))
     assert "tilted gantry" in reading.notes[0] and reading.planes is not None
@@ -89,7 +92,7 @@ def test_a_tilt_of_a_few_degrees_is_seen_over_the_length_of_the_body(tmp_path, r
     assert error_hu(reading.ct.voxels, steps, reading.ct.grid.origin_mm) < 8
 
 
-def test_the_box_around_a_slanted_stack_has_nothing_to_spare():
+def test_the_box_around_a_slanted_stack_has_nothing_to_spare() -> None:
     steps = np.diag((1.0, 1.0, 1.0))
     steps[0, 2] = 0.5
     ct = straighten(np.ones((11, 8, 30), np.int16), steps, np.zeros(3), "ct")
@@ -98,7 +101,7 @@ def test_the_box_around_a_slanted_stack_has_nothing_to_spare():
     assert ct.grid.size == tuple(int(np.ceil(round(n, 6))) + 1 for n in along)
 
 
-def test_pixels_outside_of_the_ct_read_air():
+def test_pixels_outside_of_the_ct_read_air() -> None:
     """Up to half a pixel beyond its last centre belongs to the CT; from there on there is none."""
     weights = resize_weights(10, 64, 0.2)
     centres = (np.arange(64) - 31.5) * 0.2 + 4.5
@@ -107,7 +110,7 @@ def test_pixels_outside_of_the_ct_read_air():
     assert 0 < inside.sum() < 64
 
 
-def test_a_clean_ct_is_not_copied():
+def test_a_clean_ct_is_not_copied() -> None:
     hu = np.full((3, 9, 9), 40, np.int16)
     hu[0] = -1000
     assert clean(hu)[0] is hu

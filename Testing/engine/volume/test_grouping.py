@@ -1,5 +1,9 @@
 """G3: which slices are one CT. Whatever is joined or kept apart in one series is said in the case itself."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -31,7 +35,7 @@ def tagged(slices: list[Plane], **tags: object) -> list[Plane]:
     return slices
 
 
-KEEPS_APART = {
+KEEPS_APART: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "acquisition": ({"AcquisitionNumber": 1}, {"AcquisitionNumber": 2}, "acquisition number"),
     "patient": ({}, {"PatientID": "Canary2"}, "patient"),
     "patient's name": ({}, {"PatientName": "Canary^Other"}, "patient's name"),
@@ -56,7 +60,7 @@ ELSEWHERE = [(what, shift) for what in ("acquisition", "thickness", "time") for 
 
 
 @pytest.mark.parametrize(("what", "shift"), [*((what, HALF) for what in KEEPS_APART), *ELSEWHERE])
-def test_two_stacks_of_one_series_are_two_cases_and_say_so(tmp_path, read, what, shift):
+def test_two_stacks_of_one_series_are_two_cases_and_say_so(tmp_path: Path, read: Any, what: Any, shift: Any) -> None:
     first_tags, second_tags, label = KEEPS_APART[what]
     first = tagged(planes(), **first_tags)
     cases = read.cases(write(tmp_path / "ct", first + second(first, shift, **second_tags)))
@@ -72,7 +76,7 @@ def test_two_stacks_of_one_series_are_two_cases_and_say_so(tmp_path, read, what,
 
 
 @pytest.mark.parametrize("names", ["once each", "again in each folder"])
-def test_two_stacks_in_two_folders(tmp_path, read, names):
+def test_two_stacks_in_two_folders(tmp_path: Path, read: Any, names: Any) -> None:
     first = planes()
     other = second(first)
     if names == "again in each folder":
@@ -88,7 +92,7 @@ def test_two_stacks_in_two_folders(tmp_path, read, names):
 @pytest.mark.parametrize(
     "where", [lambda k: k % 2, lambda k: k > 8, lambda k: k * k * 7 % 3], ids=["odd", "end", "any"]
 )
-def test_one_stack_in_several_folders_stays_one(tmp_path, read, where):
+def test_one_stack_in_several_folders_stays_one(tmp_path: Path, read: Any, where: Any) -> None:
     """As archives export a series: by number, in portions, or by a hash."""
     for k, one in enumerate(planes()):
         write(tmp_path / "ct" / f"{where(k)}", [one])
@@ -96,7 +100,7 @@ def test_one_stack_in_several_folders_stays_one(tmp_path, read, where):
     assert reading.notes == () and reading.ct.grid.size[2] == SLICES and read.error_hu(reading) < 0.5
 
 
-def test_a_second_copy_of_the_whole_folder_is_left_out_and_said(tmp_path, read):
+def test_a_second_copy_of_the_whole_folder_is_left_out_and_said(tmp_path: Path, read: Any) -> None:
     slices = planes()
     write(tmp_path / "ct", slices)
     write(tmp_path / "ct" / "copy", slices)
@@ -104,11 +108,13 @@ def test_a_second_copy_of_the_whole_folder_is_left_out_and_said(tmp_path, read):
     assert len(reading.notes) == 1 and f"{SLICES} identical copies" in reading.notes[0]
 
 
-JOINS = {
+JOINS: dict[str, tuple[Callable[[int, Any], object], str]] = {
     "a kernel named in some slices alone": (
         lambda k, ds: setattr(ds, "ConvolutionKernel", "B30f" if k % 3 else ""), "name no convolution kernel",
     ),
-    "no thickness at the end": (lambda k, ds: k > 15 and delattr(ds, "SliceThickness"), "name no slice thickness"),
+    "no thickness at the end": (
+        lambda k, ds: delattr(ds, "SliceThickness") if k > 15 else None, "name no slice thickness",
+    ),
     "patient's ID lost in some": (lambda k, ds: setattr(ds, "PatientID", "" if k % 4 else "Canary"), "name no patient"),
     "two acquisitions end to end": (
         lambda k, ds: setattr(ds, "AcquisitionNumber", 1 + k // 8), "3 stacks that differ in acquisition number",
@@ -133,7 +139,7 @@ JOINS = {
 
 
 @pytest.mark.parametrize("what", JOINS)
-def test_what_belongs_together_is_joined_and_said(tmp_path, read, what):
+def test_what_belongs_together_is_joined_and_said(tmp_path: Path, read: Any, what: Any) -> None:
     change, words = JOINS[what]
     slices = planes()
     for k, one in enumerate(slices):
@@ -160,7 +166,7 @@ SILENT = {
 
 
 @pytest.mark.parametrize("what", SILENT)
-def test_what_is_usual_costs_no_word(tmp_path, read, what):
+def test_what_is_usual_costs_no_word(tmp_path: Path, read: Any, what: Any) -> None:
     slices = planes()
     for k, one in enumerate(slices):
         SILENT[what](k, one.dataset)
@@ -169,7 +175,7 @@ def test_what_is_usual_costs_no_word(tmp_path, read, what):
 
 
 @pytest.mark.parametrize("keyword", ["FrameOfReferenceUID", "StudyInstanceUID", "PatientID"])
-def test_another_place_or_person_is_never_joined_end_to_end(tmp_path, read, keyword):
+def test_another_place_or_person_is_never_joined_end_to_end(tmp_path: Path, read: Any, keyword: Any) -> None:
     slices = planes()
     for one in slices[8:]:
         setattr(one.dataset, keyword, "1.2.3.4")
@@ -178,7 +184,7 @@ def test_another_place_or_person_is_never_joined_end_to_end(tmp_path, read, keyw
     assert all("read as another CT" in case.read().notes[0] for case in cases)
 
 
-def test_the_phases_of_a_multi_frame_file(tmp_path, read):
+def test_the_phases_of_a_multi_frame_file(tmp_path: Path, read: Any) -> None:
     first = planes()
     both = enhanced([*first, *second(first)])
     for k, group in enumerate(both.dataset.PerFrameFunctionalGroupsSequence):
@@ -188,7 +194,7 @@ def test_the_phases_of_a_multi_frame_file(tmp_path, read):
     assert all(c.read().ct.grid.size[2] == SLICES and "acquisition number" in c.notes[0] for c in cases)
 
 
-LOST = {
+LOST: dict[str, tuple[Callable[[Any], None], str]] = {
     "position": (lambda ds: delattr(ds, "ImagePositionPatient"), "without position or orientation"),
     "pixel spacing": (lambda ds: delattr(ds, "PixelSpacing"), "without pixel spacing"),
     "an impossible direction": (lambda ds: setattr(ds, "ImageOrientationPatient", [1, 0, 0, 1, 0, 0]), "damaged"),
@@ -197,7 +203,7 @@ LOST = {
 
 @pytest.mark.parametrize("end", [0, -1])
 @pytest.mark.parametrize("what", LOST)
-def test_a_ct_that_is_a_slice_short_says_so(tmp_path, read, what, end):
+def test_a_ct_that_is_a_slice_short_says_so(tmp_path: Path, read: Any, what: Any, end: Any) -> None:
     slices, elsewhere = planes(), planes(number=7)
     spoil, why = LOST[what]
     spoil(slices[end].dataset)
@@ -210,7 +216,7 @@ def test_a_ct_that_is_a_slice_short_says_so(tmp_path, read, what, end):
     assert len(reading.notes) == 1 and "1 file beside its slices" in reading.notes[0] and why in reading.notes[0]
 
 
-def test_slices_without_the_preamble_are_said(tmp_path, read):
+def test_slices_without_the_preamble_are_said(tmp_path: Path, read: Any) -> None:
     folder = write(tmp_path / "ct", planes())
     for k, name in ((0, "IM0"), (19, "IM19")):
         whole = (folder / f"slice{k:03d}.dcm").read_bytes()
@@ -223,7 +229,7 @@ def test_slices_without_the_preamble_are_said(tmp_path, read):
     )
 
 
-def test_objects_that_are_no_slices_cost_a_ct_nothing(tmp_path, read):
+def test_objects_that_are_no_slices_cost_a_ct_nothing(tmp_path: Path, read: Any) -> None:
     slices = planes()
     write(tmp_path / "ct", slices)
     for kind in ("1.2.840.10008.5.1.4.1.1.66", "1.3.12.2.1107.5.9.1", "1.2.840.10008.5.1.4.1.1.88.67",
@@ -237,7 +243,7 @@ def test_objects_that_are_no_slices_cost_a_ct_nothing(tmp_path, read):
     assert "no CT image (Raw Data)" in said and "damaged" not in said and "an object without an image" in said
 
 
-def test_positions_are_taken_along_the_mean_direction(tmp_path, read):
+def test_positions_are_taken_along_the_mean_direction(tmp_path: Path, read: Any) -> None:
     """A normal that is that of one slice would lean over the whole length of the body."""
     slices = planes([ORIGIN[2] + 20.0 * k for k in range(SLICES)])
     slices[0].dataset.ImageOrientationPatient = [1, 0, 0.0012, 0, 1, 0]

@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def set_text(path: Path, group: int, element: int, vr: bytes, text: bytes) -> No
     path.write_bytes(content[: at + 4] + head + text + content[at + 8 + length :])
 
 
-NAMED = {
+NAMED: dict[str, tuple[int, int, bytes, bytes, str]] = {
     "decimal comma": (0x28, 0x30, b"DS", b"2,5\\2,5", "Pixel Spacing (0028,0030)"),
     "spacing as text": (0x28, 0x30, b"DS", b"wide\\wide", "Pixel Spacing (0028,0030)"),
     "complex spacing": (0x28, 0x30, b"DS", b"2+1j\\2", "Pixel Spacing (0028,0030)"),
@@ -39,21 +40,21 @@ NAMED = {
 
 
 @pytest.mark.parametrize("what", NAMED)
-def test_the_field_is_named(tmp_path, read, what):
+def test_the_field_is_named(tmp_path: Path, read: Any, what: Any) -> None:
     folder = write(tmp_path / "ct", planes())
-    *value, field = NAMED[what]
+    group, element, vr, text, field = NAMED[what]
     for path in folder.iterdir():
-        set_text(path, *value)
+        set_text(path, group, element, vr, text)
     with pytest.raises(Usage) as caught:
         read.cases(folder)
     assert f"with an unreadable {field}" in str(caught.value) and "damaged" not in str(caught.value)
 
 
 @pytest.mark.parametrize("what", NAMED)
-def test_and_one_such_slice_is_said(tmp_path, read, what):
+def test_and_one_such_slice_is_said(tmp_path: Path, read: Any, what: Any) -> None:
     folder = write(tmp_path / "ct", planes())
-    *value, field = NAMED[what]
-    set_text(folder / "slice000.dcm", *value)
+    group, element, vr, text, field = NAMED[what]
+    set_text(folder / "slice000.dcm", group, element, vr, text)
     assert f"left out (with an unreadable {field})" in read.one(folder).notes[0]
 
 
@@ -70,7 +71,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("what", PLAIN)
-def test_a_plain_value_in_an_odd_dress_is_read(tmp_path, read, what):
+def test_a_plain_value_in_an_odd_dress_is_read(tmp_path: Path, read: Any, what: Any) -> None:
     folder = write(tmp_path / "ct", planes())
     for path in folder.iterdir():
         set_text(path, *PLAIN[what])
@@ -78,7 +79,7 @@ def test_a_plain_value_in_an_odd_dress_is_read(tmp_path, read, what):
     assert reading.notes == () and reading.ct.grid.size[2] == SLICES and read.error_hu(reading) < 0.5
 
 
-def test_two_slices_at_one_place_are_named_with_their_folders(tmp_path, read):
+def test_two_slices_at_one_place_are_named_with_their_folders(tmp_path: Path, read: Any) -> None:
     slices = planes()
     write(tmp_path / "ct" / "a", slices[:12])
     write(tmp_path / "ct" / "b", slices[12:])
@@ -91,7 +92,7 @@ def test_two_slices_at_one_place_are_named_with_their_folders(tmp_path, read):
     assert str(Path("a", "slice003.dcm")) in error.what and str(Path("b", "slice003.dcm")) in error.what
 
 
-def test_skipped_files_are_told_without_the_path_above_them(tmp_path, read):
+def test_skipped_files_are_told_without_the_path_above_them(tmp_path: Path, read: Any) -> None:
     one = planes()[0]
     one.dataset.Modality = "MR"
     write(tmp_path / "Canary^Patient" / "ct", planes())
@@ -101,7 +102,7 @@ def test_skipped_files_are_told_without_the_path_above_them(tmp_path, read):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1.5])
-def test_labels_that_are_no_numbers_are_refused(tmp_path, value):
+def test_labels_that_are_no_numbers_are_refused(tmp_path: Path, value: Any) -> None:
     ct, labels = nifti(tmp_path / "ct.nii"), tmp_path / "labels.nii"
     marked = np.zeros((20, 40, 48), "f4")
     marked[4:9, 10:20, 10:20] = 7

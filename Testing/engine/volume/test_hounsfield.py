@@ -1,5 +1,9 @@
 """G5: HU in doubt are mended and counted, or refused with a cure; one fault after the other planted in a good CT."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,28 +12,28 @@ from unoise_engine.errors import CaseRefused
 from unoise_engine.volume.hu import check_hu
 
 
-def series(tmp_path, spoil, which=range(SLICES)):
+def series(tmp_path: Path, spoil: Any, which: Any = range(SLICES)) -> Any:
     slices = planes()
     for k in which:
         spoil(slices[k])
     return write(tmp_path / "ct", slices)
 
 
-def shift_stored(one, by):
+def shift_stored(one: Any, by: Any) -> None:
     one.dataset.PixelData = (stored(one).astype(int) + by).astype("<u2").tobytes()
 
 
-def without_rescale(one):
+def without_rescale(one: Any) -> None:
     del one.dataset.RescaleSlope, one.dataset.RescaleIntercept
 
 
-def test_G5_no_rescale_is_refused(tmp_path, read):
+def test_G5_no_rescale_is_refused(tmp_path: Path, read: Any) -> None:
     error = read.refusal(series(tmp_path, without_rescale))
     assert error.code == "HU_SUSPECT" and "no rescale" in str(error) and "--trust-hu" in str(error)
 
 
-def test_G5_no_rescale_can_be_vouched_for(tmp_path, read):
-    def signed(one):
+def test_G5_no_rescale_can_be_vouched_for(tmp_path: Path, read: Any) -> None:
+    def signed(one: Any) -> None:
         without_rescale(one)
         one.dataset.PixelRepresentation, one.dataset.BitsStored, one.dataset.HighBit = 1, 16, 15
         one.dataset.PixelData = (stored(one).astype(int) - 1024).astype("<i2").tobytes()
@@ -38,8 +42,8 @@ def test_G5_no_rescale_can_be_vouched_for(tmp_path, read):
     assert read.error_hu(reading) < 0.5 and "--trust-hu" in reading.notes[0]
 
 
-def test_G5_each_slice_has_its_own_rescale(tmp_path, read):
-    def other(one):  # stored 24 higher, so its intercept is 24 lower
+def test_G5_each_slice_has_its_own_rescale(tmp_path: Path, read: Any) -> None:
+    def other(one: Any) -> None:  # stored 24 higher, so its intercept is 24 lower
         shift_stored(one, 24)
         one.dataset.RescaleIntercept = -1048
 
@@ -48,8 +52,8 @@ def test_G5_each_slice_has_its_own_rescale(tmp_path, read):
     assert "3 slices have another rescale" in reading.notes[0]
 
 
-def test_G5_a_slope_per_slice_is_read_in_float(tmp_path, read):
-    def other(one):
+def test_G5_a_slope_per_slice_is_read_in_float(tmp_path: Path, read: Any) -> None:
+    def other(one: Any) -> None:
         one.dataset.PixelData = np.rint((stored(one) - 1024.0) / 0.5 + 2048).astype("<u2").tobytes()
         one.dataset.RescaleSlope, one.dataset.RescaleIntercept = 0.5, -1024
         one.dataset.BitsStored, one.dataset.HighBit = 13, 12
@@ -58,26 +62,26 @@ def test_G5_a_slope_per_slice_is_read_in_float(tmp_path, read):
     assert read.error_hu(reading) < 0.5
 
 
-def test_G5_one_slice_with_a_wrong_intercept_is_refused_naming_it(tmp_path, read):
+def test_G5_one_slice_with_a_wrong_intercept_is_refused_naming_it(tmp_path: Path, read: Any) -> None:
     error = read.refusal(series(tmp_path, lambda one: setattr(one.dataset, "RescaleIntercept", 0), [7]))
     assert error.code == "HU_SUSPECT" and "slice006.dcm and slice007.dcm" in str(error)
 
 
-def test_G5_monochrome1_is_not_inverted(tmp_path, read):
+def test_G5_monochrome1_is_not_inverted(tmp_path: Path, read: Any) -> None:
     reading = read.one(series(tmp_path, lambda one: setattr(one.dataset, "PhotometricInterpretation", "MONOCHROME1")))
     assert read.error_hu(reading) < 0.5 and "MONOCHROME1" in reading.notes[0]
 
 
-def test_G5_values_that_are_inverted_indeed_are_refused(tmp_path, read):
-    def invert(one):
+def test_G5_values_that_are_inverted_indeed_are_refused(tmp_path: Path, read: Any) -> None:
+    def invert(one: Any) -> None:
         one.dataset.PixelData = (4095 - stored(one)).tobytes()
 
     assert read.refusal(series(tmp_path, invert)).code == "HU_SUSPECT"
 
 
 @pytest.mark.parametrize(("signed", "value"), [(0, 0), (1, -2000)])
-def test_G5_padding_becomes_air_and_is_counted(tmp_path, read, signed, value):
-    def pad(one):
+def test_G5_padding_becomes_air_and_is_counted(tmp_path: Path, read: Any, signed: Any, value: Any) -> None:
+    def pad(one: Any) -> None:
         pixels = stored(one).astype(int)
         pixels[:2] = value
         ds = one.dataset
@@ -92,8 +96,8 @@ def test_G5_padding_becomes_air_and_is_counted(tmp_path, read, signed, value):
     assert read.error_hu(reading) < 0.5
 
 
-def test_G5_a_padding_range(tmp_path, read):
-    def pad(one):
+def test_G5_a_padding_range(tmp_path: Path, read: Any) -> None:
+    def pad(one: Any) -> None:
         pixels = stored(one)
         pixels[0], pixels[1] = 5, 9
         one.dataset.PixelData, one.dataset.PixelPaddingValue = pixels.tobytes(), 5
@@ -104,8 +108,8 @@ def test_G5_a_padding_range(tmp_path, read):
     assert (reading.ct.voxels[:, :2] == -1024).all()
 
 
-def test_G5_a_padding_value_among_tissue_is_left_alone(tmp_path, read):
-    def pad(one):
+def test_G5_a_padding_value_among_tissue_is_left_alone(tmp_path: Path, read: Any) -> None:
+    def pad(one: Any) -> None:
         one.dataset.PixelPaddingValue = 1064  # 40 HU
         one.dataset["PixelPaddingValue"].VR = "US"
 
@@ -113,7 +117,7 @@ def test_G5_a_padding_value_among_tissue_is_left_alone(tmp_path, read):
     assert read.error_hu(reading) < 0.5 and "among HU of tissue" in reading.notes[0]
 
 
-def test_G5_undeclared_padding_is_filled_too(tmp_path, read):
+def test_G5_undeclared_padding_is_filled_too(tmp_path: Path, read: Any) -> None:
     hu = good_hu()
     hu[:, :3] = -3024
     reading = read.one(nifti(tmp_path / "ct.nii.gz", hu))
@@ -122,7 +126,7 @@ def test_G5_undeclared_padding_is_filled_too(tmp_path, read):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_G5_nan_and_infinity_become_air_and_are_counted(tmp_path, read, value, kind):
+def test_G5_nan_and_infinity_become_air_and_are_counted(tmp_path: Path, read: Any, value: Any, kind: Any) -> None:
     hu = good_hu().astype(kind)
     hu[2, 10, 10:15] = value
     reading = read.one(nifti(tmp_path / "ct.nii.gz", hu))
@@ -130,7 +134,7 @@ def test_G5_nan_and_infinity_become_air_and_are_counted(tmp_path, read, value, k
     assert reading.notes == ("5 voxels that are no number (NaN or infinite) were set to -1024 HU",)
 
 
-def test_G5_a_metaimage_is_read_by_its_own_scale(tmp_path, read):
+def test_G5_a_metaimage_is_read_by_its_own_scale(tmp_path: Path, read: Any) -> None:
     """MetaIO's intensity function; ITK ignores it."""
     path = metaimage(
         tmp_path / "a.mha", ElementToIntensityFunctionSlope="0.875", ElementToIntensityFunctionOffset="-99"
@@ -140,12 +144,12 @@ def test_G5_a_metaimage_is_read_by_its_own_scale(tmp_path, read):
         assert read.refusal(metaimage(path, ElementToIntensityFunctionSlope=wrong)).code == "DAMAGED"
 
 
-def test_G5_nothing_but_nan_or_one_value(tmp_path, read):
+def test_G5_nothing_but_nan_or_one_value(tmp_path: Path, read: Any) -> None:
     assert read.refusal(nifti(tmp_path / "a.nii", np.full((9, 20, 20), np.nan, "f4"))).code == "NO_VOXELS"
     assert read.refusal(nifti(tmp_path / "b.nii", np.zeros((9, 20, 20), "i2"))).code == "CONSTANT"
 
 
-FAULTS = {
+FAULTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "unsigned wrap": lambda hu: hu.astype("<u2").astype("f4"),
     "offset of 1024 missing": lambda hu: (hu.astype("i4") + 1024).astype("u2"),
     "offset missing, padding negative": lambda hu: np.where(_corners(hu), -1400, hu + 1024).astype("i2"),
@@ -158,20 +162,20 @@ FAULTS = {
 }
 
 
-def _corners(hu):
+def _corners(hu: Any) -> Any:
     y, x = np.mgrid[-1:1:40j, -1:1:48j]
     return np.broadcast_to(np.hypot(x, y) > 1.05, hu.shape)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_G5_a_histogram_that_is_no_cts_is_refused(tmp_path, read, fault):
+def test_G5_a_histogram_that_is_no_cts_is_refused(tmp_path: Path, read: Any, fault: Any) -> None:
     path = nifti(tmp_path / "ct.nii.gz", FAULTS[fault](good_hu()))
     error = read.refusal(path)
     assert error.code == "HU_SUSPECT" and "--trust-hu" in str(error)
     assert read.one(path, trust_hu=True).ct.voxels.shape == (SLICES, 40, 48)
 
 
-PLAUSIBLE = {
+PLAUSIBLE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "whole": lambda hu: hu,
     "windowed": lambda hu: np.clip(hu, -160, 240),
     "a crop of soft tissue": lambda hu: hu[:, 10:30, 10:38],
@@ -184,11 +188,11 @@ PLAUSIBLE = {
 
 
 @pytest.mark.parametrize("kind", PLAUSIBLE)
-def test_G5_plausible_cts_pass(kind):
+def test_G5_plausible_cts_pass(kind: Any) -> None:
     check_hu(PLAUSIBLE[kind](good_hu().astype(np.float32)), "ct")
 
 
-def test_G21_an_empty_field_of_view(tmp_path, read):
+def test_G21_an_empty_field_of_view(tmp_path: Path, read: Any) -> None:
     air = np.random.default_rng(0).normal(-1000, 15, (10, 40, 48)).astype(np.int16)
     assert read.refusal(nifti(tmp_path / "air.nii", air)).code == "EMPTY_FIELD"
     with pytest.raises(CaseRefused):

@@ -1,6 +1,8 @@
 """G16: whatever inputs are called, results are named by an id that every file system takes."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,16 +28,16 @@ def check(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", HARD, ids=range(len(HARD)))
-def test_G16_hard_names(name):
+def test_G16_hard_names(name: Any) -> None:
     check(name)
 
 
 @given(st.text(max_size=300))
-def test_G16_any_name(name):
+def test_G16_any_name(name: Any) -> None:
     check(name)
 
 
-def test_G16_readable_where_possible():
+def test_G16_readable_where_possible() -> None:
     assert safe_id("patient-07_ct.v2") == "patient-07_ct.v2"
     assert safe_id("Müller, Jörg") == "Muller_Jorg"
     assert safe_id("患者一") != safe_id("患者二") and safe_id("患者一").startswith("case-")
@@ -43,7 +45,7 @@ def test_G16_readable_where_possible():
 
 
 @given(st.lists(st.sampled_from(["a", "A", "b", "a-2", "A-2", "a-2-2"]), max_size=12))
-def test_G16_ids_are_distinct_without_regard_to_case(names):
+def test_G16_ids_are_distinct_without_regard_to_case(names: Any) -> None:
     made = distinct(names)
     assert len({m.lower() for m in made}) == len(names)
     assert all(m.startswith(n) for m, n in zip(made, names))
@@ -52,7 +54,7 @@ def test_G16_ids_are_distinct_without_regard_to_case(names):
 @pytest.mark.parametrize(
     "name", ["Müller", "患者", "a b", "line\nbreak", "-rf", "x" * 240, "\x1b[31m", "CON"], ids=range(8)
 )
-def test_G16_files_and_folders_with_such_names_are_read(tmp_path, read, name):
+def test_G16_files_and_folders_with_such_names_are_read(tmp_path: Path, read: Any, name: Any) -> None:
     nifti(tmp_path / f"{name}.nii.gz")
     write(tmp_path / name, planes())
     cases = read.cases(tmp_path)
@@ -60,7 +62,7 @@ def test_G16_files_and_folders_with_such_names_are_read(tmp_path, read, name):
     assert all(read.error_hu(c.read()) < 0.5 for c in cases)
 
 
-def test_G16_case_clash(tmp_path, read):
+def test_G16_case_clash(tmp_path: Path, read: Any) -> None:
     for parent in ("one", "two"):
         (tmp_path / parent).mkdir()
     paths = [
@@ -71,7 +73,7 @@ def test_G16_case_clash(tmp_path, read):
     assert [c.id for c in read.cases(*paths)] == ["CT", "ct-2", "ct-3"]
 
 
-def test_G16_messages_stay_on_one_line(tmp_path, read):
+def test_G16_messages_stay_on_one_line(tmp_path: Path, read: Any) -> None:
     error = read.refusal(nifti(tmp_path / "a\nb\x1b[2J.nii", sform=False))
     assert "\x1b" not in str(error) and "a\\nb" in str(error)
     assert printable("\udcff").isascii()

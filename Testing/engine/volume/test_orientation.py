@@ -1,6 +1,8 @@
 """G8: the same body in every orientation, format and voxel type; SimpleITK turns, writes and judges independently."""
 
 from itertools import permutations, product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,19 +36,19 @@ CODES = [
 ]
 
 
-def reference():
+def reference() -> Any:
     image = sitk.GetImageFromArray(good_hu())
     image.SetSpacing(SPACING)
     image.SetOrigin(ORIGIN)
     return image
 
 
-def test_there_are_48_orientations():
+def test_there_are_48_orientations() -> None:
     assert len(set(CODES)) == 48
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
-def test_G8_48_orientations_give_the_same_mask_in_the_world(tmp_path, read, suffix):
+def test_G8_48_orientations_give_the_same_mask_in_the_world(tmp_path: Path, read: Any, suffix: Any) -> None:
     """Dice 1.0: the axial view is the same array for all, and its mask, put back, is SimpleITK's own turned back."""
     wanted = good_hu()
     for code in CODES:
@@ -75,8 +77,8 @@ def test_G8_48_orientations_give_the_same_mask_in_the_world(tmp_path, read, suff
     packed=st.booleans(),
 )
 def test_G8_oblique_grids_of_any_type_agree_with_simpleitk(
-    tmp_path_factory, angles, spacing, code, suffix, kind, packed
-):
+    tmp_path_factory: pytest.TempPathFactory, angles: Any, spacing: Any, code: Any, suffix: Any, kind: Any, packed: Any
+) -> None:
     x, y, z = angles
     turn = sitk.Euler3DTransform((0, 0, 0), x, y, z).GetMatrix()
     size = tuple(int(np.clip(np.ceil(70 / s), 9, 60)) for s in spacing)
@@ -103,7 +105,7 @@ def test_G8_oblique_grids_of_any_type_agree_with_simpleitk(
     assert error_hu(ct.voxels, steps, grid.origin_mm) < 1
 
 
-def test_G8_big_endian_and_scaled_nifti(tmp_path, read):
+def test_G8_big_endian_and_scaled_nifti(tmp_path: Path, read: Any) -> None:
     plain = read.one(nifti(tmp_path / "plain.nii")).ct.voxels
     np.testing.assert_array_equal(read.one(nifti(tmp_path / "big.nii", order=">")).ct.voxels, plain)
     shifted = nifti(tmp_path / "shift.nii.gz", (good_hu() + 1024).astype("u2"), intercept=-1024)
@@ -114,12 +116,12 @@ def test_G8_big_endian_and_scaled_nifti(tmp_path, read):
         np.testing.assert_array_equal(read.one(nifti(tmp_path / "s.nii", slope=slope)).ct.voxels, plain)
 
 
-def test_G8_units_of_length(tmp_path, read):
+def test_G8_units_of_length(tmp_path: Path, read: Any) -> None:
     metres = nifti(tmp_path / "m.nii", steps=np.diag(SPACING) / 1000, origin=np.array(ORIGIN) / 1000, units=1)
     assert read.error_hu(read.one(metres)) < 0.5
 
 
-def test_G8_ras_and_las_nrrd(tmp_path, read):
+def test_G8_ras_and_las_nrrd(tmp_path: Path, read: Any) -> None:
     x, y, z = SPACING
     ras = nrrd(
         tmp_path / "ras.nrrd",
@@ -131,29 +133,29 @@ def test_G8_ras_and_las_nrrd(tmp_path, read):
     assert read.one(ras).ct.grid.origin_mm == pytest.approx(sitk.ReadImage(str(ras)).GetOrigin())
 
 
-def qform(apart):
+def qform(apart: Any) -> Any:
     return (-ORIGIN[0] + apart, -ORIGIN[1], ORIGIN[2])
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.05])
-def test_G8_sform_and_qform_that_agree(tmp_path, read, apart):
+def test_G8_sform_and_qform_that_agree(tmp_path: Path, read: Any, apart: Any) -> None:
     reading = read.one(nifti(tmp_path / "ct.nii.gz", qform_offset=qform(apart)))
     assert read.error_hu(reading) < 1 and reading.notes == ()
 
 
 @pytest.mark.parametrize("apart", [0.15, 40.0])
-def test_G8_sform_and_qform_apart_are_refused(tmp_path, read, apart):
+def test_G8_sform_and_qform_apart_are_refused(tmp_path: Path, read: Any, apart: Any) -> None:
     error = read.refusal(nifti(tmp_path / "ct.nii.gz", qform_offset=qform(apart)))
     assert error.code == "ORIENTATION_CONFLICT" and (apart < 1 or "40.0 mm apart" in str(error))
 
 
-def test_G8_qform_alone(tmp_path, read):
+def test_G8_qform_alone(tmp_path: Path, read: Any) -> None:
     reading = read.one(nifti(tmp_path / "ct.nii.gz", sform=False, qform_offset=qform(0)))
     assert read.error_hu(reading) < 0.5
 
 
 @pytest.mark.parametrize("axis", [(0, 1), (1, 2), (0, 2)])
-def test_G8_shear_is_resampled_and_results_go_back(tmp_path, read, axis):
+def test_G8_shear_is_resampled_and_results_go_back(tmp_path: Path, read: Any, axis: Any) -> None:
     steps = np.diag(SPACING).astype(float)
     steps[axis] += 0.8
     size = (COLUMNS, ROWS, SLICES)
@@ -164,12 +166,12 @@ def test_G8_shear_is_resampled_and_results_go_back(tmp_path, read, axis):
     assert back.shape == hu.shape and np.abs(back - hu)[back > -1020].mean() < 15
 
 
-def test_G8_slight_shear_of_rounding_is_none(tmp_path, read):
+def test_G8_slight_shear_of_rounding_is_none(tmp_path: Path, read: Any) -> None:
     steps = np.diag(SPACING) + 1e-5
     assert read.one(nifti(tmp_path / "ct.nii.gz", steps=steps)).notes == ()
 
 
-def test_G8_no_orientation_is_refused(tmp_path, read):
+def test_G8_no_orientation_is_refused(tmp_path: Path, read: Any) -> None:
     for path in (
         nifti(tmp_path / "a.nii.gz", sform=False),
         metaimage(tmp_path / "a.mha", TransformMatrix=""),
@@ -179,13 +181,13 @@ def test_G8_no_orientation_is_refused(tmp_path, read):
 
 
 @pytest.mark.parametrize("bad", [0.0, np.nan, np.inf, 1e6])
-def test_G8_impossible_geometry_is_refused(tmp_path, read, bad):
+def test_G8_impossible_geometry_is_refused(tmp_path: Path, read: Any, bad: Any) -> None:
     steps = np.diag(SPACING).astype(float)
     steps[1, 1] = bad
     assert read.refusal(nifti(tmp_path / "a.nii", steps=steps)).code == "GEOMETRY"
 
 
-def test_labels_keep_their_type(tmp_path):
+def test_labels_keep_their_type(tmp_path: Path) -> None:
     labels = (good_hu() > 100).astype(np.uint8) * 7
     found = read_image(nifti(tmp_path / "labels.nii.gz", labels))
     assert found.voxels.dtype == np.uint8 and set(np.unique(found.voxels)) == {0, 7}

@@ -3,6 +3,8 @@
 import gzip
 import shutil
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ CONTENT = b"".join(piece.tobytes() for piece in PIECES)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7])
-def test_the_same_bytes_for_any_number_of_threads(threads, monkeypatch):
+def test_the_same_bytes_for_any_number_of_threads(threads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "THREADS", threads)
     stream = b"".join(packed(PIECES))
     monkeypatch.setattr(module, "THREADS", 3)
@@ -31,18 +33,18 @@ def test_the_same_bytes_for_any_number_of_threads(threads, monkeypatch):
 
 
 @pytest.mark.skipif(shutil.which("gzip") is None, reason="no gzip program here")
-def test_gzip_itself_unpacks_it(tmp_path):
+def test_gzip_itself_unpacks_it(tmp_path: Path) -> None:
     path = tmp_path / "stream.gz"
     path.write_bytes(b"".join(packed(PIECES)))
     assert subprocess.run(["gzip", "-dc", path], capture_output=True, check=True).stdout == CONTENT
 
 
-def test_nothing_is_a_stream_too():
+def test_nothing_is_a_stream_too() -> None:
     assert gzip.decompress(b"".join(packed([]))) == b""
 
 
-def test_what_fails_while_pieces_are_made_is_told():
-    def pieces():
+def test_what_fails_while_pieces_are_made_is_told() -> None:
+    def pieces() -> Any:
         yield PIECES[1]
         raise OSError("gone")
 

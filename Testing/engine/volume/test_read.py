@@ -1,6 +1,8 @@
 """Files in, volumes out: the same voxels and grid in every format, and one sentence for what cannot be read."""
 
 import gzip
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from unoise_engine.volume.write import write_volume
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd"])
-def test_every_format_reads_as_simpleitk_wrote_it(ct, tmp_path, suffix):
+def test_every_format_reads_as_simpleitk_wrote_it(ct: Any, tmp_path: Path, suffix: Any) -> None:
     path = tmp_path / f"a{suffix}"
     sitk.WriteImage(image_of(ct), str(path), suffix != ".nii")
     got = read_image(path)
@@ -26,7 +28,7 @@ def test_every_format_reads_as_simpleitk_wrote_it(ct, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
-def test_written_volumes_read_back(ct, tmp_path, suffix):
+def test_written_volumes_read_back(ct: Any, tmp_path: Path, suffix: Any) -> None:
     path = tmp_path / f"a{suffix}"
     write_volume(ct, path)
     image = sitk.ReadImage(str(path))
@@ -35,11 +37,11 @@ def test_written_volumes_read_back(ct, tmp_path, suffix):
     assert sorted(p.name for p in tmp_path.iterdir()) == [INVENTORY, path.name]
 
 
-def test_a_failed_write_keeps_the_earlier_file(ct, tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_earlier_file(ct: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.nii.gz"
     path.write_bytes(b"earlier")
 
-    def broken(*_, **__):
+    def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("ITK ERROR: no space")
 
     monkeypatch.setattr(sitk, "WriteImage", broken)
@@ -48,7 +50,7 @@ def test_a_failed_write_keeps_the_earlier_file(ct, tmp_path, monkeypatch):
     assert path.read_bytes() == b"earlier" and len(list(tmp_path.iterdir())) == 1
 
 
-def wrong_files(home, ct):
+def wrong_files(home: Any, ct: Any) -> Any:
     """name -> code of the refusal; the files lie in `home`."""
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((9, 9), np.int16)), str(home / "flat.nii.gz"))
     volume = sitk.GetImageFromArray(np.zeros((4, 9, 9), np.int16))
@@ -78,7 +80,7 @@ def wrong_files(home, ct):
     return codes
 
 
-def test_wrong_files_are_refused_with_a_sentence(ct, tmp_path):
+def test_wrong_files_are_refused_with_a_sentence(ct: Any, tmp_path: Path) -> None:
     for name, code in wrong_files(tmp_path, ct).items():
         with pytest.raises(CaseRefused) as refused:
             read_image(tmp_path / name)
@@ -87,7 +89,7 @@ def test_wrong_files_are_refused_with_a_sentence(ct, tmp_path):
         assert name in file and what and cure and "\n" not in str(refused.value)
 
 
-def test_a_damaged_gzip_is_noticed(ct, tmp_path):
+def test_a_damaged_gzip_is_noticed(ct: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.nii.gz"
     with gzip.open(path, "wb") as f:  # whole gzip, short content
         sitk.WriteImage(image_of(ct), str(tmp_path / "b.nii"))
@@ -97,12 +99,12 @@ def test_a_damaged_gzip_is_noticed(ct, tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.nan, 5.0])
-def test_nothing_to_see_is_refused(ct, value):
+def test_nothing_to_see_is_refused(ct: Any, value: Any) -> None:
     with pytest.raises(CaseRefused):
         check_ct(ct.with_voxels(np.full(ct.voxels.shape, value, np.float32)), "a.nrrd")
 
 
-def test_finding_cases(ct, tmp_path):
+def test_finding_cases(ct: Any, tmp_path: Path) -> None:
     for name in ("b.nrrd", "A.nii.gz", "a.nii.gz", "notes.txt"):
         path = tmp_path / name
         path.write_text("x") if name.endswith("txt") else sitk.WriteImage(image_of(ct), str(path))
@@ -118,6 +120,6 @@ def test_finding_cases(ct, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a b", "../../etc", "-rf", ".hidden", "ä/ö", "x" * 300, "\n", ""])
-def test_safe_ids(name):
+def test_safe_ids(name: Any) -> None:
     made = safe_id(name)
     assert made and len(made) <= 80 and made[0] not in ".-" and not set(made) & set("/\\ \n")

@@ -1,5 +1,8 @@
 """Slices in a file are what they were in memory, and cleaning them up is what it is on whole arrays."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -10,11 +13,11 @@ from unoise_engine.volume.scratch import Scratch, room
 
 
 @pytest.fixture
-def in_files(monkeypatch):
+def in_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scratch, "IN_MEMORY_BYTES", 0)
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_what_was_written_is_read(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(9, 5, 7)).astype(np.float32)
     stack = Scratch(values.shape, tmp_path)
     stack[6:9], stack[0:6] = values[6:], values[:6]
@@ -28,12 +31,12 @@ def test_what_was_written_is_read(tmp_path):
         stack[0:4] = values[:5]
 
 
-def test_what_was_not_written_is_no_slice(tmp_path):
+def test_what_was_not_written_is_no_slice(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="shorter"):
         Scratch((3, 4, 4), tmp_path)[0]
 
 
-def test_few_slices_stay_in_memory_and_files_leave_nothing(tmp_path, monkeypatch):
+def test_few_slices_stay_in_memory_and_files_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(room((2, 3, 4), tmp_path), np.ndarray)
     monkeypatch.setattr(scratch, "IN_MEMORY_BYTES", 95)
     assert isinstance(room((2, 3, 4)), np.ndarray), "no folder was given"
@@ -44,7 +47,7 @@ def test_few_slices_stay_in_memory_and_files_leave_nothing(tmp_path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
-def clean_at_once(how, logits, slice_mm, pixel_mm):
+def clean_at_once(how: Any, logits: Any, slice_mm: Any, pixel_mm: Any) -> Any:
     """The plain way, on whole arrays."""
     if (sigma := how.smooth_z_mm / slice_mm) >= 0.2:
         reach = int(np.ceil(3 * sigma))
@@ -68,7 +71,9 @@ def clean_at_once(how, logits, slice_mm, pixel_mm):
 @pytest.mark.parametrize("folder", ["memory", "file"])
 @pytest.mark.parametrize(("smooth", "probability"), [(0.0, 0.5), (2.0, 0.5), (4.0, 0.4)])
 @pytest.mark.parametrize("seed", range(6))
-def test_clean_up_is_that_of_whole_arrays_bit_for_bit(tmp_path, monkeypatch, seed, smooth, probability, folder):
+def test_clean_up_is_that_of_whole_arrays_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: Any, smooth: Any, probability: Any, folder: Any
+) -> None:
     monkeypatch.setattr(scratch, "IN_MEMORY_BYTES", 0)
     random = np.random.default_rng(seed)
     logits = random.normal(-6, 1.5, (24, 32, 40)).astype(np.float32)
@@ -85,7 +90,7 @@ def test_clean_up_is_that_of_whole_arrays_bit_for_bit(tmp_path, monkeypatch, see
     assert np.array_equal(np.stack([*asked]), logits), "what is asked stays"
 
 
-def test_no_organ_is_no_piece(tmp_path, in_files):
+def test_no_organ_is_no_piece(tmp_path: Path, in_files: Any) -> None:
     logits = room((3, 8, 8), tmp_path)
     logits[0:3] = np.full((3, 8, 8), -1)
     cleaned, dropped = CleanUp(one_piece=True).apply(logits, 1, 1, tmp_path)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from unoise_engine.volume.find import ReadSettings, find_again
 ROOT = Path(__file__).parents[3]
 
 
-def test_G3_two_series_and_what_is_none(tmp_path, read):
+def test_G3_two_series_and_what_is_none(tmp_path: Path, read: Any) -> None:
     write(tmp_path / "a", planes(number=2))
     write(tmp_path / "a", [_renamed(one, "x" + one.name) for one in planes(number=3)])
     scout, mr, capture = planes()[0], planes()[0], planes()[0]
@@ -35,13 +36,13 @@ def test_G3_two_series_and_what_is_none(tmp_path, read):
     assert all(s.startswith("SKIPPED") for s in read.skipped) and "Canary" not in said
 
 
-def _renamed(one, name):
+def _renamed(one: Any, name: Any) -> Any:
     one.name = name
     return one
 
 
 @pytest.mark.parametrize("what", ["kernel", "matrix", "spacing", "orientation"])
-def test_G3_one_series_uid_with_two_stacks_gives_two_cases(tmp_path, read, what):
+def test_G3_one_series_uid_with_two_stacks_gives_two_cases(tmp_path: Path, read: Any, what: Any) -> None:
     first = planes()
     other = planes(series=first[0].dataset.SeriesInstanceUID, tilt=20 if what == "orientation" else 0)
     for one in other:
@@ -59,7 +60,7 @@ def test_G3_one_series_uid_with_two_stacks_gives_two_cases(tmp_path, read, what)
     assert all(c.read().ct.voxels.std() > 100 for c in cases)
 
 
-def test_G3_series_without_a_uid_are_told_apart_by_folder(tmp_path, read):
+def test_G3_series_without_a_uid_are_told_apart_by_folder(tmp_path: Path, read: Any) -> None:
     for name in ("a", "b"):
         slices = planes()
         for one in slices:
@@ -69,7 +70,7 @@ def test_G3_series_without_a_uid_are_told_apart_by_folder(tmp_path, read):
 
 
 @pytest.mark.parametrize("what", ["StudyInstanceUID", "FrameOfReferenceUID"])
-def test_G3_two_patients_under_one_series_uid_are_not_merged(tmp_path, read, what):
+def test_G3_two_patients_under_one_series_uid_are_not_merged(tmp_path: Path, read: Any, what: Any) -> None:
     """One lies just above the other, as if they were one long body."""
     lower = planes()
     upper = planes([20.0 + 3 * k for k in range(SLICES)], series=lower[0].dataset.SeriesInstanceUID)
@@ -83,14 +84,14 @@ def test_G3_two_patients_under_one_series_uid_are_not_merged(tmp_path, read, wha
     assert [c.read().ct.grid.size[2] for c in cases] == [SLICES, SLICES]
 
 
-def test_G3_slices_with_a_frame_of_reference_each_stay_one_series(tmp_path, read):
+def test_G3_slices_with_a_frame_of_reference_each_stay_one_series(tmp_path: Path, read: Any) -> None:
     slices = planes()
     for k, one in enumerate(slices):
         one.dataset.FrameOfReferenceUID = f"1.2.3.{k + 1}"
     assert read.one(write(tmp_path / "ct", slices)).ct.grid.size[2] == SLICES
 
 
-def test_G3_a_cohort_of_series_and_volumes_in_sub_folders(tmp_path, read):
+def test_G3_a_cohort_of_series_and_volumes_in_sub_folders(tmp_path: Path, read: Any) -> None:
     write(tmp_path / "p1" / "ct", planes())
     (tmp_path / "p2").mkdir()
     nifti(tmp_path / "p2" / "abdomen.nii.gz")
@@ -102,7 +103,7 @@ def test_G3_a_cohort_of_series_and_volumes_in_sub_folders(tmp_path, read):
     assert any("results of an earlier run" in s for s in read.skipped)
 
 
-def test_G6_enhanced_multi_frame_through_its_frames(tmp_path, read):
+def test_G6_enhanced_multi_frame_through_its_frames(tmp_path: Path, read: Any) -> None:
     slices = planes()
     slices[3].dataset.RescaleIntercept = -24  # its own rescale, stored values to fit
     low = (np.frombuffer(slices[3].dataset.PixelData, "<u2").astype(int) - 1000).astype("<i2")
@@ -119,20 +120,20 @@ def test_G6_enhanced_multi_frame_through_its_frames(tmp_path, read):
         assert any("another rescale" in n for n in reading.notes)
 
 
-def test_G6_a_frame_missing_from_a_multi_frame_file(tmp_path, read):
+def test_G6_a_frame_missing_from_a_multi_frame_file(tmp_path: Path, read: Any) -> None:
     one = enhanced([p for k, p in enumerate(planes()) if k != 5])
     error = read.refusal(write(tmp_path, [one]))
     assert error.code == "MISSING_SLICE" and "enhanced.dcm frame 5 and enhanced.dcm frame 6" in str(error)
 
 
-def test_G6_multi_frame_without_groups_is_named(tmp_path, read):
+def test_G6_multi_frame_without_groups_is_named(tmp_path: Path, read: Any) -> None:
     one = enhanced(planes())
     del one.dataset.PerFrameFunctionalGroupsSequence
     with pytest.raises(Usage, match="multi-frame without a position for each frame"):
         read.cases(write(tmp_path / "ct", [one]))
 
 
-def test_G11_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path, read):
+def test_G11_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path, read: Any) -> None:
     folder = write(tmp_path / "ct", planes())
     (folder / "empty.dcm").touch()
     (folder / "text.dcm").write_text("hello")
@@ -153,7 +154,7 @@ def test_G11_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path, read):
     assert "2 x a link, which is not followed" in said
 
 
-def test_G11_a_folder_of_which_nothing_can_be_read_is_an_input(tmp_path, read):
+def test_G11_a_folder_of_which_nothing_can_be_read_is_an_input(tmp_path: Path, read: Any) -> None:
     """Or the cohort would be one patient short, with exit code 0."""
     write(tmp_path / "good", planes())
     slice_ = (tmp_path / "good" / "slice000.dcm").read_bytes()
@@ -168,7 +169,7 @@ def test_G11_a_folder_of_which_nothing_can_be_read_is_an_input(tmp_path, read):
         assert caught.value.code == "UNREADABLE"
 
 
-def test_G3_what_is_skipped_is_said_on_one_line_each(tmp_path, read):
+def test_G3_what_is_skipped_is_said_on_one_line_each(tmp_path: Path, read: Any) -> None:
     write(tmp_path, planes())
     (tmp_path / "a\nb\x1b[31m.txt").write_text("x")
     write(tmp_path / ".hidden", planes()[:2])
@@ -177,14 +178,14 @@ def test_G3_what_is_skipped_is_said_on_one_line_each(tmp_path, read):
     assert "hidden folder (.hidden)" in read.skipped[0]
 
 
-def test_G11_nothing_to_read_at_all_is_a_usage_error(tmp_path, read):
+def test_G11_nothing_to_read_at_all_is_a_usage_error(tmp_path: Path, read: Any) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(Usage):
             read.cases(path)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX permissions")
-def test_G11_folders_and_files_without_permission(tmp_path):
+def test_G11_folders_and_files_without_permission(tmp_path: Path) -> None:
     write(tmp_path / "good", planes())
     write(tmp_path / "locked", planes())
     (nifti(tmp_path / "shut.nii.gz")).chmod(0)
@@ -232,7 +233,7 @@ for c in find_cases([Path(sys.argv[1])], tell=print):
         (lambda ds: setattr(ds, "PixelSpacing", [0, 0]), "damaged"),
     ],
 )  # fmt: skip
-def test_G21_series_that_are_no_axial_ct(tmp_path, read, change, reason):
+def test_G21_series_that_are_no_axial_ct(tmp_path: Path, read: Any, change: Any, reason: Any) -> None:
     slices = planes()
     for one in slices:
         change(one.dataset)
@@ -240,11 +241,11 @@ def test_G21_series_that_are_no_axial_ct(tmp_path, read, change, reason):
         read.cases(write(tmp_path / "ct", slices))
 
 
-def test_G21_one_slice(tmp_path, read):
+def test_G21_one_slice(tmp_path: Path, read: Any) -> None:
     assert read.refusal(write(tmp_path / "ct", planes()[:1])).code == "ONE_SLICE"
 
 
-def test_a_case_is_found_again_from_its_paths(tmp_path, read):
+def test_a_case_is_found_again_from_its_paths(tmp_path: Path, read: Any) -> None:
     """As another process does that was told the paths alone."""
     slices = planes()
     both = enhanced([*slices, *planes(series=slices[0].dataset.SeriesInstanceUID)])

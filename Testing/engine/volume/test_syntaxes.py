@@ -4,11 +4,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from pydicom.uid import UID
 
 from Testing.engine.conftest import SHARED
 from Testing.engine.volume.planted import COLUMNS, ROWS, compress, enhanced, good_hu, planes, stored, write
@@ -27,14 +29,14 @@ BASIC = {
 
 
 @pytest.mark.parametrize("name", BASIC)
-def test_G7_syntaxes_that_need_no_further_package(tmp_path, read, name):
+def test_G7_syntaxes_that_need_no_further_package(tmp_path: Path, read: Any, name: Any) -> None:
     folder = write(tmp_path / "ct", planes())
     for path in folder.iterdir():
         ds = pydicom.dcmread(path)
         if BASIC[name].endswith("4.90"):
             ds.PixelData = pydicom.encaps.encapsulate([jpeg_2000(ds.pixel_array)])
             ds["PixelData"].VR = "OB"
-            ds.file_meta.TransferSyntaxUID = BASIC[name]
+            ds.file_meta.TransferSyntaxUID = UID(BASIC[name])
             ds.save_as(path)
         elif BASIC[name] == "1.2.840.10008.1.2.5":
             ds.compress(BASIC[name])
@@ -42,7 +44,7 @@ def test_G7_syntaxes_that_need_no_further_package(tmp_path, read, name):
         else:
             if "big" in name:
                 ds.PixelData = np.frombuffer(ds.PixelData, "<u2").astype(">u2").tobytes()
-            ds.file_meta.TransferSyntaxUID = BASIC[name]
+            ds.file_meta.TransferSyntaxUID = UID(BASIC[name])
             little, implicit = "big" not in name, "implicit" in name
             pydicom.dcmwrite(path, ds, little_endian=little, implicit_vr=implicit, enforce_file_format=True)
     assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == BASIC[name]
@@ -50,7 +52,7 @@ def test_G7_syntaxes_that_need_no_further_package(tmp_path, read, name):
 
 
 @pytest.mark.parametrize("name", ["explicit little endian", *BASIC])
-def test_G7_multi_frame_in_the_same_syntaxes(tmp_path, read, name):
+def test_G7_multi_frame_in_the_same_syntaxes(tmp_path: Path, read: Any, name: Any) -> None:
     one = enhanced(planes())
     ds = one.dataset
     pixels = np.frombuffer(ds.PixelData, "<u2").reshape(len(planes()), ROWS, COLUMNS)
@@ -63,7 +65,7 @@ def test_G7_multi_frame_in_the_same_syntaxes(tmp_path, read, name):
         ds.compress(syntax, encoding_plugin="pydicom")
     else:
         ds.PixelData = pixels.astype("<u2" if little else ">u2").tobytes()
-    ds.file_meta.TransferSyntaxUID = syntax
+    ds.file_meta.TransferSyntaxUID = UID(syntax)
     ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
     path = tmp_path / "all.dcm"
     pydicom.dcmwrite(path, ds, little_endian=little, implicit_vr=implicit, enforce_file_format=True)
@@ -78,13 +80,13 @@ def test_G7_multi_frame_in_the_same_syntaxes(tmp_path, read, name):
             assert name == "deflated" and "damaged" in str(error)
 
 
-def test_G9_multi_frame_without_pixels(tmp_path, read):
+def test_G9_multi_frame_without_pixels(tmp_path: Path, read: Any) -> None:
     one = enhanced(planes())
     del one.dataset.PixelData
     assert read.refusal(write(tmp_path / "ct", [one])).code == "TRUNCATED"
 
 
-def test_G7_jpeg_ls_with_or_without_pyjpegls(tmp_path, read):
+def test_G7_jpeg_ls_with_or_without_pyjpegls(tmp_path: Path, read: Any) -> None:
     jpeg_ls = pytest.importorskip("jpeg_ls", reason="pyjpegls writes the test's files")
     slices = planes()
     for one in slices:
@@ -93,7 +95,7 @@ def test_G7_jpeg_ls_with_or_without_pyjpegls(tmp_path, read):
     assert read.error_hu(read.one(folder)) < 0.5
 
 
-def jpeg_2000(pixels):
+def jpeg_2000(pixels: Any) -> Any:
     """Encoded by SimpleITK, taken out of the file it writes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "slice.dcm")
@@ -103,7 +105,7 @@ def jpeg_2000(pixels):
         return pydicom.encaps.get_frame(ds.PixelData, 0, number_of_frames=1)
 
 
-def _even(data):
+def _even(data: Any) -> Any:
     return data + b"\0" * (len(data) % 2)
 
 
@@ -137,7 +139,7 @@ def lossless_jpeg(pixels: np.ndarray) -> bytes:
     return _even(b"\xff\xd8" + frame + table + start + scan + b"\xff\xd9")
 
 
-def test_G7_lossless_jpeg_is_decoded_without_a_package(tmp_path, read):
+def test_G7_lossless_jpeg_is_decoded_without_a_package(tmp_path: Path, read: Any) -> None:
     slices = planes()
     for one in slices:
         compress(one, "1.2.840.10008.1.2.4.70", lossless_jpeg)
@@ -151,7 +153,9 @@ def test_G7_lossless_jpeg_is_decoded_without_a_package(tmp_path, read):
         ("1.2.840.10008.1.2.4.102", "MPEG-4 AVC"),
     ],
 )
-def test_G7_syntaxes_without_a_decoder_are_named(tmp_path, read, monkeypatch, syntax, name):
+def test_G7_syntaxes_without_a_decoder_are_named(
+    tmp_path: Path, read: Any, monkeypatch: pytest.MonkeyPatch, syntax: Any, name: Any
+) -> None:
     from unoise_engine.volume import decode
 
     monkeypatch.setattr(decode, "_decodable", lambda uid: False)  # as on a machine without optional packages
@@ -164,7 +168,7 @@ def test_G7_syntaxes_without_a_decoder_are_named(tmp_path, read, monkeypatch, sy
 
 
 @pytest.mark.parametrize("percent", [10, 50, 90, 99])
-def test_G7_a_cut_jpeg_2000_stream_is_refused_not_half_decoded(tmp_path, read, percent):
+def test_G7_a_cut_jpeg_2000_stream_is_refused_not_half_decoded(tmp_path: Path, read: Any, percent: Any) -> None:
     slices = planes()
     for one in slices:
         compress(one, BASIC["JPEG 2000 lossless"], jpeg_2000)
@@ -179,7 +183,7 @@ def test_G7_a_cut_jpeg_2000_stream_is_refused_not_half_decoded(tmp_path, read, p
     assert read.refusal(folder).code in ("TRUNCATED", "UNDECODABLE", "MISSING_SLICE", "HU_SUSPECT")
 
 
-def test_G7_overlay_bits_are_no_hu(tmp_path, read):
+def test_G7_overlay_bits_are_no_hu(tmp_path: Path, read: Any) -> None:
     slices = planes()
     for one in slices:
         pixels = stored(one)
@@ -211,7 +215,7 @@ def needs(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["JLSL_08_07_0_1F.dcm", "JLSL_16_15_1_1F.dcm", "693_J2KR.dcm"])
-def test_real_odd_files_decode_the_same_with_both_decoders(name, monkeypatch):
+def test_real_odd_files_decode_the_same_with_both_decoders(name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from unoise_engine.volume import decode
 
     path = needs(SHARED / "data" / "public-dicom" / "pydicom-data" / name)
@@ -234,7 +238,7 @@ REAL = {
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_real_odd_series_are_refused(read, name):
+def test_real_odd_series_are_refused(read: Any, name: Any) -> None:
     path = needs(SHARED / "data" / "public-dicom" / name)
     with pytest.raises((CaseRefused, Usage)) as caught:
         for case in read.cases(path):
@@ -243,7 +247,7 @@ def test_real_odd_series_are_refused(read, name):
     assert REAL[name] in (str(caught.value), getattr(caught.value, "code", "")) or REAL[name] in str(caught.value)
 
 
-def test_the_real_ct_is_read_as_simpleitk_reads_it(read):
+def test_the_real_ct_is_read_as_simpleitk_reads_it(read: Any) -> None:
     folder = needs(SHARED / "data" / "ct-upper-abdomen-dicom")
     reading = read.one(folder)
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
@@ -255,7 +259,7 @@ def test_the_real_ct_is_read_as_simpleitk_reads_it(read):
 
 
 @pytest.mark.parametrize("package", ["pydicom.data", "data_store"])
-def test_whole_collections_of_odd_files_end_in_lines(package):
+def test_whole_collections_of_odd_files_end_in_lines(package: Any) -> None:
     """Every file that comes with pydicom and pydicom-data: read as one cohort in a process of its own, silently."""
     module = pytest.importorskip(package, reason=f"needs {package}")
     folder = Path(module.__file__).parent
@@ -274,7 +278,7 @@ for case in find_cases([Path(sys.argv[1])], tell=print):
     assert "SKIPPED" in run.stdout and "REFUSED" in run.stdout
 
 
-def test_what_streams_say_of_themselves():
+def test_what_streams_say_of_themselves() -> None:
     assert size_in(lossless_jpeg(np.ones((30, 20), int))) == (30, 20)
     assert is_whole(lossless_jpeg(np.ones((30, 20), int)))
     assert size_in(b"") is None and size_in(b"\xff\xd8\xff\xe0") is None and not is_whole(b"\xff\xd8\xff")

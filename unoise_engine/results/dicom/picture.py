@@ -38,19 +38,19 @@ def draw(hu: np.ndarray, organ: np.ndarray, importance: np.ndarray, style: Style
     All pictures of a series get one size: only the warning is wrapped, the other lines are cut at the edge.
     """
     scale = max(1, hu.shape[1] // PIXELS_A_DOT)
-    picture = _overlay(hu, organ, importance, style.top)
+    picture = overlay(hu, organ, importance, style.top)
     rows, columns = hu.shape
-    _write(picture, style.edges[0], scale, rows // 2, scale * 2, WHITE)
-    _write(picture, style.edges[1], scale, scale * 2, columns // 2, WHITE)
+    burn(picture, style.edges[0], scale, rows // 2, scale * 2, WHITE)
+    burn(picture, style.edges[1], scale, scale * 2, columns // 2, WHITE)
     characters = max(8, columns // (ADVANCE * scale) - 1)
-    head = _band([*style.heading, *lines], columns, scale, WHITE)
-    foot = _band(wrap(style.warning, characters), columns, scale, ORANGE)
-    legend = _band([f"importance 0 to {style.top:.3g}"], columns, scale, WHITE)
+    head = band([*style.heading, *lines], columns, scale, WHITE)
+    foot = band(wrap(style.warning, characters), columns, scale, ORANGE)
+    legend = band([f"importance 0 to {style.top:.3g}"], columns, scale, WHITE)
     _colour_bar(legend, scale, ADVANCE * scale * (len(f"importance 0 to {style.top:.3g}") + 2))
     return np.concatenate([head, picture, legend, foot])
 
 
-def _overlay(hu: np.ndarray, organ: np.ndarray, importance: np.ndarray, top: float) -> np.ndarray:
+def overlay(hu: np.ndarray, organ: np.ndarray, importance: np.ndarray, top: float) -> np.ndarray:
     low, high = SOFT_TISSUE_HU
     grey = np.clip((np.nan_to_num(hu.astype(np.float32), nan=low) - low) / (high - low), 0, 1)[..., None] * 255
     heat = np.clip(importance / top, 0, 1) if top > 0 else np.zeros(hu.shape, np.float32)
@@ -73,15 +73,15 @@ def _edge(organ: np.ndarray) -> np.ndarray:
     return organ & ~inside
 
 
-def _band(lines: list[str], columns: int, scale: int, colour: tuple[int, int, int]) -> np.ndarray:
+def band(lines: list[str], columns: int, scale: int, colour: tuple[int, int, int]) -> np.ndarray:
     step = (HEIGHT + 3) * scale
     band = np.zeros((step * len(lines) + 2 * scale, columns, 3), np.uint8)
     for k, line in enumerate(lines):
-        _write(band, line, scale, 2 * scale + k * step, 2 * scale, colour)
+        burn(band, line, scale, 2 * scale + k * step, 2 * scale, colour)
     return band
 
 
-def _write(picture: np.ndarray, text: str, scale: int, row: int, column: int, colour: tuple[int, int, int]) -> None:
+def burn(picture: np.ndarray, text: str, scale: int, row: int, column: int, colour: tuple[int, int, int]) -> None:
     """Burns a line in; what would stand beyond the edge is cut."""
     place = picture[row : row + HEIGHT * scale, column:]
     dots = text_dots(text, scale)[: place.shape[0], : place.shape[1]]

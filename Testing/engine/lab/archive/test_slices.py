@@ -2,6 +2,8 @@
 
 import json
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from unoise_engine.volume.read import read_image
 SIZE = 128
 
 
-def a_frame(width=90, organ=(60, 70)):
+def a_frame(width: Any = 90, organ: Any = (60, 70)) -> Any:
     """Clipped to [0, 255] as the archive is: a ring of muscle, fat inside that reads 0, one organ, a table below."""
     y, x = np.mgrid[:SIZE, :SIZE] - SIZE / 2
     r = np.hypot(x / (width / 2), y / (width / 2.8))
@@ -28,7 +30,7 @@ def a_frame(width=90, organ=(60, 70)):
     return image, mask
 
 
-def enlarged(array, margin):
+def enlarged(array: Any, margin: Any) -> Any:
     """A crop as the published set has it: without `margin` pixels on each side, enlarged to the frame's size."""
     inner = SIZE - 2 * margin
     nearest = margin + (np.arange(SIZE) + 0.5) * inner / SIZE
@@ -36,7 +38,7 @@ def enlarged(array, margin):
     return array[np.ix_(index, index)]
 
 
-def write(path, **changes):
+def write(path: Any, **changes: Any) -> Any:
     image, mask = a_frame()
     small, small_mask = a_frame(width=60)
     arrays = {
@@ -50,7 +52,7 @@ def write(path, **changes):
     return path
 
 
-def test_a_crop_goes_back_to_its_place(tmp_path):
+def test_a_crop_goes_back_to_its_place(tmp_path: Path) -> None:
     archive = read_archive(write(tmp_path / "a.npz"))
     _, mask = archive.frame(0)
     back, organ = archive.frame(1)
@@ -60,7 +62,7 @@ def test_a_crop_goes_back_to_its_place(tmp_path):
     assert not back[:20].any() and not back[:, -20:].any()
 
 
-def test_cases_are_patients_in_order(tmp_path):
+def test_cases_are_patients_in_order(tmp_path: Path) -> None:
     out = tmp_path / "data"
     names = write_cases(read_archive(write(tmp_path / "a.npz")), out, "pancreas", lambda n: None)
     assert names == ["patient-01", "patient-02"]
@@ -72,7 +74,7 @@ def test_cases_are_patients_in_order(tmp_path):
     assert ct.grid.spacing_mm[0] == pytest.approx(notes["patient-01"]["spacing_mm"], abs=1e-4)
 
 
-def test_the_smaller_torso_gets_the_larger_pixel():
+def test_the_smaller_torso_gets_the_larger_pixel() -> None:
     wide, narrow = a_frame(90)[0], a_frame(60)[0]
     assert abs(torso_px(wide) - 90) <= 3 and abs(torso_px(narrow) - 60) <= 3
     # frames of 512 pixels, as the set has
@@ -82,7 +84,7 @@ def test_the_smaller_torso_gets_the_larger_pixel():
     assert guess_spacing_mm([np.zeros((64, 64))]) == 0.80
 
 
-def test_given_spacing_is_kept(tmp_path):
+def test_given_spacing_is_kept(tmp_path: Path) -> None:
     archive = read_archive(write(tmp_path / "a.npz", spacing_mm=np.array([0.7, 0.7, 0.9])))
     write_cases(archive, tmp_path / "data", "pancreas", lambda n: None)
     notes = json.loads((tmp_path / "data" / "archive.json").read_text())
@@ -110,13 +112,13 @@ def test_given_spacing_is_kept(tmp_path):
         ({"patient": np.array([1, 2, None], object)}, "cannot be read as .npz"),  # a pickle inside
     ],
 )
-def test_what_does_not_fit_is_one_sentence(tmp_path, changes, words):
+def test_what_does_not_fit_is_one_sentence(tmp_path: Path, changes: Any, words: Any) -> None:
     with pytest.raises(CaseRefused, match=r"BAD_ARCHIVE|a\.npz") as said:
         read_archive(write(tmp_path / "a.npz", **changes))
     assert words in str(said.value) and "\n" not in str(said.value)
 
 
-def test_no_archive(tmp_path):
+def test_no_archive(tmp_path: Path) -> None:
     with pytest.raises(Usage, match="no such file"):
         read_archive(tmp_path / "gone.npz")
     (tmp_path / "text.npz").write_text("no zip")

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +15,12 @@ from unoise_engine.lab.benchmark.occluding import DEFAULT, EXACT, FULL, LOOP
 from unoise_engine.lab.benchmark.passes import AUTOGRAD, EAGER, GRADCAM, PLAIN, SEGMENTATION, UNOISE
 
 
-def rows_of(out):
+def rows_of(out: Any) -> Any:
     with (out / "benchmark.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def test_from_start_to_end(tmp_path):
+def test_from_start_to_end(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     assert run(Request(tmp_path, quick=True, paper=True, repeats=1, threads=1, command="the command"))
     rows = rows_of(tmp_path)
@@ -41,7 +43,9 @@ def test_from_start_to_end(tmp_path):
     assert [p.name for p in tmp_path.glob(".*")] == [".unoise.sha256"]
 
 
-def test_without_torch_it_says_what_is_left_out(tmp_path, monkeypatch, capsys):
+def test_without_torch_it_says_what_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """And whoever answers otherwise is named, and the command fails."""
     from unoise_engine.lab.benchmark import command, growth, occluding
 
@@ -50,7 +54,7 @@ def test_without_torch_it_says_what_is_left_out(tmp_path, monkeypatch, capsys):
         run(Request(tmp_path, quick=True, paper=True))
     monkeypatch.setattr(command, "growth", lambda *a: [growth.Point("size", 1, 8, 1, 0.1, 0.1)])
     monkeypatch.setattr(command, "_whole", lambda *a: None)
-    monkeypatch.setattr(occluding, "occluded_slices", lambda image, rows, columns: image[None].repeat(len(rows), 0))
+    monkeypatch.setattr(occluding, "occluded_items", lambda image, places, *_: image[None].repeat(len(places), 0))
     assert not run(Request(tmp_path, quick=True, peers=True, repeats=1, threads=1))
     rows = {(row["what"], row["by"]): row for row in rows_of(tmp_path)}
     assert rows[EXACT, OURS]["agrees"] == "False" and not rows[EXACT, OURS]["seconds"]
@@ -61,6 +65,6 @@ def test_without_torch_it_says_what_is_left_out(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("wrong", [{"repeats": 0}, {"threads": -1}])
-def test_wrong_settings(wrong, tmp_path):
+def test_wrong_settings(wrong: Any, tmp_path: Path) -> None:
     with pytest.raises(Usage, match=f"--{next(iter(wrong))}"):
         Request(tmp_path, **wrong)

@@ -3,6 +3,8 @@
 import json
 import pickle
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +33,7 @@ ORGANS = {
 FIELD_MM = (225, 210, 270)
 
 
-def write_ellipsoids(path, flip_x=False):
+def write_ellipsoids(path: Any, flip_x: Any = False) -> None:
     """At 3 mm, in the order of the table from 1; `flip_x` stores the columns the other way round."""
     z, y, x = np.meshgrid(*[np.arange(0, mm, 3) for mm in FIELD_MM], indexing="ij")
     labels = np.zeros(z.shape, np.uint8)
@@ -47,7 +49,7 @@ def write_ellipsoids(path, flip_x=False):
 
 
 @pytest.fixture(scope="module")
-def maps(tmp_path_factory):
+def maps(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("maps")
     write_ellipsoids(folder / "a.nii.gz")
     write_ellipsoids(folder / "b_flipped.nrrd", flip_x=True)
@@ -56,7 +58,7 @@ def maps(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def painted(maps, tmp_path_factory):
+def painted(maps: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Two maps, one case each, by two processes."""
     folder = tmp_path_factory.mktemp("painted")
     seen = []
@@ -65,15 +67,15 @@ def painted(maps, tmp_path_factory):
     return files
 
 
-def read(path):
+def read(path: Any) -> Any:
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
-def labels_beside(ct):
+def labels_beside(ct: Any) -> Any:
     return read(ct.with_name(ct.name.replace("-ct.", "-labels.")))
 
 
-def test_the_same_bytes_whatever_the_jobs(maps, painted, tmp_path):
+def test_the_same_bytes_whatever_the_jobs(maps: Any, painted: Any, tmp_path: Path) -> None:
     alone = write_painted(tmp_path, maps[1:], per_map=1, seed=3, jobs=1)
     assert alone[0].name == painted[1].name
     for file in (alone[0], alone[0].with_name(alone[0].name.replace("-ct.", "-labels."))):
@@ -81,7 +83,7 @@ def test_the_same_bytes_whatever_the_jobs(maps, painted, tmp_path):
     assert case_seed(3, "a", 0) != case_seed(3, "a", 1) != case_seed(3, "b", 1)
 
 
-def test_folder_and_record(maps, painted):
+def test_folder_and_record(maps: Any, painted: Any) -> None:
     folder = painted[0].parent
     assert json.loads((folder / "labels.json").read_text()) == NUMBERS
     record = json.loads((folder / "painted.json").read_text())
@@ -93,14 +95,14 @@ def test_folder_and_record(maps, painted):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_ct_and_labels_agree(painted, which):
+def test_ct_and_labels_agree(painted: Any, which: Any) -> None:
     image = sitk.ReadImage(str(painted[which]))
     assert image.GetPixelID() == sitk.sitkInt16 and image.GetSpacing() == STEP_MM[::-1]
     hu, labels = sitk.GetArrayFromImage(image), labels_beside(painted[which])
     assert labels.dtype == np.uint8 and labels.shape == hu.shape and hu.shape[1] == hu.shape[2]
     assert hu.min() < -900 and hu.max() > 300
 
-    def median(name):
+    def median(name: Any) -> Any:
         return float(np.median(hu[labels == NUMBERS[name]]))
 
     assert 0 < median("liver") < 170 and 20 < median("spleen") < 170 and -60 < median("pancreas") < 170
@@ -112,11 +114,11 @@ def test_ct_and_labels_agree(painted, which):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_anatomy_is_the_right_way_round(painted, which):
+def test_anatomy_is_the_right_way_round(painted: Any, which: Any) -> None:
     """Also for the map that is stored mirrored: liver to the patient's right, spine behind, lungs above."""
     labels = labels_beside(painted[which])
 
-    def centre(name):
+    def centre(name: Any) -> Any:
         return np.argwhere(labels == NUMBERS[name]).mean(axis=0)
 
     assert centre("liver")[2] < centre("spleen")[2] and centre("kidney_right")[2] < centre("kidney_left")[2]
@@ -125,7 +127,7 @@ def test_anatomy_is_the_right_way_round(painted, which):
     assert centre("inferior_vena_cava")[2] < centre("aorta")[2]
 
 
-def test_a_map_without_pancreas(maps, tmp_path):
+def test_a_map_without_pancreas(maps: Any, tmp_path: Path) -> None:
     with pytest.raises(CaseRefused, match=r"a\.nii\.gz - shows 0\.0 ml of pancreas") as caught:
         read_map(maps[0].path, {1: "liver", 77: "pancreas"})
     assert caught.value.code == "NO_PANCREAS"
@@ -133,13 +135,13 @@ def test_a_map_without_pancreas(maps, tmp_path):
     assert again.code == "NO_PANCREAS" and str(again) == str(caught.value)
 
 
-def test_a_map_of_little_but_pancreas(maps):
+def test_a_map_of_little_but_pancreas(maps: Any) -> None:
     alone = np.where(read_map(maps[0].path, maps[0].names) == T.PANCREAS, T.PANCREAS, 0).astype(np.uint8)
     tissue = build(alone, np.random.default_rng(1)).tissue
     assert (tissue == T.PANCREAS).sum() > 1000 and (tissue == T.VERTEBRA).any()
 
 
-def test_more_join_a_folder(maps, painted, tmp_path):
+def test_more_join_a_folder(maps: Any, painted: Any, tmp_path: Path) -> None:
     folder = tmp_path / "painted"
     shutil.copytree(painted[0].parent, folder)
     more = write_painted(folder, maps[:1], per_map=1, seed=4, first=7)
@@ -156,13 +158,13 @@ def test_more_join_a_folder(maps, painted, tmp_path):
         write_painted(folder, maps[:1], per_map=1, first=8)
 
 
-def test_bent_organs_have_sections_of_their_own(maps, tmp_path):
+def test_bent_organs_have_sections_of_their_own(maps: Any, tmp_path: Path) -> None:
     """A slab whose floor is flat: placed, the floor stays flat; bent, it is a landscape, without holes."""
     box = np.zeros((75, 105, 135), np.uint8)
     box[45:60, 15:95, 10:125], box[30:40, 45:60, 65:100] = T.LIVER, T.PANCREAS
     box[20:45, 70:85, 95:110] = T.CORTEX_LEFT
 
-    def floor_mm(bent):
+    def floor_mm(bent: Any) -> Any:
         liver = place(box, np.random.default_rng(2), bent) == T.LIVER
         inside = binary_erosion(liver.any(axis=0), iterations=15)  # columns whose floor is no wall
         assert inside.sum() > 300 and (np.abs(np.diff(liver[:, inside].astype(int), axis=0)).sum(axis=0) <= 2).all()
@@ -186,17 +188,17 @@ def test_bent_organs_have_sections_of_their_own(maps, tmp_path):
         {"phase": "arterial", "even_phases": True},
     ],
 )
-def test_wrong_numbers(maps, tmp_path, wrong):
+def test_wrong_numbers(maps: Any, tmp_path: Path, wrong: Any) -> None:
     with pytest.raises(Usage):
         write_painted(tmp_path, maps, **wrong)
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_one_phase_alone(phase):
+def test_one_phase_alone(phase: Any) -> None:
     assert {draw_palette(np.random.default_rng(k), phase=phase).phase for k in range(20)} == {phase}
 
 
-def test_palettes_keep_to_reason():
+def test_palettes_keep_to_reason() -> None:
     drawn = [draw_palette(np.random.default_rng(k)) for k in range(100)]
     share = {phase: sum(p.phase == phase for p in drawn) / 100 for phase in PHASES}
     assert share["portal venous"] == pytest.approx(0.55, abs=0.15) and min(share.values()) > 0.1
@@ -206,14 +208,15 @@ def test_palettes_keep_to_reason():
         assert p.phase != "non-contrast" or p.mean[T.AORTA] == p.mean[T.PORTAL]
 
 
-def test_phases_are_even_when_asked_for():
+def test_phases_are_even_when_asked_for() -> None:
     drawn = [draw_palette(np.random.default_rng(k), even=True).phase for k in range(150)]
     assert all(drawn.count(phase) / 150 == pytest.approx(1 / 3, abs=0.1) for phase in PHASES)
 
 
-def test_tubes_are_round_and_clipped_to_the_volume():
+def test_tubes_are_round_and_clipped_to_the_volume() -> None:
     path = line((-2, 10, 10), (12, 10, 10))
     found = tube(path, np.full(len(path), 6.0), (10, 20, 20))
+    assert found is not None
     assert found.box[0] == slice(0, 10) and found.depth_mm[5].max() == pytest.approx(6, abs=0.6)
     inside = (found.depth_mm[5] > 0).sum() * STEP_MM[1] * STEP_MM[2]
     assert inside == pytest.approx(np.pi * 36, rel=0.2)

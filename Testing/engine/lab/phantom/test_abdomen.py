@@ -1,5 +1,7 @@
 """Synthetic abdomens against anatomy, measured in millimetres on the labels alone."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,11 +14,11 @@ SIZE, SLICES = 112, 36
 
 
 @pytest.fixture(scope="module")
-def phantoms():
+def phantoms() -> Any:
     return [synthesise(seed, size=SIZE, slices=SLICES) for seed in SEEDS]
 
 
-def points(phantom, name):
+def points(phantom: Any, name: Any) -> Any:
     """Voxels of one organ as (x, y, z) mm in the patient: left, posterior, superior."""
     grid = phantom.labels.grid
     at = np.argwhere(phantom.labels.voxels == LABELS[name])[:, ::-1]
@@ -24,13 +26,13 @@ def points(phantom, name):
     return at * grid.spacing_mm + grid.origin_mm
 
 
-def gap_mm(a, b):
+def gap_mm(a: Any, b: Any) -> Any:
     """Shortest distance between two clouds, thinned to keep it cheap."""
     a, b = a[:: max(1, len(a) // 1200)], b[:: max(1, len(b) // 1200)]
     return float(np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1)).min())
 
 
-def test_same_seed_same_bytes_and_other_seeds_differ():
+def test_same_seed_same_bytes_and_other_seeds_differ() -> None:
     a, b, c = (synthesise(seed, size=64, slices=12) for seed in (5, 5, 6))
     assert a.ct.voxels.tobytes() == b.ct.voxels.tobytes()
     assert a.labels.voxels.tobytes() == b.labels.voxels.tobytes()
@@ -39,7 +41,7 @@ def test_same_seed_same_bytes_and_other_seeds_differ():
     assert not np.array_equal(a.labels.voxels, c.labels.voxels)
 
 
-def test_geometry_is_that_of_an_abdominal_scan(phantoms):
+def test_geometry_is_that_of_an_abdominal_scan(phantoms: Any) -> None:
     for phantom in phantoms:
         grid = phantom.ct.grid
         assert grid == phantom.labels.grid and grid.size == (SIZE, SIZE, SLICES)
@@ -53,13 +55,13 @@ def test_geometry_is_that_of_an_abdominal_scan(phantoms):
 
 
 @pytest.mark.parametrize("slices", [8, 16, 80])
-def test_any_number_of_slices_holds_the_whole_gland(slices):
+def test_any_number_of_slices_holds_the_whole_gland(slices: Any) -> None:
     for seed in (1, 2):
         gland = (synthesise(seed, size=64, slices=slices).labels.voxels == LABELS["pancreas"]).any((1, 2))
         assert gland.any() and not gland[0] and not gland[-1]
 
 
-def test_the_pancreas_has_the_size_of_one_and_free_slices_around(phantoms):
+def test_the_pancreas_has_the_size_of_one_and_free_slices_around(phantoms: Any) -> None:
     volumes = []
     for phantom in phantoms:
         gland = phantom.labels.voxels == LABELS["pancreas"]
@@ -71,7 +73,7 @@ def test_the_pancreas_has_the_size_of_one_and_free_slices_around(phantoms):
     assert 55 < np.mean(volumes) < 110
 
 
-def test_the_pancreas_lies_where_it_does_in_people(phantoms):
+def test_the_pancreas_lies_where_it_does_in_people(phantoms: Any) -> None:
     for phantom in phantoms:
         gland, aorta = points(phantom, "pancreas"), points(phantom, "aorta")
         midline = np.median(points(phantom, "vertebrae")[:, 0])
@@ -87,7 +89,7 @@ def test_the_pancreas_lies_where_it_does_in_people(phantoms):
         assert np.percentile(middle[:, 1], 90) < level[:, 1].min() + 3  # in front of the aorta
 
 
-def test_the_other_organs_are_on_their_side(phantoms):
+def test_the_other_organs_are_on_their_side(phantoms: Any) -> None:
     for phantom in phantoms:
         midline = np.median(points(phantom, "vertebrae")[:, 0])
         for right in ("liver", "kidney_right", "inferior_vena_cava", "adrenal_gland_right", "iliopsoas_right"):
@@ -99,7 +101,7 @@ def test_the_other_organs_are_on_their_side(phantoms):
         assert 0.5 < litres["liver"] < 3.2 and 0.05 < litres["spleen"] < 0.5
 
 
-def test_every_organ_lies_inside_the_body(phantoms):
+def test_every_organ_lies_inside_the_body(phantoms: Any) -> None:
     for phantom in phantoms:
         soft = phantom.ct.voxels > -300
         skin = np.logical_or.accumulate(soft, 1) & np.logical_or.accumulate(soft[:, ::-1], 1)[:, ::-1]
@@ -109,7 +111,7 @@ def test_every_organ_lies_inside_the_body(phantoms):
 
 
 @pytest.mark.parametrize("bad", [{"size": 63}, {"slices": 7}, {"seed": -1}])
-def test_bad_input_is_refused_in_a_sentence(bad):
+def test_bad_input_is_refused_in_a_sentence(bad: Any) -> None:
     with pytest.raises(Usage) as caught:
         synthesise(**{"seed": 0, "size": 64, "slices": 8, **bad})
     assert "\n" not in str(caught.value) and " - " in str(caught.value)

@@ -1,5 +1,7 @@
 """HU on the finished images against ranges that radiologists quote, per contrast phase."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -17,9 +19,9 @@ ALWAYS = {"lung_lower_lobe_right": (-950, -700), "vertebrae": (80, 700), "iliops
 
 
 @pytest.fixture(scope="module")
-def by_phase():
+def by_phase() -> Any:
     """Phantoms until every phase is there."""
-    found = {}
+    found: dict[str, list[Any]] = {}
     for seed in range(40):
         phantom = synthesise(seed, size=112, slices=28)
         found.setdefault(phantom.phase, []).append(phantom)
@@ -28,7 +30,7 @@ def by_phase():
     return found
 
 
-def interior(region):
+def interior(region: Any) -> Any:
     """Without the outermost voxels, which share their HU with the neighbours."""
     inner = region.copy()
     for axis in range(3):
@@ -36,12 +38,12 @@ def interior(region):
     return inner
 
 
-def test_every_phase_occurs(by_phase):
+def test_every_phase_occurs(by_phase: Any) -> None:
     assert set(by_phase) == set(PHASES)
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_tissues_have_their_hounsfield_units(by_phase, phase):
+def test_tissues_have_their_hounsfield_units(by_phase: Any, phase: Any) -> None:
     for phantom in by_phase[phase]:
         for organ, (low, high) in (EXPECTED[phase] | ALWAYS).items():
             region = interior(phantom.labels.voxels == LABELS[organ])
@@ -51,7 +53,7 @@ def test_tissues_have_their_hounsfield_units(by_phase, phase):
             assert low < np.median(phantom.ct.voxels[region]) < high, (phantom.seed, organ)
 
 
-def test_brightness_alone_does_not_give_the_pancreas_away(by_phase):
+def test_brightness_alone_does_not_give_the_pancreas_away(by_phase: Any) -> None:
     """Most unlabelled tricks end here: other organs reach into the middle half of the gland's HU."""
     for phantom in by_phase["portal venous"]:
         gland = phantom.labels.voxels == LABELS["pancreas"]

@@ -1,5 +1,8 @@
 """The planted rule, read back from the finished CT and labels and not from what drew them."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -10,19 +13,19 @@ SIZE, SLICES = 144, 12
 STEP = FIELD_MM / SIZE
 
 
-def gap_mm(a, b):
+def gap_mm(a: Any, b: Any) -> Any:
     """Between the nearest pixels of two masks."""
     p, q = np.argwhere(a), np.argwhere(b)
     return STEP * np.sqrt(((p[:, None] - q[None]) ** 2).sum(-1)).min()
 
 
-def parts(mask):
+def parts(mask: Any) -> Any:
     numbered = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True))
     found = [numbered == k for k in range(1, numbered.max() + 1)]
     return [part for part in found if part.sum() > 3]
 
 
-def test_targets_have_a_landmark_near_and_decoys_have_none():
+def test_targets_have_a_landmark_near_and_decoys_have_none() -> None:
     seen = {"target": 0, "decoy": 0, "landmark": 0, "decoy_landmark": 0}
     for seed in range(3):
         for labels in plant(seed, size=SIZE, slices=SLICES).labels.voxels:
@@ -40,9 +43,9 @@ def test_targets_have_a_landmark_near_and_decoys_have_none():
     assert min(seen.values()) > 10, seen
 
 
-def test_target_and_decoy_look_alike():
+def test_target_and_decoy_look_alike() -> None:
     """So do both kinds of spot: means over many agree within their spread."""
-    values = {name: [] for name in LABELS}
+    values: dict[str, list[Any]] = {name: [] for name in LABELS}
     for seed in range(4):
         phantom = plant(seed, size=SIZE, slices=SLICES)
         for name, number in LABELS.items():
@@ -53,7 +56,7 @@ def test_target_and_decoy_look_alike():
     assert np.mean(values["landmark"]) - np.mean(values["target"]) > 40
 
 
-def test_same_seed_same_bytes_and_an_organ_changes_its_part():
+def test_same_seed_same_bytes_and_an_organ_changes_its_part() -> None:
     a, b = plant(7, size=SIZE, slices=SLICES), plant(7, size=SIZE, slices=SLICES)
     np.testing.assert_array_equal(a.ct.voxels, b.ct.voxels)
     np.testing.assert_array_equal(a.labels.voxels, b.labels.voxels)
@@ -61,13 +64,13 @@ def test_same_seed_same_bytes_and_an_organ_changes_its_part():
     assert all(count.max() > 0 for count in counts) and len(set((counts[0] > 0).tolist())) == 2
 
 
-def test_every_scene_has_a_target():
+def test_every_scene_has_a_target() -> None:
     for seed in range(50):
         scene = lay_out(np.random.default_rng(seed), 60.0)
         assert scene.spots[0].organ == 0 and sum(spot.organ < 0 for spot in scene.spots) == 2
 
 
-def test_written_like_other_phantoms(tmp_path):
+def test_written_like_other_phantoms(tmp_path: Path) -> None:
     (ct,) = write_phantoms(tmp_path, 1, seed=3, size=64, slices=8, planted=True)
     assert '"decoy_landmark": 4' in (tmp_path / "labels.json").read_text("utf-8")
     assert sitk.ReadImage(str(ct)).GetSize() == (64, 64, 8)

@@ -1,6 +1,8 @@
 """A folder of cases, read back along another path: SimpleITK itself."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from unoise_engine.lab.phantom.labels import LABELS
 from unoise_engine.lab.phantom.write import case_seed, write_phantoms
 
 
-def test_the_files_hold_the_phantoms_whatever_the_number_of_jobs(tmp_path):
+def test_the_files_hold_the_phantoms_whatever_the_number_of_jobs(tmp_path: Path) -> None:
     one, two, seen = tmp_path / "one", tmp_path / "two", []
     files = write_phantoms(one, 3, seed=7, size=64, slices=10, progress=lambda *done: seen.append(done))
     write_phantoms(two, 2, seed=7, size=64, slices=10, jobs=2)
@@ -35,7 +37,7 @@ def test_the_files_hold_the_phantoms_whatever_the_number_of_jobs(tmp_path):
             np.testing.assert_allclose(a.GetDirection(), volume.grid.direction, atol=1e-6)
 
 
-def test_case_seeds_are_apart():
+def test_case_seeds_are_apart() -> None:
     seeds = {case_seed(s, k) for s in range(20) for k in range(20)}
     assert len(seeds) == 400 and min(seeds) >= 0
 
@@ -53,13 +55,13 @@ def test_case_seeds_are_apart():
         {"seed": -1},
     ],
 )
-def test_bad_input_is_refused_before_anything_is_written(tmp_path, bad):
+def test_bad_input_is_refused_before_anything_is_written(tmp_path: Path, bad: Any) -> None:
     with pytest.raises(Usage):
         write_phantoms(tmp_path / "new", **{"count": 1, "size": 64, "slices": 8, **bad})
     assert not (tmp_path / "new").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Environment, match="file"):
         write_phantoms(tmp_path / "file" / "below", 1, size=64, slices=8)

@@ -1,6 +1,7 @@
 """Every flip is found again, and what cannot be told is not guessed."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +10,12 @@ from Testing.engine.conftest import SHARED
 from Testing.engine.lab.prepare.world import torso
 from unoise_engine.lab.prepare.orientation import Lay, find_lay
 
-LAYS = [Lay(s, m) for s in (False, True) for m in itertools.product((False, True), repeat=3)]
+LAYS = [Lay(s, (a, b, c)) for s, a, b, c in itertools.product((False, True), repeat=4)]
 ARCHIVE = SHARED / "data" / "pancreas-ct-slices" / "slices.npz"
 
 
 @pytest.mark.parametrize("lay", LAYS, ids=str)
-def test_every_flip_is_found(lay):
+def test_every_flip_is_found(lay: Any) -> None:
     hu, organ = torso(3)
     stored = (organ[::-1] if lay.mirrored[0] else organ).copy()
     stored = stored[:, :: -1 if lay.mirrored[1] else 1, :: -1 if lay.mirrored[2] else 1]
@@ -24,7 +25,7 @@ def test_every_flip_is_found(lay):
     assert len(finding.scores) == 16
 
 
-def test_a_phantom_with_all_its_organs():
+def test_a_phantom_with_all_its_organs() -> None:
     from unoise_engine.lab.phantom.abdomen import synthesise
 
     phantom = synthesise(5, size=96, slices=24)
@@ -37,13 +38,13 @@ def test_a_phantom_with_all_its_organs():
         assert np.array_equal(finding.lay.apply(stored), organ)
 
 
-def test_a_label_on_nothing_is_not_laid_anywhere():
+def test_a_label_on_nothing_is_not_laid_anywhere() -> None:
     hu, organ = torso(3)
     finding = find_lay(np.full_like(hu, -100), organ)
     assert finding.lay is None and "soft tissue" in finding.why
 
 
-def test_a_symmetric_body_cannot_tell():
+def test_a_symmetric_body_cannot_tell() -> None:
     hu, organ = torso(3)
     middle = np.zeros_like(organ)
     middle[3:9, 20:28, 18:30] = True
@@ -53,14 +54,14 @@ def test_a_symmetric_body_cannot_tell():
     assert finding.lay is None and "equally" in finding.why
 
 
-def test_counts_that_fit_in_no_way():
+def test_counts_that_fit_in_no_way() -> None:
     hu, organ = torso(3)
     with pytest.raises(ValueError, match="fits no CT"):
         find_lay(hu, organ[1:])
 
 
 @pytest.mark.skipif(not ARCHIVE.is_file(), reason=f"the real slices are not at {ARCHIVE}")
-def test_real_patients_flipped_in_plane():
+def test_real_patients_flipped_in_plane() -> None:
     """NIH Pancreas-CT itself, 5 to 13 slices a patient: no decision may be wrong, and most must be made."""
     with np.load(ARCHIVE, allow_pickle=False) as file:
         stored = {name: file[name] for name in file.files}

@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,23 +21,23 @@ from unoise_engine.lab.prepare.write import Shares, prepare
 from unoise_engine.volume.split import Split
 
 
-def voxels(path):
+def voxels(path: Any) -> Any:
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
-def record(out):
+def record(out: Any) -> Any:
     return json.loads((out / "prepared.json").read_text())
 
 
-def refusals(collection, out):
-    told = {}
-    count = prepare(collection, out, Shares(), tell=lambda case, error: told.setdefault(case, str(error)))
+def refusals(collection: Any, out: Any) -> Any:
+    told: dict[str, str] = {}
+    count = prepare(collection, out, Shares(), tell=lambda case, error: told.update({case: str(error)}))
     assert count.refused == len(told)
     assert all("\n" not in sentence and sentence.count(" - ") >= 2 for sentence in told.values())
     return count, told
 
 
-def test_msd_merged_and_apart(tmp_path):
+def test_msd_merged_and_apart(tmp_path: Path) -> None:
     source = write_msd(tmp_path / "Task07_Pancreas")
     for merge, expected in ((True, {0, 7}), (False, {0, 7, 205})):
         out = tmp_path / f"out-{merge}"
@@ -56,7 +58,7 @@ def test_msd_merged_and_apart(tmp_path):
     assert entry["spacing_mm"] == [1.5, 1.5, 3.0] and entry["patient"] == "pancreas_002" and entry["tumour"]
 
 
-def test_pancreas_ct_finds_the_flip_and_writes_the_proof(tmp_path):
+def test_pancreas_ct_finds_the_flip_and_writes_the_proof(tmp_path: Path) -> None:
     source = write_pancreas_ct(tmp_path / "nih", flip=lambda organ: organ[::-1, ::-1])
     out = tmp_path / "out"
     out.mkdir()
@@ -71,7 +73,7 @@ def test_pancreas_ct_finds_the_flip_and_writes_the_proof(tmp_path):
     assert len(proof["tried"]) == 16 and proof["tried"][0]["soft_inside"] > 0.95
 
 
-def test_pancreas_ct_refuses_what_cannot_be_told(tmp_path):
+def test_pancreas_ct_refuses_what_cannot_be_told(tmp_path: Path) -> None:
     source = write_pancreas_ct(tmp_path / "nih")
     labels = source / "labels"
     save(np.zeros(SHAPE, np.uint8), labels / "label0001.nii.gz")
@@ -89,7 +91,7 @@ def test_pancreas_ct_refuses_what_cannot_be_told(tmp_path):
     assert Split.read(out).cases == {"pancreas-0004"}
 
 
-def test_a_patient_without_labels_or_without_images(tmp_path):
+def test_a_patient_without_labels_or_without_images(tmp_path: Path) -> None:
     source = write_pancreas_ct(tmp_path / "nih")
     (source / "labels" / "label0001.nii.gz").unlink()
     shutil.rmtree(source / "Pancreas-CT" / "PANCREAS_0002")
@@ -99,7 +101,7 @@ def test_a_patient_without_labels_or_without_images(tmp_path):
     assert count.ok == 2 and "label0001" in told["pancreas-0001"] and "PANCREAS_0002" in told["pancreas-0002"]
 
 
-def test_damaged_cases_are_named_and_skipped_and_mended_later(tmp_path):
+def test_damaged_cases_are_named_and_skipped_and_mended_later(tmp_path: Path) -> None:
     source = write_msd(tmp_path / "Task07_Pancreas", count=6)
     whole = (source / "imagesTr" / "pancreas_001.nii.gz").read_bytes()
     (source / "imagesTr" / "pancreas_001.nii.gz").write_bytes(whole[: len(whole) // 2])
@@ -122,12 +124,12 @@ def test_damaged_cases_are_named_and_skipped_and_mended_later(tmp_path):
     assert all(set(getattr(before, part)) <= set(getattr(after, part)) for part in ("train", "val", "test"))
 
 
-def test_an_interrupted_run_goes_on(tmp_path):
+def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     source, out = write_msd(tmp_path / "Task07_Pancreas"), tmp_path / "out"
     out.mkdir()
     stop = iter([0, 0])
 
-    def advance(amount):
+    def advance(amount: Any) -> None:
         if next(stop, None) is None:
             raise KeyboardInterrupt
 
@@ -140,7 +142,7 @@ def test_an_interrupted_run_goes_on(tmp_path):
     assert [p.name for p in out.iterdir() if p.name.startswith(".")] == [INVENTORY]
 
 
-def test_other_choices_need_another_folder(tmp_path):
+def test_other_choices_need_another_folder(tmp_path: Path) -> None:
     source, out = write_msd(tmp_path / "Task07_Pancreas"), tmp_path / "out"
     out.mkdir()
     prepare(find_msd(source, True), out, Shares())
@@ -150,7 +152,7 @@ def test_other_choices_need_another_folder(tmp_path):
         prepare(find_msd(source, True), out, Shares(seed=1))
 
 
-def test_one_patient_and_what_is_no_such_set(tmp_path):
+def test_one_patient_and_what_is_no_such_set(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(Usage, match="1 patient"):
@@ -166,7 +168,7 @@ def test_one_patient_and_what_is_no_such_set(tmp_path):
         find_pancreas_ct(tmp_path / "out")
 
 
-def write_pairs(folder):
+def write_pairs(folder: Any) -> Any:
     for k in range(6):
         hu, organ = torso(k)
         save(hu, folder / f"p{k // 2}_{k}-ct.nii.gz")
@@ -174,7 +176,7 @@ def write_pairs(folder):
     return folder
 
 
-def test_pairs_keep_every_label_and_patients_together(tmp_path):
+def test_pairs_keep_every_label_and_patients_together(tmp_path: Path) -> None:
     source, out = write_pairs(tmp_path / "mine"), tmp_path / "out"
     out.mkdir()
     with pytest.raises(Usage, match="--labels"):
@@ -189,7 +191,7 @@ def test_pairs_keep_every_label_and_patients_together(tmp_path):
     assert json.loads((out / "labels.json").read_text()) == {"spine": 1, "pancreas": 4}
 
 
-def test_the_command_and_the_training_that_reads_it(tmp_path):
+def test_the_command_and_the_training_that_reads_it(tmp_path: Path) -> None:
     """Exit code 1 for a damaged case, a line that names it, and the split that training then takes."""
     source = write_msd(tmp_path / "Task07_Pancreas", count=8)
     (source / "imagesTr" / "pancreas_003.nii.gz").write_bytes(b"")
@@ -215,7 +217,7 @@ def test_the_command_and_the_training_that_reads_it(tmp_path):
 @pytest.mark.parametrize(
     "form", ["{outside}", "./imagesTr/../../{name}", "..\\\\{name}", "C:\\\\{name}", "//server/{name}"]
 )
-def test_a_list_that_leads_out_of_its_set(tmp_path, form, place):
+def test_a_list_that_leads_out_of_its_set(tmp_path: Path, form: Any, place: Any) -> None:
     """A downloaded dataset.json may not have files of somewhere else copied."""
     source = write_msd(tmp_path / "set")
     outside = tmp_path / "mine.nii.gz"
@@ -228,7 +230,7 @@ def test_a_list_that_leads_out_of_its_set(tmp_path, form, place):
         find_msd(source, merge=True)
 
 
-def test_a_list_that_names_a_case_twice(tmp_path):
+def test_a_list_that_names_a_case_twice(tmp_path: Path) -> None:
     source = write_msd(tmp_path / "set")
     path = source / "dataset.json"
     told = json.loads(path.read_text())
@@ -244,7 +246,7 @@ def test_a_list_that_names_a_case_twice(tmp_path):
         find_msd(source, merge=True)
 
 
-def test_pairs_whose_split_would_be_a_guess(tmp_path):
+def test_pairs_whose_split_would_be_a_guess(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path / "in")
     for number in (0, -7):
         (folder / "labels.json").write_text(json.dumps({"pancreas": number}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -14,7 +15,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 SHAPE = (12, 48, 48)
 
 
-def torso(seed: int, shape=SHAPE) -> tuple[np.ndarray, np.ndarray]:
+def torso(seed: int, shape: Any = SHAPE) -> tuple[np.ndarray, np.ndarray]:
     """HU int16 and organ bool, (slices, rows, columns), axial: feet first, rows to the back, columns to the left.
 
     Fat within a wall of muscle; a spine behind, a liver on the right, the organ on the left and in the upper half.
@@ -33,7 +34,7 @@ def torso(seed: int, shape=SHAPE) -> tuple[np.ndarray, np.ndarray]:
     return (hu + random.normal(0, 12, shape)).astype(np.int16), organ
 
 
-def save(voxels: np.ndarray, path: Path, spacing_mm=(1.5, 1.5, 3.0)) -> None:
+def save(voxels: np.ndarray, path: Path, spacing_mm: Any = (1.5, 1.5, 3.0)) -> None:
     image = sitk.GetImageFromArray(voxels)
     image.SetSpacing(spacing_mm)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +90,7 @@ def write_series(folder: Path, hu: np.ndarray, number: str) -> None:
         pydicom.dcmwrite(folder / f"1-{k + 1:03d}.dcm", one, enforce_file_format=True)
 
 
-def write_pancreas_ct(folder: Path, count: int = 4, flip=lambda organ: organ[:, ::-1]) -> Path:
+def write_pancreas_ct(folder: Path, count: int = 4, flip: Any = lambda organ: organ[:, ::-1]) -> Path:
     """Images and labels as their two downloads unpack; `flip` is what the labels' axes suffer, without a word."""
     for k in range(1, count + 1):
         hu, organ = torso(k)

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ from unoise_engine.lab.reproduce.scale import choose_scale
 
 
 @pytest.mark.slow
-def test_smoke_from_start_to_end_and_not_twice(tmp_path):
+def test_smoke_from_start_to_end_and_not_twice(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "unoise_engine", "reproduce", str(tmp_path / "out"), "--scale", "smoke"]
     run = subprocess.run([*command, "--progress", "off"], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
@@ -52,7 +53,7 @@ def test_smoke_from_start_to_end_and_not_twice(tmp_path):
     assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.ckpt")}
 
 
-def test_the_paper_scale_is_the_published_size():
+def test_the_paper_scale_is_the_published_size() -> None:
     recipes = choose_recipes("paper", choose_scale("paper"), "pancreas", (-900.0, 2000.0), 3)
     utility, noise = recipes.utility, recipes.noise("large", True)
     assert (utility.net.depth, utility.net.first_channels, utility.draw.crop) == (5, 64, 256)
@@ -64,7 +65,7 @@ def test_the_paper_scale_is_the_published_size():
     assert noise.noise.cell == 1 and not noise.noise.budget_weight and noise.noise.targets == "labels"
 
 
-def test_quirks_say_what_this_recipe_did():
+def test_quirks_say_what_this_recipe_did() -> None:
     paper, default = (
         {row[0]: row[2] for row in rows(choose_recipes(kind, choose_scale("smoke"), "pancreas", (-1.0, 9.0), 0))}
         for kind in ("paper", "default")
@@ -75,7 +76,7 @@ def test_quirks_say_what_this_recipe_did():
     assert "24 steps" in paper["length"]
 
 
-def test_names_that_do_not_exist():
+def test_names_that_do_not_exist() -> None:
     with pytest.raises(Usage, match="smoke, demo, paper"):
         choose_scale("huge")
     with pytest.raises(Usage, match="default, paper"):

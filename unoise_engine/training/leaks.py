@@ -15,12 +15,12 @@ from pathlib import Path
 
 from unoise_engine.errors import CaseRefused, Environment, Usage
 from unoise_engine.files import write_json
-from unoise_engine.training.cases import Case, Content
+from unoise_engine.training.cases import Case
+from unoise_engine.training.content import Content
 from unoise_engine.training.progress import say
 from unoise_engine.training.sources import Source
 from unoise_engine.training.split import Split
 from unoise_engine.training.unlabelled import read_file
-from unoise_engine.volume.contents import slice_hashes
 from unoise_engine.volume.volume import Volume
 
 FILE = "cases.json"
@@ -30,6 +30,11 @@ Contents = Mapping[str, Content]
 
 def contents_of(cases: Iterable[Case]) -> dict[str, Content]:
     return {case.name: case.content for case in cases}
+
+
+def taught_before(init: Path) -> dict[str, Content]:
+    """What a run that gives its weights was taught, by names that no case of another run has."""
+    return {f"{case} of {init.name}": content for case, content in read(init).items() if content.measures}
 
 
 def readers(sources: Sequence[Source]) -> dict[str, Callable[[], Volume]]:
@@ -43,7 +48,7 @@ def read_rest(known: Contents, cts: Mapping[str, Callable[[], Volume]]) -> dict[
     found = dict(known)
     for case in cts.keys() - known.keys():
         with suppress(CaseRefused):
-            found[case] = Content(slice_hashes(cts[case]()))
+            found[case] = Content.of(cts[case]())
     return found
 
 
@@ -89,7 +94,12 @@ def read(run: Path) -> dict[str, Content]:
         return {}
     try:
         table = json.loads(path.read_text("utf-8"))
-        return {case: Content(frozenset(told["slices"]), dict(told["measures"])) for case, told in table.items()}
+        return {
+            case: Content(
+                frozenset(told["slices"]), {k: (float(a), float(b)) for k, (a, b) in told["measures"].items()}
+            )
+            for case, told in table.items()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise Environment(path, "is damaged", "bring it back as it was, or remove it") from None
 
