@@ -37,7 +37,7 @@ PATIENCE_SECONDS = 60
 
 @dataclass
 class Outcome:
-    """`verdict` is one of right, right + said, wrong, wrong + warned, refused, -."""
+    """`verdict` is one of right, right + said, wrong, wrong + warned, refused, no answer, -."""
 
     verdict: str
     detail: str = ""
@@ -118,7 +118,7 @@ def tried(fault: Fault, reader: str, usual: str) -> tuple[Outcome, str]:
         try:
             run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
-            return Outcome("wrong", "hangs"), ""
+            return Outcome("no answer", f"in {PATIENCE_SECONDS} s"), ""  # of a busy machine too: not a wrong volume
         files = sorted(p for p in out.iterdir() if p.suffix in (".mha", ".nii", ".nrrd"))
         return judged(fault, files, run.stderr, usual), run.stderr
 

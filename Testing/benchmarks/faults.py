@@ -72,6 +72,8 @@ def extra(change: Callable[[Plane], object], at: int = 6) -> Callable[[Path], Pa
 
     def spoil(slices: list[Plane]) -> list[Plane]:
         one = planes(series=str(slices[0].dataset.SeriesInstanceUID))[at]
+        for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
+            setattr(one.dataset, keyword, slices[0].dataset[keyword].value)
         one.name = "more.dcm"
         change(one)
         return [*slices, one]

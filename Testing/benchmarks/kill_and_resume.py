@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from small_cohort import lines, make, start, volumes, without_pictures
+from small_cohort import left_behind, lines, make, start, volumes, without_pictures
 
 JOBS = 2
 CASES = 6
@@ -55,7 +55,7 @@ def main() -> None:
             seen = there
             if finished:
                 break
-        wrong += volumes(out) != reference or any(out.rglob(".*"))
+        wrong += volumes(out) != reference or bool(left_behind(out))
         cases = [line["case"] for line in lines(out)]
         doubled += len(cases) != len(set(cases)) or len(cases) != CASES
         took = time.monotonic() - began

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from small_cohort import lines, make, start, without_pictures
+from small_cohort import left_behind, lines, make, start, without_pictures
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     started = [start(cohort, home / "out", bundle, PYTHONPATH=path) for _ in range(runs)]
     codes = [run.wait() for run in started]
     count = Counter(line["case"] for line in lines(home / "out"))
-    left = [p.name for p in (home / "out").rglob(".*")]
+    left = left_behind(home / "out")
     print(f"{runs} runs, 25 inputs (1 broken), {time.monotonic() - began:.0f} s: exit codes {codes}")
     print(f"{len(count)} cases in results.jsonl, each {sorted(set(count.values()))} times; left behind: {left}")
     sys.exit(bool(left) or len(count) != 25 or set(count.values()) != {1} or set(codes) != {1})

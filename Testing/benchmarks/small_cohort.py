@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from Testing.engine.conftest import RECIPE, blur_net, ellipsoid_ct, image_of  # noqa: E402
+from unoise_engine.files import INVENTORY  # noqa: E402
 from unoise_engine.models.manifest import Manifest, write_bundle  # noqa: E402
 
 
@@ -51,6 +52,11 @@ def without_pictures(home: Path) -> str:
 
 def volumes(out: Path) -> dict[str, bytes]:
     return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*.nii.gz"))}
+
+
+def left_behind(out: Path) -> list[str]:
+    """Hidden files that a run should have taken away again; a folder's inventory stays."""
+    return [str(p.relative_to(out)) for p in out.rglob(".*") if p.name != INVENTORY]
 
 
 def lines(out: Path) -> list[dict[str, object]]:

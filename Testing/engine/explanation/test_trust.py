@@ -87,8 +87,8 @@ def test_the_foam_of_a_table_is_no_lung() -> None:
     """A mattress as wide as the body in a thin shell, with the patient on it, either way up."""
     ct = a_trunk(n=11)
     hu = ct.voxels.copy()
-    hu[:, 104:, 8:120] = -100  # the shell
-    hu[:, 106:125, 10:118] = -850  # its foam: a third of the body's cross-section
+    hu[:, 96:, 8:120] = -100  # the shell
+    hu[:, 100:124, 12:116] = -850  # its foam: more than a third of the body's cross-section
     for rows in (hu, hu[:, ::-1]):
         assert not any("show the chest" in one for one in said(ct.with_voxels(np.ascontiguousarray(rows))))
     lung = ct.voxels.copy()

@@ -10,6 +10,14 @@ from Testing.benchmarks.faults import FAULTS
 from unoise_engine.errors import CaseRefused, Usage
 from unoise_engine.volume.write import write_volume
 
+# The body could be had of these, but not by this reader: slices are missing in the middle, or a header is too short.
+REFUSED = {
+    "a slice missing", "three slices missing in a row", "a slice's file empty", "pixel data longer than announced",
+    "two slices without preamble and extension", "a slice that inflates to 300 MB",
+    "NIfTI: more slices than announced", "NIfTI: an axis one too short", "NRRD (gzip): an axis one too short",
+    "MetaImage: an axis one too short",
+}  # fmt: skip
+
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
 def test_no_fault_gives_a_wrong_volume(tmp_path: Path, read: Any, fault: Any) -> None:
@@ -20,7 +28,8 @@ def test_no_fault_gives_a_wrong_volume(tmp_path: Path, read: Any, fault: Any) ->
             delivered.append(tmp_path / f"{case.id}.nrrd")
             write_volume(reading.ct, delivered[-1])
     except (CaseRefused, Usage) as error:
-        assert fault.row and str(error).count(" - ") >= 2
+        assert fault.hopeless or fault.name in REFUSED, error
+        assert str(error).count(" - ") >= 2
         return
     assert not fault.hopeless and len(delivered) == fault.volumes
     assert [mistake(path) for path in delivered] == [""] * fault.volumes
