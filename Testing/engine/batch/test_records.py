@@ -130,7 +130,7 @@ def test_no_value_of_a_record_or_a_line_stops_a_run(explain: Any, cohort: Any, o
     ]
 
 
-def test_a_record_of_another_case_is_not_believed(explain: Explain, tmp_path: Path) -> None:
+def test_a_record_of_another_case_is_not_believed(explain: Any, tmp_path: Path) -> None:
     """Somebody copied a folder of results, and its CT too: each case has a record of its own nevertheless."""
     cohort, out = tmp_path / "in", tmp_path / "out"
     for k in range(2):
