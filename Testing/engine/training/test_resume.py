@@ -259,9 +259,10 @@ def test_a_killed_worker_is_one_sentence(world: Any, tmp_path: Path) -> None:
     )  # fmt: skip
     assert main.stderr is not None
     try:
-        rows = tmp_path / "run" / "metrics.csv"
+        rows, began = tmp_path / "run" / "metrics.csv", time.monotonic()
         while not (rows.is_file() and len(rows.read_text().splitlines()) > 2):  # two rounds: the first is on disk
             assert main.poll() is None, main.stderr.read()
+            assert time.monotonic() - began < 300, "no two rounds in five minutes"
             time.sleep(0.2)
         (worker,) = subprocess.run(["pgrep", "-P", str(main.pid)], capture_output=True, text=True).stdout.split()
         os.kill(int(worker), signal.SIGKILL)
