@@ -50,13 +50,16 @@ def is_held(out: Path, name: str) -> bool:
         return True
 
 
-def any_held(out: Path) -> bool:
-    """Whether another run is at work in this output folder."""
+def any_held(out: Path, but: str = "") -> bool:
+    """Whether another run is at work in this output folder; `but` is the name of a lock of one's own.
+
+    What killed runs left of their locks goes.
+    """
     try:
         names = os.listdir(out / FOLDER)
     except OSError:
         return False
-    return any(is_held(out, name) for name in names)
+    return any([is_held(out, name) for name in names if name != but])  # each is looked at: that tidies it away
 
 
 def _take(path: Path) -> int | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from unoise_engine.batch.adopt import adopt
 from unoise_engine.batch.cluster import on_cluster
@@ -23,7 +24,7 @@ from unoise_engine.batch.summary import FILES as SUMMARY
 from unoise_engine.batch.summary import write_summary
 from unoise_engine.errors import CaseRefused, EngineError, Environment, Integrity, Signalled, printable
 from unoise_engine.files import refuse_overlap, refuse_strangers
-from unoise_engine.lock import any_held
+from unoise_engine.lock import any_held, held
 from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
 from unoise_engine.progress import Progress, Relay, progress
 from unoise_engine.results.case_folder import prepare_output
@@ -52,6 +53,7 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     With `isolate` each case runs in a process of its own; without it everything runs in this one.
     Raises Usage, Environment or Integrity for what concerns the whole run.
     """
+    began = now()
     refuse_overlap(request.out, request.inputs, inside_too=False)
     model, batch = request.options.model, request.options.batch
     show, apart = progress(progress_mode), isolate and not batch.cluster
@@ -62,7 +64,7 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
         show.event("skipped", message=f"{sentence} {names}")
         skipped.append(f"{sentence} {names}")
 
-    with Children(debugging()) as children:
+    with Children(debugging()) as children, ExitStack() as at_work:
         if apart:
             children.prepare()
         cases = find_cases(list(request.inputs), request.options.reading, skip)
@@ -78,9 +80,10 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
         for name in (LEDGER, *SUMMARY, MESSAGES):
             refuse_strangers(request.out / name)
         run = _Run(request, show, progress_mode, len(cases), bundle.manifest.warning)
+        at_work.enter_context(held(request.out, lock := f"run-{uuid4().hex}"))  # so that others know
         try:
             sweep(request.out)
-            jobs = _jobs(request, cases, bundle, threads)
+            jobs = _jobs(request, cases, bundle, threads, began, lock)
             for sentence in skipped:
                 keep(request.out, sentence)
             relay = Relay(show)
@@ -178,12 +181,14 @@ class _Run:
         return error
 
 
-def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> list[Job]:
-    """What is to be done for each case. Raises Environment if results stand there that nobody said what to do with."""
-    out, began, batch = request.out.resolve(), now(), request.options.batch
+def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int, began: str, lock: str) -> list[Job]:
+    """What is to be done for each case. Raises Environment if results stand there that nobody said what to do with.
+
+    What another run that works here now, or did since this one `began`, has finished is shared. `lock` is this run's.
+    """
+    out, batch = request.out.resolve(), request.options.batch
     model = replace(request.options.model, bundle=str(bundle.folder.resolve()), threads=threads)
     options = replace(request.options, model=model, explanation=request.options.explanation.for_model(bundle))
-    joined = any_held(out)  # another run is at work here: share the cases with it
     jobs = [
         Job(
             case=name,
@@ -203,9 +208,16 @@ def _jobs(request: Request, cases: list[Case], bundle: Bundle, threads: int) -> 
     for folder in (job.folder for job in jobs):
         if batch.overwrite or read_record(folder) is None:
             refuse_strangers(folder, contents=False)
-    if not (batch.overwrite or batch.resume or joined) and (old := [j for j in jobs if has_results(j.folder)]):
+    old = [job for job in jobs if has_results(job.folder) and not _since(began, job.folder)]
+    joined = any_held(out, but=lock)  # asked for after `old`: a run that ends in between has finished something
+    if old and not (batch.overwrite or batch.resume or joined):
         raise already_there(request.out / old[0].case)
     return jobs
+
+
+def _since(began: str, folder: Path) -> bool:
+    record = read_record(folder)
+    return record is not None and began < record.finished <= now()
 
 
 def _refusal(case: Case) -> dict[str, str] | None:
