@@ -65,9 +65,11 @@ def convert(value: Any, kind: Any, where: str) -> Any:
     """
     if kind is Any:
         return value
-    if isinstance(kind, UnionType):  # something, or None
-        (inner,) = set(get_args(kind)) - {NoneType}
-        return None if value is None else convert(value, inner, where)
+    if isinstance(kind, UnionType):  # something, or None; or one of several tables
+        kinds = [one for one in get_args(kind) if one is not NoneType]
+        if value is None and len(kinds) < len(get_args(kind)):
+            return None
+        return convert(value, _likeliest(kinds, value), where)
     if is_dataclass(kind) or get_origin(kind) in (dict, Annotated):
         if not isinstance(value, dict):
             raise Misfit(where, f"must be a table, not {_short(value)}")
@@ -96,6 +98,12 @@ def convert(value: Any, kind: Any, where: str) -> Any:
         return kind(value)
     except OverflowError:  # an integer beyond every float, too
         raise Misfit(where, f"must be finite, not {_short(value)}") from None
+
+
+def _likeliest(kinds: list[Any], value: Any) -> Any:
+    """Of several dataclasses the first that knows every key of the table, or else the first."""
+    fit = (one for one in kinds if is_dataclass(one) and {f.name for f in fields(one)}.issuperset(value))
+    return next(fit, kinds[0]) if len(kinds) > 1 and isinstance(value, dict) else kinds[0]
 
 
 def to_table(value: Any) -> Any:

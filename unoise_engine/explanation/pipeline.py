@@ -49,7 +49,7 @@ def explain_volume(
         warnings += [*about_scan(ct, manifest.scope), *about_jumps(found.jumps, given.slice_mm)]
         warnings += about_pieces(found.dropped, manifest.organ, manifest.scope)
         warnings += about_answers("What the model answers", found.scores)
-    yield "segmentation", found.mask(manifest.labels[manifest.organ])
+    yield "segmentation", found.mask(manifest.number)
 
     for name, method in settings.chosen.items():
         maps = room(given.shape, folder)

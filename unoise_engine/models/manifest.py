@@ -11,6 +11,9 @@ A bundle is a folder. `verify` reads and hashes every file before anything opens
     gradcam.onnx           schema 1 alone: slices, target -> importance (n, 1, h, w); its utility has no gradcam
     utility.safetensors    optional: weights, for further training
     unoise.safetensors
+
+Schema 3 is of models from elsewhere: its recipe is a `preparation.Preparation`, and the logits of utility.onnx,
+(n, k, *s), have a channel for each label. Its windows are what the model is given, one at a time.
 """
 
 from __future__ import annotations
@@ -23,18 +26,20 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from unoise_engine.errors import Environment, Integrity, printable
+from unoise_engine.errors import Environment, Integrity, Usage, printable
 from unoise_engine.files import INVENTORY, copy, new_folder, sha256, write
 from unoise_engine.models.clean_up import CleanUp
 from unoise_engine.models.content import check_content
+from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.scope import Scope
 from unoise_engine.models.text import LONGEST, LONGEST_ORGAN, fit_for_organ, one_line, plain
 from unoise_engine.strict_json import read_json
 from unoise_engine.typed import build
 
-SCHEMA_VERSION = 2
-READABLE = (1, 2)
+SCHEMA_VERSION, FOREIGN_VERSION = 2, 3
+READABLE = (1, 2, 3)
+OUTPUTS = ("logit", "softmax", "sigmoid")
 MANIFEST = "bundle.json"
 SIGNATURE = "bundle.json.minisig"  # optional; see signature.py
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # file managers leave these behind; nobody opens them
@@ -62,7 +67,13 @@ class FileEntry:
 @dataclass(frozen=True)
 class Manifest:
     """The contents of bundle.json. `labels` names the values of the segmentation; `synthetic` is true when no real CT
-    was used in training; `architecture` holds depth and first channels of each net."""
+    was used in training; `architecture` holds depth and first channels of each net.
+
+    `outputs`: "logit", one channel, above 0 where the label is; "softmax", a channel for each label's number, 0 being
+    the background; "sigmoid", a channel for each label, its number less one, above 0 where it is. `source` is where an
+    imported model came from, `parity` how near its bundle is to it. `chosen` are the labels that are explained as one;
+    whoever opens the bundle chooses them (`choosing`), and no file holds them.
+    """
 
     name: str
     title: str
@@ -70,7 +81,7 @@ class Manifest:
     intended_use: str
     licence: str
     training_data: str
-    recipe: Recipe
+    recipe: Recipe | Preparation
     labels: dict[str, int]
     clean_up: CleanUp = field(default_factory=CleanUp)
     scope: Scope = field(default_factory=Scope)
@@ -80,6 +91,10 @@ class Manifest:
     architecture: dict[str, Any] = field(default_factory=dict)
     engine_version: str = ""
     files: dict[str, FileEntry] = field(default_factory=dict)
+    outputs: str = "logit"
+    source: str = ""
+    parity: dict[str, Any] = field(default_factory=dict)
+    chosen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.labels:
@@ -90,10 +105,35 @@ class Manifest:
                 raise ValueError(f"labels: an organ's name is {what}")
             if not 1 <= label <= 255:
                 raise ValueError(f"labels: {organ} must be a number of 1 .. 255, not {str(label)[:20]}")
+        if self.outputs not in OUTPUTS:
+            raise ValueError(f"outputs must be one of {', '.join(OUTPUTS)}")
+        if self.outputs == "logit" and len(self.labels) > 1:
+            raise ValueError(f"one channel of logits cannot tell {len(self.labels)} labels apart")
 
     @property
     def organ(self) -> str:
-        return next(iter(self.labels))
+        """What is explained: the label that was chosen, several joined by "+", or else the first."""
+        return "+".join(self.chosen) or next(iter(self.labels))
+
+    @property
+    def number(self) -> int:
+        """Of the organ in the segmentation."""
+        return self.labels[self.chosen[0] if self.chosen else self.organ]
+
+    def choosing(self, label: str) -> Manifest:
+        """The same model, asked about a label by its name, or about several, joined by commas, as one.
+
+        Without a name the only one there is. Raises Usage.
+        """
+        there = ", ".join(self.labels)
+        if not label and len(self.labels) > 1:
+            raise Usage("--label", f"is missing: the model knows {len(self.labels)} labels", f"choose from {there}")
+        chosen = tuple(dict.fromkeys(name.strip() for name in label.split(","))) if label else ()
+        for name in chosen:
+            if name not in self.labels:
+                what = "is no label of this model"
+                raise Usage(f"--label {printable(name)[:60]}", what, f"choose from {there}")
+        return replace(self, chosen=chosen)
 
     @property
     def warning(self) -> str:
@@ -104,6 +144,12 @@ class Manifest:
     def to_json(self) -> str:
         """The text of bundle.json, UTF-8 words unescaped."""
         body = {"schema_version": SCHEMA_VERSION, **asdict(self), "recipe": self.recipe.to_dict()}
+        del body["chosen"]
+        if isinstance(self.recipe, Preparation):
+            body["schema_version"] = FOREIGN_VERSION
+        else:
+            for name in ("outputs", "source", "parity"):
+                del body[name]
         return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -132,6 +178,8 @@ def read_manifest(folder: Path) -> Manifest:
         )
     try:
         manifest = build(Manifest, body)
+        if (version == FOREIGN_VERSION) != isinstance(manifest.recipe, Preparation) or manifest.chosen:
+            raise ValueError(f"is not of schema {version}")
         if version == 1 and GRADCAM_FILE not in manifest.files:
             raise ValueError(f"lists no {GRADCAM_FILE}")
         words: dict[str, Any] = {
@@ -139,7 +187,13 @@ def read_manifest(folder: Path) -> Manifest:
             for name, kind in get_type_hints(Manifest).items()
             if kind is str
         }
-        return replace(manifest, **words, metrics=plain(manifest.metrics), architecture=plain(manifest.architecture))
+        return replace(
+            manifest,
+            **words,
+            metrics=plain(manifest.metrics),
+            architecture=plain(manifest.architecture),
+            parity=plain(manifest.parity),
+        )
     except ValueError as error:
         raise Integrity(path, f"is not a valid bundle manifest ({error})", "get the bundle again") from None
 
@@ -186,6 +240,8 @@ def model_hash(manifest: Manifest) -> str:
     """One hash for the whole model: of its recipe, its labels, its clean-up and its files' hashes."""
     files = {k: v.sha256 for k, v in sorted(manifest.files.items())}
     body = [manifest.recipe.to_dict(), manifest.labels, asdict(manifest.clean_up), files]
+    if manifest.outputs != "logit":
+        body.append(manifest.outputs)
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 

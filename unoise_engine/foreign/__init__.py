@@ -1,0 +1,1 @@
+"""Models that people already have, turned into bundles once; explaining them then needs no package of theirs."""
