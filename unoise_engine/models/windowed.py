@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,12 @@ class Windowed(Bundle):
     recipe: Preparation
     _last: Known | None = None
 
+    heard: Callable[[float], None] | None = None
+
     def advance(self, share: float) -> None:
-        """Told the share of an item that was done; whoever wants to know sets another."""
+        """The share of an item that was done, told to whoever set `heard`."""
+        if self.heard is not None:
+            self.heard(share)
 
     @property
     def channels(self) -> Channels:
