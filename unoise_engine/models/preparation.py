@@ -22,9 +22,11 @@ STEPS: dict[str, tuple[str, ...]] = {
     "normalise": ("mean", "std"),  # (x - mean) / std
     "normalise-image": (),  # by the image's own mean and standard deviation
     "normalise-nonzero": (),  # the same of the values that are not 0; 0 stays
+    "normalise-filled": (),  # the same of what is not 0 and of holes in it; what lies around stays (nnU-Net)
     "scale": ("from_low", "from_high", "to_low", "to_high"),  # a line through two points
     "scale-image": ("to_low", "to_high"),  # the image's least and largest value go there
     "scale-percentiles": ("lower", "upper", "to_low", "to_high"),  # the image's percentiles go there
+    "truncate": (),  # to whole numbers, towards 0
     "resample": (),  # to the spacing; where it stands decides what is interpolated
 }
 RULES = (
