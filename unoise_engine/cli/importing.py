@@ -124,7 +124,7 @@ def _read(
     if path.is_dir() and (path / "configs").is_dir():
         from unoise_engine.foreign.monai_bundle import read_monai
 
-        return read_monai(path)
+        return read_monai(path, trust=trust)
     if path.is_dir():
         from unoise_engine.foreign.nnunet import read_nnunet
         from unoise_engine.foreign.totalsegmentator import is_weights_folder, read_totalsegmentator

@@ -32,7 +32,7 @@ def to_onnx(source: Source) -> bytes:
     import onnx
 
     _check(source, source.onnx)
-    return _finished(source, _modern(source, onnx.load_model_from_string(source.onnx)))
+    return _finished(source, onnx.load_model_from_string(source.onnx))
 
 
 def _exported(source: Source) -> bytes:
@@ -96,20 +96,6 @@ def _silence() -> Iterator[None]:
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)
         yield
-
-
-def _modern(source: Source, model: Any) -> Any:
-    """The same at opset 18 or above."""
-    import onnx
-
-    version = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0)
-    if version >= OPSET:
-        return model
-    try:
-        return onnx.version_converter.convert_version(model, OPSET)
-    except Exception as error:
-        what = f"its opset {version} cannot be raised to {OPSET} ({printable(str(error).splitlines()[0])[:100]})"
-        raise Usage(source.name, what, f"export it with opset {OPSET}") from None
 
 
 def _name(source: Source, model: Any) -> None:

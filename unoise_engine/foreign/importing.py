@@ -33,9 +33,9 @@ def import_model(
 
     `inputs` are the files and folders that the source came from; nothing is written into them.
 
-    Raises Usage if nobody says under which licence the model is, or it cannot be exported; Integrity if the exported
-    net is not near enough to the source (parity.py) or does not answer (trial.py); Environment if `out` exists or cannot
-    be written. Then nothing is left of it.
+    Raises Usage if nobody says under which licence the model is, or it cannot be exported; Integrity if the net as
+    exported is not near enough to the source (parity.py) or does not answer (trial.py); Environment if `out` exists or
+    cannot be written. Then nothing is left of it.
     """
     refuse_overlap(out, inputs)
     licence = licence or source.licence
