@@ -14,8 +14,8 @@ from unoise_engine.errors import EngineError, Integrity
 from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.methods import METHODS
 from unoise_engine.explanation.settings import KINDS
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, known_bundles
 from unoise_engine.models.manifest import model_hash, read_manifest
-from unoise_engine.models.session import DEFAULT_BUNDLE, known_bundles
 from unoise_engine.models.settings import DEVICES
 from unoise_engine.results.case_folder import REPORT_VERSION
 from unoise_engine.results.settings import FORMATS

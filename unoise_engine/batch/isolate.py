@@ -197,7 +197,7 @@ def main() -> None:
     threading.Thread(target=_end_with_caller, daemon=True).start()
     speak = JsonLines(channel)
     try:
-        from unoise_engine.models.session import load_bundle
+        from unoise_engine.models.bundles import load_bundle
 
         if not Path(job.out).is_dir():
             raise Environment(job.out, "is not there on this machine", "use a folder that every worker sees")

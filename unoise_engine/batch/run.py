@@ -25,7 +25,8 @@ from unoise_engine.batch.summary import write_summary
 from unoise_engine.errors import CaseRefused, EngineError, Environment, Integrity, Signalled, printable
 from unoise_engine.files import refuse_overlap, refuse_strangers
 from unoise_engine.lock import any_held, held
-from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
+from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Relay, progress
 from unoise_engine.results.case_folder import prepare_output
 from unoise_engine.volume.find import Case, find_cases

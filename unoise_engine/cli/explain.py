@@ -124,7 +124,7 @@ def obscure(
     from unoise_engine.errors import CaseRefused
     from unoise_engine.evaluate.obscure import obscure_case
     from unoise_engine.files import refuse_overlap
-    from unoise_engine.models.session import DEFAULT_BUNDLE, load_bundle
+    from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
     from unoise_engine.progress import progress as tell
     from unoise_engine.results.case_folder import prepare_output
     from unoise_engine.volume.find import find_cases

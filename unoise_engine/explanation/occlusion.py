@@ -16,6 +16,7 @@ from unoise_engine.models.segmenter import Region, Segmenter
 from unoise_engine.typed import bounded
 
 PLACES_A_CALL = 8
+VOXELS_A_CALL = 1 << 24  # of all items with a patch hidden that are held at once
 FINE, COARSE = 2, 16  # pixels between the places of an adaptive map: the finest, as in the paper, and the first
 MARGIN = 16  # pixels around the organ within which an adaptive map looks for changes of the prediction
 TOLERANCE = 0.05  # of the range: cells whose corners differ by less are not looked into
@@ -94,10 +95,11 @@ class Occlusion:
             nonlocal told
             drop = np.zeros(len(places))
             share = 1.0 if self.stride else (1 - told) / 2
-            for start in range(0, len(places), PLACES_A_CALL):
-                some = places[start : start + PLACES_A_CALL]
+            a_call = max(1, min(PLACES_A_CALL, VOXELS_A_CALL // organ.size))
+            for start in range(0, len(places), a_call):
+                some = places[start : start + a_call]
                 seen = model.occluded(image, lattice.first_voxels(some), self.patch, self.fill, region)[:, 0] > 0
-                drop[start : start + PLACES_A_CALL] = 1 - overlap(seen, organ)
+                drop[start : start + a_call] = 1 - overlap(seen, organ)
                 advance(share * len(some) / len(places))
                 told += share * len(some) / len(places)
             return drop

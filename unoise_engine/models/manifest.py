@@ -239,7 +239,7 @@ def _refuse_unlisted(folder: Path, manifest: Manifest) -> None:
 def model_hash(manifest: Manifest) -> str:
     """One hash for the whole model: of its recipe, its labels, its clean-up and its files' hashes."""
     files = {k: v.sha256 for k, v in sorted(manifest.files.items())}
-    body = [manifest.recipe.to_dict(), manifest.labels, asdict(manifest.clean_up), files]
+    body: list[Any] = [manifest.recipe.to_dict(), manifest.labels, asdict(manifest.clean_up), files]
     if manifest.outputs != "logit":
         body.append(manifest.outputs)
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -22,7 +22,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "normalise": ("mean", "std"),  # (x - mean) / std
     "normalise-image": (),  # by the image's own mean and standard deviation
     "normalise-nonzero": (),  # the same of the values that are not 0; 0 stays
-    "normalise-filled": (),  # the same of what is not 0 and of holes in it; what lies around stays (nnU-Net)
+    "normalise-filled": (),  # the same of these and of holes among them (nnU-Net's use_mask_for_norm)
     "scale": ("from_low", "from_high", "to_low", "to_high"),  # a line through two points
     "scale-image": ("to_low", "to_high"),  # the image's least and largest value go there
     "scale-percentiles": ("lower", "upper", "to_low", "to_high"),  # the image's percentiles go there
@@ -137,8 +137,8 @@ class Preparation:
     """From an image to what the model is given: turned to `axes`, then the `steps`, then `window` by window.
 
     `axes` names the direction in which each axis of the array runs: "SAR" is planes towards the head, rows to anterior,
-    columns to the right. The letters i, j, k are the file's own axes, i fastest, whatever their directions: "kji" is the
-    array as SimpleITK gives it. A model of `rank` 3 sees blocks; one of rank 2 planes of the first axis.
+    columns to the right. The letters i, j, k are the file's own axes, i fastest, whatever their directions: "kji" is
+    the array as SimpleITK gives it. A model of `rank` 3 sees blocks; one of rank 2 planes of the first axis.
     `spacing_mm` has an entry for each axis, 0: as it is. `modality` is "CT" (values are Hounsfield units) or another.
     """
 

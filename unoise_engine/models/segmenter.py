@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recipe import Recipe
 
 Region = tuple[slice, ...]  # a box of an item: first and last voxel, that one excluded, of each axis
@@ -28,7 +29,7 @@ class Segmenter(Predicts, Protocol):
     """
 
     @property
-    def recipe(self) -> Recipe: ...
+    def recipe(self) -> Recipe | Preparation: ...
 
     @property
     def answers(self) -> frozenset[str]:
@@ -67,7 +68,7 @@ class Wrapped:
         self.model = model
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> Recipe | Preparation:
         return self.model.recipe
 
     @property

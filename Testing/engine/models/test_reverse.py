@@ -7,10 +7,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.onnx_format import parse, serialise
 from unoise_engine.models.reverse import reversed_graph
 from unoise_engine.models.runtime import onnxruntime
-from unoise_engine.models.session import load_bundle
 
 torch = pytest.importorskip("torch")
 CHANCE = np.random.default_rng(5)
