@@ -51,8 +51,8 @@ def read_nnunet(
     named, outputs = labels(dataset, dataset_file)
     channel_name = channel(dataset, dataset_file)
     chosen = folds(home, fold)
-    nets, used, settings = [], "", {}
-    trainer, hashes = "", []
+    nets, hashes = [], []
+    used = trainer = ""
     for one in chosen:
         path = home / f"fold_{one}" / checkpoint
         if not path.is_file():
@@ -60,15 +60,15 @@ def read_nnunet(
             raise Usage(path, "is missing", f"choose another with --checkpoint; there are: {there}")
         found = read_checkpoint(path)
         name = _configuration_name(found, home)
-        if used and name != used:
-            raise Integrity(path, f"is of {printable(name)[:60]}, the first fold of {used}", "choose other folds")
         if not used:
-            settings = configuration(plans, name, plans_file)
-        used, trainer = name, str(found.get("trainer_name", home.name.partition("__")[0]))
+            used, trainer = name, str(found.get("trainer_name", home.name.partition("__")[0]))
+            settings = configuration(plans, used, plans_file)
+            prepared = preparation(plans, settings, channel_name, orientation, plans_file)
+        if name != used:
+            raise Integrity(path, f"is of {printable(name)[:60]}, the first fold of {used}", "choose other folds")
         table = weights(found.get("network_weights"), path)
         nets.append(build(settings, trainer, len(named) + (outputs == "softmax"), table, path))
         hashes.append(sha256(path))
-    prepared = preparation(plans, settings, channel_name, orientation, plans_file)
     dataset_name = str(plans.get("dataset_name") or home.parent.name)
     return Source(
         name=re.sub(r"[^A-Za-z0-9._-]+", "-", f"{dataset_name}-{used}").strip("-._")[:80] or "nnunet",

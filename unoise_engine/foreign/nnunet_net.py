@@ -38,7 +38,7 @@ class Mean(nn.Module):
         self.nets = nn.ModuleList(nets)
 
     def forward(self, x: Tensor) -> Tensor:
-        total: Tensor = sum(net(x) for net in self.nets)  # type: ignore[assignment]
+        total: Tensor = sum(net(x) for net in self.nets)
         return total / len(self.nets)
 
 

@@ -205,6 +205,7 @@ def _one_resampling(settings: Mapping[str, Any], what: str, path: Path) -> dict[
     given.pop("num_threads", None), given.pop("memefficient_seg_resampling", None)  # which change no result
     if name == "no_resampling_hack" and not given:
         return {}
+    usual: dict[str, Any]
     if name == "resample_data_or_seg_to_shape":
         usual = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": False}
     elif name == "resample_torch_fornnunet":
