@@ -7,6 +7,7 @@ from typing import Any
 
 from unoise_engine.errors import Usage, printable
 from unoise_engine.foreign import need
+from unoise_engine.foreign.parity import running
 from unoise_engine.foreign.recipe_file import RecipeFile, read_recipe
 from unoise_engine.foreign.source import Source
 from unoise_engine.models.manifest import LARGEST_FILE
@@ -15,6 +16,7 @@ from unoise_engine.models.onnx_format import parse
 OPSET = 18  # the least that bundles are given
 INPUT, OUTPUT = "slices", "logits"  # as a bundle's utility has them
 ACTIVATIONS = {"Softmax": ("softmax",), "Sigmoid": ("sigmoid", "logit", "softmax")}  # cut off; what may be behind them
+SOFTMAX_OF_ONE_AXIS = 13  # opset; before, softmax ran along its axis and all that follow
 FLOAT32 = 1  # TensorProto.DataType
 AGAIN = "export it again with one float32 input and the logits as its one output"
 
@@ -28,9 +30,11 @@ def read_onnx(path: Path, recipe_path: Path) -> Source:
     recipe = read_recipe(recipe_path)
     need("onnx")
     try:
-        model = _up_to_date(_load(path))
+        model = _load(path)
         _check_input(model, recipe)
         cut = _cut_activation(model, recipe)
+        given = model.SerializeToString()
+        model = _up_to_date(model)
         _check_output(model, recipe)
         content = _renamed(model)
         parse(content)
@@ -38,7 +42,7 @@ def read_onnx(path: Path, recipe_path: Path) -> Source:
         what, _, cure = str(error).partition(" - ")
         raise Usage(path, what, cure or AGAIN) from None
     notes = (f"the {cut} at its end is cut off: maps need the logits before it",) if cut else ()
-    return recipe.source("ONNX", onnx=content, notes=notes)
+    return recipe.source("ONNX", onnx=content, reference=running(given), notes=notes)
 
 
 # What follows raises ValueError, "what - what to do".
@@ -80,12 +84,15 @@ def _load(path: Path) -> Any:
     return model
 
 
+def _version(model: Any) -> int:
+    return next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0)
+
+
 def _up_to_date(model: Any) -> Any:
     """Of opset 18 at least."""
     import onnx
 
-    version = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0)
-    if version >= OPSET:
+    if (version := _version(model)) >= OPSET:
         return model
     try:
         return onnx.version_converter.convert_version(model, OPSET)
@@ -124,17 +131,35 @@ def _cut_activation(model: Any, recipe: RecipeFile) -> str:
         name = last.input[0]
     if last is None:
         raise ValueError("answers what it is given")
+    last, before, turned = _behind_turns(made, last)
     if last.op_type in ("ArgMax", "Cast") or output.type.tensor_type.elem_type != FLOAT32:
         raise ValueError("answers labels, or no float32 numbers - export it without what makes labels of scores")
     if last.op_type not in ACTIVATIONS:
         return ""
     if recipe.outputs not in ACTIVATIONS[last.op_type]:
         raise ValueError(f"ends in a {last.op_type}, but the recipe's outputs are {recipe.outputs} - correct them")
-    axis = next((a.i for a in last.attribute if a.name == "axis"), -1)
-    if last.op_type == "Softmax" and axis not in (1, -1 - recipe.preparation.rank):
-        raise ValueError(f"its Softmax runs along axis {axis}, not along the channels")
-    output.name = last.input[0]
+    if last.op_type == "Softmax":
+        flattens = _version(model) < SOFTMAX_OF_ONE_AXIS
+        axis = next((a.i for a in last.attribute if a.name == "axis"), 1 if flattens else -1)
+        along = axis % (recipe.preparation.rank + 2)
+        if turned is not None:
+            along = turned[along] if along == len(turned) - 1 else 0
+        if along != 1 or (flattens and turned is None):
+            raise ValueError(f"its Softmax does not run along the channels (axis {axis})")
+    output.name = before
     return str(last.op_type)
+
+
+def _behind_turns(made: dict[str, Any], last: Any) -> tuple[Any, str, list[int] | None]:
+    """A softmax that older exporters put between two transpositions, what goes into them, and how they turn."""
+    inner = made.get(last.input[0]) if last.op_type == "Transpose" else None
+    first = made.get(inner.input[0]) if inner is not None and inner.op_type == "Softmax" else None
+    if inner is None or first is None or first.op_type != "Transpose":
+        return last, last.input[0] if last.input else "", None
+    turns = [list(next((a.ints for a in node.attribute if a.name == "perm"), ())) for node in (first, last)]
+    if not turns[0] or sorted(turns[1]) != sorted(turns[0]) or [turns[0][k] for k in turns[1]] != sorted(turns[0]):
+        return last, last.input[0], None
+    return inner, first.input[0], turns[0]
 
 
 def _check_output(model: Any, recipe: RecipeFile) -> None:

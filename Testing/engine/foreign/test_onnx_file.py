@@ -77,28 +77,49 @@ def by_hand(window: np.ndarray) -> np.ndarray:
 WINDOW = np.random.default_rng(1).normal(size=(1, 1, *SIDES)).astype(np.float32)
 
 
+TURN = [0, 2, 3, 4, 1]
+BACK = [0, 4, 1, 2, 3]
+TURNED = [("Transpose", {"perm": TURN}), ("Softmax", {"axis": 4}), ("Transpose", {"perm": BACK})]  # as torch once did
+
+
+def behind(tail: Any, **given: Any) -> onnx.ModelProto:
+    nodes = [
+        helper.make_node(op, [f"y{n}" if n else "y"], [f"y{n + 1}"], **of_node) for n, (op, of_node) in enumerate(tail)
+    ]
+    return net(*nodes, output=f"y{len(tail)}" if tail else "y", **given)
+
+
 @pytest.mark.parametrize(("tail", "cut"), [
     ([], ""),
     ([("Softmax", {"axis": 1})], "Softmax"),
     ([("Softmax", {"axis": -4})], "Softmax"),
+    (TURNED, "Softmax"),
     ([("Sigmoid", {})], "Sigmoid"),
     ([("Softmax", {"axis": 1}), ("Identity", {})], "Softmax"),
     ([("Identity", {})], ""),
 ])  # fmt: skip
 @pytest.mark.parametrize("opset", [11, 17, 18, 20])
 def test_the_logits_come_out_named_whatever_stands_behind_them(tmp_path: Path, tail: Any, cut: str, opset: int) -> None:
-    if opset < 13 and "Softmax" in dict(tail):
-        pytest.skip("softmax over channels is written otherwise there")
-    nodes = [
-        helper.make_node(op, ["y" if n == 0 else f"y{n}"], [f"y{n + 1}"], **given) for n, (op, given) in enumerate(tail)
-    ]
-    source = imported(tmp_path, net(*nodes, output=f"y{len(tail)}" if tail else "y", opset=opset))
+    model = behind(tail, opset=opset)
+    if opset < 13 and "Softmax" in dict(tail) and tail != TURNED:  # there it runs along all axes from its own on
+        with pytest.raises(Usage, match="along the channels"):
+            imported(tmp_path, model)
+        return
+    source = imported(tmp_path, model)
     parse(source.onnx)
+    assert source.reference is not None
     assert np.abs(run(source.onnx, WINDOW) - by_hand(WINDOW)).max() < 1e-5
+    assert np.abs(source.reference(WINDOW) - by_hand(WINDOW)).max() < 1e-5
     assert bool(source.notes) == bool(cut) and all(cut in note for note in source.notes)
     assert (source.kind, source.outputs, source.example) == ("ONNX", "softmax", (1, 1, *SIDES))
     assert b"someone" not in source.onnx
     assert onnx.load_model_from_string(source.onnx).opset_import[0].version == max(opset, 18)
+
+
+def test_a_turned_softmax_of_another_axis(tmp_path: Path) -> None:
+    turned = [("Transpose", {"perm": TURN}), ("Softmax", {"axis": 3}), ("Transpose", {"perm": BACK})]
+    with pytest.raises(Usage, match="along the channels"):
+        imported(tmp_path, behind(turned))
 
 
 def test_weights_among_the_inputs_and_batches_of_any_size(tmp_path: Path) -> None:
@@ -195,7 +216,7 @@ ARGMAX = helper.make_node("ArgMax", ["y"], ["z"], axis=1)
     (net(weights=WEIGHTS[:1]), {"outputs": "sigmoid"}, "channels"),
     (net(), {"outputs": "sigmoid"}, "channels"),
     (net(helper.make_node("Softmax", ["y"], ["z"], axis=1), output="z"), {"outputs": "sigmoid"}, "Softmax"),
-    (net(helper.make_node("Softmax", ["y"], ["z"], axis=-1), output="z"), {}, "axis -1"),
+    (net(helper.make_node("Softmax", ["y"], ["z"], axis=-1), output="z"), {}, "along the channels"),
     (net(output="logits"), {}, "what it is given"),
     (net(output="slices_in"), {}, "what it is given"),
     (net(helper.make_node("Identity", ["logits"], ["z"]), output="z"), {}, "what it is given"),
