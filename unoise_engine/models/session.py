@@ -21,7 +21,7 @@ from unoise_engine.models.parts import with_weights
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.reverse import reversed_graph
-from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, Region, occluded_items
+from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, OneLabel, Region, occluded_items
 from unoise_engine.models.shuffle import shuffle_kernels
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def providers(device: str) -> list[str]:
     return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
-class Bundle:
+class Bundle(OneLabel):
     """An opened bundle. Sessions start when first used. A `segmenter.Segmenter`.
 
     Where memory is short, fewer slices go into a call; where a GPU cannot be used or is full, the processor takes over.

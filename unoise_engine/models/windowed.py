@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from unoise_engine.models.enlarge import enlarged
 from unoise_engine.models.labels import Channels
 from unoise_engine.models.manifest import UNOISE
 from unoise_engine.models.preparation import Preparation
-from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, Region, occluded_items
+from unoise_engine.models.segmenter import GRADCAM, GRADIENT, LABELS, NOISE, Region, occluded_items
 from unoise_engine.models.session import Bundle
 from unoise_engine.models.windows import Box, Tiling, stitched, touching
 
@@ -29,8 +30,12 @@ class Windowed(Bundle):
     recipe: Preparation
     _last: Known | None = None
 
+    heard: Callable[[float], None] | None = None
+
     def advance(self, share: float) -> None:
-        """Told the share of an item that was done; whoever wants to know sets another."""
+        """The share of an item that was done, told to whoever set `heard`."""
+        if self.heard is not None:
+            self.heard(share)
 
     @property
     def channels(self) -> Channels:
@@ -47,13 +52,20 @@ class Windowed(Bundle):
                 GRADCAM: self._can("gradcam"),
                 GRADIENT: self._can("reverse"),
                 NOISE: f"{UNOISE}.onnx" in self.manifest.files,
+                LABELS: len(self.manifest.labels) > len(self.manifest.chosen or "1"),
             }
             self._answers = frozenset(name for name, there in asked.items() if there)
         return self._answers
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """(k, 1, *s) -> margins (k, 1, *s); > 0 means the label."""
-        found = [stitched(self._tiling(one), one, self._logits, self.channels.margin, self.advance) for one in x]
+        return self._stitched(x, self.channels.margin)
+
+    def numbers(self, x: np.ndarray) -> np.ndarray:
+        return self._stitched(x, lambda logits: self.channels.numbers(logits)[None].astype(np.float32)).astype(np.uint8)
+
+    def _stitched(self, x: np.ndarray, finish: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        found = [stitched(self._tiling(one), one, self._logits, finish, self.advance) for one in x]
         return np.stack(found) if found else np.zeros(x.shape, np.float32)
 
     def noise_logits(self, x: np.ndarray, scores: np.ndarray) -> np.ndarray:
