@@ -213,6 +213,8 @@ def changed(image: np.ndarray, step: Step) -> np.ndarray:
         if inside.size:
             found[mask] = (inside - inside.mean()) / max(float(inside.std()), LEAST_SPREAD)
         return found
+    if step.do == "truncate":
+        return np.trunc(image)
     if step.do == "scale":
         return _line(image, *v)
     if step.do == "scale-image":
