@@ -241,7 +241,7 @@ def test_ui_names_only_parameters_that_exist() -> None:
     node = next(n for n in ast.parse(text).body if isinstance(n, ast.ClassDef) and n.name.endswith("ParameterNode"))
     known = {ast.unparse(n.target) for n in node.body if isinstance(n, ast.AnnAssign)}
     bound = {p[0].text for p in ET.parse(UI).getroot().iter("property") if p.get("name") == "SlicerParameterName"}
-    filled = {"model", "methods", "methodParameters", "shownMethod"}
+    filled = {"model", "label", "methods", "methodParameters", "shownMethod"}
     assert bound <= known and known - bound == filled, "by the panel"
 
 

@@ -844,6 +844,7 @@ if "unoise_engine.worker" in sys.orig_argv:
         name: ClassVar[str] = "rings"
         title: ClassVar[str] = "Rings"
         about: ClassVar[str] = "how far from the middle"
+        unit: ClassVar[str] = "rings"
         needs: ClassVar[str] = ""
         chosen: ClassVar[bool] = False
         radius: int = bounded(3, least=1, most=9, about="of the smallest")

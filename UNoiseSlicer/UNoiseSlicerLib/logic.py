@@ -38,6 +38,8 @@ class Choices:
     slices: tuple[int, int] | None = None  # axial, from the feet, the end excluded
     device: str = "auto"
     parameters: dict[str, dict[str, Any]] = field(default_factory=dict)  # method -> those that are not the usual ones
+    label: str = ""  # of a model that knows several
+    focus: bool = False  # one window of a block instead of all
     trust_hu: bool = False  # the person was asked, and vouches for the values
 
 
@@ -140,10 +142,11 @@ class Run(EngineRun):
         c = self.choices
         options = {
             "reading": {"trust_hu": c.trust_hu},
-            "model": {"bundle": c.model, "device": c.device},
+            "model": {"bundle": c.model, "device": c.device, "label": c.label},
             "explanation": {
                 "methods": list(c.methods),
                 "slices": list(c.slices) if c.slices else None,
+                "focus": c.focus,
                 "parameters": c.parameters,
             },
             "results": {"format": "nrrd", "picture": False, "compress": False},  # the views show it

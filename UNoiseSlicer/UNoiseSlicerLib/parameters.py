@@ -55,6 +55,8 @@ class UNoiseSlicerParameterNode:
 
     inputVolume: vtkMRMLScalarVolumeNode
     model: str = ""  # a bundle's name that the engine knows, or a folder; empty: the engine's default
+    label: str = ""  # which one of a model of several; empty: its first
+    focus: bool = False  # of a model that looks at blocks window by window: one window alone
     methods: str = USUAL  # names, with commas between
     methodParameters: str = "{}"  # JSON: method -> its parameters that are not the usual ones
     region: Region = Region.WHOLE

@@ -62,6 +62,8 @@ def place(scene: Any, ct: Any, results: Results) -> dict[str, Any]:
         for method, values in results.maps.items():
             role, title = f"importance-{method}", TITLES.get(method, method)
             title = _("{ct} {method} importance").format(ct=naming.HERE, method=title)
+            if label := results.report["settings"].get("label"):
+                title = _("{map} for {label}").format(map=title, label=label)
             nodes[role] = place_volume(scene, ct, role, title, values, old.get(role), "vtkMRMLScalarVolumeNode", stamp)
             nodes[role].SetAttribute(WARNING, warning)
             nodes[role].SetAttribute(CAUTION, caution(results.report))

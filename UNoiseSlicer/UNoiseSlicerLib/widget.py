@@ -86,6 +86,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(layout, vtk.vtkCommand.ModifiedEvent, self._on_layout)
         self.ui.explainButton.clicked.connect(self._on_explain)
         self.ui.modelBox.currentIndexChanged.connect(self._on_model)
+        self.ui.labelBox.currentIndexChanged.connect(self._on_label)
         self.ui.methodBox.currentIndexChanged.connect(self._on_method)
         self.ui.jumpButton.clicked.connect(self._on_jump)
         self.ui.exportButton.clicked.connect(self._on_export)
@@ -229,7 +230,16 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                     )
                 )
             slices = (k, k + 1)
-        return logics.Choices(p.model, self._methods(p), slices, p.device.value, self._parameters_of_methods(p))
+        about = self.logic.about
+        return logics.Choices(
+            p.model,
+            self._methods(p),
+            slices,
+            p.device.value,
+            self._parameters_of_methods(p),
+            label=p.label if about is not None and about.labels_of(p.model) else "",
+            focus=p.focus and about is not None and about.has_windows(p.model),
+        )
 
     def _on_tick(self) -> None:
         if self.logic.hear():
@@ -345,16 +355,18 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 before = widget
 
     def _methods(self, p: UNoiseSlicerParameterNode) -> tuple[str, ...]:
-        """Those that are chosen and that the engine has; none if it has not told: it takes its own then."""
+        """Those that are chosen and that the model may be explained by; none if the engine has not told what it has: it
+        takes its own then."""
         about = self.logic.about
-        return tuple(n for n in methods_of(p, about.usual) if n in about.methods) if about else ()
+        return tuple(n for n in methods_of(p, about.usual(p.model)) if n in about.open_to(p.model)) if about else ()
 
     def _on_choice(self, *_value: Any) -> None:
         """A method was ticked, or a number of one was changed."""
-        p = self._parameters
-        if self._filling or p is None:
+        p, about = self._parameters, self.logic.about
+        if self._filling or p is None or about is None:
             return
-        p.methods = ",".join(name for name, box in self._boxes.items() if box.checked)
+        hidden = set(methods_of(p, ())) - set(about.open_to(p.model))  # chosen for another model
+        p.methods = ",".join(name for name, box in self._boxes.items() if box.checked or name in hidden)
         changed = {
             method: {name: field.value for name, field in fields.items() if field.value != field.usual}
             for method, fields in self._fields.items()
@@ -374,6 +386,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         methods, parameters = self._methods(p), self._parameters_of_methods(p)
         for method, box in self._boxes.items():
             box.setChecked(method in methods)
+            box.setEnabled(method in about.open_to(p.model))
             for name, field in self._fields[method].items():
                 field.show(parameters.get(method, {}).get(name, field.usual))
                 field.widget.setVisible(method in methods)
@@ -445,7 +458,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         except Refused:
             return ""
         report = scenes.report_of(slicer.mrmlScene, p.inputVolume)
-        slow = [name for name in choices.methods if about.methods[name]["passes"] > facts.QUICK]
+        slow = [name for name in choices.methods if about.is_slow(name, choices.model)]
         text = _("{method} takes about {time}.")
         times = {name: facts.seconds_of(p.inputVolume, name, about, choices, report) for name in slow}
         return "\n".join(
@@ -487,10 +500,34 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             box.setCurrentIndex(max(0, box.findData(current)))
         finally:
             self._filling = False
+        self._fill_labels()
         model = known.get(current)
         self.ui.modelLabel.setText(facts.shown_of(model) if model else "")
         details = facts.details_of(model) if model else ""
         self.ui.modelLabel.setToolTip(details or _("What the model is, as its maker says."))
+
+    def _fill_labels(self) -> None:
+        """What to ask of a model that knows several labels, or works window by window."""
+        box, p, about = self.ui.labelBox, self._parameters, self.logic.about
+        labels = about.labels_of(p.model) if about is not None and p is not None else []
+        if labels and p is not None and p.label not in labels:
+            p.label = labels[0]
+        was, self._filling = self._filling, True
+        try:
+            box.clear()
+            for name in labels:
+                box.addItem(name, name)
+            if labels and p is not None:
+                box.setCurrentIndex(labels.index(p.label))
+        finally:
+            self._filling = was
+        for widget in (box, self.ui.labelBoxLabel):
+            widget.setVisible(bool(labels))
+        self.ui.focusBox.setVisible(about is not None and p is not None and about.has_windows(p.model))
+
+    def _on_label(self, *_index: Any) -> None:
+        if not self._filling and self._parameters is not None:
+            self._parameters.label = self.ui.labelBox.itemData(self.ui.labelBox.currentIndex) or ""
 
     def _on_model(self, *_index: Any) -> None:
         if self._filling or self._parameters is None:

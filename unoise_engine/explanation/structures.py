@@ -32,6 +32,7 @@ class Structures:
     name: ClassVar[str] = "structures"
     title: ClassVar[str] = "Occlusion by structure"
     about: ClassVar[str] = "how much of the segmentation is lost when another structure that the model finds is hidden"
+    unit: ClassVar[str] = "dice lost"
     needs: ClassVar[str] = LABELS
     chosen: ClassVar[bool] = True
 

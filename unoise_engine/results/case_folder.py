@@ -17,7 +17,7 @@ import numpy as np
 
 from unoise_engine import __version__
 from unoise_engine.errors import Environment
-from unoise_engine.explanation.methods import TITLES
+from unoise_engine.explanation.methods import METHODS, TITLES
 from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_volume
@@ -224,6 +224,7 @@ def _explain_into(
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "files": files,
         "titles": {name: TITLES[name] for name in settings.methods},
+        "units": {name: METHODS[name].unit for name in settings.methods},
         "settings": {
             "methods": list(settings.methods),
             "axial_slices": [start, stop],
