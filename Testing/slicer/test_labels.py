@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ from test_widget import add_ct, bundle, panel  # noqa: F401  fixtures
 from UNoiseSlicerLib import about as facts
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib import segmentation
+
+
+ROOT = Path(__file__).resolve().parents[2]
+IMPORTING = ROOT / ".venv" / "bin" / "python"
+PHANTOM = ROOT.parent / "shared" / "data" / "models" / "nnunet-phantom"
 
 
 @pytest.fixture(scope="session")
@@ -131,3 +137,48 @@ def test_the_estimate_knows_blocks(panel: Any, blocks: Path) -> None:  # noqa: F
     p.field("occlusion", "stride").value = 0
     p.told()
     assert seconds() == 300, "an adaptive map of a block has its limit"
+
+
+def importing(p: Any, monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
+    monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(source))
+    monkeypatch.setattr(p.widget, "ask_text", lambda _title: "mine")
+    p.ui.modelBox.setCurrentIndex(p.ui.modelBox.findText("Import model..."))
+    assert p.widget.logic.run is not None and p.ui.explainButton.text == "Cancel", p.message()
+    p.wait()
+    p.told()
+
+
+def test_a_model_is_imported_and_chosen(
+    panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    """By the engine's own command, in the Python that has what it needs."""
+    asked = "import torch, onnx, onnxscript, dynamic_network_architectures, typer"
+    if not PHANTOM.is_dir() or not IMPORTING.is_file() or subprocess.run([IMPORTING, "-c", asked]).returncode:
+        pytest.skip(f"{IMPORTING} with the extra import, or {PHANTOM} are not there")
+    p = panel(environment={"UNOISE_MODELS": str(tmp_path / "models")})
+    p.widget.logic.python = str(IMPORTING)
+    importing(p, monkeypatch, PHANTOM)
+    assert p.message() == f"{PHANTOM.name} is imported - choose what to explain.", p.ui.logText.plainText
+    assert p.parameters.model == PHANTOM.name and p.ui.labelBox.count > 1 and not p.ui.focusBox.isHidden()
+    importing(p, monkeypatch, PHANTOM)
+    assert p.parameters.model == f"{PHANTOM.name}-2", "nothing is overwritten"
+
+
+def test_what_cannot_be_imported_says_why(panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    p = panel(environment={"UNOISE_MODELS": str(tmp_path / "models")})
+    before = p.parameters.model, p.ui.modelBox.currentIndex
+    (tmp_path / "nothing").mkdir()
+    importing(p, monkeypatch, tmp_path / "nothing")
+    assert "nothing" in p.message() and " - " in p.message() and "\n" not in p.message()
+    assert (p.parameters.model, p.ui.modelBox.currentIndex) == before
+    assert not list((tmp_path / "models").iterdir())
+
+
+def test_a_slicer_without_the_packages_is_told_where_to_import(
+    panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError(\"No module named 'typer'\", name='typer')")
+    p = panel(environment={"UNOISE_MODELS": str(tmp_path / "models"), "PYTHONPATH": str(tmp_path)})
+    importing(p, monkeypatch, PHANTOM)
+    assert "package typer, which Slicer lacks" in p.message() and "unoise-engine[import]" in p.message()
+    assert "\n" not in p.message() and "Traceback" not in p.message()

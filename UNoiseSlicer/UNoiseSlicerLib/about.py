@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
@@ -33,12 +34,14 @@ class About:
     devices: tuple[str, ...]
     pixels: int  # of the slice that a method's passes are counted on
     voxels: int  # of the block
+    models_home: Path  # where it looks for the user's own models
 
     @staticmethod
     def of(event: Mapping[str, Any]) -> About:
         """Raises KeyError, TypeError or ValueError for what is no answer."""
         models, methods = ({one["name"]: one for one in event[key]} for key in ("models", "methods"))
-        return About(models, methods, tuple(event["devices"]), int(event["pixels"]), int(event["voxels"]))
+        return About(models, methods, tuple(event["devices"]), int(event["pixels"]), int(event["voxels"]),
+                     Path(event["models_home"]))  # fmt: skip
 
     @property
     def titles(self) -> dict[str, str]:
@@ -68,6 +71,11 @@ class About:
     def has_windows(self, model: str) -> bool:
         """Whether it looks at a block window by window."""
         return bool(self.models.get(model, {}).get("block", {}).get("window"))
+
+
+def forget() -> None:
+    """After there are other models than the engine has told of."""
+    _answers.clear()
 
 
 def title_of(model: Mapping[str, Any]) -> str:

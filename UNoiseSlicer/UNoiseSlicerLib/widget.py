@@ -27,6 +27,7 @@ from UNoiseSlicerLib.annotation import Warnings
 from UNoiseSlicerLib.dicom_export import DicomExport
 from UNoiseSlicerLib.engine_run import State
 from UNoiseSlicerLib.exchange import Refused
+from UNoiseSlicerLib.model_import import ModelImport
 from UNoiseSlicerLib.parameters import (
     MOST_SLICES,
     Device,
@@ -45,6 +46,7 @@ CT_EVENTS = (
     slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent,
     slicer.vtkMRMLTransformableNode.TransformModifiedEvent,
 )
+IMPORT = "<import>"  # in the place of a model's name
 PICTURES = (".png", ".jpg", ".jpeg")  # what Screen Capture writes
 
 
@@ -61,6 +63,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._stale = ""  # why the results are put away
         self._logged = 0
         self._filling = self._drawing = False
+        self._imported = ""  # a model that the engine will know when it is asked again
         self._waiting = False  # Explain was clicked before the engine had told what it has
         self._boxes: dict[str, Any] = {}  # method -> its check box
         self._fields: dict[str, dict[str, Field]] = {}  # method -> parameter -> its box
@@ -264,6 +267,11 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._rest()
             if done and isinstance(run, DicomExport):
                 self._say(run.said)
+            elif done and isinstance(run, ModelImport):
+                self._say(run.said)
+                self._imported = run.name
+                facts.forget()
+                self._ask(again=True)
             elif done:
                 self._arrived(run.ct)
             self._update_buttons()
@@ -328,6 +336,8 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The engine has told what it has, or will not."""
         if self._parameters is None:
             return
+        if self.logic.about is not None and self._imported in self.logic.about.models:
+            self._parameters.model, self._imported = self._imported, ""
         self._make_boxes()
         self._fill_models()
         self._shown = None
@@ -492,6 +502,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             for name in names:
                 box.addItem(facts.title_of(known[name]) if name in known else name, name)
             box.addItem(_("Other folder..."), "")
+            box.addItem(_("Import model..."), IMPORT)
             if names and current not in names and p is not None:
                 if current:
                     gone = _("The model {name} is not here any more - {title} is chosen instead.")
@@ -505,6 +516,15 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.modelLabel.setText(facts.shown_of(model) if model else "")
         details = facts.details_of(model) if model else ""
         self.ui.modelLabel.setToolTip(details or _("What the model is, as its maker says."))
+
+    def _import(self) -> None:
+        """A model of nnU-Net, TotalSegmentator or MONAI, made into one that the engine can explain."""
+        folder = self.ask_folder(_("Folder of a model of nnU-Net, TotalSegmentator or MONAI"))
+        if folder:
+            licence = self.ask_text(_("Licence of its weights (empty: as the model says itself)"))
+            with self._sentences():
+                self._begin(self.logic.import_model(Path(folder), licence))
+            self._update_buttons()
 
     def _fill_labels(self) -> None:
         """What to ask of a model that knows several labels, or works window by window."""
@@ -532,7 +552,12 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _on_model(self, *_index: Any) -> None:
         if self._filling or self._parameters is None:
             return
-        chosen = self.ui.modelBox.itemData(self.ui.modelBox.currentIndex) or self.ask_folder(_("Model folder"))
+        chosen = self.ui.modelBox.itemData(self.ui.modelBox.currentIndex)
+        if chosen == IMPORT:
+            self._fill_models()
+            self._import()
+            return
+        chosen = chosen or self.ask_folder(_("Model folder"))
         if chosen:
             self._parameters.model = chosen
         self._fill_models()
@@ -692,6 +717,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def ask_folder(self, title: str) -> str:
         return qt.QFileDialog.getExistingDirectory(self.parent, title)
+
+    def ask_text(self, question: str) -> str:
+        return qt.QInputDialog.getText(self.parent, _("U-Noise"), question) or ""
 
     def ask_wheel(self) -> str:
         return qt.QFileDialog.getOpenFileName(

@@ -15,7 +15,7 @@ from unoise_engine.errors import EngineError, Integrity
 from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.methods import METHODS
 from unoise_engine.explanation.settings import KINDS
-from unoise_engine.models.bundles import DEFAULT_BUNDLE, known_bundles
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, known_bundles, models_home
 from unoise_engine.models.manifest import UNOISE, Manifest, model_hash, read_manifest
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recipe import Recipe
@@ -47,6 +47,7 @@ def about(asked: About) -> dict[str, Any]:
         "methods": [*methods(asked.parameters)],
         "pixels": SIDE * SIDE,
         "voxels": math.prod(BLOCK),
+        "models_home": str(models_home()),
         "devices": [device for device in DEVICES if device != "cuda" or _has_cuda()],
         "formats": list(FORMATS),
     }
