@@ -29,8 +29,8 @@ SCRIPTED = Path("lib/Slicer-5.x/qt-scripted-modules")
 REQUIRED_KEYS = {"$schema", "category", "scm_url"}
 OPTIONAL_KEYS = {"scm_revision", "build_dependencies", "build_subdirectory", "tier"}
 LARGEST_CHECKOUT_MB = 100
-MRML_ONLY = {"annotation.py", "axial.py", "display.py", "exchange.py", "fingerprint.py", "naming.py", "scene.py",
-             "scene_tests.py", "segmentation.py", "volumes.py"}  # fmt: skip
+MRML_ONLY = {"annotation.py", "axial.py", "body.py", "display.py", "exchange.py", "fingerprint.py", "naming.py",
+             "scene.py", "scene_tests.py", "segmentation.py", "under_cursor.py", "volumes.py"}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -152,6 +152,7 @@ NAMES_AND_MATCHES = {
     "U-Noise hidden",
     "U-Noise importance",
     "standard input",
+    r"No module named '([\w.]+)'",
 }
 SHOWN_BY = {"setText", "setToolTip", "addItem", "_say", "Refused", "ask_folder", "SetTitleText",
             "confirmOkCancelDisplay", "confirmYesNoDisplay", "setHorizontalHeaderLabels"}  # fmt: skip

@@ -21,7 +21,6 @@ from UNoiseSlicerLib import about as facts
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib import segmentation
 
-
 ROOT = Path(__file__).resolve().parents[2]
 IMPORTING = ROOT / ".venv" / "bin" / "python"
 PHANTOM = ROOT.parent / "shared" / "data" / "models" / "nnunet-phantom"

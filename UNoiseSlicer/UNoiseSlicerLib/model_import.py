@@ -1,4 +1,4 @@
-"""A model from elsewhere made into a bundle by the engine's own command, in a process of its own. No scene is needed."""
+"""A model from elsewhere made into a bundle by the engine's own command, in a process of its own."""
 
 from __future__ import annotations
 

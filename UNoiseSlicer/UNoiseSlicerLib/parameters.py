@@ -66,7 +66,7 @@ class UNoiseSlicerParameterNode:
 
     shownMethod: str = ""
     threshold: Annotated[float, WithinRange(0, 100)] = 10.0
-    opacity: Annotated[float, WithinRange(0, 100)] = 70.0
+    opacity: Annotated[float, WithinRange(0, 100)] = 50.0
     share: Annotated[float, WithinRange(1, 100)] = 100.0
     colours: Colours = Colours.INFERNO
     legend: bool = True

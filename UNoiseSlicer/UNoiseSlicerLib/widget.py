@@ -20,7 +20,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from UNoiseSlicerLib import about as facts
-from UNoiseSlicerLib import axial, dicom_export, display, exchange, install, volumes
+from UNoiseSlicerLib import axial, dicom_export, display, exchange, install, under_cursor, volumes
 from UNoiseSlicerLib import logic as logics
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.annotation import Warnings
@@ -87,6 +87,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
         if layout is not None:
             self.addObserver(layout, vtk.vtkCommand.ModifiedEvent, self._on_layout)
+        crosshair = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+        if crosshair is not None:
+            self.addObserver(crosshair, crosshair.CursorPositionModifiedEvent, self._on_cursor)
         self.ui.explainButton.clicked.connect(self._on_explain)
         self.ui.modelBox.currentIndexChanged.connect(self._on_model)
         self.ui.labelBox.currentIndexChanged.connect(self._on_label)
@@ -109,6 +112,12 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self) -> None:
         self.initializeParameterNode()
         self._ask(again=self.logic.about is None)
+
+    def exit(self) -> None:
+        """What somebody had over the CT comes back for the other modules; a map stays where nothing was."""
+        display.give_back_all(slicer.mrmlScene)
+        self._shown = None
+        self.ui.cursorLabel.setText("")
 
     def initializeParameterNode(self) -> None:
         p = self.logic.getParameterNode()
@@ -174,6 +183,16 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if ct is p.inputVolume:
             self._on_parameters()
 
+    def _on_cursor(self, crosshair: Any, _event: Any) -> None:
+        """The mouse is over a view."""
+        p, world = self._parameters, [0.0, 0.0, 0.0]
+        if p is None or self._drawing or not self.parent.isEntered:
+            return
+        inside = crosshair.GetCursorPositionRAS(world)
+        here = (world[0], world[1], world[2])
+        text = under_cursor.told_at(slicer.mrmlScene, p.inputVolume, here) if inside and p.inputVolume else ""
+        self.ui.cursorLabel.setText(text)
+
     def _on_layout(self, *_event: Any) -> None:
         """Another layout was chosen in Slicer's own menu: the button goes along, and does not fight for the views."""
         p, scene = self._parameters, slicer.mrmlScene
@@ -193,7 +212,8 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if p is None:
             return
         self._say("")
-        self._waiting = self.logic.about is None and self._ask()
+        about = self.logic.about
+        self._waiting = (about is None or p.model not in about.models) and self._ask()
         if self._waiting:  # its answer goes on here
             self._update_buttons()
             return
