@@ -71,6 +71,8 @@ class UNoiseSlicerParameterNode:
     colours: Colours = Colours.INFERNO
     legend: bool = True
     sideBySide: bool = False
+    surface: bool = False  # in the 3-D view: of the organ
+    cloud: bool = False  # and of the map
 
     if TYPE_CHECKING:  # what the wrapper adds
 

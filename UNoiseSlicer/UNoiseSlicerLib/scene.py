@@ -194,6 +194,8 @@ def remove(scene: Any, node: Any) -> None:
     extras = [node.GetNthDisplayNode(k) for k in range(node.GetNumberOfDisplayNodes())] if hasattr(
         node, "GetNthDisplayNode") else []  # fmt: skip
     extras += [node.GetStorageNode()] if hasattr(node, "GetStorageNode") else []
+    for shown in list(extras):  # of a volume rendering
+        extras += [getattr(shown, get)() for get in ("GetVolumePropertyNode", "GetROINode") if hasattr(shown, get)]
     scene.RemoveNode(node)
     for extra in extras:
         if extra is not None:

@@ -20,7 +20,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from UNoiseSlicerLib import about as facts
-from UNoiseSlicerLib import axial, dicom_export, display, exchange, install, under_cursor, volumes
+from UNoiseSlicerLib import axial, dicom_export, display, exchange, install, space, under_cursor, volumes
 from UNoiseSlicerLib import logic as logics
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.annotation import Warnings
@@ -633,7 +633,15 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ct, stale = p.inputVolume, scenes.why_stale(scene, p.inputVolume)
         wanted: Any = stale or None
         if self._has_fresh_maps(ct):
-            wanted = (ct.GetID(), p.shownMethod, self._look(p), p.sideBySide, ct.GetTransformNodeID())
+            wanted = (
+                ct.GetID(),
+                p.shownMethod,
+                self._look(p),
+                p.sideBySide,
+                p.surface,
+                p.cloud,
+                ct.GetTransformNodeID(),
+            )
         if wanted and wanted == self._shown:
             return
         self._shown = wanted
@@ -643,9 +651,11 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with self._busy_drawing():
             if stale or wanted is None:
                 display.put_away(scene, p.inputVolume)
+                space.show(scene, None, "", self._look(p), False, False, volume_rendering())
                 self._warnings.refresh()
                 return
             display.show(scene, p.inputVolume, p.shownMethod, self._look(p))
+            space.show(scene, ct, p.shownMethod, self._look(p), p.surface, p.cloud, volume_rendering())
             is_right = display.is_arranged(scene, p.inputVolume) if p.sideBySide else not display.is_side_by_side(scene)
             if not is_right:
                 self._arrange(p)
@@ -771,6 +781,12 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             kind = type(error).__name__
             self._say(_("U-Noise made a mistake ({kind}: {error}) - see Slicer's error log, and report it.").format(
                 kind=kind, error=error))  # fmt: skip
+
+
+def volume_rendering() -> Any:
+    """The logic of Slicer's module; None where it is left out."""
+    module = getattr(slicer.modules, "volumerendering", None)
+    return module.logic() if module is not None else None
 
 
 class Field:
