@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import SimpleITK as sitk
 
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.method import Advance
@@ -71,13 +70,21 @@ class Structures:
         """The item (c, *s) without the structure."""
         wide = tuple(slice(max(s.start - self.shell, 0), s.stop + self.shell) for s in box)
         inside = structure[wide]
-        grown = sitk.BinaryDilate(sitk.GetImageFromArray(inside.astype(np.uint8)), [self.shell] * inside.ndim)
-        shell = (sitk.GetArrayFromImage(grown) > 0) & ~inside & ~organ[wide]
+        shell = _grown(inside, self.shell) & ~inside & ~organ[wide]
         result = image.copy()
         for channel in result:
             near = channel[wide][shell]
             channel[structure] = near.mean() if near.size else channel.mean()
         return result
+
+
+def _grown(mask: np.ndarray, by: int) -> np.ndarray:
+    """By so many voxels along each axis."""
+    for axis in range(mask.ndim):
+        lines = np.moveaxis(mask, axis, 0)
+        wide = np.pad(lines, [(by, by)] + [(0, 0)] * (mask.ndim - 1))
+        mask = np.moveaxis(np.any([wide[k : k + len(lines)] for k in range(2 * by + 1)], axis=0), 0, axis)
+    return mask
 
 
 def _box(mask: np.ndarray) -> Box:
