@@ -85,7 +85,9 @@ def predicted(folder: Path, file: Path) -> np.ndarray:
     )  # fmt: skip
     weights = [checkpoint["network_weights"]]
     predictor.manual_initialization(net, plans, settings, weights, about, checkpoint["trainer_name"], None)
-    found: np.ndarray = predictor.predict_from_files_sequential([[str(file)]], None)[0]
+    out = file.with_name("predicted")
+    predictor.predict_from_files_sequential([[str(file)]], [str(out)])
+    found: np.ndarray = sitk.GetArrayFromImage(sitk.ReadImage(f"{out}.nii.gz"))
     return found
 
 
