@@ -202,7 +202,8 @@ def main() -> None:
         if not Path(job.out).is_dir():
             raise Environment(job.out, "is not there on this machine", "use a folder that every worker sees")
         asked = job.options.model
-        outcome = do_case(job, load_bundle(asked.bundle, asked.device, asked.threads, tried=True), speak)
+        bundle = load_bundle(asked.bundle, asked.device, asked.threads, tried=True, label=asked.label)
+        outcome = do_case(job, bundle, speak)
         speak.event("outcome", outcome=outcome.to_dict())
     except Busy:
         speak.event("busy")

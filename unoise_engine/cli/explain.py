@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unoise_engine.cli.options import Bundle, Device, Out, ProgressMode, Show, comma, slice_range
+from unoise_engine.cli.options import Bundle, Device, Label, Out, ProgressMode, Show, comma, slice_range
 from unoise_engine.errors import Usage
 
 if TYPE_CHECKING:
@@ -30,9 +30,13 @@ def explain(
         str | None, typer.Option(help="Comma-separated; all if left out. `unoise_engine methods` shows them.")
     ] = None,
     bundle: Bundle = "",
+    label: Label = "",
     device: Device = "auto",
     file_format: Annotated[FileFormat, typer.Option("--format", help="Of the results.")] = FileFormat.nifti,
     slices: Annotated[str, typer.Option(metavar="A:B", help="Axial slices A to B-1, counted from the feet.")] = "",
+    focus: Annotated[
+        bool, typer.Option("--focus", help="Imported 3-D models: explain one window centred on the label, not all.")
+    ] = False,
     patch: Annotated[
         int | None, typer.Option(help="Occlusion: side of the grey square, in the model's pixels; usually 15.")
     ] = None,
@@ -73,8 +77,8 @@ def explain(
     lines = [f"occlusion.{name}={value}" for name, value in square.items() if value is not None]
     options = Options(
         reading=ReadSettings(fill_gaps, trust_hu),
-        model=ModelSettings(bundle, device, threads),
-        explanation=_settings(methods, slices, [*lines, *(parameters or [])]),
+        model=ModelSettings(bundle, device, threads, label),
+        explanation=_settings(methods, slices, [*lines, *(parameters or [])], focus),
         results=ResultSettings(file_format.value, de_identify=de_identify, display_maps=display_maps),
         batch=BatchSettings(overwrite, resume, jobs, cluster, keep_names),
     )
@@ -83,7 +87,7 @@ def explain(
         raise typer.Exit(1)
 
 
-def _settings(methods: str | None, slices: str, parameters: list[str]) -> Settings:
+def _settings(methods: str | None, slices: str, parameters: list[str], focus: bool) -> Settings:
     """The lines of `parameters` are TOML: ``occlusion.patch=9``."""
     from unoise_engine.explanation.settings import Settings
     from unoise_engine.typed import read
@@ -97,6 +101,8 @@ def _settings(methods: str | None, slices: str, parameters: list[str]) -> Settin
         table["methods"] = list(comma(methods))
     if chosen := slice_range(slices):
         table["slices"] = list(chosen)
+    if focus:
+        table["focus"] = True
     return read(Settings, table, "--set")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from unoise_engine.models.clean_up import CleanUp
 from unoise_engine.models.given import Given, OnGrid
 from unoise_engine.models.input import Input
 from unoise_engine.models.segmenter import Segmenter
+from unoise_engine.models.windowed import Windowed
 from unoise_engine.progress import clock
 from unoise_engine.volume.scratch import Stack, room
 
@@ -65,11 +67,12 @@ def segment(
     for some in given.steps():
         with clock(seconds, "prepare"):
             x = given.items(some)
-        with clock(seconds, "segmentation"):
+        with clock(seconds, "segmentation"), heard(model, advance) as by_window:
             scores[some] = given.as_planes(model.predict(x))
             if isinstance(given, Input) and given.recipe.rank == 2:
                 blocks += [*coarse(x, given.recipe)]
-        advance(len(x))
+        if not by_window:
+            advance(len(x))
     with clock(seconds, "segmentation"):
         apart = np.zeros(given.shape[0], bool)
         if isinstance(given, Input) and blocks:
@@ -78,3 +81,16 @@ def segment(
         cleaned, dropped = clean_up.apply(scores, given.slice_mm, given.pixel_mm, folder, apart)
         shows = np.array([bool((plane > 0).any()) for plane in cleaned])
     return Prediction(given, scores, cleaned, dropped, apart, shows)
+
+
+@contextmanager
+def heard(model: Segmenter, advance: Callable[[float], None]) -> Iterator[bool]:
+    """While a model looks at an item window by window, it tells of each; whether it does."""
+    if not isinstance(model, Windowed):
+        yield False
+        return
+    model.heard = advance
+    try:
+        yield True
+    finally:
+        model.heard = None

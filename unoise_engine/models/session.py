@@ -13,6 +13,7 @@ import numpy as np
 
 from unoise_engine.errors import Environment, Integrity, ModelFault, Usage
 from unoise_engine.models.answers import COARSE, ask, check_ports, checked, out_of_memory, reason_of
+from unoise_engine.models.coarse_gradcam import coarse_gradcam
 from unoise_engine.models.content import check_content
 from unoise_engine.models.enlarge import enlarged
 from unoise_engine.models.manifest import GRADCAM_FILE, PARTS, UNOISE, Manifest, model_hash
@@ -21,7 +22,7 @@ from unoise_engine.models.parts import with_weights
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.reverse import reversed_graph
-from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, Region, occluded_items
+from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, OneLabel, Region, occluded_items
 from unoise_engine.models.shuffle import shuffle_kernels
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def providers(device: str) -> list[str]:
     return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
-class Bundle:
+class Bundle(OneLabel):
     """An opened bundle. Sessions start when first used. A `segmenter.Segmenter`.
 
     Where memory is short, fewer slices go into a call; where a GPU cannot be used or is full, the processor takes over.
@@ -238,7 +239,7 @@ class Bundle:
         if model == "reverse":
             return reversed_graph(content)
         if self._file_of(model) != model:
-            raise ValueError(f"{model} is not made yet")
+            return coarse_gradcam(content)
         return content
 
     def _content(self, model: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from unoise_engine.models.enlarge import enlarged
 from unoise_engine.models.labels import Channels
 from unoise_engine.models.manifest import UNOISE
 from unoise_engine.models.preparation import Preparation
-from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, Region, occluded_items
+from unoise_engine.models.segmenter import GRADCAM, GRADIENT, LABELS, NOISE, Region, occluded_items
 from unoise_engine.models.session import Bundle
 from unoise_engine.models.windows import Box, Tiling, stitched, touching
 
@@ -29,8 +30,12 @@ class Windowed(Bundle):
     recipe: Preparation
     _last: Known | None = None
 
+    heard: Callable[[float], None] | None = None
+
     def advance(self, share: float) -> None:
-        """Told the share of an item that was done; whoever wants to know sets another."""
+        """The share of an item that was done, told to whoever set `heard`."""
+        if self.heard is not None:
+            self.heard(share)
 
     @property
     def channels(self) -> Channels:
@@ -47,13 +52,20 @@ class Windowed(Bundle):
                 GRADCAM: self._can("gradcam"),
                 GRADIENT: self._can("reverse"),
                 NOISE: f"{UNOISE}.onnx" in self.manifest.files,
+                LABELS: len(self.manifest.labels) > len(self.manifest.chosen or "1"),
             }
             self._answers = frozenset(name for name, there in asked.items() if there)
         return self._answers
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """(k, 1, *s) -> margins (k, 1, *s); > 0 means the label."""
-        found = [stitched(self._tiling(one), one, self._logits, self.channels.margin, self.advance) for one in x]
+        return self._stitched(x, self.channels.margin)
+
+    def numbers(self, x: np.ndarray) -> np.ndarray:
+        return self._stitched(x, lambda logits: self.channels.numbers(logits)[None].astype(np.float32)).astype(np.uint8)
+
+    def _stitched(self, x: np.ndarray, finish: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        found = [stitched(self._tiling(one), one, self._logits, finish, self.advance) for one in x]
         return np.stack(found) if found else np.zeros(x.shape, np.float32)
 
     def noise_logits(self, x: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -106,6 +118,17 @@ class Windowed(Bundle):
         hidden = occluded_items(image, places, patch, fill)
         boxes = [tuple(slice(int(k), int(k) + patch) for k in place) for place in places]
         return np.stack([self._again(image, one, box, region) for one, box in zip(hidden, boxes)])
+
+    def reach(self, region: Region, size: tuple[int, ...]) -> Region:
+        """The part of an item of that size of which something in the region can depend: all windows that touch it."""
+        tiling = Tiling(self.recipe.window, size)
+        boxes = [*touching(tiling.boxes(), tiling.padded_box(region))]
+        found = []
+        for axis, (b, m, n) in enumerate(zip(tiling.before, tiling.margin, size)):
+            low = min(box[axis].start for box in boxes) - b - m
+            high = max(box[axis].stop for box in boxes) - b + m
+            found.append(slice(max(low, 0), min(high, n)))
+        return tuple(found)
 
     def replaced(self, image: np.ndarray, other: np.ndarray, changed: Region, region: Region | None) -> np.ndarray:
         """Scores (1, *s) of an item (c, *s) that differs from `image` within the box `changed` alone."""
