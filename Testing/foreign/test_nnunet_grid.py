@@ -75,8 +75,9 @@ def predicted(folder: Path, file: Path) -> np.ndarray:
     checkpoint = torch.load(folder / "fold_0" / "checkpoint_final.pth", weights_only=False)
     plans = PlansManager(json.loads((folder / "plans.json").read_text()))
     settings = plans.get_configuration(checkpoint["init_args"]["configuration"])
+    name, arguments = settings.network_arch_class_name, settings.network_arch_init_kwargs
     net = get_network_from_plans(
-        settings.network_arch_class_name, settings.network_arch_init_kwargs, settings.network_arch_init_kwargs_req_import,
+        name, arguments, settings.network_arch_init_kwargs_req_import,
         1, plans.get_label_manager(about).num_segmentation_heads, deep_supervision=False,
     )  # fmt: skip
     predictor = nnUNetPredictor(
@@ -97,6 +98,7 @@ def masks(bundle: Path, file: Path) -> np.ndarray:
     whole = np.zeros(image.voxels.shape, np.uint8)
     for label, number in read_manifest(bundle).labels.items():
         model = load_bundle(bundle, threads=1, tried=True, label=label)
+        assert isinstance(model, Windowed)
         mask = segment(model, Prepared.of(image, model.recipe)).mask(number).voxels
         whole[mask > 0] = number
     return whole
@@ -166,7 +168,7 @@ def test_masks_of_the_trained_net(axes: str, ct: sitk.Image, imported: Path, tmp
 
 SEPARATE = {"spacing": [9.0, 2.0, 2.5]}  # more than 3 times as coarse along z
 KWARGS = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": False}
-CASES = {
+CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "LPS": ("LPS", "", {}),
     "RAS": ("RAS", "", {}),
     "permuted": ("SPL", "", {}),
