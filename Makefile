@@ -49,6 +49,10 @@ test-slicer: .venv-slicer/ok .venv-slicer-older/ok
 test-foreign: .venv-foreign/ok
 	OMP_NUM_THREADS=1 .venv-foreign/bin/python -m pytest -q Testing/foreign
 
+# Small nets that nnunetv2 trains on planted phantoms, to import and to explain. Takes a quarter of an hour.
+train-nnunet: .venv-foreign/ok
+	OMP_NUM_THREADS=1 .venv-foreign/bin/python -m Testing.foreign.train_nnunet runs/nnunet
+
 # Remakes the icon and the pictures of the Slicer module (Resources/Screenshots), with the model that ships.
 screenshots: .venv-slicer/ok
 	.venv-slicer/bin/python Testing/slicer/make_pictures.py

@@ -23,8 +23,11 @@ from unoise_engine.models.windows import Tiling, stitched
 from unoise_engine.volume.read import read_image
 
 nnunetv2 = pytest.importorskip("nnunetv2", reason="nnunetv2 is in the environment of `make test-foreign`")
-TRAINED = Path(__file__).resolve().parents[3] / "shared" / "data" / "models" / "nnunet-phantom"
-pytestmark = pytest.mark.skipif(not TRAINED.is_dir(), reason=f"no trained nnU-Net at {TRAINED}")
+HERE = Path(__file__).resolve().parents[2]
+PLANTED = HERE / "runs" / "nnunet" / "nnUNet_results"  # of `make train-nnunet`
+TRAINED = HERE.parent / "shared" / "data" / "models" / "nnunet-phantom"
+needs_trained = pytest.mark.skipif(not TRAINED.is_dir(), reason=f"no trained nnU-Net at {TRAINED}")
+needs_planted = pytest.mark.skipif(not PLANTED.is_dir(), reason=f"make train-nnunet has not made {PLANTED}")
 LEAST_AGREEMENT = 0.999  # nnunetv2 sums windows in half precision, so not all can be the same
 torch.set_num_threads(1)
 
@@ -72,7 +75,7 @@ def predicted(folder: Path, file: Path) -> np.ndarray:
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     about = json.loads((folder / "dataset.json").read_text())
-    checkpoint = torch.load(folder / "fold_0" / "checkpoint_final.pth", weights_only=False)
+    checkpoint = torch.load(next(folder.glob("fold_*")) / "checkpoint_final.pth", weights_only=False)
     plans = PlansManager(json.loads((folder / "plans.json").read_text()))
     settings = plans.get_configuration(checkpoint["init_args"]["configuration"])
     name, arguments = settings.network_arch_class_name, settings.network_arch_init_kwargs
@@ -157,6 +160,7 @@ def agreement(ours: np.ndarray, theirs: np.ndarray, least_labels: int) -> float:
     return same
 
 
+@needs_trained
 @pytest.mark.parametrize("axes", ["LPS", "RAS", "SPL"])
 def test_masks_of_the_trained_net(axes: str, ct: sitk.Image, imported: Path, tmp_path: Path) -> None:
     file = tmp_path / "ct_0000.nii.gz"
@@ -183,6 +187,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
+@needs_trained
 @pytest.mark.parametrize("case", CASES)
 def test_from_file_to_grid(case: str, ct: sitk.Image, trained: Path, imported: Path, tmp_path: Path) -> None:
     axes, orientation, settings = CASES[case]
@@ -197,3 +202,16 @@ def test_from_file_to_grid(case: str, ct: sitk.Image, trained: Path, imported: P
     file = tmp_path / "ct_0000.nii.gz"
     sitk.WriteImage(image, str(file))
     assert agreement(numbers(bundle, file), predicted(folder, file), 3) >= LEAST_AGREEMENT
+
+
+@needs_planted
+@pytest.mark.parametrize("axes", ["LPS", "RAS", "SPL"])
+@pytest.mark.parametrize("config", ["2d", "3d_fullres"])
+def test_masks_of_nets_trained_here(config: str, axes: str, tmp_path: Path) -> None:
+    write_phantoms(tmp_path, 1, 77, 96, 24, 1, planted=True)
+    file = tmp_path / "ct_0000.nii.gz"
+    ct = sitk.ReadImage(str(next(tmp_path.glob("*-ct.nii.gz"))))
+    sitk.WriteImage(sitk.DICOMOrient(ct, axes), str(file))
+    folder = next(PLANTED.glob(f"*/*__{config}"))
+    import_model(read_nnunet(folder), tmp_path / "bundle")
+    assert agreement(masks(tmp_path / "bundle", file), predicted(folder, file), 2) >= LEAST_AGREEMENT
