@@ -87,7 +87,7 @@ def explain(
         raise typer.Exit(1)
 
 
-def _settings(methods: str | None, slices: str, parameters: list[str], focus: bool) -> Settings:
+def _settings(methods: str | None, slices: str, parameters: list[str], focus: bool = False) -> Settings:
     """The lines of `parameters` are TOML: ``occlusion.patch=9``."""
     from unoise_engine.explanation.settings import Settings
     from unoise_engine.typed import read

@@ -15,11 +15,12 @@ from unoise_engine.explanation.segment import segment
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_answers, about_jumps, about_pieces, about_scan
 from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
-from unoise_engine.models.given import OnGrid, given_of
+from unoise_engine.models.given import OnGrid, given_of, modality_of
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recall import recalling
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Quiet, clock
+from unoise_engine.volume.case import ReadSettings
 from unoise_engine.volume.find import find_cases
 from unoise_engine.volume.scratch import room
 from unoise_engine.volume.volume import Volume
@@ -97,13 +98,13 @@ def explain(
     `label` names what a bundle of several labels is asked about; several, joined by commas, are taken as one.
     Returns {"segmentation": ..., "importance-unoise": ..., ...} on the CT's grid. Raises unoise_engine.errors.
     """
+    opened = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, device, label=label)
     if isinstance(source, Volume):
         ct = source
     else:
-        cases = find_cases([Path(source)])
+        cases = find_cases([Path(source)], ReadSettings(modality=modality_of(opened.recipe)))
         if len(cases) > 1:
             raise Usage(source, f"holds {len(cases)} CTs", "give one of them")
         ct = cases[0].read().ct
-    opened = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, device, label=label)
     found = explain_volume(ct, opened, Settings(methods=tuple(methods)))
     return {name: result.volume() for name, result in found}

@@ -164,11 +164,12 @@ def stitched(
         first = tiling.padded[0] if box is None else box[0].start
         if held is not None and first > done:  # no later window reaches these planes
             planes = first - done
-            found[:, done:first] = finish(held[:, :planes] / total[:planes])
+            for k in range(planes):  # one by one: in single precision all channels of many would be too much
+                found[:, done + k] = finish((held[:, k] / total[k]).astype(np.float32, copy=False))
             kept = tiling.core[0] - planes
-            for values in (held, total[None]):
-                values[:, :kept] = values[:, planes:].copy()
-                values[:, kept:] = 0
+            for values in (*held, total):
+                values[:kept] = values[planes:].copy()
+                values[kept:] = 0
             done = first
         if box is None:
             break
