@@ -1,6 +1,6 @@
 # Each target sets up all it needs: Python 3.11 or newer and make suffice.
 PYTHON ?= python3
-.PHONY: viewers demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan release-tree mutants clean
+.PHONY: viewers demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan release-tree mutants clean test-foreign train-nnunet
 
 # A source tree changes under an editable install; only new requirements need a new one.
 .venv-demo/ok: pyproject.toml constraints.txt
@@ -37,6 +37,21 @@ test: .venv/ok test-slicer
 test-slicer: .venv-slicer/ok .venv-slicer-older/ok
 	.venv-slicer/bin/python -m pytest -q Testing/slicer
 	.venv-slicer-older/bin/python -m pytest -q Testing/slicer/test_scene.py Testing/slicer/test_pictures.py
+
+# Imported models beside the packages that they come from, nnU-Net and MONAI, in an environment of its own: the packages
+# are installed without all that they ask for, most of which no test needs.
+.venv-foreign/ok: pyproject.toml constraints.txt Testing/foreign/requirements.txt
+	$(PYTHON) -m venv .venv-foreign
+	.venv-foreign/bin/python -m pip install -q -c constraints.txt -e ".[plot]" torch onnx onnxscript pytest
+	.venv-foreign/bin/python -m pip install -q --no-deps -r Testing/foreign/requirements.txt
+	touch $@
+
+test-foreign: .venv-foreign/ok
+	OMP_NUM_THREADS=1 .venv-foreign/bin/python -m pytest -q Testing/foreign
+
+# Small nets that nnunetv2 trains on planted phantoms, to import and to explain. Takes a quarter of an hour.
+train-nnunet: .venv-foreign/ok
+	OMP_NUM_THREADS=1 .venv-foreign/bin/python -m Testing.foreign.train_nnunet runs/nnunet
 
 # Remakes the icon and the pictures of the Slicer module (Resources/Screenshots), with the model that ships.
 screenshots: .venv-slicer/ok
@@ -146,4 +161,4 @@ release-tree:
 	@du -sh dist/release
 
 clean:
-	rm -rf .venv .venv-bench .venv-peers .venv-supply .venv-demo .venv-slicer .venv-slicer-older demo bench dist build
+	rm -rf .venv .venv-bench .venv-peers .venv-supply .venv-demo .venv-slicer .venv-slicer-older .venv-foreign demo bench dist build
