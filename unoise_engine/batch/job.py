@@ -95,7 +95,7 @@ class Job:
             "results_version": RESULTS_VERSION,
             "methods": list(asked.methods),
             "slices": list(asked.slices) if asked.slices else None,
-        }
+        } | ({"focus": True} if asked.focus else {})
         for leaf in leaves:
             usual = to_table(type(leaf)())
             told |= {key: value for key, value in to_table(leaf).items() if key in ALWAYS or value != usual[key]}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from unoise_engine.errors import Usage
+from unoise_engine.explanation.focus import Focus
 from unoise_engine.explanation.segment import segment
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_answers, about_jumps, about_pieces, about_scan
@@ -31,12 +34,14 @@ def explain_volume(
     case: str = "",
     warnings: list[str] | None = None,
     folder: Path | None = None,
+    looked_at: dict[str, Any] | None = None,
 ) -> Iterator[tuple[str, OnGrid]]:
     """Yields ("segmentation", uint8 labels), then ("importance-<method>", float32) for each method, on the CT's grid.
 
     Results stay at the model's size until their voxels are asked for. Those of a large CT lie in nameless files in
     `folder`, if one is given, so that memory holds the CT and little else. `seconds` is filled with the time of each
-    stage, `warnings` with what speaks against trusting the result. Raises OSError if the disk of `folder` is full.
+    stage, `warnings` with what speaks against trusting the result, `looked_at` with the window that was focused on.
+    Raises OSError if the disk of `folder` is full.
     """
     settings, progress = (settings or Settings()).for_model(bundle), progress or Quiet()
     seconds = {} if seconds is None else seconds
@@ -54,6 +59,16 @@ def explain_volume(
         warnings += about_answers("What the model answers", found.scores)
     yield "segmentation", found.mask(manifest.number)
 
+    focus: Focus | None = None
+    if settings.focus:
+        (some,) = [*given.steps()] if given.recipe.rank == 3 else [slice(0, 1)]
+        with clock(seconds, "focus"):
+            focus = Focus.on(bundle, given.items(some), found.target(some))
+        if focus and warnings is not None:
+            warnings += focus.doubts
+        if focus and looked_at is not None:
+            looked_at.update(focus.told)
+
     for name, method in settings.chosen.items():
         maps = room(given.shape, folder)
         with progress.stage(case, name, len(given)) as advance:
@@ -61,7 +76,8 @@ def explain_volume(
                 with clock(seconds, "prepare"):
                     x = given.items(some)
                 with clock(seconds, name):
-                    maps[some] = given.as_planes(method(model, x, found.target(some), advance))
+                    explain = partial(focus.map, method) if focus else method
+                    maps[some] = given.as_planes(explain(model, x, found.target(some), advance))
         if warnings is not None:
             shown = (maps[int(k)] for k in np.flatnonzero(found.shows))
             warnings += about_answers(f"The map of {method.title}", shown)

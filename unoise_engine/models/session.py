@@ -13,6 +13,7 @@ import numpy as np
 
 from unoise_engine.errors import Environment, Integrity, ModelFault, Usage
 from unoise_engine.models.answers import COARSE, ask, check_ports, checked, out_of_memory, reason_of
+from unoise_engine.models.coarse_gradcam import coarse_gradcam
 from unoise_engine.models.content import check_content
 from unoise_engine.models.enlarge import enlarged
 from unoise_engine.models.manifest import GRADCAM_FILE, PARTS, UNOISE, Manifest, model_hash
@@ -238,7 +239,7 @@ class Bundle(OneLabel):
         if model == "reverse":
             return reversed_graph(content)
         if self._file_of(model) != model:
-            raise ValueError(f"{model} is not made yet")
+            return coarse_gradcam(content)
         return content
 
     def _content(self, model: str) -> bytes:

@@ -119,6 +119,17 @@ class Windowed(Bundle):
         boxes = [tuple(slice(int(k), int(k) + patch) for k in place) for place in places]
         return np.stack([self._again(image, one, box, region) for one, box in zip(hidden, boxes)])
 
+    def reach(self, region: Region, size: tuple[int, ...]) -> Region:
+        """The part of an item of that size of which something in the region can depend: all windows that touch it."""
+        tiling = Tiling(self.recipe.window, size)
+        boxes = [*touching(tiling.boxes(), tiling.padded_box(region))]
+        found = []
+        for axis, (b, m, n) in enumerate(zip(tiling.before, tiling.margin, size)):
+            low = min(box[axis].start for box in boxes) - b - m
+            high = max(box[axis].stop for box in boxes) - b + m
+            found.append(slice(max(low, 0), min(high, n)))
+        return tuple(found)
+
     def replaced(self, image: np.ndarray, other: np.ndarray, changed: Region, region: Region | None) -> np.ndarray:
         """Scores (1, *s) of an item (c, *s) that differs from `image` within the box `changed` alone."""
         return self._again(image, other, changed, region)

@@ -13,6 +13,7 @@ import numpy as np
 from unoise_engine.models.preparation import Window
 
 Box = tuple[slice, ...]
+HELD_BYTES = 1 << 30  # of stitched channels in single precision; more are held in half precision, as nnU-Net holds all
 LEAST_WEIGHT = 1e-3  # of MONAI's Gaussian (compute_importance_map)
 LARGEST_WEIGHT = 10  # of nnU-Net's, which is rounded to half precision (compute_gaussian)
 
@@ -173,7 +174,8 @@ def stitched(
             break
         answer = ask(tiling.given(padded, box))[0]
         if held is None:
-            held = np.zeros((len(answer), *total.shape), np.float32)
+            single = 4 * len(answer) * total.size <= HELD_BYTES
+            held = np.zeros((len(answer), *total.shape), np.float32 if single else np.float16)
         inside = (slice(0, tiling.core[0]), *box[1:])
         held[(slice(None), *inside)] += answer * weight
         total[inside] += weight

@@ -173,7 +173,8 @@ def _explain_into(
     shown = (start + stop) // 2
 
     # Not in `folder`: Windows renames none that holds an open file.
-    explained = explain_volume(ct, bundle, settings, progress, seconds, case.id, warnings, folder.parent)
+    focus: dict[str, Any] = {}
+    explained = explain_volume(ct, bundle, settings, progress, seconds, case.id, warnings, folder.parent, focus)
     for name, volume in explained:
         if name == "segmentation":
             areas = [int(np.count_nonzero(one)) for one in volume.slices()]
@@ -226,6 +227,8 @@ def _explain_into(
         "settings": {
             "methods": list(settings.methods),
             "axial_slices": [start, stop],
+            **({"label": manifest.organ} if manifest.chosen else {}),
+            **({"focus": focus} if focus else {}),
             **settings.told,
             "device": bundle.device,
             **writer.settings,

@@ -9,7 +9,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from unoise_engine.errors import Usage
+from unoise_engine.explanation.focus import Focus
+from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.methods import METHODS, answerable
+from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.structures import Structures
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.bundles import load_bundle
@@ -22,7 +25,7 @@ ORGAN, NEEDED, DECOY = 1.0, 2.0, 3.0  # intensities; everything else is 0
 def write_net(path: Path) -> None:
     """Labels by intensity, but for the organ: it also needs values near 2 within 5 voxels in each direction."""
     numbers = {"half": 0.3, "one": ORGAN, "two": NEEDED, "three": DECOY, "low": 0.01, "gain": 10.0}
-    side = ["n", 1, "d", "h", "w"]
+    side: list[str | int | None] = ["n", 1, "d", "h", "w"]
     nodes = [helper.make_node("Constant", [], [name], value_float=value) for name, value in numbers.items()]
     for name in ("one", "two", "three"):  # 0.3 - |x - value|, above 0 near it
         nodes += [
@@ -101,3 +104,68 @@ def test_it_is_offered_where_there_are_other_labels(model: Any) -> None:
     assert "structures" not in answerable(every)
     with pytest.raises(Usage, match="1 to 20"):
         Structures(shell=0)
+
+
+def test_occlusion_in_time_takes_the_nearest_places_first(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that ticks with each place: a map of these alone, and the whole one without limit."""
+    image = item()[0]
+    organ = model.predict(image[None])[0, 0] > 0
+    asked: list[np.ndarray] = []
+    measure = model.occluded
+
+    def counting(image: Any, places: Any, *how: Any) -> Any:
+        asked.extend(places)
+        return measure(image, places, *how)
+
+    monkeypatch.setattr(model, "occluded", counting)
+    monkeypatch.setattr("time.monotonic", lambda: float(len(asked)))
+    whole = Occlusion(patch=5, minutes=1000).one_item(model, image, organ, silent)
+    every = len(asked)
+    assert whole[image[0] == NEEDED].mean() > 3 * whole[image[0] == 0].mean()
+    asked.clear()
+    part = Occlusion(patch=5, minutes=40 / 60).one_item(model, image, organ, silent)
+    assert 40 <= len(asked) <= 48 < every
+    far = np.abs(np.array(asked) + 2 - np.full(3, 9.5)).max(axis=1)
+    assert far[:8].max() < far.max() and np.isfinite(part).all()
+    with pytest.raises(Usage, match="length of time"):
+        Occlusion(minutes=-1)
+
+
+def test_places_that_no_window_near_the_label_sees_are_not_tried(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = np.zeros((1, 20, 24, 90), np.float32)
+    wide[..., :28] = item()[0]
+    wide[..., 60:] = DECOY
+    organ = model.predict(wide[None])[0, 0] > 0
+    asked: list[np.ndarray] = []
+    measure = model.occluded
+
+    def counting(image: Any, places: Any, *how: Any) -> Any:
+        asked.extend(places)
+        return measure(image, places, *how)
+
+    monkeypatch.setattr(model, "occluded", counting)
+    Occlusion(patch=5, minutes=100).one_item(model, wide, organ, silent)
+    assert asked and max(place[2] for place in asked) < 60
+
+
+def test_one_window_on_the_label_stands_for_all(model: Any) -> None:
+    wide = np.zeros((1, 1, 40, 40, 40), np.float32)
+    wide[..., 14:34, 10:34, 6:34] = item()
+    target = Target(model.predict(wide))
+    focus = Focus.on(model, wide, target)
+    assert focus and focus.told == {"window": [[16, 12, 8], [32, 28, 24]], "dice_with_whole": 1, "share_of_label": 1}
+    assert not focus.doubts
+    whole, part = Structures()(model, wide, target, silent), focus.map(Structures(), model, wide, target, silent)
+    assert np.array_equal(whole, part), "all that matters lies in the window"
+    assert Focus.on(model, np.zeros_like(wide), Target(np.full_like(wide, -1))) is None
+
+
+def test_a_window_that_answers_otherwise_is_doubted(model: Any) -> None:
+    """Half of the label lies outside, and what the other half needs, too."""
+    wide = np.zeros((1, 1, 20, 24, 60), np.float32)
+    wide[0, 0, 8:12, 8:12, 4:50] = ORGAN
+    wide[0, 0, 8:12, 13:16, 4:18] = wide[0, 0, 8:12, 13:16, 36:50] = NEEDED
+    target = Target(model.predict(wide))
+    focus = Focus.on(model, wide, target)
+    assert focus and focus.share < 0.5 and focus.dice < 1
+    assert any("holds" in doubt for doubt in focus.doubts)
