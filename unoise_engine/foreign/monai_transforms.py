@@ -27,8 +27,8 @@ class Line:
     multiple_of: int = 1
     fill: float = 0.0
 
-    def resampling(self, back: int, back_as: str) -> Resampling:
-        return Resampling("first", self.order, back=back, back_as=back_as)
+    def resampling(self, back: int) -> Resampling:
+        return Resampling("first", self.order, back=back)
 
 
 def refuse_unless(fine: bool, what: str) -> None:
