@@ -73,8 +73,7 @@ class Resampling:
     Spacing), "ends" the centres of the first and the last voxel (scipy's zoom, TotalSegmentator). `order` of the spline
     0, 1 or 3. `apart`: whether the coarsest axis is resampled on its own, with `order_apart`: "auto" where a spacing is
     more than 3 times another (nnU-Net), "never" or "always". `back` and `back_apart` are the orders of the way back.
-    `keep_range`: values beyond the image's own are cut off, as scikit-image does. `back_as`: whether what is brought
-    back are the net's "logits" (nnU-Net) or its "probabilities" (MONAI's bundles, softmax or sigmoid before Invert).
+    `keep_range`: values beyond the image's own are cut off, as scikit-image does.
     """
 
     rule: str = "edges"
@@ -84,15 +83,12 @@ class Resampling:
     back: int = 1
     back_apart: int = 0
     keep_range: bool = True
-    back_as: str = "logits"
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise ValueError(f"resampling rule must be one of {', '.join(RULES)}, not {self.rule[:40]!r}")
         if self.apart not in ("auto", "never", "always"):
             raise ValueError(f"resampling apart must be auto, never or always, not {self.apart[:40]!r}")
-        if self.back_as not in ("logits", "probabilities"):
-            raise ValueError(f"resampling back_as must be logits or probabilities, not {self.back_as[:40]!r}")
         for name in ("order", "order_apart", "back", "back_apart"):
             if getattr(self, name) not in (0, 1, 3):
                 raise ValueError(f"resampling {name} must be 0, 1 or 3")

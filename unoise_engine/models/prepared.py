@@ -19,6 +19,7 @@ from unoise_engine.volume.volume import AxialView, Grid, Volume
 Box = tuple[slice, ...]
 LEAST_SPREAD = 1e-8  # of values that are divided by their spread (nnU-Net's eps)
 PLANES_A_STEP = 8
+SAME_MM = 1e-3
 
 
 class Cut(NamedTuple):
@@ -73,7 +74,8 @@ class Prepared:
         way: list[Cut | Scaled] = []
         for step in recipe.steps:
             if step.do == "resample":
-                how, wanted = recipe.resampling, tuple(w or m for w, m in zip(recipe.spacing_mm, mm))
+                how = recipe.resampling
+                wanted = tuple(w if w and not _same(w, m, how.rule) else m for w, m in zip(recipe.spacing_mm, mm))
                 shape = tuple(new_count(n, m, w, how.rule) for n, m, w in zip(image.shape, mm, wanted))
                 way.append(Scaled(image.shape, mm, wanted))
                 image = resampled(image, shape, mm, wanted, how, (how.order, how.order_apart))
@@ -192,6 +194,11 @@ class RestoredWhole:
     def planes(self, low: int = 0, high: int | None = None) -> Iterator[np.ndarray]:
         """(y, x) of the voxel array, along z."""
         return iter(self.voxels[low:high])
+
+
+def _same(wanted_mm: float, mm: float, rule: str) -> bool:
+    """Whether MONAI's Spacing leaves an axis as it is (AFFINE_TOL)."""
+    return rule == "first" and abs(wanted_mm - mm) <= SAME_MM
 
 
 def changed(image: np.ndarray, step: Step) -> np.ndarray:
