@@ -53,7 +53,8 @@ def main() -> None:
 def _row(bundle: Bundle, hu: np.ndarray, steps: int, many: int) -> list[float]:
     size = (hu.shape[1], hu.shape[0], 1)
     grid = Grid(size, (PIXEL_MM, PIXEL_MM, 2.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1, 0, 0, 0, 1))
-    x = Input.of(Volume(hu[None].astype(np.float32), grid), own(bundle.recipe)).items(slice(0, 1))
+    recipe = own(bundle.recipe)
+    x = Input.of(Volume(hu[None].astype(np.float32), grid), recipe).items(slice(0, 1))
     target = Target(bundle.predict(x))
     if not target.found[0]:
         return []
@@ -64,7 +65,7 @@ def _row(bundle: Bundle, hu: np.ndarray, steps: int, many: int) -> list[float]:
     long: list[Look] = [*RefinedUNoise(steps=many).looks(bundle, x, target)] if many > steps else short
     learnt, refined = short[0].loss, min(look.loss for look in short)
     least = min(look.loss for look in (*short, *long))
-    ml = float(target.mask.sum()) * bundle.recipe.spacing_mm**2 / 1000  # of a slice of 1 mm
+    ml = float(target.mask.sum()) * recipe.spacing_mm**2 / 1000  # of a slice of 1 mm
     return [
         ml,
         even,
