@@ -44,6 +44,13 @@ def explain(
         int | None,
         typer.Option(help="Occlusion: step of the square, 2 is the paper's; usually 0: fine where it matters."),
     ] = None,
+    refine: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STEPS",
+            help="Also U-Noise refined on this CT by so many gradient steps, 60 are usual; alone without --methods.",
+        ),
+    ] = None,
     parameters: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="METHOD.NAME=VALUE", help="Any parameter of a method; give it again for more."),
@@ -75,6 +82,9 @@ def explain(
 
     square = {"patch": patch, "stride": stride}
     lines = [f"occlusion.{name}={value}" for name, value in square.items() if value is not None]
+    if refine is not None:
+        lines.append(f"unoise-refined.steps={refine}")
+        methods = f"{methods},unoise-refined" if methods else "unoise-refined"
     options = Options(
         reading=ReadSettings(fill_gaps, trust_hu),
         model=ModelSettings(bundle, device, threads, label),

@@ -133,7 +133,7 @@ class Bundle(OneLabel):
         return enlarged(self._run("utility", feeds, ["gradcam"])[0], x.shape[2:])
 
     def gradient(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """By a reverse pass within the graph (reverse.py): no other package is needed."""
+        """By a reverse pass within the graph (models.reverse): no other package is needed."""
         return self._run("reverse", {"slices": x, "target": target.astype(np.float32)}, ["gradient"])[0]
 
     def occluded(
