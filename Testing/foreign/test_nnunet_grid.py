@@ -119,7 +119,7 @@ def numbers(bundle: Path, file: Path) -> np.ndarray:
     def ask(window: np.ndarray) -> np.ndarray:
         key = window.tobytes()
         if key not in seen:
-            seen[key] = model._logits(window)
+            seen[key] = model.logits(window)
         return seen[key]
 
     def channel(k: int) -> np.ndarray:

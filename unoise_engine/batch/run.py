@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -98,7 +99,8 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
                 outcomes = side_by_side(jobs, workers, tell, children)
             else:
                 outcomes = one_after_the_other(jobs, lambda job: do_case(job, bundle, show))
-            bar = show.stage("", "cases", len(cases)) if several and isolate else nullcontext(lambda amount: None)
+            silent: Callable[[float], None] = lambda amount: None  # noqa: E731 - typed so
+            bar = show.stage("", "cases", len(cases)) if several and isolate else nullcontext(silent)
             source = {job.case: job.source for job in jobs}
             try:
                 with closing(outcomes), closing(relay), bar as advance:

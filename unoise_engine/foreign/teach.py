@@ -21,6 +21,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from unoise_engine.errors import CaseRefused, Integrity, Usage
 from unoise_engine.explanation.segment import segment
+from unoise_engine.files import write
 from unoise_engine.foreign.noise_graph import noise_graph
 from unoise_engine.foreign.noise_net import NoiseNet
 from unoise_engine.models.given import given_of
@@ -195,7 +196,7 @@ def _write(bundle: Windowed, net: NoiseNet, out: Path, how: Teaching, spread: fl
     )
     with tempfile.TemporaryDirectory() as home:
         path = Path(home, f"{UNOISE}.onnx")
-        path.write_bytes(noise_graph(net))
+        write(path, noise_graph(net))
         files = {name: bundle.folder / name for name in bundle.manifest.files} | {path.name: path}
         draft = Path(home, "bundle")
         write_bundle(draft, manifest, files)

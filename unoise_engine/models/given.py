@@ -44,3 +44,10 @@ def own(recipe: Recipe | Preparation) -> Recipe:
         what = "is a model from elsewhere, which this cannot work with yet"
         raise Usage("--bundle", what, "give one that was trained by this engine")
     return recipe
+
+
+def foreign(recipe: Recipe | Preparation) -> Preparation:
+    """The recipe of an imported model. Raises Usage for one that was trained here."""
+    if not isinstance(recipe, Preparation):
+        raise Usage("--bundle", "is a model that this engine trained", "give an imported one")
+    return recipe
