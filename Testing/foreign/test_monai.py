@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from Testing.foreign.monai_folder import CT, NEAREST, NETS, SIGMOID, WINDOW, asked_of_monai, made
+from Testing.foreign.monai_folder import CT, NEAREST, NETS, SIGMOID, WINDOW, asked_of_monai, made, prepared
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.segment import segment
 from unoise_engine.foreign.importing import import_model
@@ -20,7 +20,6 @@ from unoise_engine.foreign.monai_pipeline import read_preparation
 from unoise_engine.lab.phantom.write import write_phantoms
 from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.manifest import read_manifest
-from unoise_engine.models.prepared import Prepared
 from unoise_engine.volume.read import read_image
 
 pytest.importorskip("monai", reason="MONAI is in the environment of `make test-foreign`")
@@ -84,7 +83,7 @@ def test_what_the_net_is_given(line: str, axes: str, file: Any, tmp_path: Path) 
     """The image as MONAI's own transforms make it, value by value."""
     folder, where = made(tmp_path / "bundle", transforms=LINES[line]), file(axes)
     preparation, _ = read_preparation(Config.read(folder), "image", "pred", "CT")
-    ours, theirs = Prepared.of(read_image(where), preparation).image, asked_of_monai(folder, where).numpy()[0]
+    ours, theirs = prepared(read_image(where), preparation).image, asked_of_monai(folder, where).numpy()[0]
     assert ours.shape == theirs.shape and theirs.std() > 0
     extent = float(theirs.max() - theirs.min())
     assert np.abs(ours - theirs).max() / extent < SAME
@@ -94,7 +93,7 @@ def check_margins(folder: Path, where: Path, bundle: Path) -> None:
     """The stitched answer, label by label, against MONAI's inferer."""
     theirs, manifest = asked_of_monai(folder, where, "inferer").numpy(), read_manifest(bundle)
     exclusive = manifest.outputs == "softmax"
-    given = Prepared.of(read_image(where), manifest.recipe)
+    given = prepared(read_image(where), manifest.recipe)
     order = tuple("RAS".index(letter) for letter in given.recipe.axes)
     for name, number in manifest.labels.items():
         channel = number if exclusive else number - 1
@@ -145,7 +144,7 @@ def test_every_window_where_monai_has_it(inferer: str, file: Any, tmp_path: Path
 def check_whole(folder: Path, where: Path, bundle: Path) -> None:
     theirs, given = (
         asked_of_monai(folder, where, "inferer").numpy(),
-        Prepared.of(read_image(where), read_manifest(bundle).recipe),
+        prepared(read_image(where), read_manifest(bundle).recipe),
     )
     model = load_bundle(bundle, threads=1, tried=True, label="liver")
     found = given.as_planes(model.predict(given.items(slice(0, len(given.image)))))
@@ -166,7 +165,7 @@ def check_grid(folder: Path, where: Path, bundle: Path, least: float = LEAST_AGR
     ct, theirs = read_image(where), asked_of_monai(folder, where, "postprocessing").numpy().transpose(0, 3, 2, 1)
     for name, number in read_manifest(bundle).labels.items():
         model = load_bundle(bundle, threads=1, tried=True, label=name)
-        ours = segment(model, Prepared.of(ct, model.recipe)).mask(number).voxels > 0
+        ours = segment(model, prepared(ct, model.recipe)).mask(number).voxels > 0
         wanted = theirs[0] == number if len(theirs) == 1 else theirs[number - 1] > 0
         assert 0.001 < wanted.mean() < 0.999, "the reference shows too little"
         assert (ours == wanted).mean() >= least
