@@ -6,6 +6,11 @@ from typing import Any
 
 import torch
 
+from unoise_engine.models.preparation import Preparation
+from unoise_engine.models.prepared import Prepared
+from unoise_engine.models.recipe import Recipe
+from unoise_engine.volume.volume import Volume
+
 LABELS = {"0": "background", "1": "liver", "2": "pancreas"}
 NETS: dict[str, dict[str, Any]] = {
     "UNet": {"channels": [4, 8, 16], "strides": [2, 2], "num_res_units": 1, "norm": "batch"},
@@ -159,3 +164,8 @@ def asked_of_monai(folder: Path, file: Path, until: str = "preprocessing") -> to
     if until == "postprocessing":
         data = parser.get_parsed_content("postprocessing")(data)
     return data["pred"].as_tensor()
+
+
+def prepared(ct: Volume, recipe: Recipe | Preparation) -> Prepared:
+    assert isinstance(recipe, Preparation)
+    return Prepared.of(ct, recipe)

@@ -28,7 +28,7 @@ class Line:
     fill: float = 0.0
 
     def resampling(self, back: int) -> Resampling:
-        return Resampling("first", self.order, back=back)
+        return Resampling("first", self.order, back=back, back_as="probabilities" if back else "logits")
 
 
 def refuse_unless(fine: bool, what: str) -> None:

@@ -73,6 +73,7 @@ class Resampling:
     Spacing), "ends" the centres of the first and the last voxel (scipy's zoom, TotalSegmentator). `order` of the spline
     0, 1 or 3. `apart`: whether the coarsest axis is resampled on its own, with `order_apart`: "auto" where a spacing is
     more than 3 times another (nnU-Net), "never" or "always". `back` and `back_apart` are the orders of the way back.
+    `back_as`: what is interpolated on that way, "logits", or "probabilities" where the source has made these of them.
     `keep_range`: values beyond the image's own are cut off, as scikit-image does.
     """
 
@@ -83,12 +84,15 @@ class Resampling:
     back: int = 1
     back_apart: int = 0
     keep_range: bool = True
+    back_as: str = "logits"
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise ValueError(f"resampling rule must be one of {', '.join(RULES)}, not {self.rule[:40]!r}")
         if self.apart not in ("auto", "never", "always"):
             raise ValueError(f"resampling apart must be auto, never or always, not {self.apart[:40]!r}")
+        if self.back_as not in ("logits", "probabilities"):
+            raise ValueError(f"resampling back_as must be logits or probabilities, not {self.back_as[:40]!r}")
         for name in ("order", "order_apart", "back", "back_apart"):
             if getattr(self, name) not in (0, 1, 3):
                 raise ValueError(f"resampling {name} must be 0, 1 or 3")
@@ -177,3 +181,9 @@ class Preparation:
     def to_dict(self) -> dict[str, Any]:
         body: dict[str, Any] = to_table(self)
         return body
+
+
+def cubes_of(recipe: object) -> float:
+    """How many boxes of 64 x 64 x 64 voxels a model is given at once, 1 to 8: what it may take grows with them."""
+    size = recipe.window.size if isinstance(recipe, Preparation) else ()
+    return min(max(1.0, prod(size) / 64**3), 8.0)

@@ -176,7 +176,10 @@ class RestoredWhole:
 
     @cached_property
     def voxels(self) -> np.ndarray:
-        values = self.given.backward(np.asarray(self.maps[:]), 0.0 if self.label is None else -1.0)
+        maps = np.asarray(self.maps[:])
+        if self.label is not None and self.given.recipe.resampling.back_as == "probabilities":
+            maps = np.tanh(maps / 2)  # between two labels the difference of their probabilities
+        values = self.given.backward(maps, 0.0 if self.label is None else -1.0)
         return values if self.label is None else (values > 0).astype(np.uint8) * np.uint8(self.label)
 
     def volume(self) -> Volume:
