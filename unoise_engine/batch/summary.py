@@ -41,7 +41,7 @@ def write_summary(out: Path, warning: str) -> None:
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows([_cell(row[column]) for column in COLUMNS] for row in map(_row, lines))
+        writer.writerows([safe_cell(row[column]) for column in COLUMNS] for row in map(_row, lines))
         write(out / FILES[0], table.getvalue(), replace=True)
         write(out / FILES[1], page(lines, out, warning), replace=True)
 
@@ -82,7 +82,8 @@ def _row(line: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _cell(value: Any) -> Any:
+def safe_cell(value: Any) -> Any:
+    """Text that no spreadsheet runs."""
     return FORMULA.sub(r"\1'", printable(value)) if isinstance(value, str) else value
 
 

@@ -236,13 +236,14 @@ def _explain_into(
             "synthetic": manifest.synthetic,
             "attribution": manifest.attribution,
         },
-        "versions": _versions(),
+        "versions": versions(),
     }
     write_json(folder / "report.json", report)
     return report
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the engine and of what its numbers depend on."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"unoise_engine": __version__, "python": platform.python_version()}
