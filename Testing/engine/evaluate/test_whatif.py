@@ -194,7 +194,7 @@ def test_the_command(pair: Any, tiny_bundle: Any, tmp_path: Path) -> None:
         (["whatif", ct, "-o", out, "--bundle", tiny_bundle], "has nothing to hide"),
         (["whatif", "-o", out, "--bundle", tiny_bundle], "is given no CT"),
         (["whatif", ct, ct, "--region", labels, "-o", out], "is given 1 times for 2 CTs"),
-        ([*words, "--only", "lung"], "is no structure"),
+        ([*words[:-1], tmp_path / "other", "--only", "lung"], "is no structure"),
     ):
         bad = unoise(*wrong)
         assert bad.returncode == 2 and said in bad.stderr and len(bad.stderr.splitlines()) == 1, bad.stderr
