@@ -25,7 +25,7 @@ def __getattr__(name: str) -> Any:
 
         return explain
     if name == "load_bundle":
-        from unoise_engine.models.session import load_bundle
+        from unoise_engine.models.bundles import load_bundle
 
         return load_bundle
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,9 +17,11 @@ import numpy as np
 from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.occlusion import FINE, Occlusion, around
 from unoise_engine.explanation.target import Target
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
+from unoise_engine.models.given import own
 from unoise_engine.models.input import Input
 from unoise_engine.models.segmenter import Wrapped
-from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
+from unoise_engine.models.session import Bundle
 from unoise_engine.volume.read import read_image
 
 
@@ -44,7 +46,7 @@ def main() -> None:
     asked = words.parse_args()
     bundle = load_bundle(asked.bundle, "cpu")
     for path in asked.cts:
-        given = Input.of(read_image(path), bundle.recipe)
+        given = Input.of(read_image(path), own(bundle.recipe))
         middle = len(given) // 2
         image = given.items(slice(middle, middle + 1))
         logits = bundle.predict(image)

@@ -22,7 +22,7 @@ from small_cohort import make, start
 from unoise_engine.batch.options import BatchSettings, Options
 from unoise_engine.batch.run import Request, explain_all
 from unoise_engine.explanation.settings import Settings
-from unoise_engine.models.session import DEFAULT_BUNDLE, load_bundle, shipped_bundles
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle, shipped_bundles
 from unoise_engine.models.settings import ModelSettings
 from unoise_engine.progress import Quiet
 from unoise_engine.results.case_folder import explain_case

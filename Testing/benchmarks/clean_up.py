@@ -20,9 +20,11 @@ import numpy as np
 from Testing.benchmarks.real_ct import ORGAN, names
 from unoise_engine.evaluate.overlap import dice
 from unoise_engine.explanation.segment import Prediction, segment
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
 from unoise_engine.models.clean_up import CleanUp
+from unoise_engine.models.given import own
 from unoise_engine.models.input import Input
-from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
+from unoise_engine.models.session import Bundle
 from unoise_engine.volume.read import read_image
 from unoise_engine.volume.volume import AxialView
 
@@ -56,7 +58,7 @@ def main() -> None:
     ]
     for how in (bundle.manifest.clean_up, *asked.tries):
         for of in sorted({ct.set for ct in cts}):
-            figures = [judge(ct, how, bundle.recipe.spacing_mm) for ct in cts if ct.set == of]
+            figures = [judge(ct, how, own(bundle.recipe).spacing_mm) for ct in cts if ct.set == of]
             found, recall, false = np.mean(figures, axis=0)
             print(f"{how}: {of}, {len(figures)} volumes: dice {found:.3f}, recall {recall:.3f}, false {false:.2f} ml")
 
@@ -70,7 +72,7 @@ def steering(bundle: Bundle, folder: Path, cases: list[str], phases: dict[str, d
     for case in cases:
         ct, labels = (read_image(folder / f"{case}-{what}.nii.gz") for what in ("ct", "labels"))
         truth = AxialView.of(labels.grid).apply(labels.voxels) == ORGAN
-        found = segment(bundle, Input.of(ct, bundle.recipe))
+        found = segment(bundle, Input.of(ct, own(bundle.recipe)))
         yield Steering(phases.get(case, {}).get("phase", "phantoms"), found, truth)
 
 

@@ -17,7 +17,7 @@ from unoise_engine.explanation.settings import Settings
 from unoise_engine.lab.phantom.abdomen import synthesise
 from unoise_engine.lab.phantom.labels import LABELS
 from unoise_engine.lab.phantom.write import case_seed
-from unoise_engine.models.session import DEFAULT_BUNDLE, load_bundle
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
 
 
 def main() -> None:

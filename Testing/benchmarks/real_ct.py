@@ -25,8 +25,10 @@ import torch
 from unoise_engine.evaluate.overlap import dice
 from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.settings import Settings
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
+from unoise_engine.models.given import own
 from unoise_engine.models.input import Input
-from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
+from unoise_engine.models.session import Bundle
 from unoise_engine.training.augment import wash_out
 from unoise_engine.volume.find import find_cases
 from unoise_engine.volume.read import read_image
@@ -111,9 +113,9 @@ def washed_out(windowed: np.ndarray, window_hu: tuple[float, float]) -> np.ndarr
 
 def found_in(bundle: Bundle, ct: Volume, change: Change = as_they_are) -> np.ndarray:
     """Axial slices (n, rows, columns) bool, each looked at alone: no clean-up."""
-    given = Input.of(ct, bundle.recipe)
-    windowed = change(given.windowed(), bundle.recipe.window_hu)
-    logits = [bundle.predict(bundle.recipe.normalise(windowed[k : k + 8])) for k in range(0, len(windowed), 8)]
+    given = Input.of(ct, own(bundle.recipe))
+    windowed = change(given.windowed(), own(bundle.recipe).window_hu)
+    logits = [bundle.predict(own(bundle.recipe).normalise(windowed[k : k + 8])) for k in range(0, len(windowed), 8)]
     return AxialView.of(ct.grid).apply(given.restore(np.concatenate(logits)[:, 0], label=1).voxels) > 0
 
 

@@ -16,10 +16,10 @@ from unoise_engine.explanation.methods import answerable
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.settings import Settings
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.input import Input
 from unoise_engine.models.manifest import Manifest, write_bundle
 from unoise_engine.models.recipe import Recipe
-from unoise_engine.models.session import load_bundle
 from unoise_engine.progress import Quiet
 from unoise_engine.results.case_folder import explain_case
 from unoise_engine.volume.find import find_cases

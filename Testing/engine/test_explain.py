@@ -27,7 +27,7 @@ from Testing.engine.conftest import (
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.settings import Settings
-from unoise_engine.models.session import load_bundle
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.volume.volume import AxialView
 
 MAPS = ("importance-unoise", "importance-gradcam", "importance-occlusion")

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from unoise_engine.errors import Usage
 from unoise_engine.evaluate.obscure import obscure
-from unoise_engine.models.session import load_bundle
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.volume.volume import Volume
 
 

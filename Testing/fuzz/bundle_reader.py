@@ -17,6 +17,7 @@ import numpy as np
 from Testing.fuzz.mutants import plant
 from Testing.fuzz.watch import Watch
 from unoise_engine.errors import EngineError
+from unoise_engine.models.given import own
 from unoise_engine.models.manifest import verify
 from unoise_engine.models.probe import answer_all, small_slices
 from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE
@@ -33,7 +34,7 @@ def ask(folder: Path) -> str:
     """What is wrong with the answers of a bundle that passed; EngineError where it was refused."""
     bundle = Bundle(folder, verify(folder), ["CPUExecutionProvider"], threads=1)
     answer_all(bundle)
-    slices = small_slices(bundle.recipe)
+    slices = small_slices(own(bundle.recipe))
     logits = bundle.predict(slices)
     answers = [logits]
     if NOISE in bundle.answers:

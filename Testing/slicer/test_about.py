@@ -22,7 +22,8 @@ from UNoiseSlicerLib import exchange, scene_tests
 
 from unoise_engine.batch.about import About, about
 from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.models import session
+from unoise_engine.models import bundles
+from unoise_engine.models.given import own
 from unoise_engine.models.input import Input
 from unoise_engine.models.manifest import read_manifest
 from unoise_engine.volume.read import read_image
@@ -42,7 +43,7 @@ def asked(**question: Any) -> Any:
 
 def bundle(folder: Any, **card: Any) -> Any:
     """The model that ships, with another card."""
-    shutil.copytree(session.shipped_bundles()[session.DEFAULT_BUNDLE], folder)
+    shutil.copytree(bundles.shipped_bundles()[bundles.DEFAULT_BUNDLE], folder)
     body = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     (folder / "bundle.json").write_text(json.dumps(body | card), encoding="utf-8")
     return folder
@@ -73,7 +74,7 @@ def test_the_answer_of_a_real_engine_comes_once(monkeypatch: pytest.MonkeyPatch)
         asking.close()
     assert len(started) == 2 and answers[0] is answers[1]
     assert answers[2].methods["occlusion"]["passes"] > 10 * answers[0].methods["occlusion"]["passes"]
-    assert next(iter(answers[0].models)) == session.DEFAULT_BUNDLE
+    assert next(iter(answers[0].models)) == bundles.DEFAULT_BUNDLE
     assert answers[0].usual == ("unoise", "gradcam"), "what is slow is not ticked by itself"
 
 
@@ -133,8 +134,8 @@ def test_the_estimate_is_about_what_the_engine_does(matrix: Any, parameters: Any
     ct = scene_tests.add_volume(world.scene, np.zeros((40, 200, 240), np.int16), getattr(scene_tests, matrix), "CT")
     exchange.write_ct(ct, tmp_path / "ct.nrrd")
     told = asked(parameters={"occlusion": Occlusion(**parameters)})
-    recipe = read_manifest(session.shipped_bundles()[session.DEFAULT_BUNDLE]).recipe
-    given = Input.of(read_image(tmp_path / "ct.nrrd"), recipe)
+    recipe = read_manifest(bundles.shipped_bundles()[bundles.DEFAULT_BUNDLE]).recipe
+    given = Input.of(read_image(tmp_path / "ct.nrrd"), own(recipe))
     places = Occlusion(**parameters).places(*given.shape[1:])
     ran = {"settings": {"axial_slices": [0, 2]}, "seconds": {"segmentation": 1.0}}
     guess = facts.seconds_of(ct, "occlusion", told, choices(**parameters), ran)
@@ -153,7 +154,7 @@ def test_the_estimate_is_by_the_last_run_if_that_was_the_same(world: Any) -> Non
 
 def test_no_text_of_the_module_names_a_model() -> None:
     """Which models ship is decided elsewhere."""
-    names = set(session.shipped_bundles())
+    names = set(bundles.shipped_bundles())
     for path in (
         *Path(facts.__file__).parent.parent.rglob("*.py"),
         *Path(__file__).parent.rglob("*.py"),

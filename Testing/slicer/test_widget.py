@@ -37,7 +37,7 @@ from UNoiseSlicerLib.parameters import Region
 import UNoiseSlicer as module
 from unoise_engine.cli.question import question_from
 from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.models import session
+from unoise_engine.models import bundles
 from unoise_engine.models.manifest import read_manifest
 
 PATIENCE_SECONDS = 240
@@ -252,9 +252,9 @@ def test_the_panel_tells_what_the_model_is(panel: Any, bundle: Any, tmp_path: Pa
     p.choose("")
     about = p.widget.logic.about
     default = next(iter(about.models))
-    assert default == session.DEFAULT_BUNDLE and set(about.models) >= set(session.shipped_bundles())
+    assert default == bundles.DEFAULT_BUNDLE and set(about.models) >= set(bundles.shipped_bundles())
     assert p.parameters.model == default and p.ui.modelBox.currentText == about.models[default]["title"]
-    card = read_manifest(session.shipped_bundles()[default])
+    card = read_manifest(bundles.shipped_bundles()[default])
     assert p.ui.modelLabel.text == f"{card.warning}\n{card.attribution}" and p.message() == ""
     owed = shutil.copytree(bundle, tmp_path / "owed")
     card = json.loads((owed / "bundle.json").read_text())

@@ -133,5 +133,5 @@ def _pixels(ct: Any, spacing_mm: float) -> float:
     axis, area = axial_axis(matrix_of(ct))[0], 1.0
     for a in range(3):
         if a != axis:
-            area *= ct.GetImageData().GetDimensions()[a] * ct.GetSpacing()[a] / spacing_mm
+            area *= ct.GetImageData().GetDimensions()[a] * (ct.GetSpacing()[a] / spacing_mm if spacing_mm else 1)
     return area

@@ -14,8 +14,10 @@ from unoise_engine.errors import EngineError, Integrity
 from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.methods import METHODS
 from unoise_engine.explanation.settings import KINDS
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, known_bundles
 from unoise_engine.models.manifest import model_hash, read_manifest
-from unoise_engine.models.session import DEFAULT_BUNDLE, known_bundles
+from unoise_engine.models.preparation import Preparation
+from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.settings import DEVICES
 from unoise_engine.results.case_folder import REPORT_VERSION
 from unoise_engine.results.settings import FORMATS
@@ -66,9 +68,16 @@ def models(folders: tuple[Path, ...] = ()) -> Iterator[dict[str, Any]]:
             **{key: getattr(manifest, key) for key in told},
             "labels": list(manifest.labels),
             "sha256": model_hash(manifest),
-            "spacing_mm": manifest.recipe.spacing_mm,
+            "spacing_mm": _pixel_mm(manifest.recipe),
+            "rank": manifest.recipe.rank,
+            "source": manifest.source,
             "bytes": manifest.files["utility.onnx"].bytes if "utility.onnx" in manifest.files else 0,
         }
+
+
+def _pixel_mm(recipe: Recipe | Preparation) -> float:
+    """Side of a pixel that the model sees; 0: as it is."""
+    return min(recipe.spacing_mm[1:]) if isinstance(recipe, Preparation) else recipe.spacing_mm
 
 
 def methods(parameters: Mapping[str, Method] = MappingProxyType({})) -> Iterator[dict[str, Any]]:

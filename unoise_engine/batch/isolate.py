@@ -197,12 +197,13 @@ def main() -> None:
     threading.Thread(target=_end_with_caller, daemon=True).start()
     speak = JsonLines(channel)
     try:
-        from unoise_engine.models.session import load_bundle
+        from unoise_engine.models.bundles import load_bundle
 
         if not Path(job.out).is_dir():
             raise Environment(job.out, "is not there on this machine", "use a folder that every worker sees")
         asked = job.options.model
-        outcome = do_case(job, load_bundle(asked.bundle, asked.device, asked.threads, tried=True), speak)
+        bundle = load_bundle(asked.bundle, asked.device, asked.threads, tried=True, label=asked.label)
+        outcome = do_case(job, bundle, speak)
         speak.event("outcome", outcome=outcome.to_dict())
     except Busy:
         speak.event("busy")

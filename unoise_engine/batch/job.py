@@ -99,7 +99,8 @@ class Job:
         for leaf in leaves:
             usual = to_table(type(leaf)())
             told |= {key: value for key, value in to_table(leaf).items() if key in ALWAYS or value != usual[key]}
-        return told | ({"parameters": others} if others else {})
+        label = {"label": self.options.model.label} if self.options.model.label else {}
+        return told | ({"parameters": others} if others else {}) | label
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +25,10 @@ from unoise_engine.batch.summary import write_summary
 from unoise_engine.errors import CaseRefused, EngineError, Environment, Integrity, Signalled, printable
 from unoise_engine.files import refuse_overlap, refuse_strangers
 from unoise_engine.lock import any_held, held
-from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, find_bundle, load_bundle
+from unoise_engine.models.manifest import read_manifest
+from unoise_engine.models.preparation import Preparation
+from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Relay, progress
 from unoise_engine.results.case_folder import prepare_output
 from unoise_engine.volume.find import Case, find_cases
@@ -67,10 +70,11 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     with Children(debugging()) as children, ExitStack() as at_work:
         if apart:
             children.prepare()
+        request = _as_the_model_reads(request)
         cases = find_cases(list(request.inputs), request.options.reading, skip)
         several = len(cases) > 1 or bool(batch.cluster)
         workers = min(batch.jobs or usable_cores(), len(cases))
-        bundle = load_bundle(model.bundle or DEFAULT_BUNDLE, model.device, model.threads)
+        bundle = load_bundle(model.bundle or DEFAULT_BUNDLE, model.device, model.threads, label=model.label)
         prepare_output(request.out)
         try:
             adopt(request.out)
@@ -111,6 +115,16 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
         except (Environment, Integrity, Signalled) as error:
             raise run.how_far(error) from None
     return run.count["REFUSED"] + run.count["FAILED"]
+
+
+def _as_the_model_reads(request: Request) -> Request:
+    """Images of another kind than CT are no Hounsfield units: told before they are looked for."""
+    with suppress(EngineError):  # what is wrong with the bundle is said when it is opened
+        recipe = read_manifest(find_bundle(request.options.model.bundle or DEFAULT_BUNDLE)).recipe
+        if isinstance(recipe, Preparation):
+            reading = replace(request.options.reading, modality=recipe.modality)
+            return replace(request, options=replace(request.options, reading=reading))
+    return request
 
 
 class _Run:

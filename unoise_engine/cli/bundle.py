@@ -15,8 +15,8 @@ bundle_app = typer.Typer(no_args_is_help=True, help="Model bundles: look at them
 @bundle_app.command("info")
 def bundle_info(bundle: Annotated[str, typer.Argument(help="Name or folder.")] = "") -> None:
     """Show what a bundle's manifest says."""
+    from unoise_engine.models.bundles import DEFAULT_BUNDLE, find_bundle
     from unoise_engine.models.manifest import model_hash, read_manifest
-    from unoise_engine.models.session import DEFAULT_BUNDLE, find_bundle
 
     manifest = read_manifest(find_bundle(bundle or DEFAULT_BUNDLE))
     print(manifest.to_json(), end="")
@@ -26,8 +26,8 @@ def bundle_info(bundle: Annotated[str, typer.Argument(help="Name or folder.")] =
 @bundle_app.command("verify")
 def bundle_verify(bundle: Annotated[str, typer.Argument(help="Name or folder.")] = "", key: Key = "") -> None:
     """Hash every file of a bundle, look through its content, check its signature, then run its models once."""
+    from unoise_engine.models.bundles import DEFAULT_BUNDLE, find_bundle
     from unoise_engine.models.manifest import model_hash, verify
-    from unoise_engine.models.session import DEFAULT_BUNDLE, find_bundle
     from unoise_engine.models.trial import try_out
 
     folder = find_bundle(bundle or DEFAULT_BUNDLE)
@@ -61,8 +61,8 @@ def bundle_unpack(
     ] = None,
 ) -> None:
     """Make a bundle's utility a run again, so that `train` can go on from it. Needs torch."""
+    from unoise_engine.models.bundles import find_bundle
     from unoise_engine.models.manifest import verify
-    from unoise_engine.models.session import find_bundle
     from unoise_engine.training.rebuilt import unpack
     from unoise_engine.training.split import Split
 

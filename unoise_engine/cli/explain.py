@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unoise_engine.cli.options import Bundle, Device, Out, ProgressMode, Show, comma, slice_range
+from unoise_engine.cli.options import Bundle, Device, Label, Out, ProgressMode, Show, comma, slice_range
 from unoise_engine.errors import Usage
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def explain(
         str | None, typer.Option(help="Comma-separated; all if left out. `unoise_engine methods` shows them.")
     ] = None,
     bundle: Bundle = "",
+    label: Label = "",
     device: Device = "auto",
     file_format: Annotated[FileFormat, typer.Option("--format", help="Of the results.")] = FileFormat.nifti,
     slices: Annotated[str, typer.Option(metavar="A:B", help="Axial slices A to B-1, counted from the feet.")] = "",
@@ -73,7 +74,7 @@ def explain(
     lines = [f"occlusion.{name}={value}" for name, value in square.items() if value is not None]
     options = Options(
         reading=ReadSettings(fill_gaps, trust_hu),
-        model=ModelSettings(bundle, device, threads),
+        model=ModelSettings(bundle, device, threads, label),
         explanation=_settings(methods, slices, [*lines, *(parameters or [])]),
         results=ResultSettings(file_format.value, de_identify=de_identify, display_maps=display_maps),
         batch=BatchSettings(overwrite, resume, jobs, cluster, keep_names),
@@ -124,7 +125,7 @@ def obscure(
     from unoise_engine.errors import CaseRefused
     from unoise_engine.evaluate.obscure import obscure_case
     from unoise_engine.files import refuse_overlap
-    from unoise_engine.models.session import DEFAULT_BUNDLE, load_bundle
+    from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
     from unoise_engine.progress import progress as tell
     from unoise_engine.results.case_folder import prepare_output
     from unoise_engine.volume.find import find_cases

@@ -18,6 +18,9 @@ class ProgressMode(StrEnum):
 
 
 Bundle = Annotated[str, typer.Option("--bundle", help="A shipped model's name, or a bundle folder.")]
+Label = Annotated[
+    str, typer.Option("--label", metavar="NAME[,NAME]", help="What a model of several labels is asked about.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 TrainDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Show = Annotated[ProgressMode, typer.Option("--progress", help="A bar, one JSON object a line, or nothing.")]

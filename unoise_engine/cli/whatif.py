@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from unoise_engine.cli.options import Bundle, Device, Out, Overwrite, ProgressMode, Show, TrustHU, comma, slice_range
+from unoise_engine.cli.options import (
+    Bundle,
+    Device,
+    Label,
+    Out,
+    Overwrite,
+    ProgressMode,
+    Show,
+    TrustHU,
+    comma,
+    slice_range,
+)
 
 
 class Fill(StrEnum):
@@ -58,6 +69,7 @@ def whatif(
     slices: Annotated[str, typer.Option(metavar="A:B", help="Axial slices A to B-1, counted from the feet.")] = "",
     seed: Annotated[int, typer.Option(help="Of the noise: the same seed gives the same figures.")] = 0,
     bundle: Bundle = "",
+    label: Label = "",
     device: Device = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
     trust_hu: TrustHU = False,
@@ -81,7 +93,7 @@ def whatif(
         boxes=tuple(box or ()),
         hide=HideSettings(fill.value, organ.value if organ else "", pairs, slice_range(slices), seed),
         reading=ReadSettings(trust_hu=trust_hu),
-        model=ModelSettings(bundle, device, threads),
+        model=ModelSettings(bundle, device, threads, label),
         picture=picture,
         overwrite=overwrite,
     )

@@ -31,7 +31,9 @@ from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.segment import segment
 from unoise_engine.explanation.target import Target
 from unoise_engine.files import refuse_earlier, refuse_overlap
-from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
+from unoise_engine.models.given import own
+from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Quiet
 from unoise_engine.volume.contents import slice_hashes
 from unoise_engine.volume.write import cannot_write
@@ -175,7 +177,7 @@ def _read(
     with show.stage("evaluate", "segmentation", len(entries)) as advance:
         for entry in entries:
             try:
-                scan = read_scan(entry, bundle.recipe)
+                scan = read_scan(entry, own(bundle.recipe))
                 hashes = slice_hashes(scan.ct)
                 if others := sorted({seen[one] for one in hashes if one in seen}):
                     what = f"shows the same CT as case {others[0]}, which is judged already"
@@ -214,7 +216,7 @@ def _slice(scan: Scan, k: int, bundle: Bundle) -> LabelledSlice:
         index=k,
         image=scan.given.items(slice(k, k + 1))[0],
         organ=scan.organ[k],
-        pixel_mm2=bundle.recipe.spacing_mm**2,
+        pixel_mm2=own(bundle.recipe).spacing_mm ** 2,
     )
 
 

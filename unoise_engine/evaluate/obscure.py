@@ -22,6 +22,7 @@ from unoise_engine.explanation.methods import check_answerable
 from unoise_engine.explanation.segment import segment
 from unoise_engine.explanation.unoise import UNoise
 from unoise_engine.files import exists, write_json
+from unoise_engine.models.given import own
 from unoise_engine.models.input import Input
 from unoise_engine.models.session import Bundle
 from unoise_engine.volume.find import Case
@@ -50,7 +51,8 @@ def obscure(ct: Volume, bundle: Bundle, visible: float, seed: int, advance: Call
     if seed < 0:
         raise Usage(f"--seed {seed}", "is negative", "use 0 or more")
     check_answerable(bundle, [UNoise()])
-    given, recipe = Input.of(ct, bundle.recipe), bundle.recipe
+    recipe = own(bundle.recipe)
+    given = Input.of(ct, recipe)
     low, high = recipe.window_hu
     grey = low + recipe.mean[0] * (high - low)
     sigma = largest_noise(bundle.manifest) * recipe.std[0] * (high - low)

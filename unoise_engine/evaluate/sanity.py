@@ -19,6 +19,7 @@ from unoise_engine.evaluate.interval import Bootstrap
 from unoise_engine.evaluate.slices import LabelledSlice, Patients, chance
 from unoise_engine.explanation.method import Advance, Method, silent
 from unoise_engine.explanation.target import Target
+from unoise_engine.models.given import own
 from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, Region, Segmenter, Wrapped
 from unoise_engine.models.session import Bundle
 
@@ -155,8 +156,8 @@ def _mean_ranks(values: np.ndarray) -> np.ndarray:
 
 def _noisy(one: LabelledSlice, bundle: Bundle, seed: int) -> LabelledSlice:
     """The slice with white noise, as much more as `NOISE_HU`, in the units the model sees."""
-    low, high = bundle.recipe.window_hu
-    size = NOISE_HU / (high - low) / np.asarray(bundle.recipe.std, np.float32)[:, None, None]
+    low, high = own(bundle.recipe).window_hu
+    size = NOISE_HU / (high - low) / np.asarray(own(bundle.recipe).std, np.float32)[:, None, None]
     noise = chance(seed, one, "stability").standard_normal(one.organ.shape).astype(np.float32)
     image = (one.image + size * noise).astype(np.float32)
     return LabelledSlice(one.case, one.patient, one.index, image, one.organ, one.pixel_mm2)

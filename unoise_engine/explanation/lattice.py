@@ -29,6 +29,23 @@ class Lattice:
         """Places by their numbers along each axis (k, rank) -> their patches' first voxels (k, rank)."""
         return np.stack([line[places[:, axis]] for axis, line in enumerate(self.lines)], axis=1)
 
+    def within(self, region: Sequence[slice]) -> np.ndarray:
+        """Which patches have a voxel in the region, (*shape) bool."""
+        inside = np.ones(self.shape, bool)
+        for axis, (line, box) in enumerate(zip(self.lines, region)):
+            touches = (line < box.stop) & (line + self.patch > box.start)
+            inside &= touches.reshape([-1 if a == axis else 1 for a in range(len(self.lines))])
+        return inside
+
+    def distance(self, region: Sequence[slice] | None) -> np.ndarray:
+        """Of the patches' centres from the region, in voxels along the farthest axis, (*shape); 0 without a region."""
+        found = np.zeros(self.shape)
+        for axis, (line, box) in enumerate(zip(self.lines, region or ())):
+            centre = line + (self.patch - 1) / 2
+            apart = np.maximum(0, np.maximum(box.start - centre, centre - (box.stop - 1)))
+            found = np.maximum(found, apart.reshape([-1 if a == axis else 1 for a in range(len(self.lines))]))
+        return found
+
     def spread(self, values: np.ndarray, size: Sequence[int]) -> np.ndarray:
         """Values of the places -> a map of `size`, linear between centres and constant beyond the outermost."""
         half = (self.patch - 1) / 2
@@ -53,11 +70,13 @@ def refined(
 
     Every `coarse`-th place is measured. Then step by half step, a cell whose corners differ by more than `tolerance` of
     the range seen so far gets its places in between measured; in the others they are interpolated. `measure` takes
-    places (k, rank) and gives values (k,); `known` (shape) holds values that need no measuring, NaN elsewhere.
+    places (k, rank) and gives values (k,), NaN where it could not: such a place is interpolated, a first one gets 0.
+    `known` (shape) holds values that need no measuring, NaN elsewhere.
     """
     values = known.copy()
     lines = [_every(n, coarse) for n in shape]
     _fill(values, lines, np.ones([len(line) for line in lines], bool), measure)
+    values[np.ix_(*lines)] = np.nan_to_num(values[np.ix_(*lines)], nan=0.0)
     while coarse > 1:
         coarse //= 2
         finer = [_every(n, coarse) for n in shape]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,11 +14,14 @@ from unoise_engine.explanation.lattice import Lattice, refined
 from unoise_engine.explanation.method import Advance
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.segmenter import Region, Segmenter
+from unoise_engine.models.windowed import Windowed
 from unoise_engine.typed import bounded
 
 PLACES_A_CALL = 8
+VOXELS_A_CALL = 1 << 24  # of all items with a patch hidden that are held at once
 FINE, COARSE = 2, 16  # pixels between the places of an adaptive map: the finest, as in the paper, and the first
 MARGIN = 16  # pixels around the organ within which an adaptive map looks for changes of the prediction
+MINUTES_A_BLOCK, MOST_MINUTES = 5.0, 10_000  # where nobody says how long
 TOLERANCE = 0.05  # of the range: cells whose corners differ by less are not looked into
 ADAPTIVE_ERROR = 0.02  # RMS, of the range, from the exact map there; tests hold it to that (test_adaptive.py)
 
@@ -36,6 +40,9 @@ class Occlusion:
     Farther than 16 pixels from the box around the organ it takes the prediction for unchanged: it tells what is lost
     of the organ, not where the grey patch itself is mistaken for one, which the exact map counts too. docs/speed.md
     tells how far it is from the exact map.
+
+    After `minutes` an adaptive map takes what it has: the places nearest the organ come first, coarse ones before fine
+    ones, and what was not tried is interpolated, or 0 beyond the coarse places that were.
     """
 
     name: ClassVar[str] = "occlusion"
@@ -47,6 +54,7 @@ class Occlusion:
     patch: int = bounded(15, least=1, about="side of the grey square in the model's pixels; the paper uses 15")
     stride: int = bounded(0, least=0, about="step of the square; the paper uses 2; 0: fine where it matters")
     fill: float = bounded(0.0, about="intensity of the square, as the model is given it")
+    minutes: float = bounded(0.0, least=0, about="at most for a slice or block, adaptive alone; 0: 5 for a block")
 
     def __post_init__(self) -> None:
         if self.patch < 1:
@@ -55,6 +63,8 @@ class Occlusion:
             raise Usage(
                 f"--stride {self.stride}", "is no step", "give at least 1 pixel (the paper uses 2), or 0: adaptive"
             )
+        if not 0 <= self.minutes <= MOST_MINUTES:
+            raise Usage(f"minutes {self.minutes}", "is no length of time", f"give 0 to {MOST_MINUTES}")
 
     @property
     def kind(self) -> str:
@@ -88,16 +98,24 @@ class Occlusion:
         lattice = Lattice.every(self.stride or FINE, organ.shape, self.patch)
         known = np.where(self.tried(image, lattice), np.nan, 0)
         region = None if self.stride else around(organ)
-        told = 0.0
+        told, deadline = 0.0, self._deadline(organ.ndim)
+        if region is not None and isinstance(model, Windowed):
+            known[~lattice.within(model.reach(region, organ.shape))] = 0
+        near = lattice.distance(region)
 
         def measure(places: np.ndarray) -> np.ndarray:
             nonlocal told
-            drop = np.zeros(len(places))
+            drop = np.full(len(places), np.nan)
             share = 1.0 if self.stride else (1 - told) / 2
-            for start in range(0, len(places), PLACES_A_CALL):
-                some = places[start : start + PLACES_A_CALL]
+            order = np.argsort(near[tuple(places.T)], kind="stable")
+            a_call = max(1, min(PLACES_A_CALL, VOXELS_A_CALL // organ.size))
+            for start in range(0, len(places), a_call):
+                if time.monotonic() > deadline:
+                    break
+                chosen = order[start : start + a_call]
+                some = places[chosen]
                 seen = model.occluded(image, lattice.first_voxels(some), self.patch, self.fill, region)[:, 0] > 0
-                drop[start : start + PLACES_A_CALL] = 1 - overlap(seen, organ)
+                drop[chosen] = 1 - overlap(seen, organ)
                 advance(share * len(some) / len(places))
                 told += share * len(some) / len(places)
             return drop
@@ -105,6 +123,12 @@ class Occlusion:
         values = refined(lattice.shape, measure, known, 1 if self.stride else self.coarse // FINE, TOLERANCE)
         advance(1 - told)
         return lattice.spread(values.astype(np.float32), organ.shape)
+
+    def _deadline(self, rank: int) -> float:
+        if self.stride:
+            return math.inf
+        minutes = self.minutes or (MINUTES_A_BLOCK if rank == 3 else math.inf)
+        return time.monotonic() + 60 * minutes
 
     def tried(self, image: np.ndarray, lattice: Lattice) -> np.ndarray:
         """Which places have a voxel of the body that the patch would change: the others get 0."""

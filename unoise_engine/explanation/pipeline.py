@@ -11,9 +11,11 @@ from unoise_engine.errors import Usage
 from unoise_engine.explanation.segment import segment
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_answers, about_jumps, about_pieces, about_scan
-from unoise_engine.models.input import Input, Restored
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
+from unoise_engine.models.given import OnGrid, given_of
+from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recall import recalling
-from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
+from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Quiet, clock
 from unoise_engine.volume.find import find_cases
 from unoise_engine.volume.scratch import room
@@ -29,7 +31,7 @@ def explain_volume(
     case: str = "",
     warnings: list[str] | None = None,
     folder: Path | None = None,
-) -> Iterator[tuple[str, Restored]]:
+) -> Iterator[tuple[str, OnGrid]]:
     """Yields ("segmentation", uint8 labels), then ("importance-<method>", float32) for each method, on the CT's grid.
 
     Results stay at the model's size until their voxels are asked for. Those of a large CT lie in nameless files in
@@ -39,14 +41,15 @@ def explain_volume(
     settings, progress = (settings or Settings()).for_model(bundle), progress or Quiet()
     seconds = {} if seconds is None else seconds
     manifest = bundle.manifest
-    given = Input.of(ct, bundle.recipe, *(settings.slices or ()))
+    given = given_of(ct, bundle.recipe, *(settings.slices or ()))
 
     # Which items keep the label is known only after all of them; in the same pass Grad-CAM costs little.
     model = recalling(bundle) if "gradcam" in settings.methods else bundle
     with progress.stage(case, "segmentation", len(given)) as advance:
         found = segment(model, given, manifest.clean_up, folder, advance, seconds)
     if warnings is not None:
-        warnings += [*about_scan(ct, manifest.scope), *about_jumps(found.jumps, given.slice_mm)]
+        if not isinstance(bundle.recipe, Preparation):  # nobody said for which images a model from elsewhere is
+            warnings += [*about_scan(ct, manifest.scope), *about_jumps(found.jumps, given.slice_mm)]
         warnings += about_pieces(found.dropped, manifest.organ, manifest.scope)
         warnings += about_answers("What the model answers", found.scores)
     yield "segmentation", found.mask(manifest.number)
@@ -71,9 +74,11 @@ def explain(
     methods: Sequence[str] = (),
     bundle: str | Path | Bundle = DEFAULT_BUNDLE,
     device: str = "auto",
+    label: str = "",
 ) -> dict[str, Volume]:
     """Explains one CT, given as a file, a DICOM folder or a Volume in HU, by the usual methods or those named.
 
+    `label` names what a bundle of several labels is asked about; several, joined by commas, are taken as one.
     Returns {"segmentation": ..., "importance-unoise": ..., ...} on the CT's grid. Raises unoise_engine.errors.
     """
     if isinstance(source, Volume):
@@ -83,6 +88,6 @@ def explain(
         if len(cases) > 1:
             raise Usage(source, f"holds {len(cases)} CTs", "give one of them")
         ct = cases[0].read().ct
-    opened = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, device)
+    opened = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, device, label=label)
     found = explain_volume(ct, opened, Settings(methods=tuple(methods)))
     return {name: result.volume() for name, result in found}

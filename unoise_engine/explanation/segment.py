@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import numpy as np
 from unoise_engine.explanation.jumps import coarse, jumps
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.clean_up import CleanUp
-from unoise_engine.models.input import Input, Restored
+from unoise_engine.models.given import Given, OnGrid
+from unoise_engine.models.input import Input
 from unoise_engine.models.segmenter import Segmenter
+from unoise_engine.models.windowed import Windowed
 from unoise_engine.progress import clock
 from unoise_engine.volume.scratch import Stack, room
 
@@ -25,14 +28,14 @@ class Prediction:
     (jumps.py), `shows` (n,) which planes show any of the label after clean-up.
     """
 
-    given: Input
+    given: Given
     scores: Stack
     cleaned: Stack
     dropped: float
     jumps: np.ndarray
     shows: np.ndarray
 
-    def mask(self, label: int) -> Restored:
+    def mask(self, label: int) -> OnGrid:
         """The segmentation on the CT's grid."""
         return self.given.restore(self.cleaned, label)
 
@@ -47,7 +50,7 @@ class Prediction:
 
 def segment(
     model: Segmenter,
-    given: Input,
+    given: Given,
     clean_up: CleanUp | None = None,
     folder: Path | None = None,
     advance: Callable[[float], None] = lambda amount: None,
@@ -64,14 +67,30 @@ def segment(
     for some in given.steps():
         with clock(seconds, "prepare"):
             x = given.items(some)
-        with clock(seconds, "segmentation"):
+        with clock(seconds, "segmentation"), heard(model, advance) as by_window:
             scores[some] = given.as_planes(model.predict(x))
-            if given.recipe.rank == 2:
+            if isinstance(given, Input) and given.recipe.rank == 2:
                 blocks += [*coarse(x, given.recipe)]
-        advance(len(x))
+        if not by_window:
+            advance(len(x))
     with clock(seconds, "segmentation"):
-        apart = jumps(blocks, given.slice_mm, given.recipe) if blocks else np.zeros(given.shape[0], bool)
+        apart = np.zeros(given.shape[0], bool)
+        if isinstance(given, Input) and blocks:
+            apart = jumps(blocks, given.slice_mm, given.recipe)
         clean_up = clean_up or CleanUp()
-        cleaned, dropped = clean_up.apply(scores, given.slice_mm, given.recipe.spacing_mm, folder, apart)
+        cleaned, dropped = clean_up.apply(scores, given.slice_mm, given.pixel_mm, folder, apart)
         shows = np.array([bool((plane > 0).any()) for plane in cleaned])
     return Prediction(given, scores, cleaned, dropped, apart, shows)
+
+
+@contextmanager
+def heard(model: Segmenter, advance: Callable[[float], None]) -> Iterator[bool]:
+    """While a model looks at an item window by window, it tells of each; whether it does."""
+    if not isinstance(model, Windowed):
+        yield False
+        return
+    model.heard = advance
+    try:
+        yield True
+    finally:
+        model.heard = None

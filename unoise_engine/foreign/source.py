@@ -15,8 +15,8 @@ from unoise_engine.models.preparation import Preparation
 class Source:
     """A model read from somewhere, nothing of it run yet but by its own nets' code in packages that are installed.
 
-    `net` is a torch module in evaluation mode, windows (n, c, *s) -> logits (n, k, *s), s smaller by the window's margin
-    in the answer; or None, and `onnx` is the ONNX file's bytes with one input and one output of that kind. `example` is
+    `net` is a torch module in evaluation mode, windows (n, c, *s) -> logits (n, k, *s), smaller by the window's margin
+    on each side; or None, and `onnx` is the ONNX file's bytes with one input and one output of that kind. `example` is
     the shape (1, c, *s) of a window. `reference` answers a window as the source itself does, for parity; None where the
     net is all there is. `outputs` and `labels` as in the manifest. `licence` and `citation` are empty where the source
     holds none.

@@ -13,7 +13,7 @@ from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.lab.phantom.labels import LABELS
 from unoise_engine.lab.phantom.write import write_phantoms
-from unoise_engine.models.session import load_bundle
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.progress import progress
 from unoise_engine.results.case_folder import explain_case, prepare_output
 from unoise_engine.volume.find import find_cases

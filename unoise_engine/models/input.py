@@ -88,6 +88,11 @@ class Input:
         """Between the planes."""
         return self.recipe.slice_mm or self.view.spacing_mm[0]
 
+    @property
+    def pixel_mm(self) -> float:
+        """Side of a plane's pixel."""
+        return self.recipe.spacing_mm
+
     def steps(self) -> Iterator[slice]:
         """Ranges of planes that go through the model together."""
         step = self.shape[0] if self.recipe.rank == 3 else SLICES_A_STEP

@@ -16,6 +16,7 @@ from typing import IO
 
 from unoise_engine.errors import Environment, Integrity, Usage, printable
 from unoise_engine.files import copy, new_file, new_folder, refuse_overlap
+from unoise_engine.models.bundles import models_home, shipped_bundles
 from unoise_engine.models.manifest import (
     LARGEST_FILE,
     LITTER,
@@ -26,7 +27,6 @@ from unoise_engine.models.manifest import (
     read_manifest,
     verify,
 )
-from unoise_engine.models.session import models_home, shipped_bundles
 from unoise_engine.models.signature import PublicKey, verify_signature
 from unoise_engine.models.trial import try_out
 

@@ -97,18 +97,7 @@ class Manifest:
     chosen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.labels:
-            raise ValueError("labels must name at least one organ")
-        for organ, label in self.labels.items():
-            if not fit_for_organ(organ):
-                what = f"a letter and up to {LONGEST_ORGAN - 1} printable ones, not {ascii(organ)[:60]}"
-                raise ValueError(f"labels: an organ's name is {what}")
-            if not 1 <= label <= 255:
-                raise ValueError(f"labels: {organ} must be a number of 1 .. 255, not {str(label)[:20]}")
-        if self.outputs not in OUTPUTS:
-            raise ValueError(f"outputs must be one of {', '.join(OUTPUTS)}")
-        if self.outputs == "logit" and len(self.labels) > 1:
-            raise ValueError(f"one channel of logits cannot tell {len(self.labels)} labels apart")
+        check_labels(self.labels, self.outputs)
 
     @property
     def organ(self) -> str:
@@ -151,6 +140,24 @@ class Manifest:
             for name in ("outputs", "source", "parity"):
                 del body[name]
         return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+
+
+def check_labels(labels: dict[str, int], outputs: str) -> None:
+    """Raises ValueError for names that tables, masks or DICOM cannot bear, numbers beyond a byte, unknown `outputs`."""
+    if not labels:
+        raise ValueError("labels must name at least one organ")
+    for organ, label in labels.items():
+        if not fit_for_organ(organ):
+            what = f"a letter and up to {LONGEST_ORGAN - 1} printable ones, not {ascii(organ)[:60]}"
+            raise ValueError(f"labels: an organ's name is {what}")
+        if not 1 <= label <= 255:
+            raise ValueError(f"labels: {organ} must be a number of 1 .. 255, not {str(label)[:20]}")
+    if len(set(labels.values())) < len(labels):
+        raise ValueError("labels: two have the same number")
+    if outputs not in OUTPUTS:
+        raise ValueError(f"outputs must be one of {', '.join(OUTPUTS)}")
+    if outputs == "logit" and len(labels) > 1:
+        raise ValueError(f"one channel of logits cannot tell {len(labels)} labels apart")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -239,7 +246,7 @@ def _refuse_unlisted(folder: Path, manifest: Manifest) -> None:
 def model_hash(manifest: Manifest) -> str:
     """One hash for the whole model: of its recipe, its labels, its clean-up and its files' hashes."""
     files = {k: v.sha256 for k, v in sorted(manifest.files.items())}
-    body = [manifest.recipe.to_dict(), manifest.labels, asdict(manifest.clean_up), files]
+    body: list[Any] = [manifest.recipe.to_dict(), manifest.labels, asdict(manifest.clean_up), files]
     if manifest.outputs != "logit":
         body.append(manifest.outputs)
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

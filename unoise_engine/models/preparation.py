@@ -22,9 +22,11 @@ STEPS: dict[str, tuple[str, ...]] = {
     "normalise": ("mean", "std"),  # (x - mean) / std
     "normalise-image": (),  # by the image's own mean and standard deviation
     "normalise-nonzero": (),  # the same of the values that are not 0; 0 stays
+    "normalise-filled": (),  # the same of these and of holes among them (nnU-Net's use_mask_for_norm)
     "scale": ("from_low", "from_high", "to_low", "to_high"),  # a line through two points
     "scale-image": ("to_low", "to_high"),  # the image's least and largest value go there
     "scale-percentiles": ("lower", "upper", "to_low", "to_high"),  # the image's percentiles go there
+    "truncate": (),  # to whole numbers, towards 0
     "resample": (),  # to the spacing; where it stands decides what is interpolated
 }
 RULES = (
@@ -71,7 +73,8 @@ class Resampling:
     Spacing), "ends" the centres of the first and the last voxel (scipy's zoom, TotalSegmentator). `order` of the spline
     0, 1 or 3. `apart`: whether the coarsest axis is resampled on its own, with `order_apart`: "auto" where a spacing is
     more than 3 times another (nnU-Net), "never" or "always". `back` and `back_apart` are the orders of the way back.
-    `keep_range`: values beyond the image's own are cut off, as scikit-image does.
+    `keep_range`: values beyond the image's own are cut off, as scikit-image does. `back_as`: whether what is brought
+    back are the net's "logits" (nnU-Net) or its "probabilities" (MONAI's bundles, softmax or sigmoid before Invert).
     """
 
     rule: str = "edges"
@@ -81,12 +84,15 @@ class Resampling:
     back: int = 1
     back_apart: int = 0
     keep_range: bool = True
+    back_as: str = "logits"
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise ValueError(f"resampling rule must be one of {', '.join(RULES)}, not {self.rule[:40]!r}")
         if self.apart not in ("auto", "never", "always"):
             raise ValueError(f"resampling apart must be auto, never or always, not {self.apart[:40]!r}")
+        if self.back_as not in ("logits", "probabilities"):
+            raise ValueError(f"resampling back_as must be logits or probabilities, not {self.back_as[:40]!r}")
         for name in ("order", "order_apart", "back", "back_apart"):
             if getattr(self, name) not in (0, 1, 3):
                 raise ValueError(f"resampling {name} must be 0, 1 or 3")
@@ -135,8 +141,8 @@ class Preparation:
     """From an image to what the model is given: turned to `axes`, then the `steps`, then `window` by window.
 
     `axes` names the direction in which each axis of the array runs: "SAR" is planes towards the head, rows to anterior,
-    columns to the right. The letters i, j, k are the file's own axes, i fastest, whatever their directions: "kji" is the
-    array as SimpleITK gives it. A model of `rank` 3 sees blocks; one of rank 2 planes of the first axis.
+    columns to the right. The letters i, j, k are the file's own axes, i fastest, whatever their directions: "kji" is
+    the array as SimpleITK gives it. A model of `rank` 3 sees blocks; one of rank 2 planes of the first axis.
     `spacing_mm` has an entry for each axis, 0: as it is. `modality` is "CT" (values are Hounsfield units) or another.
     """
 

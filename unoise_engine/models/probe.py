@@ -11,12 +11,15 @@ import functools
 import json
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from unoise_engine.errors import EngineError, Integrity
+from unoise_engine.models.bundles import opened
 from unoise_engine.models.manifest import read_manifest, verify
+from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.segmenter import GRADCAM, NOISE
 from unoise_engine.models.session import Bundle
@@ -31,7 +34,9 @@ def main() -> None:
     folder, said = Path(sys.argv[1]), {}
     try:
         _limit(sum(entry.bytes for entry in read_manifest(folder).files.values()), float(sys.argv[2]))
-        answer_all(Bundle(folder, verify(folder), ["CPUExecutionProvider"], threads=1))
+        manifest = verify(folder)
+        manifest = replace(manifest, chosen=(manifest.organ,))
+        answer_all(opened(folder, manifest, ["CPUExecutionProvider"], threads=1))
     except EngineError as error:
         said = error.facts
     except MemoryError:
@@ -42,9 +47,9 @@ def main() -> None:
 
 def answer_all(bundle: Bundle) -> None:
     """Asks every model of an opened bundle for every answer. Raises EngineError or MemoryError."""
-    slices = small_slices(bundle.recipe)
+    slices = one_window(bundle.recipe) if isinstance(bundle.recipe, Preparation) else small_slices(bundle.recipe)
     bundle.open_all()
-    for some in (slices[:1], slices):
+    for some in (slices[:1], slices)[: len(slices)]:
         scores = bundle.predict(some)
         if GRADCAM in bundle.answers:
             if bundle.one_pass:
@@ -54,6 +59,13 @@ def answer_all(bundle: Bundle) -> None:
             bundle.noise_logits(some, scores)
     places = np.array([[0, side // 2, side - 1] for side in slices.shape[2:]]).T
     bundle.occluded(slices[0], places, PATCH, float(slices.min()))
+
+
+def one_window(preparation: Preparation) -> np.ndarray:
+    """(1, 1, *s): noise as large as a window; of models that take the whole image, a small one."""
+    step = preparation.window.multiple_of
+    size = preparation.window.size or (-(-SMALLEST[0] // step) * step,) * preparation.rank
+    return np.random.default_rng(0).normal(0, 1, (1, 1, *size)).astype(np.float32)
 
 
 def small_slices(recipe: Recipe) -> np.ndarray:

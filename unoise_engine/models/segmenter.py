@@ -6,10 +6,12 @@ from typing import Protocol
 
 import numpy as np
 
+from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recipe import Recipe
 
 Region = tuple[slice, ...]  # a box of an item: first and last voxel, that one excluded, of each axis
-NOISE, GRADCAM, GRADIENT = "noise", "gradcam", "gradient"  # what a model can be asked besides its prediction
+# What a model can be asked besides its prediction.
+NOISE, GRADCAM, GRADIENT, LABELS = "noise", "gradcam", "gradient", "labels"
 
 
 class Predicts(Protocol):
@@ -28,11 +30,11 @@ class Segmenter(Predicts, Protocol):
     """
 
     @property
-    def recipe(self) -> Recipe: ...
+    def recipe(self) -> Recipe | Preparation: ...
 
     @property
     def answers(self) -> frozenset[str]:
-        """Which of NOISE, GRADCAM and GRADIENT it can be asked. Every segmenter predicts and can be occluded."""
+        """Which of NOISE, GRADCAM, GRADIENT and LABELS it can be asked; each predicts and can be occluded."""
         ...
 
     @property
@@ -52,12 +54,38 @@ class Segmenter(Predicts, Protocol):
         """d sum(target * scores) / d x, (k, c, *s)."""
         ...
 
+    def numbers(self, x: np.ndarray) -> np.ndarray:
+        """All labels that it finds, by their numbers, (k, 1, *s) uint8; 0 where there is none."""
+        ...
+
+    def replaced(self, image: np.ndarray, other: np.ndarray, changed: Region, region: Region | None) -> np.ndarray:
+        """Scores (1, *s) of an item `other` (c, *s) that differs from `image` within the box `changed` alone. Outside
+        the `region` they are those of `image`. Asked only of what finds LABELS."""
+        ...
+
     def occluded(
         self, image: np.ndarray, places: np.ndarray, patch: int, fill: float, region: Region | None = None
     ) -> np.ndarray:
         """One item (c, *s) -> scores (k, 1, *s) with a cube of `patch` voxels at each of the k `places` (first voxels,
         (k, rank)) set to `fill`. Outside the `region` they are the item's own."""
         ...
+
+
+class OneLabel:
+    """What a segmenter of a single label answers about its labels."""
+
+    def numbers(self: Predicts, x: np.ndarray) -> np.ndarray:
+        return (self.predict(x) > 0).astype(np.uint8)
+
+    def replaced(
+        self: Predicts, image: np.ndarray, other: np.ndarray, changed: Region, region: Region | None
+    ) -> np.ndarray:
+        before, after = self.predict(np.stack([image, other]))
+        if region is None:
+            return after
+        inside = (slice(None), *region)
+        before[inside] = after[inside]
+        return before
 
 
 class Wrapped:
@@ -67,7 +95,7 @@ class Wrapped:
         self.model = model
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> Recipe | Preparation:
         return self.model.recipe
 
     @property
@@ -89,6 +117,12 @@ class Wrapped:
 
     def gradient(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
         return self.model.gradient(x, target)
+
+    def numbers(self, x: np.ndarray) -> np.ndarray:
+        return self.model.numbers(x)
+
+    def replaced(self, image: np.ndarray, other: np.ndarray, changed: Region, region: Region | None) -> np.ndarray:
+        return self.model.replaced(image, other, changed, region)
 
     def occluded(
         self, image: np.ndarray, places: np.ndarray, patch: int, fill: float, region: Region | None = None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,79 +13,23 @@ import numpy as np
 
 from unoise_engine.errors import Environment, Integrity, ModelFault, Usage
 from unoise_engine.models.answers import COARSE, ask, check_ports, checked, out_of_memory, reason_of
+from unoise_engine.models.coarse_gradcam import coarse_gradcam
 from unoise_engine.models.content import check_content
 from unoise_engine.models.enlarge import enlarged
-from unoise_engine.models.manifest import GRADCAM_FILE, PARTS, UNOISE, Manifest, model_hash, verify
+from unoise_engine.models.manifest import GRADCAM_FILE, PARTS, UNOISE, Manifest, model_hash
 from unoise_engine.models.occluded import Clean
 from unoise_engine.models.parts import with_weights
+from unoise_engine.models.preparation import Preparation
+from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.reverse import reversed_graph
-from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, Region, occluded_items
+from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, OneLabel, Region, occluded_items
 from unoise_engine.models.shuffle import shuffle_kernels
-from unoise_engine.models.trial import try_out
-from unoise_engine.shipped import shipped
 
 if TYPE_CHECKING:
     from unoise_engine.models.runtime import onnxruntime
 
-DEFAULT_BUNDLE = "pancreas-ct"
-_tried: set[str] = set()  # hashes of models that answered as they must
 # Slices of 256 x 256 a call: memory stays bounded, and on a CPU larger batches gain nothing.
 PIXELS_A_CALL = 8 * 256 * 256
-
-
-def shipped_bundles() -> dict[str, Path]:
-    """Name -> folder of the models that came with the engine."""
-    return shipped("models", "*/bundle.json")
-
-
-def installed_bundles() -> dict[str, Path]:
-    """Name -> folder of the models that `bundle install` put into the user's own collection."""
-    return {p.parent.name: p.parent for p in sorted(models_home().glob("[!.]*/bundle.json"))}
-
-
-def models_home() -> Path:
-    """The user's own bundles: $UNOISE_MODELS, or the usual place for data on this system."""
-    if home := os.environ.get("UNOISE_MODELS"):
-        return Path(home)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
-    return base / "unoise-engine" / "models"
-
-
-def known_bundles() -> dict[str, Path]:
-    """Both; what ships comes first, and an installed bundle cannot take its name."""
-    return {**installed_bundles(), **shipped_bundles()}
-
-
-def find_bundle(name: str | Path) -> Path:
-    """The name of a bundle that ships or was installed, or a folder. Raises Environment if it is neither."""
-    known = known_bundles()
-    if str(name) in known:
-        return known[str(name)]
-    if Path(name).is_dir():
-        return Path(name)
-    names = ", ".join(known) or "none"
-    raise Environment(name, "no such model bundle", f"give a bundle folder, or one of those here: {names}")
-
-
-def load_bundle(
-    name: str | Path = DEFAULT_BUNDLE, device: str = "auto", threads: int = 0, tried: bool = False
-) -> Bundle:
-    """Verifies every file's hash, then opens the bundle for `device` (auto, cpu, cuda).
-
-    ``threads`` = 0 lets onnxruntime use every core. A bundle that neither ships nor was installed is tried out first
-    (trial.py), once a process, unless it was `tried`. Raises Environment, Integrity or Usage.
-    """
-    folder = find_bundle(name)
-    manifest = verify(folder)
-    if not tried and folder not in known_bundles().values() and model_hash(manifest) not in _tried:
-        try_out(folder)
-        _tried.add(model_hash(manifest))
-    return Bundle(folder, manifest, providers(device), threads, strict=device == "cuda")
 
 
 def providers(device: str) -> list[str]:
@@ -106,7 +48,7 @@ def providers(device: str) -> list[str]:
     return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
-class Bundle:
+class Bundle(OneLabel):
     """An opened bundle. Sessions start when first used. A `segmenter.Segmenter`.
 
     Where memory is short, fewer slices go into a call; where a GPU cannot be used or is full, the processor takes over.
@@ -119,7 +61,7 @@ class Bundle:
     ):
         self.folder = folder
         self.manifest = manifest
-        self.recipe = manifest.recipe
+        self.recipe: Recipe | Preparation = manifest.recipe
         self.notes: list[str] = []
         self.seconds = 0.0
         self._providers = list(providers)
@@ -134,7 +76,7 @@ class Bundle:
 
     def shuffled(self, models: Sequence[str], seed: int) -> Bundle:
         """The same bundle with the weights of these models in random order: what was learned is lost."""
-        other = Bundle(self.folder, self.manifest, self._providers, self._threads, self._strict)
+        other = type(self)(self.folder, self.manifest, self._providers, self._threads, self._strict)
         other._shuffle = {model: seed for model in models}
         return other
 
@@ -266,12 +208,8 @@ class Bundle:
         # A model's idle threads would go on spinning, on cores that the next model or another job needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         adjust(options)
-        path = self._path("utility" if model == "reverse" else model)
-        content = self._content(path.stem)
-        if model in PARTS:
-            content = with_weights(content, self._content("utility"))
-        elif model == "reverse":
-            content = reversed_graph(content)
+        path = self._path(self._file_of(model))
+        content = self._made(model, self._content(path.stem))
         try:
             # No fallback of its own, which prints on standard output and tries again: ours is below.
             session = onnxruntime.InferenceSession(content, options, providers=self._providers, enable_fallback=0)
@@ -283,11 +221,26 @@ class Bundle:
                 self._leave_gpu(reason)
                 return self._open(model, adjust)
             raise Integrity(path, f"onnxruntime cannot open it ({reason})", "get the bundle again") from error
-        if model != "reverse":
+        if path.stem == model:
             check_ports(path, session, self.recipe.rank, self.one_pass)
         if self.device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
             self._leave_gpu("its driver or libraries are missing")
         return session
+
+    def _file_of(self, model: str) -> str:
+        """The file's name, without its suffix, that a model is made from."""
+        derived = model == "reverse" or (model == "gradcam" and GRADCAM_FILE not in self.manifest.files)
+        return "utility" if derived else model
+
+    def _made(self, model: str, content: bytes) -> bytes:
+        """The model itself, from its file. Raises ValueError where it cannot be made."""
+        if model in PARTS:
+            return with_weights(content, self._content("utility"))
+        if model == "reverse":
+            return reversed_graph(content)
+        if self._file_of(model) != model:
+            return coarse_gradcam(content)
+        return content
 
     def _content(self, model: str) -> bytes:
         """The very bytes that the manifest names, looked through, or these with their weights shuffled."""
@@ -302,7 +255,7 @@ class Bundle:
         self, model: str, feeds: dict[str, np.ndarray], wanted: list[str], fixed: dict[str, np.ndarray] | None = None
     ) -> list[np.ndarray]:
         """The outputs `wanted`; `feeds` are given some slices at a time, `fixed` as they are."""
-        path, (n, channels, *size) = self._path("utility" if model == "reverse" else model), feeds["slices"].shape
+        path, (n, channels, *size) = self._path(self._file_of(model)), feeds["slices"].shape
         parts: list[list[np.ndarray]] = []
         start = 0
         while start < n:
@@ -317,20 +270,21 @@ class Bundle:
                 continue
             self.seconds += time.perf_counter() - began
             shape = some["slices"].shape
-            parts.append([checked(path, name, answer, shape) for name, answer in zip(wanted, answers)])
-            self._check_pixel(path, shape[2:], dict(zip(wanted, parts[-1])))
+            parts.append([self._checked(path, name, answer, shape) for name, answer in zip(wanted, answers)])
             start += step
         if not parts:
             return [np.zeros((0, channels if name == "gradient" else 1, *size), np.float32) for name in wanted]
         return [np.concatenate(column) for column in zip(*parts)]
 
-    def _check_pixel(self, path: Path, size: tuple[int, ...], answers: dict[str, np.ndarray]) -> None:
-        """Coarse maps of one model have pixels of one size. Raises ModelFault."""
-        if COARSE in answers:
-            sides = tuple(most // n for most, n in zip(size, answers[COARSE].shape[2:]))
+    def _checked(self, path: Path, name: str, answer: np.ndarray, items: tuple[int, ...]) -> np.ndarray:
+        """An answer to items of that shape; coarse maps of one model have pixels of one size. Raises ModelFault."""
+        answer = checked(path, name, answer, items)
+        if name == COARSE:
+            sides = tuple(most // n for most, n in zip(items[2:], answer.shape[2:]))
             if sides != (self._pixel or sides):
                 raise ModelFault(path, f"answers with maps of several sizes: {COARSE}", "do not use this model")
             self._pixel = sides
+        return answer
 
     def _make_do(self, step: int) -> None:
         """After memory ran out with `step` slices a call. Raises MemoryError if there is nothing left to try."""

@@ -11,11 +11,13 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """`bundle` is the name of a known one or a folder; empty: the default. `threads` = 0 takes every core there is."""
+    """`bundle` is the name of a known one or a folder; empty: the default. `threads` = 0 takes every core there is.
+    `label` is what a bundle of several labels is asked about; several, joined by commas, are taken as one."""
 
     bundle: str = ""
     device: str = "auto"
     threads: int = 0
+    label: str = ""
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:

@@ -6,7 +6,6 @@ With the format dicom: segmentation.dcm, importance-<method>.dcm and overlay-<me
 
 from __future__ import annotations
 
-import math
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -23,7 +22,8 @@ from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_volume
 from unoise_engine.files import new_file, new_folder, write_json
-from unoise_engine.models.input import Input, Restored
+from unoise_engine.models.given import OnGrid, voxels_of
+from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, clock
 from unoise_engine.results.overview import Overview
@@ -55,7 +55,7 @@ class Writer(Protocol):
     warnings: tuple[str, ...]
     settings: dict[str, Any]
 
-    def write(self, name: str, volume: Restored, folder: Path) -> dict[str, str]:
+    def write(self, name: str, volume: OnGrid, folder: Path) -> dict[str, str]:
         """Returns what was written, name -> path within `folder`."""
         ...
 
@@ -70,7 +70,7 @@ class Volumes:
         self.settings = {"format": file_format}
         self.suffix = SUFFIXES[file_format]
 
-    def write(self, name: str, volume: Restored, folder: Path) -> dict[str, str]:
+    def write(self, name: str, volume: OnGrid, folder: Path) -> dict[str, str]:
         write_volume(volume, folder / (name + self.suffix))
         return {name: name + self.suffix}
 
@@ -78,7 +78,7 @@ class Volumes:
 class RawVolumes(Volumes):
     """NRRD, uncompressed: larger, and many times as fast."""
 
-    def write(self, name: str, volume: Restored, folder: Path) -> dict[str, str]:
+    def write(self, name: str, volume: OnGrid, folder: Path) -> dict[str, str]:
         write_raw(volume, folder / (name + self.suffix))
         return {name: name + self.suffix}
 
@@ -90,14 +90,13 @@ def _writer(reading: Reading, case: Case, bundle: Bundle, settings: Settings, ho
     from unoise_engine.results.dicom.result import DicomResult
 
     manifest = bundle.manifest
-    given = Input.of(reading.ct, bundle.recipe, *(settings.slices or ()))
     origin = Origin(
         organ=manifest.organ,
         model=manifest.name,
         model_hash=bundle.hash,
         engine_version=__version__,
         warning=manifest.warning,
-        slices=(given.start, given.stop),
+        slices=settings.slices or (0, len(AxialView.of(reading.ct.grid).apply(reading.ct.voxels))),
         titles=TITLES,
         parameters=settled(settings.told),
     )
@@ -148,7 +147,7 @@ def explain_case(
 
 def _bytes_needed(ct: Volume, bundle: Bundle, settings: Settings) -> int:
     """At most: results that do not pack at all, and three stacks of the model's slices on their way."""
-    planes = 4 * math.prod(Input.of(ct, bundle.recipe, *(settings.slices or ())).shape)
+    planes = 4 * voxels_of(ct, bundle.recipe, *(settings.slices or ()))
     return ct.voxels.size * (1 + 4 * len(settings.methods)) + 3 * planes
 
 
@@ -186,7 +185,10 @@ def _explain_into(
                 "volume_ml": round(found * ct.grid.voxel_ml, 3),
                 "axial_slice_of_largest_area": shown if found else None,
             }
-            warnings += about_volume([n * ct.grid.voxel_ml for n in areas[start:stop]], manifest.organ, manifest.scope)
+            if not isinstance(bundle.recipe, Preparation):
+                warnings += about_volume(
+                    [n * ct.grid.voxel_ml for n in areas[start:stop]], manifest.organ, manifest.scope
+                )
             if not found:
                 notes.append(f"no {manifest.organ} found in this CT")
             if with_picture:

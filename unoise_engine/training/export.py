@@ -22,12 +22,13 @@ from torch.nn.functional import interpolate
 from unoise_engine import __version__
 from unoise_engine.errors import Environment, Integrity, Usage
 from unoise_engine.files import exists, new_folder, refuse_overlap
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.input import Input
 from unoise_engine.models.manifest import Manifest, write_manifest
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.scope import Scope
 from unoise_engine.models.segmenter import occluded_items
-from unoise_engine.models.session import Bundle, load_bundle
+from unoise_engine.models.session import Bundle
 from unoise_engine.training import leaks
 from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.card import Card, read_card

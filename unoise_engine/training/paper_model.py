@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from unoise_engine import __version__
+from unoise_engine.models.bundles import find_bundle
 from unoise_engine.models.manifest import Manifest, write_bundle
 from unoise_engine.models.recipe import Recipe
-from unoise_engine.models.session import find_bundle
 from unoise_engine.training.export import describe, write_models
 from unoise_engine.training.fold import rounded
 from unoise_engine.training.recipes import Net, Noise

@@ -18,6 +18,7 @@ from torch import nn
 
 from unoise_engine.errors import Usage
 from unoise_engine.files import refuse_overlap
+from unoise_engine.models.given import own
 from unoise_engine.models.manifest import Manifest
 from unoise_engine.training import begun, runs
 from unoise_engine.training.budgets import CoarseUNet
@@ -42,7 +43,7 @@ def unpack(folder: Path, manifest: Manifest, split: Split, out: Path, unoise: Pa
             raise Usage(out, "is to hold the utility and U-Noise", "give U-Noise a folder of its own")
     utility = rebuilt_utility(folder, manifest)
     shape = Net(utility.depth, utility.first_channels)
-    recipe = UtilityRecipe(UtilityFit(max_steps=1), manifest.recipe, shape, Data(manifest.organ))
+    recipe = UtilityRecipe(UtilityFit(max_steps=1), own(manifest.recipe), shape, Data(manifest.organ))
     begun.begin(out, recipe, split)
     runs.replace_weights(out, utility)
     if unoise is not None:
@@ -70,7 +71,7 @@ def rebuilt_unoise(folder: Path, manifest: Manifest) -> UNet | NearNet:
     """The second of the two. Raises Usage."""
     with _told(folder):
         graph = onnx.load(folder / "unoise.onnx").graph
-        told, channels = manifest.architecture["unoise"], manifest.recipe.channels
+        told, channels = manifest.architecture["unoise"], own(manifest.recipe).channels
         depth, width, cell = (told.get(key, 1) for key in ("depth", "first_channels", "cell"))
         noise: UNet | NearNet
         if any(port.name == "logits" for port in graph.input):
@@ -85,7 +86,7 @@ def rebuilt_utility(folder: Path, manifest: Manifest) -> UNet:
     """The first of the two. Raises Usage."""
     with _told(folder):
         told = manifest.architecture["utility"]
-        utility = UNet(manifest.recipe.channels, 1, told["depth"], told["first_channels"])
+        utility = UNet(own(manifest.recipe).channels, 1, told["depth"], told["first_channels"])
         _fill(utility, onnx.load(folder / "utility.onnx").graph)
     return utility
 

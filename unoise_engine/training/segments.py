@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from unoise_engine.models.recipe import Recipe
-from unoise_engine.models.segmenter import Region, occluded_items
+from unoise_engine.models.segmenter import OneLabel, Region, occluded_items
 
 
-class Segments:
+class Segments(OneLabel):
     """Predicts, and can be occluded by whole passes, as the paper does it. The net's first output is the label's."""
 
     answers: frozenset[str] = frozenset()

@@ -22,10 +22,11 @@ from unoise_engine.volume.volume import Volume
 @dataclass(frozen=True)
 class ReadSettings:
     """What the user vouches for. `fill_gaps`: missing slices may be interpolated. `trust_hu`: values are HU even where
-    the header or the histogram speaks against it."""
+    the header or the histogram speaks against it. `modality`: images of another kind than CT are taken as they are."""
 
     fill_gaps: bool = False
     trust_hu: bool = False
+    modality: str = "CT"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def of_image(path: Path, name: str, how: ReadSettings) -> Case:
     """`name` becomes the id."""
 
     def read() -> Reading:
-        ct, notes, planes = read_straight(path, how.trust_hu, Deadline())
+        ct, notes, planes = read_straight(path, how.trust_hu, Deadline(), how.modality)
         return Reading(ct, tuple(notes), planes=planes)
 
     return Case(safe_id(name), path, (path, *beside(path)), lambda: _guard(path, read))

@@ -17,7 +17,7 @@ TYPES = {
 OTHER_MODALITIES = ("MR", "NM", "US")
 
 
-def metaimage_layout(path: Path) -> Layout:
+def metaimage_layout(path: Path, wanted: str = "CT") -> Layout:
     """Raises CaseRefused: EMPTY_FILE, DAMAGED, DETACHED_DATA, NOT_3D, NOT_SCALAR, NOT_CT, NO_ORIENTATION."""
     fields, start = _fields(path)
     data = _voxel_file(path, fields["elementdatafile"])
@@ -36,7 +36,8 @@ def metaimage_layout(path: Path) -> Layout:
         raise damaged(path, "has an unknown voxel type")
     if fields.get("binarydata", "true").lower() != "true" or int(fields.get("headersize", "0") or 0) != 0:
         raise CaseRefused("UNREADABLE", path, "keeps its voxels as text or behind a foreign header", "save it as .mha")
-    if (modality := fields.get("modality", "").upper().removeprefix("MET_MOD_")) in OTHER_MODALITIES:
+    modality = fields.get("modality", "").upper().removeprefix("MET_MOD_")
+    if wanted == "CT" and modality in OTHER_MODALITIES:
         raise CaseRefused("NOT_CT", path, f"says that it is {modality}, not CT", "give a CT")
     axes_text = _first(fields, "transformmatrix", "orientation", "rotation")
     if axes_text is None:

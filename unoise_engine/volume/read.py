@@ -43,18 +43,24 @@ def read_image(path: Path) -> Volume:
 
 
 def read_straight(
-    path: Path, trust_hu: bool = False, deadline: Deadline | None = None
+    path: Path, trust_hu: bool = False, deadline: Deadline | None = None, modality: str = "CT"
 ) -> tuple[Volume, list[str], Planes | None]:
     """A CT file -> clean HU, a sentence for each correction, and, if it was resampled, where its slices lay.
 
+    Values of another `modality` are taken as they are.
     Voxels on sheared axes are resampled to an upright grid. Raises CaseRefused: what `load_image` and `vet` refuse.
     """
     deadline = deadline or Deadline()
-    layout = image_layout(path, deadline)
+    layout = image_layout(path, deadline, modality)
     grid = rigid_grid(layout.size, layout.steps_mm, layout.origin_mm)
     if grid is not None:
         check_size(grid, path)
-    voxels, notes = vet(read_voxels(layout, path, deadline), path, trust_hu)
+    voxels = read_voxels(layout, path, deadline)
+    notes: list[str] = []
+    if modality == "CT":
+        voxels, notes = vet(voxels, path, trust_hu)
+    else:
+        check_content(voxels, path)
     if grid is not None:
         return Volume(voxels, grid), notes, None
     notes.append("its axes were not perpendicular (sheared): resampled to an upright grid")
@@ -74,7 +80,7 @@ def load_image(path: Path) -> tuple[np.ndarray, Layout]:
     return read_voxels(layout, path, deadline), layout
 
 
-def image_layout(path: Path, deadline: Deadline) -> Layout:
+def image_layout(path: Path, deadline: Deadline, modality: str = "CT") -> Layout:
     """What the header says, checked before a voxel is read.
 
     Raises CaseRefused: EMPTY_FILE, TRUNCATED, DAMAGED, TOO_LARGE, TOO_SLOW, DETACHED_DATA, UNREADABLE, NOT_3D,
@@ -86,7 +92,7 @@ def image_layout(path: Path, deadline: Deadline) -> Layout:
     elif name.endswith(".nrrd"):
         layout = nrrd_layout(path)
     elif name.endswith((".mha", ".mhd")):
-        layout = metaimage_layout(path)
+        layout = metaimage_layout(path, modality)
     elif is_header(path):
         raise CaseRefused("DETACHED_DATA", path, "keeps its voxels in another file", "save it as one .nii.gz or .nrrd")
     else:

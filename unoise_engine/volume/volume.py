@@ -13,6 +13,8 @@ from unoise_engine.errors import CaseRefused
 from unoise_engine.volume.budget import check_extent
 
 SMALLEST_SIDE = 8  # pixels of an axial slice
+STORED = "ijk"  # voxel axes, x first
+PATIENT = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}  # LPS axis and direction
 SMALLEST_FIELD_MM = 20  # side of an axial slice: no organ can be made out in less
 
 
@@ -85,7 +87,8 @@ class Volume:
 @dataclass(frozen=True)
 class AxialView:
     """Reads a volume as axial slices in LPS order - first slice feet, rows to posterior, columns to left - by flips and
-    swaps alone: no voxel value changes. Oblique volumes go to the nearest axes."""
+    swaps alone: no voxel value changes. Oblique volumes go to the nearest axes. (z, y, x) are the view's axes even
+    where `towards` turns them elsewhere."""
 
     axes: tuple[int, int, int]  # numpy axis of the source for (z, y, x) of the view
     flips: tuple[bool, bool, bool]  # of (z, y, x) of the view
@@ -93,13 +96,27 @@ class AxialView:
 
     @staticmethod
     def of(grid: Grid) -> AxialView:
+        return AxialView.towards(grid, "SPL")
+
+    @staticmethod
+    def towards(grid: Grid, axes: str) -> AxialView:
+        """A view whose axes run in other directions: "SPL" is axial LPS, "RAS" x first and to the right. The letters
+        i, j, k are the voxel axes x, y, z themselves, unturned: "kji" is the array as it is."""
+        if axes[0] in STORED:
+            order = tuple(STORED.index(letter) for letter in axes)
+            return AxialView(
+                axes=tuple(2 - a for a in order),  # type: ignore[arg-type]
+                flips=(False, False, False),
+                spacing_mm=tuple(float(grid.spacing_mm[a]) for a in order),  # type: ignore[arg-type]
+            )
         cosines = np.asarray(grid.direction).reshape(3, 3)
         # The voxel axis for each patient axis: of all six orders the one whose cosines are largest together.
         nearest = max(permutations(range(3)), key=lambda p: sum(abs(cosines[row, col]) for row, col in enumerate(p)))
-        order = nearest[::-1]  # (z, y, x) of the view, as SimpleITK axes
+        patient = [PATIENT[letter] for letter in axes]
+        order = tuple(nearest[axis] for axis, _ in patient)  # of the view, as SimpleITK axes
         return AxialView(
             axes=tuple(2 - a for a in order),  # type: ignore[arg-type]
-            flips=tuple(bool(cosines[p, a] < 0) for p, a in zip((2, 1, 0), order)),  # type: ignore[arg-type]
+            flips=tuple(bool(sign * cosines[p, a] < 0) for (p, sign), a in zip(patient, order)),  # type: ignore[arg-type]
             spacing_mm=tuple(float(grid.spacing_mm[a]) for a in order),  # type: ignore[arg-type]
         )
 

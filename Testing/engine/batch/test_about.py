@@ -13,7 +13,7 @@ import pytest
 from unoise_engine.batch.about import About, about, models
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.methods import METHODS
-from unoise_engine.models.session import DEFAULT_BUNDLE
+from unoise_engine.models.bundles import DEFAULT_BUNDLE
 from unoise_engine.results.case_folder import REPORT_VERSION
 
 

@@ -238,7 +238,7 @@ def test_an_earlier_result_survives_a_refusal(explain: Any, cohort: Any, out: An
 def test_another_model_than_the_runs_is_named(explain: Any, cohort: Any, tmp_path: Path, tiny_bundle: Any) -> None:
     from unoise_engine.batch.job import Job, do_case
     from unoise_engine.batch.options import Options
-    from unoise_engine.models.session import load_bundle
+    from unoise_engine.models.bundles import load_bundle
     from unoise_engine.progress import Quiet
 
     bundle, ct = load_bundle(tiny_bundle, "cpu"), str(cohort / "ct0.nii.gz")

@@ -18,7 +18,7 @@ from unoise_engine.errors import Usage
 from unoise_engine.evaluate.command import Request, run
 from unoise_engine.evaluate.data import find_entries, read_part
 from unoise_engine.evaluate.overlap import dice
-from unoise_engine.models.session import load_bundle
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.volume.read import read_image
 
 QUICK = dict(slices_per_case=2, empty_per_case=1, draws=1, figures=False, resamples=50, device="cpu", threads=1)

@@ -19,8 +19,8 @@ from unoise_engine.evaluate.sanity import (
     check_measures,
     spearman,
 )
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, find_bundle, load_bundle
 from unoise_engine.models.segmenter import GRADCAM, NOISE
-from unoise_engine.models.session import DEFAULT_BUNDLE, find_bundle, load_bundle
 from unoise_engine.models.shuffle import shuffle_kernels
 
 

@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from Testing.engine.evaluate.world import write_cases
+from Testing.engine.explanation.test_structures import item, write_net
 from unoise_engine.errors import CaseRefused, Usage
 from unoise_engine.evaluate.overlap import dice
 from unoise_engine.evaluate.whatif.effects import what_if
@@ -19,9 +20,12 @@ from unoise_engine.evaluate.whatif.fills import FILLS, Region, filling
 from unoise_engine.evaluate.whatif.scene import Scene
 from unoise_engine.evaluate.whatif.settings import HideSettings
 from unoise_engine.explanation.segment import segment
-from unoise_engine.models.input import Input
-from unoise_engine.models.session import load_bundle
+from unoise_engine.models.bundles import load_bundle
+from unoise_engine.models.given import given_of
+from unoise_engine.models.manifest import Manifest, write_bundle
+from unoise_engine.models.preparation import Preparation, Window
 from unoise_engine.volume.structures import Structure
+from unoise_engine.volume.volume import Grid, Volume
 
 
 @pytest.fixture
@@ -50,7 +54,7 @@ def found_by_hand(scene: Scene, mask: np.ndarray, hu: Any) -> np.ndarray:
     voxels = scene.ct.voxels.copy()
     voxels[mask] = hu
     bundle = scene.bundle
-    found = segment(bundle, Input.of(scene.ct.with_voxels(voxels), bundle.recipe), bundle.manifest.clean_up)
+    found = segment(bundle, given_of(scene.ct.with_voxels(voxels), bundle.recipe), bundle.manifest.clean_up)
     return found.mask(1).voxels > 0
 
 
@@ -191,7 +195,10 @@ def test_the_command(pair: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     assert again.returncode == 3 and "exists already" in again.stderr
     assert unoise(*words, "--organ", "hide", "--overwrite").returncode == 0
     for wrong, said in (
-        (["whatif", ct, "-o", out, "--bundle", tiny_bundle], "has nothing to hide"),
+        (
+            ["whatif", ct, "-o", out, "--bundle", tiny_bundle],
+            "and the model has no other labels - give",
+        ),
         (["whatif", "-o", out, "--bundle", tiny_bundle], "is given no CT"),
         (["whatif", ct, ct, "--region", labels, "-o", out], "is given 1 times for 2 CTs"),
         ([*words[:-1], tmp_path / "other", "--only", "lung"], "is no structure"),
@@ -251,3 +258,22 @@ def test_the_second_question_reads_no_ct(pair: Any, tiny_bundle: Any, monkeypatc
     assert run(asked, "json", kept) == 0 and kept.scene is not scene
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [e["event"] for e in events if e["event"] != "progress"] == ["whatif"] * 3
+
+
+def test_a_model_of_several_labels_is_asked_about_its_own(tmp_path: Path) -> None:
+    """A 3-D net from elsewhere, which finds its label only where another structure is near."""
+    write_net(tmp_path / "net.onnx")
+    about: dict[str, Any] = dict.fromkeys(("name", "title", "intended_use", "licence", "training_data"), "needs")
+    labels = {"organ": 1, "needed": 2, "decoy": 3}
+    recipe = Preparation(window=Window((16, 16, 16), 0.5))
+    manifest = Manifest(**about, synthetic=True, recipe=recipe, labels=labels, outputs="softmax")
+    write_bundle(tmp_path / "bundle", manifest, {"utility.onnx": tmp_path / "net.onnx"})
+    model = load_bundle(tmp_path / "bundle", "cpu", label="organ")
+    voxels = item()[0, 0].astype(np.float32)
+    grid = Grid(voxels.shape[::-1], (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    scene = Scene(Volume(voxels, grid), model)
+    own = [*scene.labels()]
+    assert {one.name: int(one.mask().sum()) for one in own} == {"needed": 48, "decoy": 48}
+    needed, decoy = what_if(scene, own, HideSettings("mean")).effects
+    assert (needed.name, needed.dice) == ("needed", 0) and needed.lost_ml == pytest.approx(0.064)
+    assert (decoy.name, decoy.dice, decoy.lost_ml) == ("decoy", 1, 0)

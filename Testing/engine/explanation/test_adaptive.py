@@ -10,7 +10,7 @@ from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.occlusion import ADAPTIVE_ERROR, Occlusion
 from unoise_engine.lab.benchmark.subject import fullest_slice
 from unoise_engine.lab.phantom.abdomen import synthesise
-from unoise_engine.models.session import load_bundle
+from unoise_engine.models.bundles import load_bundle
 
 SIDE = 96
 

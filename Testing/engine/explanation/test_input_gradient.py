@@ -13,7 +13,7 @@ from unoise_engine.explanation.input_gradient import InputGradient
 from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.methods import CHOSEN, METHODS, answerable
 from unoise_engine.explanation.target import Target
-from unoise_engine.models.session import load_bundle
+from unoise_engine.models.bundles import load_bundle
 
 
 class Weighed:

@@ -12,9 +12,9 @@ from Testing.engine.conftest import ellipsoid_ct, image_of
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.pipeline import explain, explain_volume
 from unoise_engine.explanation.settings import Settings
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.clean_up import CleanUp
 from unoise_engine.models.manifest import read_manifest, write_bundle
-from unoise_engine.models.session import load_bundle
 from unoise_engine.progress import Quiet
 
 

@@ -41,6 +41,6 @@ def test_parameters_and_what_a_report_tells_of_them() -> None:
     settings = Settings(("gradcam", "occlusion"), parameters={"occlusion": mine})
     assert settings.chosen == {"gradcam": METHODS["gradcam"], "occlusion": mine}
     assert [*settings.chosen] == ["gradcam", "occlusion"]
-    told = {"patch": 9, "stride": 2, "fill": 0.0, "kind": "exact, every 2 pixels"}
+    told = {"patch": 9, "stride": 2, "fill": 0.0, "minutes": 0.0, "kind": "exact, every 2 pixels"}
     assert settings.told == {"occlusion": told}
     assert "kind" not in Settings(("gradient",)).told["gradient"]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from unoise_engine.errors import Environment, Integrity, Usage
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.enlarge import enlarged
 from unoise_engine.models.manifest import model_hash, read_manifest, verify, write_bundle
 from unoise_engine.models.recall import Recall
-from unoise_engine.models.session import load_bundle
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ import pytest
 
 from unoise_engine.errors import EngineError, Environment, Integrity, Usage
 from unoise_engine.files import sha256
+from unoise_engine.models.bundles import find_bundle, known_bundles, load_bundle
 from unoise_engine.models.content import check_content
 from unoise_engine.models.install import install
 from unoise_engine.models.manifest import Manifest, read_manifest, verify, write_bundle
-from unoise_engine.models.session import Bundle, find_bundle, known_bundles, load_bundle
+from unoise_engine.models.session import Bundle
 
 
 @pytest.fixture(autouse=True)

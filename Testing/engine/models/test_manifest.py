@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from unoise_engine.errors import Integrity
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, find_bundle
 from unoise_engine.models.manifest import model_hash, read_manifest
-from unoise_engine.models.session import DEFAULT_BUNDLE, find_bundle
 from unoise_engine.models.text import one_line
 from unoise_engine.strict_json import read_json
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.profile import counted, profiled
-from unoise_engine.models.session import load_bundle
 
 
 def test_two_operations_for_each_pixel_and_weight(tiny_bundle: Any) -> None:

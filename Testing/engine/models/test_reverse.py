@@ -1,4 +1,4 @@
-"""The reverse pass in the graph against torch's own gradients, operator by operator and for the model that ships."""
+"""The reverse pass in the graph against torch's own gradients, for small nets and for the model that ships."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.onnx_format import parse, serialise
 from unoise_engine.models.reverse import reversed_graph
 from unoise_engine.models.runtime import onnxruntime
-from unoise_engine.models.session import load_bundle
 
 torch = pytest.importorskip("torch")
 CHANCE = np.random.default_rng(5)
@@ -50,7 +50,6 @@ def conv(shape: Any, **how: Any) -> Any:
 
 
 F = torch.nn.functional
-HEAD = helper.make_node("ReduceMean", ["a", "axis"], ["logits"], keepdims=1)  # has no rule
 
 
 def nets() -> Any:
@@ -273,40 +272,10 @@ def test_where_several_voxels_are_the_largest_each_gets_its_part() -> None:
     assert np.array_equal(got[0, 0], [[2, 2], [0, 0]]) and np.array_equal(got[0, 1], np.ones((2, 2)))
 
 
-TENSORS = [
-    tensor("k", 1, 1, 1, 1),
-    *(
-        tensor(name, values=np.array(scales, np.float32))
-        for name, scales in (("twice", [1, 1, 2, 2]), ("half", [1, 1, 1.5, 2]), ("more", [1, 2, 2, 2]), ("none", []))
-    ),
-    tensor("size", values=np.array([1, 2, 32, 48])),
-]
-
-
-@pytest.mark.parametrize(
-    ("nodes", "why"),
-    [
-        ([helper.make_node("Tanh", ["slices"], ["logits"])], "Tanh cannot be reversed"),
-        ([helper.make_node("Mul", ["slices", "slices"], ["logits"])], "product of two layers"),
-        ([helper.make_node("MaxPool", ["slices"], ["logits"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])], "overlap"),
-        ([helper.make_node("Identity", ["k"], ["logits"])], "no way"),
-        ([helper.make_node("MaxPool", ["slices"], ["logits"], kernel_shape=[2, 2])], "overlap"),
-        ([helper.make_node("MaxPool", ["slices"], ["logits"], kernel_shape=[2, 2], strides=[2, 1])], "overlap"),
-        ([helper.make_node("MaxPool", ["slices"], ["logits", "at"], kernel_shape=[2, 2], strides=[2, 2])], "overlap"),
-        ([helper.make_node("Conv", ["slices", "k"], ["logits"], auto_pad="SAME_UPPER")], "automatic padding"),
-        ([helper.make_node("ConvTranspose", ["slices", "k"], ["logits"], output_padding=[0, 1])], "automatic padding"),
-        ([helper.make_node("DepthToSpace", ["slices"], ["logits"], blocksize=2, mode="CRD")], "order CRD"),
-        ([helper.make_node("Resize", ["slices", "", "twice"], ["logits"], mode="linear")], "whole number of times"),
-        ([helper.make_node("Resize", ["slices", "", "half"], ["logits"])], "whole number of times"),
-        ([helper.make_node("Resize", ["slices", "", "more"], ["logits"])], "whole number of times"),
-        ([helper.make_node("Resize", ["slices", "", "none"], ["logits"])], "whole number of times"),
-        ([helper.make_node("Resize", ["slices", "", "", "size"], ["logits"])], "whole number of times"),
-        ([helper.make_node("Resize", ["slices", "", "size"], ["logits"])], "size is no stored number"),
-    ],
-)
-def test_what_cannot_be_reversed_is_said(nodes: Any, why: Any) -> None:
-    with pytest.raises(ValueError, match=why):
-        reversed_graph(model_of(nodes, TENSORS))
+def test_a_way_must_lead_there() -> None:
+    nodes = [helper.make_node("Identity", ["k"], ["logits"])]
+    with pytest.raises(ValueError, match="no way"):
+        reversed_graph(model_of(nodes, [tensor("k", 1, 1, 1, 1)]))
 
 
 def test_what_the_gradient_does_not_need_is_left_out() -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from unoise_engine.errors import Environment
 from unoise_engine.models.answers import out_of_memory
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.manifest import verify
-from unoise_engine.models.session import Bundle, load_bundle
+from unoise_engine.models.session import Bundle
 
 GPU = ["CUDAExecutionProvider", "CPUExecutionProvider"]
 

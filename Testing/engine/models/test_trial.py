@@ -14,8 +14,9 @@ from unoise_engine.cli.bundle import bundle_verify
 from unoise_engine.errors import Environment, Integrity, ModelFault
 from unoise_engine.models import trial
 from unoise_engine.models.answers import checked
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.manifest import read_manifest, verify, write_bundle
-from unoise_engine.models.session import Bundle, load_bundle
+from unoise_engine.models.session import Bundle
 from unoise_engine.models.trial import try_out
 
 

@@ -16,8 +16,8 @@ from unoise_engine.cli.app import app
 from unoise_engine.errors import Environment, Integrity, Usage
 from unoise_engine.explanation.trust import about_scan
 from unoise_engine.lab.phantom.abdomen import PROBE, synthesise
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.scope import Scope
-from unoise_engine.models.session import load_bundle
 from unoise_engine.training import export
 from unoise_engine.training.card import Card, read_card
 from unoise_engine.training.export import export_bundle

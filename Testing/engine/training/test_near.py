@@ -15,7 +15,7 @@ from Testing.engine.training.world import unoise_recipe
 from unoise_engine.cli.app import app
 from unoise_engine.errors import Usage
 from unoise_engine.evaluate.sanity import spearman
-from unoise_engine.models.session import load_bundle
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.training import near
 from unoise_engine.training.budgets import Budgets, budget_loss
 from unoise_engine.training.card import Card

@@ -10,8 +10,8 @@ from Testing.engine.training.world import lively_net
 from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.target import Target
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.parts import with_weights
-from unoise_engine.models.session import load_bundle
 from unoise_engine.training.export import export_bundle
 from unoise_engine.training.fold import rounded
 from unoise_engine.training.gradcam_graph import explained_model

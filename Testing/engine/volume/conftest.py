@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,17 +19,17 @@ class Reader:
     def __init__(self) -> None:
         self.skipped: list[str] = []
 
-    def cases(self, *paths: Path, **settings: bool) -> list[Case]:
+    def cases(self, *paths: Path, **settings: Any) -> list[Case]:
         return find_cases(list(paths), ReadSettings(**settings), self.keep)
 
     def keep(self, sentence: str, names: str) -> None:
         self.skipped.append(f"{sentence} {names}")
 
-    def one(self, path: Path, **settings: bool) -> Reading:
+    def one(self, path: Path, **settings: Any) -> Reading:
         (case,) = self.cases(path, **settings)
         return case.read()
 
-    def refusal(self, path: Path, **settings: bool) -> CaseRefused:
+    def refusal(self, path: Path, **settings: Any) -> CaseRefused:
         with pytest.raises(CaseRefused) as caught:
             self.one(path, **settings)
         message = str(caught.value)

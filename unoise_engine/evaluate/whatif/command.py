@@ -18,8 +18,10 @@ from unoise_engine.evaluate.whatif.report import as_row, lines, write_answer
 from unoise_engine.evaluate.whatif.scene import Scene
 from unoise_engine.evaluate.whatif.settings import HideSettings
 from unoise_engine.files import exists, refuse_earlier, refuse_overlap, refuse_strangers
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, find_bundle, load_bundle
 from unoise_engine.models.manifest import MANIFEST
-from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, find_bundle, load_bundle
+from unoise_engine.models.segmenter import LABELS
+from unoise_engine.models.session import Bundle
 from unoise_engine.models.settings import ModelSettings
 from unoise_engine.progress import Progress, progress
 from unoise_engine.results.case_folder import prepare_output
@@ -34,7 +36,8 @@ from unoise_engine.volume.write import cannot_write
 @dataclass(frozen=True)
 class Request:
     """What is asked. `regions` are one for each of the `inputs`, in that order; `cohort` are folders of CTs and label
-    maps (volume/pairs.py). `boxes` are hidden too (volume/box.py). Without `out` nothing is written: events tell all.
+    maps (volume/pairs.py). `boxes` are hidden too (volume/box.py). With neither it is the model's own other
+    labels. Without `out` nothing is written: events tell all.
     """
 
     inputs: tuple[Path, ...] = ()
@@ -56,8 +59,6 @@ class Request:
         if self.regions and len(self.regions) != len(self.inputs):
             what = f"is given {len(self.regions)} times for {len(self.inputs)} CTs"
             raise Usage("--region", what, "give one for each CT, in the same order, or --cohort")
-        if self.inputs and not self.regions and not self.boxes:
-            raise Usage("whatif", "has nothing to hide", "give --region or --box")
         if self.only and not (self.regions or self.cohort):
             raise Usage("--only", "chooses from a --region", "give one")
 
@@ -79,7 +80,7 @@ class Kept:
         of = (model, folder, stat_of([manifest]) if manifest.is_file() else None)
         if self.bundle is None or self._bundle_of != of:
             self.scene = self._scene_of = None
-            self.bundle = load_bundle(folder, model.device, model.threads)
+            self.bundle = load_bundle(folder, model.device, model.threads, label=model.label)
             self._bundle_of = of
         return self.bundle
 
@@ -107,8 +108,14 @@ def run(request: Request, progress_mode: str, kept: Kept | None = None) -> int:
     Raises Usage, Environment or Integrity for what concerns them all.
     """
     show, kept, out = progress(progress_mode), kept or Kept(), request.out
-    asked, cohort, refused = [*_asked(request)], Cohort(), 0
-    manifest = kept.opened(request.model).manifest
+    cohort, refused = Cohort(), 0
+    bundle = kept.opened(request.model)
+    manifest = bundle.manifest
+    modality = getattr(bundle.recipe, "modality", request.reading.modality)
+    request = replace(request, reading=replace(request.reading, modality=modality))
+    asked = [*_asked(request)]
+    if request.inputs and not request.regions and not request.boxes and LABELS not in bundle.answers:
+        raise Usage("whatif", "has nothing to hide, and the model has no other labels", "give --region or --box")
     if out:
         refuse_overlap(out, [*request.inputs, *request.regions, *request.cohort], inside_too=False)
         prepare_output(out)
@@ -178,8 +185,13 @@ def _answer(
         structures += there.found
         notes += there.notes
     structures += [box(text, scene.ct.grid) for text in request.boxes]
+    if not region and not request.boxes:
+        structures = [*scene.labels()]
+        if not structures:
+            organ = scene.bundle.manifest.organ
+            raise CaseRefused("NO_STRUCTURE", case.source, f"shows the model nothing but {organ}", "give --region")
     # What somebody draws over the organ is meant; what a label map has of it is another's opinion of its edge.
-    how = replace(request.hide, organ=request.hide.organ or ("keep" if region else "hide"))
+    how = replace(request.hide, organ=request.hide.organ or ("hide" if request.boxes and not region else "keep"))
     total = len(structures) + (min(len(structures), PAIRED) * (min(len(structures), PAIRED) - 1) // 2) * how.pairs
     with show.stage(name, "whatif", total) as advance:
         found = what_if(scene, structures, how, advance)

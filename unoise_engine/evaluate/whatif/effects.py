@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from unoise_engine.errors import CaseRefused
-from unoise_engine.evaluate.whatif.fills import Region
+from unoise_engine.errors import CaseRefused, Usage
+from unoise_engine.evaluate.whatif.fills import IN_HU, Region
 from unoise_engine.evaluate.whatif.scene import Effect, Scene, Seen
 from unoise_engine.evaluate.whatif.settings import HideSettings
 from unoise_engine.volume.structures import Structure
@@ -39,7 +39,10 @@ def what_if(
     `advance` hears of structures done. Raises CaseRefused NO_STRUCTURE if there is nothing to hide, Usage, ModelFault.
     """
     how = how or HideSettings()
-    organ, empty, within, notes = scene.bundle.manifest.organ, [], [], []
+    modality = getattr(scene.bundle.recipe, "modality", "CT")
+    if modality != "CT" and how.fill in IN_HU:
+        raise Usage(f"--fill {how.fill}", f"is in HU, and the model is for {modality}", "choose mean or blur")
+    organ, empty, within, notes = scene.bundle.manifest.organ, list[str](), list[str](), list[str]()
     regions: dict[str, Region] = {}
     rows: list[tuple[Effect, Seen | None]] = []
     for one in structures:

@@ -22,6 +22,7 @@ from unoise_engine.volume.distance import grown
 
 TISSUE_HU, NOISE_HU, FAT_HU, AIR_HU = 40.0, 150.0, -100.0, -1000.0
 BODY_HU = -300.0
+IN_HU = ("noise", "fat")
 AROUND_MM = 5.0  # the tissue around a structure whose mean takes its place
 BLUR_MM = 10.0
 FILLS = {

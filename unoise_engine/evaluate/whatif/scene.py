@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from unoise_engine.evaluate.whatif.fills import Region, filling
 from unoise_engine.evaluate.whatif.settings import HideSettings
 from unoise_engine.explanation.segment import Prediction, segment
 from unoise_engine.models.cutoff import refill
+from unoise_engine.models.given import Given, given_of
 from unoise_engine.models.input import Input
+from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.remembered import Remembered
 from unoise_engine.models.session import Bundle
 from unoise_engine.volume.structures import Structure
@@ -69,7 +71,8 @@ class Scene:
     _hu: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.ct = self.ct.with_voxels(_with_fat(self.ct))
+        if not isinstance(self.bundle.recipe, Preparation):
+            self.ct = self.ct.with_voxels(_with_fat(self.ct))
         self._hu = self.ct.voxels.copy()
         self._known = Remembered(self.bundle)
         self._before = self._segment(self.ct)
@@ -92,6 +95,18 @@ class Scene:
     def ml(self) -> float:
         """Found with nothing hidden."""
         return float(np.count_nonzero(self.organ)) * self.ct.grid.voxel_ml
+
+    def labels(self) -> Iterator[Structure]:
+        """What else the model finds, by its own labels."""
+        given, manifest = self._given(self.ct), self.bundle.manifest
+        numbers = np.zeros(given.shape, np.uint8)
+        for some in given.steps():
+            numbers[some] = given.as_planes(self.bundle.numbers(given.items(some)))
+        for name, number in manifest.labels.items():
+            planes = np.where(numbers == number, np.float32(1), np.float32(-1))
+            if name not in (manifest.chosen or (manifest.organ,)) and (planes > 0).any():
+                mask = given.restore(planes, 1).voxels > 0
+                yield Structure(name, lambda mask=mask: mask)  # type: ignore[misc]
 
     def region(self, structure: Structure, organ: str) -> tuple[Region | None, float]:
         """The voxels to hide of a structure, None if there are none, and the share of the organ that it covers."""
@@ -118,8 +133,10 @@ class Scene:
                 self._hu[one.box] = self.ct.voxels[one.box]
 
     def _segment(self, ct: Volume) -> Prediction:
-        given = Input.of(ct, self.bundle.recipe, *(self.slices or ()))
-        return segment(self._known, given, self.bundle.manifest.clean_up, self.folder)
+        return segment(self._known, self._given(ct), self.bundle.manifest.clean_up, self.folder)
+
+    def _given(self, ct: Volume) -> Given:
+        return given_of(ct, self.bundle.recipe, *(self.slices or ()))
 
 
 class Without:
@@ -130,10 +147,10 @@ class Without:
         restored, before = after.mask(1), scene._masks
         self.found = self.lost = self.new = 0
         self.seen: Seen | None = None
-        most = -1
+        most, planes_are_slices = -1, isinstance(after.given, Input) and after.given.recipe.rank == 2
         axial = scene.view.apply(after.given.ct.voxels)
         for k in range(after.given.start, after.given.stop):
-            empty = after.given.recipe.rank == 2 and not after.shows[k - after.given.start]
+            empty = planes_are_slices and not after.shows[k - after.given.start]
             there = before.get(k)
             if empty and there is None:
                 continue

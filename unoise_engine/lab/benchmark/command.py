@@ -27,8 +27,9 @@ from unoise_engine.lab.benchmark.subject import SIDE, Subject, fullest_slice, sl
 from unoise_engine.lab.benchmark.whole import WholeCT, explain_whole
 from unoise_engine.lab.phantom.abdomen import synthesise
 from unoise_engine.lab.phantom.labels import LABELS
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
 from unoise_engine.models.profile import profiled
-from unoise_engine.models.session import DEFAULT_BUNDLE, Bundle, load_bundle
+from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Quiet
 from unoise_engine.volume.find import find_cases
 from unoise_engine.volume.write import cannot_write, write_volume

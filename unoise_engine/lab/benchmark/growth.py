@@ -9,7 +9,8 @@ import numpy as np
 
 from unoise_engine.lab.benchmark.contest import OURS, Contest, Entry, hold
 from unoise_engine.lab.benchmark.subject import framed
-from unoise_engine.models.session import Bundle, load_bundle
+from unoise_engine.models.bundles import load_bundle
+from unoise_engine.models.session import Bundle
 
 
 @dataclass(frozen=True)

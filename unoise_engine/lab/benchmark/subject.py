@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unoise_engine.errors import Usage
+from unoise_engine.models.given import own
 from unoise_engine.models.input import Input
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.session import Bundle
@@ -47,15 +48,15 @@ def fullest_slice(
     name: str, bundle: Bundle, ct: Volume, which: Sequence[int] | None = None, side: int = SIDE
 ) -> Subject:
     """The slice, of those numbered, in which the bundle finds most organ; the organ's middle is that of the picture."""
-    slices = Input.of(ct, bundle.recipe).windowed()
+    slices = Input.of(ct, own(bundle.recipe)).windowed()
     slices = slices if which is None else slices[list(which)]
-    found = bundle.predict(bundle.recipe.normalise(slices)) > 0
+    found = bundle.predict(own(bundle.recipe).normalise(slices)) > 0
     best = int(found.sum(axis=(1, 2, 3)).argmax())
     there = np.argwhere(found[best, 0])
     if not len(there):
         raise Usage(name, "finds no organ there, so nothing can be explained", "choose another --bundle or --ct")
     image = framed(slices[best], side, 0.0, np.median(there, axis=0))
-    return Subject.of(name, bundle, bundle.recipe.normalise(image[None]))
+    return Subject.of(name, bundle, own(bundle.recipe).normalise(image[None]))
 
 
 def slices_of(ct: Volume, recipe: Recipe, which: Sequence[int], side: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from unoise_engine.errors import Environment
 from unoise_engine.explanation.settings import Settings
-from unoise_engine.models.session import load_bundle
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.progress import Quiet
 from unoise_engine.results.case_folder import explain_case
 from unoise_engine.results.settings import ResultSettings

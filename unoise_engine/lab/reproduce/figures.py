@@ -19,7 +19,8 @@ from unoise_engine.files import new_file
 from unoise_engine.lab.reproduce.recipes import SIZES
 from unoise_engine.lab.reproduce.study import METHODS, Study, samples, title_of
 from unoise_engine.lab.reproduce.tables import Summary, curve
-from unoise_engine.models.session import load_bundle
+from unoise_engine.models.bundles import load_bundle
+from unoise_engine.models.given import own
 from unoise_engine.training.maps import RunMethod
 from unoise_engine.training.runs import UNoiseRun
 
@@ -59,7 +60,7 @@ def draw_panels(study: Study, figure_of: Any, count: int = 3) -> Any:
     chosen = samples(study, count)
     methods: dict[str, Any] = {
         title_of("large", True): RunMethod(
-            UNoiseRun.open(study.folders[title_of("large", True)]), bundle.recipe.channels
+            UNoiseRun.open(study.folders[title_of("large", True)]), own(bundle.recipe).channels
         ),
         **{TITLES[k]: m for k, m in choose(METHODS[:3], Occlusion(15, study.scale.stride)).items()},
     }
@@ -120,7 +121,7 @@ def draw_deciles(study: Study, figure_of: Any) -> Any:
     x, truth, target, name = samples(study, 1)[0]
     rows: list[tuple[str, np.ndarray]] = [(TITLES["unoise"], UNoise()(bundle, x[None], target, silent)[0])]
     large = title_of("large", True)
-    method = RunMethod(UNoiseRun.open(study.folders[large]), bundle.recipe.channels)
+    method = RunMethod(UNoiseRun.open(study.folders[large]), own(bundle.recipe).channels)
     rows.insert(0, (large, method(bundle, x[None], target, silent)[0]))
     figure = figure_of((1.45 * DECILES, 1.75 * len(rows)))
     axes = figure.subplots(len(rows), DECILES, squeeze=False)

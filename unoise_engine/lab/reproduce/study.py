@@ -21,7 +21,8 @@ from unoise_engine.lab.phantom.abdomen import PROBE, synthesise
 from unoise_engine.lab.reproduce.recipes import SIZES, Recipes
 from unoise_engine.lab.reproduce.scale import Scale
 from unoise_engine.lab.reproduce.stages import GO_ON, Stages
-from unoise_engine.models.session import load_bundle
+from unoise_engine.models.bundles import load_bundle
+from unoise_engine.models.given import own
 from unoise_engine.progress import Progress
 from unoise_engine.training.card import Card
 from unoise_engine.training.export import export_bundle
@@ -217,7 +218,7 @@ def samples(study: Study, count: int) -> list[Sample]:
     organ = bundle.manifest.organ
     found: list[Sample] = []
     for entry in find_entries((study.data,), organ, keep=keep)[:count]:
-        scan = read_scan(entry, bundle.recipe)
+        scan = read_scan(entry, own(bundle.recipe))
         k = int(scan.organ.sum(axis=(1, 2)).argmax())
         x = scan.given.items(slice(k, k + 1))
         found.append((x[0], scan.organ[k], Target(bundle.predict(x)), f"{entry.name} slice {k + 1}"))

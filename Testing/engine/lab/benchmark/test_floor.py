@@ -6,8 +6,8 @@ import pytest
 from unoise_engine.lab.benchmark.adaptive import adaptive_apart
 from unoise_engine.lab.benchmark.floor import peak_gflops
 from unoise_engine.lab.benchmark.subject import Subject, framed
+from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.profile import counted, profiled
-from unoise_engine.models.session import load_bundle
 
 
 def test_work_is_counted_from_the_shapes_that_ran(tiny_bundle: Any) -> None:

@@ -1,0 +1,53 @@
+"""A small net of several labels, written by hand: what it answers can be computed in numpy."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from unoise_engine.models.manifest import Manifest, write_bundle
+from unoise_engine.models.preparation import Preparation
+
+
+def kernels(rank: int, count: int) -> np.ndarray:
+    return np.random.default_rng(5).normal(0, 0.4, (count, 1, *[3] * rank)).astype(np.float32)
+
+
+def write_net(path: Path, rank: int, count: int, padded: bool = True, whole_window: bool = False) -> None:
+    """Convolution, ReLU-like gate, mixing; with `whole_window` an instance norm sees the whole window first."""
+    wide = ["n", 1, *"dhw"[3 - rank :]]
+    mix = np.random.default_rng(6).normal(0, 1, (count, count, *[1] * rank)).astype(np.float32)
+    tensors = {
+        "k": kernels(rank, count), "m": mix, "one": np.ones(1, np.float32), "zero": np.zeros(1, np.float32),
+    }  # fmt: skip
+    pads = [int(padded)] * 2 * rank
+    nodes = [
+        helper.make_node("InstanceNormalization", ["slices", "one", "zero"], ["seen"])
+        if whole_window
+        else helper.make_node("Identity", ["slices"], ["seen"]),
+        helper.make_node("Conv", ["seen", "k"], ["a"], pads=pads),
+        helper.make_node("LeakyRelu", ["a"], ["b"], alpha=0.1),
+        helper.make_node("Conv", ["b", "m"], ["logits"]),
+    ]
+    ports = [
+        helper.make_tensor_value_info("slices", TensorProto.FLOAT, wide),
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", count, *[f"{a}o" for a in "dhw"[3 - rank :]]]),
+    ]
+    weights = [helper.make_tensor(n, TensorProto.FLOAT, v.shape, v.ravel()) for n, v in tensors.items()]
+    graph = helper.make_graph(nodes, "labels", ports[:1], ports[1:], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), str(path))
+
+
+def write_foreign(out: Path, recipe: Preparation, outputs: str = "softmax", count: int = 4, **net: Any) -> Path:
+    """A bundle of labels "one", "two", ..."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_net(out / "net.onnx", recipe.rank, count, padded=not any(recipe.window.margin), **net)
+    first = 1 if outputs == "softmax" else 0
+    names = ("one", "two", "three", "four", "five")
+    labels = {names[k]: k + 1 for k in range(count - first)}
+    about: dict[str, Any] = dict.fromkeys(("name", "title", "intended_use", "licence", "training_data"), "foreign")
+    manifest = Manifest(**about, synthetic=True, recipe=recipe, labels=labels, outputs=outputs, source="by hand")
+    write_bundle(out / "bundle", manifest, {"utility.onnx": out / "net.onnx"})
+    return out / "bundle"

@@ -1,0 +1,126 @@
+"""Models of several labels, window by window: each answer against brute force."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from Testing.engine.models.foreign_net import write_foreign
+from unoise_engine.errors import Usage
+from unoise_engine.models.bundles import load_bundle
+from unoise_engine.models.labels import Channels
+from unoise_engine.models.preparation import Preparation, Window
+from unoise_engine.models.windowed import Windowed
+
+WINDOW = Window((8, 10, 12), 0.5, "nnunet", "gaussian-nnunet")
+CASES = {
+    "softmax": (Preparation(window=WINDOW), "softmax", {}),
+    "sigmoid": (Preparation(window=WINDOW), "sigmoid", {}),
+    "whole window": (Preparation(window=WINDOW), "softmax", {"whole_window": True}),
+    "margin": (Preparation(window=Window((8, 10, 12), 1.0, "nnunet", margin=(1, 1, 1))), "softmax", {}),
+    "planes": (Preparation(rank=2, window=Window((10, 12), 0.5, "nnunet", "gaussian-nnunet")), "softmax", {}),
+    "whole image": (Preparation(), "softmax", {}),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def model(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Windowed:
+    recipe, outputs, net = CASES[request.param]
+    folder = write_foreign(tmp_path_factory.mktemp("foreign"), recipe, outputs, **net)
+    opened = load_bundle(folder, "cpu", label="two")
+    assert isinstance(opened, Windowed)
+    return opened
+
+
+def item(model: Windowed, seed: int = 0) -> np.ndarray:
+    size = (13, 17, 20)[3 - model.recipe.rank :]
+    return np.random.default_rng(seed).normal(size=(1, *size)).astype(np.float32)
+
+
+def test_patches_hidden_are_as_if_the_whole_item_were_seen_anew(model: Windowed) -> None:
+    image = item(model)
+    rank = model.recipe.rank
+    places = np.array([[0] * rank, [5] * rank, [9] * rank])
+    hidden = np.repeat(image[None], 3, axis=0)
+    for one, place in zip(hidden, places):
+        one[(slice(None), *(slice(k, k + 4) for k in place))] = 2.5
+    assert np.allclose(model.occluded(image, places, 4, 2.5), model.predict(hidden), atol=1e-4)
+    region = tuple(slice(3, 9) for _ in range(rank))
+    found, wanted = model.occluded(image, places, 4, 2.5, region), np.repeat(model.predict(image[None]), 3, axis=0)
+    wanted[(slice(None), slice(None), *region)] = model.predict(hidden)[(slice(None), slice(None), *region)]
+    assert np.allclose(found, wanted, atol=1e-4)
+    other = item(model, 1)  # what is kept of the last item is not taken for another's
+    assert np.allclose(model.occluded(other, places[:1], 4, 0.0), model.predict(_hide(other, 4)), atol=1e-4)
+    model.forget()
+
+
+def _hide(image: np.ndarray, side: int) -> np.ndarray:
+    found = image.copy()
+    found[(slice(None), *[slice(0, side)] * (image.ndim - 1))] = 0
+    return found[None]
+
+
+def test_the_gradient_by_finite_differences(model: Windowed) -> None:
+    """Of the windows' margins, averaged by their weights: that score is computed here by itself."""
+    image = item(model).astype(np.float64)
+    chance = np.random.default_rng(2)
+    target = (chance.random((1, *image.shape[1:])) > 0.7).astype(np.float32)
+
+    def score(values: np.ndarray) -> float:
+        tiling = model._tiling(values)
+        padded, share = tiling.pad(values.astype(np.float32)), tiling.share()
+        total = 0.0
+        for box in tiling.boxes():
+            margin = model.channels.margin(model._logits(tiling.given(padded, box))[0])
+            asked = (tiling.embed(target) / share)[(slice(None), *box)] * tiling.weights
+            total += float((asked.astype(np.float64) * margin).sum())
+        return total
+
+    gradient = model.gradient(image[None].astype(np.float32), target[None])[0]
+    assert gradient.shape == image.shape
+    size = float(np.linalg.norm(gradient))
+    for step in (gradient / size, *chance.normal(size=(3, *image.shape)) / np.sqrt(image.size)):
+        step = step.astype(np.float64)
+        wanted = (score(image + 1e-2 * step) - score(image - 1e-2 * step)) / 2e-2
+        assert float((gradient * step).sum()) == pytest.approx(wanted, abs=2e-3 * size)
+    nothing = model.gradient(image[None].astype(np.float32), np.zeros((1, *target.shape), np.float32))
+    assert not nothing.any()
+
+
+def test_a_label_is_where_its_channel_is_largest(model: Windowed) -> None:
+    """One window: no stitching, so the answer can be compared channel by channel."""
+    sides = model.recipe.window.size or (8,) * model.recipe.rank
+    image = np.random.default_rng(3).normal(size=(1, *sides)).astype(np.float32)
+    if model.recipe.window.margin:
+        pytest.skip("its answers are smaller than its windows")
+    logits = model._logits(image[None])[0]
+    found = model.predict(image[None])[0, 0] > 0
+    channel = 2 if model.channels.exclusive else 1
+    wanted = logits.argmax(axis=0) == channel if model.channels.exclusive else logits[channel] > 0
+    assert found.any() and np.array_equal(found, wanted)
+
+
+def test_labels_are_chosen_by_name(tmp_path: Path) -> None:
+    folder = write_foreign(tmp_path, CASES["softmax"][0])
+    with pytest.raises(Usage, match=r"--label - is missing: the model knows 3 labels - choose from one, two, three"):
+        load_bundle(folder, "cpu")
+    with pytest.raises(Usage, match=r"--label spleen - is no label of this model - choose from one"):
+        load_bundle(folder, "cpu", label="one,spleen")
+    image = np.random.default_rng(3).normal(size=(1, 1, 8, 10, 12)).astype(np.float32)
+    each = {k: load_bundle(folder, "cpu", label=k).predict(image) > 0 for k in ("one", "two", "three")}
+    both = load_bundle(folder, "cpu", label="one, three")
+    assert both.manifest.organ == "one+three" and both.manifest.number == 1
+    assert np.array_equal(both.predict(image) > 0, each["one"] | each["three"])
+    assert not (each["one"] & each["two"]).any()
+
+
+def test_the_margin_and_its_cotangent_by_hand() -> None:
+    logits = np.array([0.0, 3.0, 1.0, 2.0]).reshape(1, 4, 1)
+    exclusive, union = Channels(4, (1,), True), Channels(4, (1, 3), True)
+    assert exclusive.margin(logits[0]) == 1.0 and union.margin(logits[0]) == 2.0
+    assert exclusive.cotangent(logits, np.full((1, 1, 1), 5.0)).ravel().tolist() == [0, 5, 0, -5]
+    assert union.cotangent(logits, np.full((1, 1, 1), 5.0)).ravel().tolist() == [0, 5, -5, 0]
+    region = Channels(4, (2,), False)
+    assert region.margin(logits[0]) == 1.0
+    assert region.cotangent(logits, np.ones((1, 1, 1))).ravel().tolist() == [0, 0, 1, 0]
