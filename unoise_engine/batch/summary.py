@@ -27,7 +27,7 @@ FILES = ("summary.csv", "summary.html")
 # injection). It also names tabs and line breaks, which are spelt.
 FORMULA = re.compile(r"(^|;)(?=[=+\-@＝＋－＠])")
 COLUMNS = (
-    "case", "status", "code", "message", "organ", "organ_found", "volume_ml", "corrections", "warnings", "notes",
+    "case", "status", "code", "message", "organ", "organ_found", "volume_ml", "corrections", "warnings", "notes", "verdicts",
     "seconds", "input_sha256", "model_sha256", "finished",
 )  # fmt: skip
 
@@ -78,6 +78,7 @@ def _row(line: dict[str, Any]) -> dict[str, Any]:
         "corrections": "; ".join(line["corrections"] or ()),
         "warnings": "; ".join(line.get("warnings") or ()),
         "notes": "; ".join(line["notes"] or ()),
+        "verdicts": "; ".join(line.get("verdicts") or ()),
         "seconds": round(sum(seconds.values()), 2) if seconds else "",
     }
 
@@ -105,6 +106,7 @@ def _article(line: dict[str, Any], out: Path) -> str:
         found = f"{row['organ']} {row['volume_ml']:.1f} ml" if row["organ_found"] else f"no {row['organ']} found"
         facts.append(f"<p>{html.escape(found)} <small>{row['seconds']} s</small></p>")
     said = [line["message"], *(line["corrections"] or ()), *(line.get("warnings") or ()), *(line["notes"] or ())]
+    said += line.get("verdicts") or ()
     facts += [f"<p>{html.escape(sentence)}</p>" for sentence in said if sentence]
     code = f" <code>{html.escape(line['code'])}</code>" if line["code"] else ""
     status = html.escape(line["status"])

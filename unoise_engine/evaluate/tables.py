@@ -15,7 +15,7 @@ from unoise_engine.evaluate.curves import POINTS, Curves, Measure
 from unoise_engine.evaluate.interval import Estimate
 from unoise_engine.evaluate.sanity import Check
 from unoise_engine.evaluate.segmentation import CaseResult, as_row
-from unoise_engine.evaluate.slices import LabelledSlice
+from unoise_engine.explanation.slices import LabelledSlice
 from unoise_engine.files import write
 
 
