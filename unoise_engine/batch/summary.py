@@ -27,8 +27,8 @@ FILES = ("summary.csv", "summary.html")
 # injection). It also names tabs and line breaks, which are spelt.
 FORMULA = re.compile(r"(^|;)(?=[=+\-@＝＋－＠])")
 COLUMNS = (
-    "case", "status", "code", "message", "organ", "organ_found", "volume_ml", "corrections", "warnings", "notes", "verdicts",
-    "seconds", "input_sha256", "model_sha256", "finished",
+    "case", "status", "code", "message", "organ", "organ_found", "volume_ml", "corrections", "warnings", "notes",
+    "verdicts", "seconds", "input_sha256", "model_sha256", "finished",
 )  # fmt: skip
 
 

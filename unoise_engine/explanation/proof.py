@@ -1,8 +1,8 @@
 """Does a map say what the segmentation needs? Tried on the CT at hand, which needs no label.
 
 On a few slices that show the organ, only the most important voxels of a map stay visible, the rest is noise or grey,
-and the dice that the model keeps with its own segmentation is set beside that of two maps that know nothing: a ruler (the
-distance to the segmentation) and chance. The figures are those of `unoise_engine evaluate` on the same slices
+and the dice that the model keeps with its own segmentation is set beside that of two maps that know nothing: a ruler
+(the distance to the segmentation) and chance. The figures are those of `unoise_engine evaluate` on the same slices
 (visibility.py), against the model's own prediction.
 """
 

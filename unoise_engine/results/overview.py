@@ -47,7 +47,7 @@ class Overview:
         tall = rows * self.spacing_mm[0] / (columns * self.spacing_mm[1])
         n = 1 + len(self.maps)
         figure = Figure(
-            figsize=(PANEL_INCHES * n, PANEL_INCHES * tall + 1.35 + 0.3 * any(self.verdicts.values())),
+            figsize=(PANEL_INCHES * n, PANEL_INCHES * tall + 1.35 + 0.2 * any(self.verdicts.values())),
             facecolor="black",
             layout="constrained",
         )
