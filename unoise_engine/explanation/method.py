@@ -18,12 +18,14 @@ def silent(_: float) -> None:
 
 
 class Method(Protocol):
-    """A way to explain: a frozen dataclass whose fields are its parameters, which check themselves (Usage)."""
+    """A way to explain: a frozen dataclass whose fields are its parameters, which check themselves (Usage).
+
+    `ends`, where there are any, say in a few words what 0 and the largest value mean, for the colour bar.
+    """
 
     name: ClassVar[str]  # in options, files and reports
     title: ClassVar[str]  # for people
     about: ClassVar[str]  # one sentence: what the map shows
-    ends: ClassVar[tuple[str, str]]  # what 0 and the largest value mean, in a few words for a colour bar
     needs: ClassVar[str]  # what the segmenter must be able to answer (models/segmenter.py); empty: any will do
     chosen: ClassVar[bool]  # whether it is used where nobody chooses
 

@@ -13,6 +13,8 @@ from unoise_engine.models.manifest import Manifest
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.segmenter import GRADCAM, NOISE
 
+ENDS = ("not important", "most important")
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -39,7 +41,7 @@ def shown(
     """
     recipe = manifest.recipe
     needs = METHODS[method].needs
-    low, high = METHODS[method].ends
+    low, high = getattr(METHODS[method], "ends", ENDS)
     if needs == NOISE and isinstance(recipe, Recipe) and importance.any():
         most = largest_noise(manifest) * recipe.std[0] * float(np.ptp(recipe.window_hu))
         bears = most * tolerance(importance)
