@@ -96,7 +96,7 @@ class Job:
             "results_version": RESULTS_VERSION,
             "methods": list(asked.methods),
             "slices": list(asked.slices) if asked.slices else None,
-        }
+        } | ({"focus": True} if asked.focus else {})
         if asked.prove is not None:
             told["prove"] = asked.prove
         for leaf in leaves:

@@ -26,8 +26,8 @@ from unoise_engine.errors import CaseRefused, EngineError, Environment, Integrit
 from unoise_engine.files import refuse_overlap, refuse_strangers
 from unoise_engine.lock import any_held, held
 from unoise_engine.models.bundles import DEFAULT_BUNDLE, find_bundle, load_bundle
+from unoise_engine.models.given import modality_of
 from unoise_engine.models.manifest import read_manifest
-from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Relay, progress
 from unoise_engine.results.case_folder import prepare_output
@@ -121,9 +121,8 @@ def _as_the_model_reads(request: Request) -> Request:
     """Images of another kind than CT are no Hounsfield units: told before they are looked for."""
     with suppress(EngineError):  # what is wrong with the bundle is said when it is opened
         recipe = read_manifest(find_bundle(request.options.model.bundle or DEFAULT_BUNDLE)).recipe
-        if isinstance(recipe, Preparation):
-            reading = replace(request.options.reading, modality=recipe.modality)
-            return replace(request, options=replace(request.options, reading=reading))
+        reading = replace(request.options.reading, modality=modality_of(recipe))
+        return replace(request, options=replace(request.options, reading=reading))
     return request
 
 

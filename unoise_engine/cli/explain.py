@@ -35,6 +35,9 @@ def explain(
     device: Device = "auto",
     file_format: Annotated[FileFormat, typer.Option("--format", help="Of the results.")] = FileFormat.nifti,
     slices: Annotated[str, typer.Option(metavar="A:B", help="Axial slices A to B-1, counted from the feet.")] = "",
+    focus: Annotated[
+        bool, typer.Option("--focus", help="Imported 3-D models: explain one window centred on the label, not all.")
+    ] = False,
     patch: Annotated[
         int | None, typer.Option(help="Occlusion: side of the grey square, in the model's pixels; usually 15.")
     ] = None,
@@ -82,7 +85,7 @@ def explain(
     options = Options(
         reading=ReadSettings(fill_gaps, trust_hu),
         model=ModelSettings(bundle, device, threads, label),
-        explanation=replace(_settings(methods, slices, [*lines, *(parameters or [])]), prove=prove),
+        explanation=replace(_settings(methods, slices, [*lines, *(parameters or [])], focus), prove=prove),
         results=ResultSettings(file_format.value, de_identify=de_identify, display_maps=display_maps),
         batch=BatchSettings(overwrite, resume, jobs, cluster, keep_names),
     )
@@ -91,7 +94,7 @@ def explain(
         raise typer.Exit(1)
 
 
-def _settings(methods: str | None, slices: str, parameters: list[str]) -> Settings:
+def _settings(methods: str | None, slices: str, parameters: list[str], focus: bool = False) -> Settings:
     """The lines of `parameters` are TOML: ``occlusion.patch=9``."""
     from unoise_engine.explanation.settings import Settings
     from unoise_engine.typed import read
@@ -105,6 +108,8 @@ def _settings(methods: str | None, slices: str, parameters: list[str]) -> Settin
         table["methods"] = list(comma(methods))
     if chosen := slice_range(slices):
         table["slices"] = list(chosen)
+    if focus:
+        table["focus"] = True
     return read(Settings, table, "--set")
 
 

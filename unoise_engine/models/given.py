@@ -33,6 +33,11 @@ def voxels_of(ct: Volume, recipe: Recipe | Preparation, start: int = 0, stop: in
     return int(ct.voxels.size * share * math.prod(m / w for m, w in zip(mm, recipe.spacing_mm) if w)) + 1
 
 
+def modality_of(recipe: Recipe | Preparation) -> str:
+    """CT, or the kind of images that the model is for: their values are taken as they are."""
+    return recipe.modality if isinstance(recipe, Preparation) else "CT"
+
+
 def own(recipe: Recipe | Preparation) -> Recipe:
     """The recipe of a model that was trained here. Raises Usage for another's."""
     if isinstance(recipe, Preparation):

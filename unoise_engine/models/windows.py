@@ -13,6 +13,7 @@ import numpy as np
 from unoise_engine.models.preparation import Window
 
 Box = tuple[slice, ...]
+HELD_BYTES = 1 << 30  # of stitched channels in single precision; more are held in half precision, as nnU-Net holds all
 LEAST_WEIGHT = 1e-3  # of MONAI's Gaussian (compute_importance_map)
 LARGEST_WEIGHT = 10  # of nnU-Net's, which is rounded to half precision (compute_gaussian)
 
@@ -163,17 +164,19 @@ def stitched(
         first = tiling.padded[0] if box is None else box[0].start
         if held is not None and first > done:  # no later window reaches these planes
             planes = first - done
-            found[:, done:first] = finish(held[:, :planes] / total[:planes])
+            for k in range(planes):  # one by one: in single precision all channels of many would be too much
+                found[:, done + k] = finish((held[:, k] / total[k]).astype(np.float32, copy=False))
             kept = tiling.core[0] - planes
-            for values in (held, total[None]):
-                values[:, :kept] = values[:, planes:].copy()
-                values[:, kept:] = 0
+            for values in (*held, total):
+                values[:kept] = values[planes:].copy()
+                values[kept:] = 0
             done = first
         if box is None:
             break
         answer = ask(tiling.given(padded, box))[0]
         if held is None:
-            held = np.zeros((len(answer), *total.shape), np.float32)
+            single = 4 * len(answer) * total.size <= HELD_BYTES
+            held = np.zeros((len(answer), *total.shape), np.float32 if single else np.float16)
         inside = (slice(0, tiling.core[0]), *box[1:])
         held[(slice(None), *inside)] += answer * weight
         total[inside] += weight

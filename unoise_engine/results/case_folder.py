@@ -175,8 +175,10 @@ def _explain_into(
     middle = (start + stop) // 2
 
     # Not in `folder`: Windows renames none that holds an open file.
+    focus: dict[str, Any] = {}
     proofs: dict[str, Proof] = {}
-    explained = explain_volume(ct, bundle, settings, progress, seconds, case.id, warnings, folder.parent, proofs)
+    given = ct, bundle, settings, progress, seconds, case.id, warnings, folder.parent, focus, proofs
+    explained = explain_volume(*given)
     for name, volume in explained:
         if name == "segmentation":
             areas = [int(np.count_nonzero(one)) for one in volume.slices()]
@@ -234,6 +236,8 @@ def _explain_into(
         "settings": {
             "methods": list(settings.methods),
             "axial_slices": [start, stop],
+            **({"label": manifest.organ} if manifest.chosen else {}),
+            **({"focus": focus} if focus else {}),
             **settings.told,
             "device": bundle.device,
             **writer.settings,

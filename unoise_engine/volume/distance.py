@@ -13,7 +13,8 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
     return sitk.GetArrayFromImage(filtered).astype(np.float32)
 
 
-def grown(mask: np.ndarray, mm: float, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """(z, y, x) bool -> the same and all within `mm` of it, at least a voxel. `spacing_mm` counts x first."""
+def grown(mask: np.ndarray, mm: float, spacing_mm: tuple[float, ...]) -> np.ndarray:
+    """(z, y, x) or (y, x) bool -> the same and all within `mm` of it, at least a voxel. `spacing_mm` counts x first."""
     steps = [max(1, round(mm / one)) for one in spacing_mm]
-    return sitk.GetArrayFromImage(sitk.BinaryDilate(sitk.GetImageFromArray(mask.astype(np.uint8)), steps)) > 0
+    found: np.ndarray = sitk.GetArrayFromImage(sitk.BinaryDilate(sitk.GetImageFromArray(mask.astype(np.uint8)), steps))
+    return found > 0

@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from unoise_engine.errors import Usage
+from unoise_engine.explanation.focus import Focus
 from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.methods import METHODS, answerable
 from unoise_engine.explanation.occlusion import Occlusion
@@ -145,3 +146,26 @@ def test_places_that_no_window_near_the_label_sees_are_not_tried(model: Any, mon
     monkeypatch.setattr(model, "occluded", counting)
     Occlusion(patch=5, minutes=100).one_item(model, wide, organ, silent)
     assert asked and max(place[2] for place in asked) < 60
+
+
+def test_one_window_on_the_label_stands_for_all(model: Any) -> None:
+    wide = np.zeros((1, 1, 40, 40, 40), np.float32)
+    wide[..., 14:34, 10:34, 6:34] = item()
+    target = Target(model.predict(wide))
+    focus = Focus.on(model, wide, target)
+    assert focus and focus.told == {"window": [[16, 12, 8], [32, 28, 24]], "dice_with_whole": 1, "share_of_label": 1}
+    assert not focus.doubts
+    whole, part = Structures()(model, wide, target, silent), focus.map(Structures(), model, wide, target, silent)
+    assert np.array_equal(whole, part), "all that matters lies in the window"
+    assert Focus.on(model, np.zeros_like(wide), Target(np.full_like(wide, -1))) is None
+
+
+def test_a_window_that_answers_otherwise_is_doubted(model: Any) -> None:
+    """Half of the label lies outside, and what the other half needs, too."""
+    wide = np.zeros((1, 1, 20, 24, 60), np.float32)
+    wide[0, 0, 8:12, 8:12, 4:50] = ORGAN
+    wide[0, 0, 8:12, 13:16, 4:18] = wide[0, 0, 8:12, 13:16, 36:50] = NEEDED
+    target = Target(model.predict(wide))
+    focus = Focus.on(model, wide, target)
+    assert focus and focus.share < 0.5 and focus.dice < 1
+    assert any("holds" in doubt for doubt in focus.doubts)

@@ -45,7 +45,7 @@ def write_foreign(out: Path, recipe: Preparation, outputs: str = "softmax", coun
     out.mkdir(parents=True, exist_ok=True)
     write_net(out / "net.onnx", recipe.rank, count, padded=not any(recipe.window.margin), **net)
     first = 1 if outputs == "softmax" else 0
-    names = ("one", "two", "three", "four", "five")
+    names = ("one", "two", "three", *(f"label {k}" for k in range(4, count + 1)))
     labels = {names[k]: k + 1 for k in range(count - first)}
     about: dict[str, Any] = dict.fromkeys(("name", "title", "intended_use", "licence", "training_data"), "foreign")
     manifest = Manifest(**about, synthetic=True, recipe=recipe, labels=labels, outputs=outputs, source="by hand")

@@ -72,7 +72,7 @@ def test_the_gradient_by_finite_differences(model: Windowed) -> None:
         padded, share = tiling.pad(values.astype(np.float32)), tiling.share()
         total = 0.0
         for box in tiling.boxes():
-            margin = model.channels.margin(model._logits(tiling.given(padded, box))[0])
+            margin = model.channels.margin(model.logits(tiling.given(padded, box))[0])
             asked = (tiling.embed(target) / share)[(slice(None), *box)] * tiling.weights
             total += float((asked.astype(np.float64) * margin).sum())
         return total
@@ -94,7 +94,7 @@ def test_a_label_is_where_its_channel_is_largest(model: Windowed) -> None:
     image = np.random.default_rng(3).normal(size=(1, *sides)).astype(np.float32)
     if model.recipe.window.margin:
         pytest.skip("its answers are smaller than its windows")
-    logits = model._logits(image[None])[0]
+    logits = model.logits(image[None])[0]
     found = model.predict(image[None])[0, 0] > 0
     channel = 2 if model.channels.exclusive else 1
     wanted = logits.argmax(axis=0) == channel if model.channels.exclusive else logits[channel] > 0
