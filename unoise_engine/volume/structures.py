@@ -70,7 +70,8 @@ def find_structures(path: Path, grid: Grid, names: Path | None = None, only: Seq
                 raise Usage(f"--only {printable(name)[:60]}", f"is no structure of {path.name}", f"choose from {some}")
         made = [one for one in made if one.name in only]
     if not made:
-        raise CaseRefused("NO_STRUCTURE", path, "holds no structure", "give a label map that is not empty")
+        what = "holds no structure that lies in the CT"
+        raise CaseRefused("NO_STRUCTURE", path, what, "give a label map of this CT that is not empty")
     if len(made) > MOST:
         what = f"holds {len(made)} structures, and {MOST} are hidden at a time at most"
         raise CaseRefused("TOO_MANY_STRUCTURES", path, what, "name some with --only")
