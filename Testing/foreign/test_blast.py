@@ -11,10 +11,10 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from Testing.foreign.monai_folder import prepared
 from unoise_engine.foreign import importing
 from unoise_engine.foreign.onnx_file import read_onnx
 from unoise_engine.models.bundles import load_bundle
-from unoise_engine.models.given import foreign
 from unoise_engine.models.manifest import read_manifest
 from unoise_engine.volume.read import read_image
 
@@ -101,7 +101,7 @@ def bundle(tmp_path_factory: Any) -> Path:
 def test_its_logits_are_those_of_its_own_code(bundle: Path, tmp_path: Path) -> None:
     """Stitched without overlap, they are what DeepMedic says of each window with its surroundings."""
     sitk.WriteImage(head(), str(tmp_path / "head.nii.gz"))
-    given = Prepared.of(read_image(tmp_path / "head.nii.gz"), foreign(read_manifest(bundle).recipe))
+    given = prepared(read_image(tmp_path / "head.nii.gz"), read_manifest(bundle).recipe)
     image, net, core = given.image, Logits(), SIDE - 2 * MARGIN
     assert image.shape == (30, 60, 50)
     padded = np.pad(image, MARGIN, constant_values=-1)

@@ -19,7 +19,6 @@ from unoise_engine.foreign.monai_config import Config
 from unoise_engine.foreign.monai_pipeline import read_preparation
 from unoise_engine.lab.phantom.write import write_phantoms
 from unoise_engine.models.bundles import load_bundle
-from unoise_engine.models.given import foreign
 from unoise_engine.models.manifest import read_manifest
 from unoise_engine.volume.read import read_image
 
@@ -94,7 +93,7 @@ def check_margins(folder: Path, where: Path, bundle: Path) -> None:
     """The stitched answer, label by label, against MONAI's inferer."""
     theirs, manifest = asked_of_monai(folder, where, "inferer").numpy(), read_manifest(bundle)
     exclusive = manifest.outputs == "softmax"
-    given = Prepared.of(read_image(where), foreign(manifest.recipe))
+    given = prepared(read_image(where), manifest.recipe)
     order = tuple("RAS".index(letter) for letter in given.recipe.axes)
     for name, number in manifest.labels.items():
         channel = number if exclusive else number - 1
@@ -145,7 +144,7 @@ def test_every_window_where_monai_has_it(inferer: str, file: Any, tmp_path: Path
 def check_whole(folder: Path, where: Path, bundle: Path) -> None:
     theirs, given = (
         asked_of_monai(folder, where, "inferer").numpy(),
-        Prepared.of(read_image(where), foreign(read_manifest(bundle).recipe)),
+        prepared(read_image(where), read_manifest(bundle).recipe),
     )
     model = load_bundle(bundle, threads=1, tried=True, label="liver")
     found = given.as_planes(model.predict(given.items(slice(0, len(given.image)))))
@@ -166,7 +165,7 @@ def check_grid(folder: Path, where: Path, bundle: Path, least: float = LEAST_AGR
     ct, theirs = read_image(where), asked_of_monai(folder, where, "postprocessing").numpy().transpose(0, 3, 2, 1)
     for name, number in read_manifest(bundle).labels.items():
         model = load_bundle(bundle, threads=1, tried=True, label=name)
-        ours = segment(model, Prepared.of(ct, foreign(model.recipe))).mask(number).voxels > 0
+        ours = segment(model, prepared(ct, model.recipe)).mask(number).voxels > 0
         wanted = theirs[0] == number if len(theirs) == 1 else theirs[number - 1] > 0
         assert 0.001 < wanted.mean() < 0.999, "the reference shows too little"
         assert (ours == wanted).mean() >= least

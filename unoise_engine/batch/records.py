@@ -65,6 +65,7 @@ class Told:
     seconds: dict[str, float]
     warnings: tuple[str, ...] = ()
     warning: str = ""
+    verdicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -257,5 +257,5 @@ def _print_case(record: Record, folder: Path, already: bool) -> None:
     print(f"CASE {record.case}: {record.status} - {size} - {times} - {folder}")
     for doubt in record.report.get("warnings", []):
         print(f"  WARNING: {doubt}")
-    for note in (*record.report["corrections"], *record.report["notes"]):
+    for note in (*record.report["corrections"], *record.report["notes"], *record.report.get("verdicts", ())):
         print(f"  {note}")

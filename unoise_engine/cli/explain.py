@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -69,6 +70,12 @@ def explain(
     de_identify: Annotated[
         bool, typer.Option("--de-identify", help="DICOM results without the patient: names, dates and UIDs replaced.")
     ] = False,
+    prove: Annotated[
+        bool | None,
+        typer.Option(
+            "--prove/--no-prove", help="Try each map on the CT itself; usual where that costs less than it did."
+        ),
+    ] = None,
     display_maps: Annotated[
         bool, typer.Option("--display-maps", help="DICOM: each map once more, scaled to 0..1 for viewers such as OHIF.")
     ] = False,
@@ -88,7 +95,7 @@ def explain(
     options = Options(
         reading=ReadSettings(fill_gaps, trust_hu),
         model=ModelSettings(bundle, device, threads, label),
-        explanation=_settings(methods, slices, [*lines, *(parameters or [])], focus),
+        explanation=replace(_settings(methods, slices, [*lines, *(parameters or [])], focus), prove=prove),
         results=ResultSettings(file_format.value, de_identify=de_identify, display_maps=display_maps),
         batch=BatchSettings(overwrite, resume, jobs, cluster, keep_names),
     )

@@ -39,7 +39,7 @@ def guarded(work: Callable[[], Any], json_lines: bool, debug: bool) -> int:
         except BaseException as error:
             if debug:
                 raise
-            return _say(error, json_lines)
+            return say(error, json_lines)
     return code if isinstance(code, int) else 0
 
 
@@ -66,7 +66,8 @@ def _own_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _say(error: BaseException, json_lines: bool) -> int:
+def say(error: BaseException, json_lines: bool) -> int:
+    """The one line, and the exit code that belongs to it."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 0
     exit_code, facts = _told(error)

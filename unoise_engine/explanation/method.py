@@ -23,7 +23,10 @@ def silent(_: float, note: str = "") -> None:
 
 
 class Method(Protocol):
-    """A way to explain: a frozen dataclass whose fields are its parameters, which check themselves (Usage)."""
+    """A way to explain: a frozen dataclass whose fields are its parameters, which check themselves (Usage).
+
+    `ends`, where there are any, say in a few words what 0 and the largest value mean, for the colour bar.
+    """
 
     name: ClassVar[str]  # in options, files and reports
     title: ClassVar[str]  # for people

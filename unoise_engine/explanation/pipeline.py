@@ -11,6 +11,8 @@ import numpy as np
 
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.focus import Focus
+from unoise_engine.explanation.hiding import largest_noise
+from unoise_engine.explanation.proof import Proof, Trial, provable, worth_it
 from unoise_engine.explanation.segment import segment
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_answers, about_jumps, about_pieces, about_scan
@@ -18,6 +20,7 @@ from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
 from unoise_engine.models.given import OnGrid, given_of, modality_of
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recall import recalling
+from unoise_engine.models.segmenter import NOISE
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Quiet, clock
 from unoise_engine.volume.case import ReadSettings
@@ -36,13 +39,15 @@ def explain_volume(
     warnings: list[str] | None = None,
     folder: Path | None = None,
     looked_at: dict[str, Any] | None = None,
+    proofs: dict[str, Proof] | None = None,
 ) -> Iterator[tuple[str, OnGrid]]:
     """Yields ("segmentation", uint8 labels), then ("importance-<method>", float32) for each method, on the CT's grid.
 
     Results stay at the model's size until their voxels are asked for. Those of a large CT lie in nameless files in
     `folder`, if one is given, so that memory holds the CT and little else. `seconds` is filled with the time of each
-    stage, `warnings` with what speaks against trusting the result, `looked_at` with the window that was focused on.
-    Raises OSError if the disk of `folder` is full.
+    stage, `warnings` with what speaks against trusting the result, `looked_at` with the window that was focused on,
+    `proofs` with how each map does on this CT, by the time it is yielded. Raises OSError if the disk of `folder` is
+    full.
     """
     settings, progress = (settings or Settings()).for_model(bundle), progress or Quiet()
     seconds = {} if seconds is None else seconds
@@ -70,6 +75,9 @@ def explain_volume(
         if focus and looked_at is not None:
             looked_at.update(focus.told)
 
+    trial, asked = None, proofs is not None and provable(bundle) and settings.prove is not False
+    if asked and (settings.prove or worth_it(found, settings.chosen.values())):
+        trial = Trial(bundle, found, largest_noise(manifest))
     for name, method in settings.chosen.items():
         maps = room(given.shape, folder)
         with progress.stage(case, name, len(given)) as advance:
@@ -82,6 +90,11 @@ def explain_volume(
         if warnings is not None:
             shown = (maps[int(k)] for k in np.flatnonzero(found.shows))
             warnings += about_answers(f"The map of {method.title}", shown)
+        if trial is not None and proofs is not None:
+            with progress.stage(case, f"proof of {name}", 1), clock(seconds, "proof"):
+                proof = trial.prove([np.array(maps[k]) for k in trial.planes], method.needs == NOISE)
+            if proof:
+                proofs[name] = proof
         yield f"importance-{name}", given.restore(maps)
         del maps  # before there are the next ones
 

@@ -14,6 +14,7 @@ from unoise_engine.explanation.target import Target
 from unoise_engine.models.segmenter import LABELS, Segmenter
 from unoise_engine.models.windows import Box
 from unoise_engine.typed import bounded
+from unoise_engine.volume.distance import grown
 
 SMALLEST = 8  # voxels: less of a structure is not hidden
 
@@ -31,6 +32,7 @@ class Structures:
     name: ClassVar[str] = "structures"
     title: ClassVar[str] = "Occlusion by structure"
     about: ClassVar[str] = "how much of the segmentation is lost when another structure that the model finds is hidden"
+    ends: ClassVar[tuple[str, str]] = ("nothing is lost without it", "dice lost without it")
     needs: ClassVar[str] = LABELS
     chosen: ClassVar[bool] = True
 
@@ -70,21 +72,12 @@ class Structures:
         """The item (c, *s) without the structure."""
         wide = tuple(slice(max(s.start - self.shell, 0), s.stop + self.shell) for s in box)
         inside = structure[wide]
-        shell = _grown(inside, self.shell) & ~inside & ~organ[wide]
+        shell = grown(inside, self.shell, (1.0,) * inside.ndim) & ~inside & ~organ[wide]
         result = image.copy()
         for channel in result:
             near = channel[wide][shell]
             channel[structure] = near.mean() if near.size else channel.mean()
         return result
-
-
-def _grown(mask: np.ndarray, by: int) -> np.ndarray:
-    """By so many voxels along each axis."""
-    for axis in range(mask.ndim):
-        lines = np.moveaxis(mask, axis, 0)
-        wide = np.pad(lines, [(by, by)] + [(0, 0)] * (mask.ndim - 1))
-        mask = np.moveaxis(np.any([wide[k : k + len(lines)] for k in range(2 * by + 1)], axis=0), 0, axis)
-    return mask
 
 
 def _box(mask: np.ndarray) -> Box:

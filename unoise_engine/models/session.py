@@ -89,6 +89,11 @@ class Bundle(OneLabel):
         return model_hash(self.manifest)
 
     @property
+    def coarse_px(self) -> tuple[int, ...]:
+        """The sides of Grad-CAM's own pixels, in the model's; empty where none was made yet."""
+        return self._pixel
+
+    @property
     def one_pass(self) -> bool:
         """Whether Grad-CAM comes out of the pass that segments. Bundles of schema 1 have a model of its own for it."""
         return GRADCAM_FILE not in self.manifest.files
