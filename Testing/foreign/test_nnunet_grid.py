@@ -19,7 +19,6 @@ from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.manifest import read_manifest, write_bundle
 from unoise_engine.models.prepared import Prepared, changed
 from unoise_engine.models.windowed import Windowed
-from unoise_engine.models.windows import Tiling, stitched
 from unoise_engine.volume.read import read_image
 
 nnunetv2 = pytest.importorskip("nnunetv2", reason="nnunetv2 is in the environment of `make test-foreign`")
@@ -107,33 +106,6 @@ def masks(bundle: Path, file: Path) -> np.ndarray:
     return whole
 
 
-def numbers(bundle: Path, file: Path) -> np.ndarray:
-    """The label of the largest logit, each logit brought back to the file's voxels as nnU-Net does."""
-    image = read_image(file)
-    labels = read_manifest(bundle).labels
-    model = load_bundle(bundle, threads=1, tried=True, label=next(iter(labels)))
-    assert isinstance(model, Windowed)
-    given = Prepared.of(image, model.recipe)
-    seen: dict[bytes, np.ndarray] = {}
-
-    def ask(window: np.ndarray) -> np.ndarray:
-        key = window.tobytes()
-        if key not in seen:
-            seen[key] = model.logits(window)
-        return seen[key]
-
-    def channel(k: int) -> np.ndarray:
-        parts = []
-        for some in given.steps():
-            items = given.items(some)
-            tilings = [Tiling(model.recipe.window, one.shape[1:]) for one in items]
-            found = [stitched(t, one, ask, lambda z: z[k : k + 1]) for t, one in zip(tilings, items)]
-            parts.append(given.as_planes(np.stack(found)))
-        return given.backward(np.concatenate(parts), -1e9 if k else 0)
-
-    return np.stack([channel(k) for k in range(len(labels) + 1)]).argmax(0)
-
-
 def with_settings(home: Path, trained: Path, imported: Path, orientation: str, **settings: Any) -> tuple[Path, Path]:
     """The trained folder with other settings, and the bundle of it; the net, which is the same, is imported once."""
     folder, bundle = home / "results", home / "bundle"
@@ -201,7 +173,7 @@ def test_from_file_to_grid(case: str, ct: sitk.Image, trained: Path, imported: P
         image = masked
     file = tmp_path / "ct_0000.nii.gz"
     sitk.WriteImage(image, str(file))
-    assert agreement(numbers(bundle, file), predicted(folder, file), 3) >= LEAST_AGREEMENT
+    assert agreement(masks(bundle, file), predicted(folder, file), 3) >= LEAST_AGREEMENT
 
 
 @needs_planted

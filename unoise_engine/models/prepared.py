@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from unoise_engine.errors import Usage
+from unoise_engine.models.kept import Kept
 from unoise_engine.models.preparation import Preparation, Step
 from unoise_engine.models.spline import new_count, resampled
 from unoise_engine.volume.scratch import Stack
@@ -134,10 +135,10 @@ class Prepared:
                 values = resampled(values, shape, done.mm, done.wanted_mm, self.recipe.resampling, (1, 1))
         return np.ascontiguousarray(values, np.float32)
 
-    def restore(self, maps: Stack, label: int | None = None) -> RestoredWhole:
+    def restore(self, maps: Stack, label: int | None = None, kept: Kept | None = None) -> RestoredWhole:
         """Maps (n, h, w) on the CT's grid; 0 where nothing was run. With a `label` a mask: that number where a map is
-        positive."""
-        return RestoredWhole(self, maps, label)
+        positive, or where that label leads among the channels that were `kept`."""
+        return RestoredWhole(self, maps, label, kept)
 
     def backward(self, maps: np.ndarray, outside: float) -> np.ndarray:
         """Maps (n, h, w) on the CT's voxels (z, y, x) float32, `outside` where the model saw nothing of it."""
@@ -165,6 +166,7 @@ class RestoredWhole:
     given: Prepared
     maps: Stack
     label: int | None
+    kept: Kept | None = None
 
     @property
     def grid(self) -> Grid:
@@ -176,8 +178,12 @@ class RestoredWhole:
 
     @cached_property
     def voxels(self) -> np.ndarray:
+        probabilities = self.given.recipe.resampling.back_as == "probabilities"
+        if self.label is not None and self.kept is not None:
+            margin = self.kept.margin(self.given.backward, probabilities)
+            return (margin > 0).astype(np.uint8) * np.uint8(self.label)
         maps = np.asarray(self.maps[:])
-        if self.label is not None and self.given.recipe.resampling.back_as == "probabilities":
+        if self.label is not None and probabilities:
             maps = np.tanh(maps / 2)  # between two labels the difference of their probabilities
         values = self.given.backward(maps, 0.0 if self.label is None else -1.0)
         return values if self.label is None else (values > 0).astype(np.uint8) * np.uint8(self.label)

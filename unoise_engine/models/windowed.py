@@ -10,6 +10,7 @@ import numpy as np
 from unoise_engine.errors import ModelFault
 from unoise_engine.models.answers import finite
 from unoise_engine.models.enlarge import enlarged
+from unoise_engine.models.kept import Kept
 from unoise_engine.models.labels import Channels
 from unoise_engine.models.manifest import UNOISE
 from unoise_engine.models.preparation import Preparation
@@ -66,6 +67,17 @@ class Windowed(Bundle):
     def predict(self, x: np.ndarray) -> np.ndarray:
         """(k, 1, *s) -> margins (k, 1, *s); > 0 means the label."""
         return self._stitched(x, self.channels.margin)
+
+    def predict_and_keep(self, x: np.ndarray, kept: Kept, first: int) -> np.ndarray:
+        """The same; what all channels say of the items' planes, counted on from `first`, is kept."""
+        found = []
+        for k, one in enumerate(x):
+            lines: list[np.ndarray] = []
+            tap = kept.take if one.ndim == 4 else lambda number, logits, lines=lines: lines.append(logits)
+            found.append(stitched(self._tiling(one), one, self.logits, self.channels.margin, self.advance, tap))
+            if lines:
+                kept.take(first + k, np.stack(lines, axis=1))
+        return np.stack(found)
 
     def numbers(self, x: np.ndarray) -> np.ndarray:
         return self._stitched(x, lambda logits: self.channels.numbers(logits)[None].astype(np.float32)).astype(np.uint8)
