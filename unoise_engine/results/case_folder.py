@@ -181,10 +181,11 @@ def _explain_into(
             found = sum(areas)
             shown = int(np.argmax(areas)) if found else shown
             organ = {
-                "name": manifest.organ,
-                "found": found > 0,
-                "volume_ml": round(found * ct.grid.voxel_ml, 3),
-                "axial_slice_of_largest_area": shown if found else None,
+                "name": manifest.organ,  # what was segmented and explained
+                "found": found > 0,  # whether the model found any of it
+                "volume_ml": round(found * ct.grid.voxel_ml, 3),  # of the segmentation
+                "axial_slice_of_largest_area": shown if found else None,  # counted from 0 at the feet
+                "axial_slice_from_feet": shown + 1 if found else None,  # the same, counted from 1, as pictures do
             }
             if not isinstance(bundle.recipe, Preparation):
                 warnings += about_volume(
@@ -213,18 +214,18 @@ def _explain_into(
                 picture.draw(draft.path, title, note, "\n".join([*warnings, *reading.notes, manifest.warning]))
     corrections = [*reading.notes, *writer.notes]
     report = {
-        "report_version": REPORT_VERSION,
-        "case": case.id,
-        "status": "CORRECTED" if corrections else "OK",
-        "corrections": corrections,
-        "warning": manifest.warning,
-        "warnings": [*warnings, *writer.warnings],
-        "notes": [*notes, *bundle.notes],
-        "organ": organ,
-        "seconds": {name: round(value, 3) for name, value in seconds.items()},
-        "files": files,
-        "titles": {name: TITLES[name] for name in settings.methods},
-        "settings": {
+        "report_version": REPORT_VERSION,  # of these fields; 1
+        "case": case.id,  # name of the case and of its folder
+        "status": "CORRECTED" if corrections else "OK",  # `OK`, or `CORRECTED`: something about the files was mended
+        "corrections": corrections,  # what was mended, in sentences
+        "warning": manifest.warning,  # what holds for every result of this model
+        "warnings": [*warnings, *writer.warnings],  # what speaks against trusting this result, in sentences
+        "notes": [*notes, *bundle.notes],  # what else is worth knowing
+        "organ": organ,  # see `organ.` above
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},  # a stage
+        "files": files,  # name of each result -> file in the folder
+        "titles": {name: TITLES[name] for name in settings.methods},  # of the methods, for people
+        "settings": {  # methods, `axial_slices` [start, stop), parameters of each method, device, format
             "methods": list(settings.methods),
             "axial_slices": [start, stop],
             **({"label": manifest.organ} if manifest.chosen else {}),
@@ -233,15 +234,19 @@ def _explain_into(
             "device": bundle.device,
             **writer.settings,
         },
-        "input": {"files": case.files, "voxel_type": str(ct.voxels.dtype), "geometry_lps": asdict(ct.grid)},
-        "model": {
+        "input": {  # how many files; voxel type; grid: size, spacing in mm, origin and direction in DICOM's LPS frame
+            "files": case.files,
+            "voxel_type": str(ct.voxels.dtype),
+            "geometry_lps": asdict(ct.grid),
+        },
+        "model": {  # name, title, sha256 of its manifest, whether it was trained on synthetic CTs alone, attribution
             "name": manifest.name,
             "title": manifest.title,
             "sha256": bundle.hash,
             "synthetic": manifest.synthetic,
             "attribution": manifest.attribution,
         },
-        "versions": _versions(),
+        "versions": _versions(),  # of the engine, Python and the packages that matter
     }
     write_json(folder / "report.json", report)
     return report
