@@ -7,7 +7,7 @@ With the format dicom: segmentation.dcm, importance-<method>.dcm and overlay-<me
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -25,7 +25,7 @@ from unoise_engine.files import new_file, new_folder, write_json
 from unoise_engine.models.given import OnGrid, voxels_of
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.session import Bundle
-from unoise_engine.progress import Progress, clock
+from unoise_engine.progress import Enough, Progress, clock
 from unoise_engine.results.overview import Overview
 from unoise_engine.results.plain import PlainOverview
 from unoise_engine.results.settings import ResultSettings
@@ -175,7 +175,8 @@ def _explain_into(
     # Not in `folder`: Windows renames none that holds an open file.
     focus: dict[str, Any] = {}
     explained = explain_volume(ct, bundle, settings, progress, seconds, case.id, warnings, folder.parent, focus)
-    for name, volume in explained:
+    made: list[str] = []
+    for name, volume in _as_far_as_wanted(explained, made):
         if name == "segmentation":
             areas = [int(np.count_nonzero(one)) for one in volume.slices()]
             found = sum(areas)
@@ -205,6 +206,12 @@ def _explain_into(
             files |= writer.write(name, volume, folder)
         del volume  # before there are the maps of the next
 
+    wanted, settings = (
+        settings,
+        replace(settings, methods=tuple(m for m in settings.methods if f"importance-{m}" in made)),
+    )
+    if left_out := [TITLES[name] for name in wanted.methods if name not in settings.methods]:
+        notes.append(f"interrupted before it was finished: {', '.join(left_out)}")
     if picture is not None:
         with clock(seconds, "picture"):
             title = f"{case.id[:60]}  -  model: {manifest.title}"
@@ -250,6 +257,19 @@ def _explain_into(
     }
     write_json(folder / "report.json", report)
     return report
+
+
+def _as_far_as_wanted(explained: Iterator[tuple[str, OnGrid]], made: list[str]) -> Iterator[tuple[str, OnGrid]]:
+    """The results until whoever listens has had enough; `made` gets their names. Without any map Enough goes on up."""
+    try:
+        for one in explained:
+            name = one[0]
+            yield one
+            del one  # before there are the maps of the next
+            made.append(name)
+    except Enough:
+        if len(made) < 2:
+            raise
 
 
 def _versions() -> dict[str, str]:
