@@ -6,8 +6,8 @@ One JSON object on standard input, which asks one thing; JSON lines on standard 
     {"convert": {...}}      results that exist, as DICOM: convert.Conversion
     {"about": {}}           which models, methods and formats there are: about.About
 
-Slices count as arrays do: from 0 at the feet, the last one excluded (people, pictures and --slices count from 1, the last
-one included). What is left out is as usual; what does not fit is refused before anything is read.
+Slices count as arrays do: from 0 at the feet, the last one excluded. (--slices and pictures count from 1, as people.)
+What is left out is as usual; what does not fit is refused before anything is read.
 Needs no command-line package, so where numpy, SimpleITK and pydicom exist (Slicer brings them), onnxruntime and
 protobuf are all that must be installed, and "about" needs neither.
 """

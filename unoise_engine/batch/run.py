@@ -189,8 +189,7 @@ class _Run:
         full = printable(" - ".join(facts[part] for part in ("source", "what", "cure") if facts[part]))
         head = f"CASE {record.case}: {record.status} {record.code}: "
         said = full if self.request.options.batch.keep_names else printable(record.message) + before
-        if not (outcome.already and self.cases > 1):
-            self.say(head + said, file=sys.stderr)
+        self.say(head + said, file=sys.stderr)
         self.show.event("case", case=record.case, status=record.status, **facts, message=full)
         if outcome.error:
             keep(self.request.out, head + full)
@@ -198,7 +197,7 @@ class _Run:
     def end(self, jobs: list[Job]) -> None:
         for job in jobs if len(self.noted) < self.cases else ():  # what was done, but not told before it was stopped
             if job.case not in self.noted and (outcome := find_done(job)[0]):
-                self.note(outcome)
+                self.note(replace(outcome, already=False))
         done = self.count.total()
         if done:
             write_summary(self.request.out, self.warning)
