@@ -114,9 +114,9 @@ bench-batch: bench-kills
 	.venv-docs/bin/python -m pip install -q -c constraints.txt -e ".[docs]"
 	touch $@
 
-# The documentation as a site that needs no network, in dist/site; fails on a broken link.
+# The documentation as a site that needs no network, in dist/site; fails on a broken link. (With --quiet it would not.)
 docs: .venv-docs/ok
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 	@echo "dist/site/index.html"
 
 # Supply chain: what is released, pinned by hash; what it consists of; and nothing in it that can run by being loaded.
