@@ -10,12 +10,9 @@ import numpy as np
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.segmenter import Segmenter
 
-# So many items' worth of work was done; a method may add a `note` for whoever watches. It may raise Enough.
+# So many items' worth of work was done; a method may add a `note` for whoever watches. It may raise
+# progress.Enough: a method that gets better step by step then keeps what there is.
 Advance = Callable[..., None]
-
-
-class Enough(Exception):
-    """From an `Advance`, to a method that gets better step by step: be content with what there is."""
 
 
 def silent(_: float, note: str = "") -> None:
