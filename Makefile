@@ -1,7 +1,7 @@
 # Each target sets up all it needs: Python 3.11 or newer and make suffice. `make` or `make help` lists them.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help docs viewers demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan release-tree mutants clean
+.PHONY: help docs viewers demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan release-tree mutants clean test-foreign train-nnunet
 
 # The targets, each with the first line of what stands above it.
 help:
@@ -43,6 +43,21 @@ test: .venv/ok test-slicer
 test-slicer: .venv-slicer/ok .venv-slicer-older/ok
 	.venv-slicer/bin/python -m pytest -q Testing/slicer
 	.venv-slicer-older/bin/python -m pytest -q Testing/slicer/test_scene.py Testing/slicer/test_pictures.py
+
+.venv-foreign/ok: pyproject.toml constraints.txt Testing/foreign/requirements.txt
+	$(PYTHON) -m venv .venv-foreign
+	.venv-foreign/bin/python -m pip install -q -c constraints.txt -e ".[plot]" torch onnx onnxscript pytest
+	.venv-foreign/bin/python -m pip install -q --no-deps -r Testing/foreign/requirements.txt
+	touch $@
+
+# Imported models beside the packages that they come from, nnU-Net and MONAI, in an environment of its own: the packages
+# are installed without all that they ask for, most of which no test needs.
+test-foreign: .venv-foreign/ok
+	OMP_NUM_THREADS=1 .venv-foreign/bin/python -m pytest -q Testing/foreign
+
+# Small nets that nnunetv2 trains on planted phantoms, to import and to explain. Takes a quarter of an hour.
+train-nnunet: .venv-foreign/ok
+	OMP_NUM_THREADS=1 .venv-foreign/bin/python -m Testing.foreign.train_nnunet runs/nnunet
 
 # Remakes the icon and the pictures of the Slicer module (Resources/Screenshots), with the model that ships.
 screenshots: .venv-slicer/ok
@@ -165,4 +180,4 @@ release-tree:
 
 # Removes environments and what was built.
 clean:
-	rm -rf .venv .venv-docs .venv-bench .venv-peers .venv-supply .venv-demo .venv-slicer .venv-slicer-older demo bench dist build
+	rm -rf .venv .venv-docs .venv-bench .venv-peers .venv-supply .venv-demo .venv-slicer .venv-slicer-older .venv-foreign demo bench dist build

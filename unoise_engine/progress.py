@@ -3,6 +3,7 @@
 One JSON object a line on standard output (`--progress json`); Slicer reads these:
 
     {"event": "progress", "case": "ct", "stage": "unoise", "done": 3.0, "total": 20, "seconds_left": 1.4}
+    (and "note", where there is something to say of the step itself)
     {"event": "estimate", "case": "ct", "stage": "occlusion", "title": "Occlusion", "slices": 12, "seconds": 300.0}
     {"event": "case", "case": "ct", "status": "OK", "folder": "out/ct"}
     {"event": "converted", "folder": "out/dicom", "files": 7, "corrections": []}
@@ -27,8 +28,8 @@ class Enough(BaseException):
 
 class Progress(Protocol):
     @contextmanager
-    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[[float], None]]:
-        """Yields `advance(amount)`, amounts summing to `total`."""
+    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[..., None]]:
+        """Yields `advance(amount, note="")`, amounts summing to `total`."""
         ...
 
     def cases(self, total: int) -> AbstractContextManager[Callable[[bool], None]]:
@@ -44,8 +45,8 @@ class Quiet:
     """Tells nobody."""
 
     @contextmanager
-    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[[float], None]]:
-        yield lambda amount: None
+    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[..., None]]:
+        yield lambda amount, note="": None
 
     @contextmanager
     def cases(self, total: int) -> Iterator[Callable[[bool], None]]:
@@ -63,11 +64,11 @@ class JsonLines(Quiet):
         self.stream = stream
 
     @contextmanager
-    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[[float], None]]:
+    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[..., None]]:
         started = last = time.monotonic()
         done = 0.0
 
-        def tell(now: float) -> None:
+        def tell(now: float, note: str = "") -> None:
             left = (now - started) / done * (total - done) if done else None
             self.event(
                 "progress",
@@ -76,14 +77,15 @@ class JsonLines(Quiet):
                 done=round(done, 3),
                 total=total,
                 seconds_left=None if left is None else round(max(left, 0), 1),
+                **({"note": note} if note else {}),
             )
 
-        def advance(amount: float) -> None:
+        def advance(amount: float, note: str = "") -> None:
             nonlocal done, last
             done = min(done + amount, total)
             if (now := time.monotonic()) - last >= EVERY_SECONDS:
                 last = now
-                tell(now)
+                tell(now, note)
 
         tell(started)
         yield advance
@@ -105,7 +107,7 @@ class Bar(Quiet):
         self.console = Console(stderr=True)
 
     @contextmanager
-    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[[float], None]]:
+    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[..., None]]:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         columns = (
@@ -119,7 +121,11 @@ class Bar(Quiet):
         )
         with Progress(*columns, console=self.console, transient=True) as bar:
             task = bar.add_task(name, total=max(total, 1))
-            yield lambda amount: bar.advance(task, amount)
+
+            def advance(amount: float, note: str = "") -> None:
+                bar.update(task, advance=amount, description=f"{name} {note}".rstrip())
+
+            yield advance
 
     @contextmanager
     def cases(self, total: int) -> Iterator[Callable[[bool], None]]:
@@ -183,7 +189,7 @@ class Relay:
         self.show, self.stages = show, ExitStack()
         self.stage: tuple[Any, ...] = ()
         self.done = 0.0
-        self.advance: Callable[[float], None] = lambda amount: None
+        self.advance: Callable[..., None] = lambda amount, note="": None
 
     def __call__(self, event: dict[str, Any]) -> None:
         stage = event["case"], event["stage"], event["total"]
@@ -191,7 +197,7 @@ class Relay:
             self.close()
             self.stage, self.done = stage, 0.0
             self.advance = self.stages.enter_context(self.show.stage(*stage))
-        self.advance(event["done"] - self.done)
+        self.advance(event["done"] - self.done, note=event.get("note", ""))
         self.done = event["done"]
 
     def close(self) -> None:

@@ -19,9 +19,9 @@ import pytest
 from Testing.engine.conftest import ellipsoid_ct
 from Testing.engine.dicom.series import write_series
 from Testing.engine.lab.prepare.world import save, torso, write_msd, write_pancreas_ct
-from unoise_engine.batch.question import answer
 from unoise_engine.cli.app import app
 from unoise_engine.cli.guard import guarded
+from unoise_engine.cli.question import answer
 from unoise_engine.files import INVENTORY, new_file, write
 from unoise_engine.lab.painted.tissues import NUMBERS
 from unoise_engine.volume.write import write_volume

@@ -66,6 +66,7 @@ class Told:
     seconds: dict[str, float]
     warnings: tuple[str, ...] = ()
     warning: str = ""
+    verdicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,8 +28,8 @@ from unoise_engine.errors import CaseRefused, EngineError, Environment, Integrit
 from unoise_engine.files import refuse_overlap, refuse_strangers
 from unoise_engine.lock import any_held, held
 from unoise_engine.models.bundles import DEFAULT_BUNDLE, find_bundle, load_bundle
+from unoise_engine.models.given import modality_of
 from unoise_engine.models.manifest import read_manifest
-from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Relay, progress, said_time
 from unoise_engine.results.case_folder import prepare_output
@@ -112,7 +112,8 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
                 outcomes = side_by_side(jobs, workers, tell, children)
             else:
                 outcomes = one_after_the_other(jobs, lambda job: do_case(job, bundle, show))
-            bar = show.cases(len(cases)) if several and isolate else nullcontext(lambda worked: None)
+            silent: Callable[[bool], None] = lambda worked: None  # noqa: E731 - typed so
+            bar = show.cases(len(cases)) if several and isolate else nullcontext(silent)
             source = {job.case: job.source for job in jobs}
             try:
                 with closing(outcomes), closing(relay), bar as advance:
@@ -135,9 +136,8 @@ def _as_the_model_reads(request: Request) -> Request:
     """Images of another kind than CT are no Hounsfield units: told before they are looked for."""
     with suppress(EngineError):  # what is wrong with the bundle is said when it is opened
         recipe = read_manifest(find_bundle(request.options.model.bundle or DEFAULT_BUNDLE)).recipe
-        if isinstance(recipe, Preparation):
-            reading = replace(request.options.reading, modality=recipe.modality)
-            return replace(request, options=replace(request.options, reading=reading))
+        reading = replace(request.options.reading, modality=modality_of(recipe))
+        return replace(request, options=replace(request.options, reading=reading))
     return request
 
 
@@ -295,5 +295,5 @@ def _case_lines(record: Record, folder: Path, already: bool) -> Iterator[str]:
     yield f"CASE {record.case}: {record.status} - {size} - {times} - {folder}"
     for doubt in record.report.get("warnings", []):
         yield f"  WARNING: {doubt}"
-    for note in (*record.report["corrections"], *record.report["notes"]):
+    for note in (*record.report["corrections"], *record.report["notes"], *record.report.get("verdicts", ())):
         yield f"  {note}"

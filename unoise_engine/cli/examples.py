@@ -11,6 +11,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "explain ct.nii.gz -o out --bundle totalsegmentator --label liver --focus",
     ),
     "methods": ("methods",),
+    "whatif": ("whatif ct.nii.gz --region structures.nii.gz -o out",),
     "evaluate": (
         "evaluate --data DATA --split runs/utility/split.json --bundle my-model -o OUT",
         "evaluate --data DATA --maps MAPS -o OUT",

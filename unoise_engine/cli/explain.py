@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ from unoise_engine.cli.options import (
     Out,
     ProgressMode,
     Show,
+    Slices,
     comma,
     given,
     slice_range,
@@ -52,9 +54,7 @@ def explain(
     label: Label = "",
     device: Device = "auto",
     file_format: Annotated[FileFormat, typer.Option("--format", help="Of the results.")] = FileFormat.nifti,
-    slices: Annotated[
-        str, typer.Option(metavar="A:B", help="Axial slices A to B, both included, from 1 at the feet as in pictures.")
-    ] = "",
+    slices: Slices = "",
     focus: Annotated[
         bool, typer.Option("--focus", help="Imported 3-D models: explain one window centred on the label, not all.")
     ] = False,
@@ -64,6 +64,13 @@ def explain(
     stride: Annotated[
         int | None,
         typer.Option(help="Occlusion: step of the square, 2 is the paper's; usually 0: fine where it matters."),
+    ] = None,
+    refine: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STEPS",
+            help="Also U-Noise refined on this CT by so many gradient steps, 60 are usual; alone without --methods.",
+        ),
     ] = None,
     parameters: Annotated[
         list[str] | None,
@@ -86,6 +93,12 @@ def explain(
     de_identify: Annotated[
         bool, typer.Option("--de-identify", help="DICOM results without the patient: names, dates and UIDs replaced.")
     ] = False,
+    prove: Annotated[
+        bool | None,
+        typer.Option(
+            "--prove/--no-prove", help="Try each map on the CT itself; usual where that costs less than it did."
+        ),
+    ] = None,
     display_maps: Annotated[
         bool, typer.Option("--display-maps", help="DICOM: each map once more, scaled to 0..1 for viewers such as OHIF.")
     ] = False,
@@ -99,10 +112,13 @@ def explain(
 
     square = {"patch": patch, "stride": stride}
     lines = [f"occlusion.{name}={value}" for name, value in square.items() if value is not None]
+    if refine is not None:
+        lines.append(f"unoise-refined.steps={refine}")
+        methods = f"{methods},unoise-refined" if methods else "unoise-refined"
     options = Options(
         reading=ReadSettings(fill_gaps, trust_hu),
         model=ModelSettings(bundle, device, threads, label),
-        explanation=_settings(methods, slices, [*lines, *(parameters or [])], focus),
+        explanation=replace(_settings(methods, slices, [*lines, *(parameters or [])], focus), prove=prove),
         results=ResultSettings(file_format.value, de_identify=de_identify, display_maps=display_maps),
         batch=BatchSettings(overwrite, resume, jobs, cluster, keep_names),
     )

@@ -42,7 +42,7 @@ def guarded(work: Callable[[], Any], json_lines: bool, debug: bool) -> int:
         except BaseException as error:
             if debug:
                 raise
-            return _say(error, json_lines)
+            return say(error, json_lines)
     return code if isinstance(code, int) else 0
 
 
@@ -69,7 +69,8 @@ def _own_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _say(error: BaseException, json_lines: bool) -> int:
+def say(error: BaseException, json_lines: bool) -> int:
+    """The one line, and the exit code that belongs to it."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 0
     if type(error).__name__ == "NoArgsIsHelpError":  # the help is all there is to say

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from unoise_engine.cli.examples import epilog
-from unoise_engine.cli.options import Out, ProgressMode, Show, TrainDevice
+from unoise_engine.cli.options import Label, Out, ProgressMode, Show, TrainDevice
 from unoise_engine.errors import Usage
 
 train_app = typer.Typer(help="Train the utility, then U-Noise on it (extra: train).", epilog=epilog("train utility"))
@@ -70,10 +70,15 @@ def train_utility_command(
 @train_app.command("unoise", epilog=epilog("train unoise"))
 def train_unoise_command(
     data: Annotated[list[Path], typer.Argument(help="Folders of CT / label pairs, the same as the utility's.")],
-    utility: Annotated[Path, typer.Option(help="The utility's run.")],
+    utility: Annotated[Path, typer.Option(help="The utility's run, or the bundle of an imported model.")],
     out: Out,
     recipe: RecipeFile = "pancreas-unoise",
-    steps: Steps = 0,
+    steps: Annotated[
+        int, typer.Option("--steps", min=0, help="So many batches, instead of the recipe's (imported models: 300).")
+    ] = 0,
+    label: Label = "",
+    patch: Annotated[int, typer.Option(help="Imported models: side of the boxes looked at, in voxels; 0: 64.")] = 0,
+    seed: Annotated[int, typer.Option(help="Imported models: of all chance.")] = 0,
     size: Annotated[str, typer.Option(help="small, medium or large, instead of the recipe's.")] = "",
     init: Annotated[
         Path | None,
@@ -90,6 +95,12 @@ def train_unoise_command(
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Train the small net that learns how much noise each pixel can bear before the utility fails."""
+    if (utility / "bundle.json").is_file():
+        from unoise_engine.cli.teaching import teach_imported
+
+        how_long = {"label": label, "steps": steps, "patch": patch, "seed": seed}
+        teach_imported(data, utility, out, **how_long, device=device, progress=progress.value)  # type: ignore[arg-type]
+        return
     from dataclasses import replace
 
     from unoise_engine.training.fit import train_unoise

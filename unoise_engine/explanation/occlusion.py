@@ -48,6 +48,7 @@ class Occlusion:
     name: ClassVar[str] = "occlusion"
     title: ClassVar[str] = "Occlusion"
     about: ClassVar[str] = "how much of the segmentation is lost when a patch is greyed out"
+    ends: ClassVar[tuple[str, str]] = ("nothing is lost without it", "dice lost without it")
     needs: ClassVar[str] = ""
     chosen: ClassVar[bool] = False  # it takes minutes a slice
 

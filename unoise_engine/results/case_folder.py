@@ -19,6 +19,7 @@ from unoise_engine import __version__
 from unoise_engine.errors import Environment
 from unoise_engine.explanation.methods import TITLES
 from unoise_engine.explanation.pipeline import explain_volume
+from unoise_engine.explanation.proof import Proof
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_volume
 from unoise_engine.files import new_file, new_folder, write_json
@@ -29,6 +30,7 @@ from unoise_engine.progress import Enough, Progress, clock
 from unoise_engine.results.overview import Overview
 from unoise_engine.results.plain import PlainOverview
 from unoise_engine.results.settings import ResultSettings
+from unoise_engine.results.shown import shown
 from unoise_engine.volume.find import Case, Reading
 from unoise_engine.volume.raw import write_raw
 from unoise_engine.volume.volume import AxialView, Volume
@@ -170,23 +172,24 @@ def _explain_into(
     warnings: list[str] = []
     organ: dict[str, Any] = {}
     picture: Overview | PlainOverview | None = None
-    shown = (start + stop) // 2
+    middle = (start + stop) // 2
 
     # Not in `folder`: Windows renames none that holds an open file.
     focus: dict[str, Any] = {}
-    explained = explain_volume(ct, bundle, settings, progress, seconds, case.id, warnings, folder.parent, focus)
     made: list[str] = []
-    for name, volume in _as_far_as_wanted(explained, made):
+    proofs: dict[str, Proof] = {}
+    given = ct, bundle, settings, progress, seconds, case.id, warnings, folder.parent, focus, proofs
+    for name, volume in _as_far_as_wanted(explain_volume(*given), made):
         if name == "segmentation":
             areas = [int(np.count_nonzero(one)) for one in volume.slices()]
             found = sum(areas)
-            shown = int(np.argmax(areas)) if found else shown
+            middle = int(np.argmax(areas)) if found else middle
             organ = {
                 "name": manifest.organ,  # what was segmented and explained
                 "found": found > 0,  # whether the model found any of it
                 "volume_ml": round(found * ct.grid.voxel_ml, 3),  # of the segmentation
-                "axial_slice_of_largest_area": shown if found else None,  # counted from 0 at the feet
-                "axial_slice_from_feet": shown + 1 if found else None,  # the same, counted from 1, as pictures do
+                "axial_slice_of_largest_area": middle if found else None,  # counted from 0 at the feet
+                "axial_slice_from_feet": middle + 1 if found else None,  # the same, counted from 1, as pictures do
             }
             if not isinstance(bundle.recipe, Preparation):
                 warnings += about_volume(
@@ -195,13 +198,16 @@ def _explain_into(
             if not found:
                 notes.append(f"no {manifest.organ} found in this CT")
             if with_picture:
-                seen = view.apply(ct.voxels)[shown], volume.slice(shown) > 0, view.spacing_mm[1:]
+                seen = view.apply(ct.voxels)[middle], volume.slice(middle) > 0, view.spacing_mm[1:]
                 try:
                     picture = Overview(*seen)
                 except Environment:  # no matplotlib, or no temporary folder for it
                     picture = PlainOverview(*seen)
         elif picture is not None:
-            picture.add(name.removeprefix("importance-"), volume.slice(shown))
+            method = name.removeprefix("importance-")
+            verdict = proofs[method].verdict if method in proofs else ""
+            here = view.apply(ct.voxels)[middle]
+            picture.add(method, shown(method, volume.slice(middle), here, manifest, bundle.coarse_px), verdict)
         with clock(seconds, "write"):
             files |= writer.write(name, volume, folder)
         del volume  # before there are the maps of the next
@@ -215,7 +221,7 @@ def _explain_into(
     if picture is not None:
         with clock(seconds, "picture"):
             title = f"{case.id[:60]}  -  model: {manifest.title}"
-            note = f"axial slice {shown + 1} of {len(view.apply(ct.voxels))} from the feet"
+            note = f"axial slice {middle + 1} of {len(view.apply(ct.voxels))} from the feet"
             files["overview"] = "overview.png"
             with new_file(folder / files["overview"]) as draft:
                 picture.draw(draft.path, title, note, "\n".join([*warnings, *reading.notes, manifest.warning]))
@@ -229,6 +235,8 @@ def _explain_into(
         "warnings": [*warnings, *writer.warnings],  # what speaks against trusting this result, in sentences
         "notes": [*notes, *bundle.notes],  # what else is worth knowing
         "organ": organ,  # see `organ.` above
+        "proof": {name: proof.told() for name, proof in proofs.items()},  # what a map keeps, tried on this CT
+        "verdicts": [proof.sentence(TITLES[name]) for name, proof in proofs.items()],  # the same, in sentences
         "seconds": {name: round(value, 3) for name, value in seconds.items()},  # a stage
         "files": files,  # name of each result -> file in the folder
         "titles": {name: TITLES[name] for name in settings.methods},  # of the methods, for people
@@ -253,7 +261,7 @@ def _explain_into(
             "synthetic": manifest.synthetic,
             "attribution": manifest.attribution,
         },
-        "versions": _versions(),  # of the engine, Python and the packages that matter
+        "versions": versions(),  # of the engine, Python and the packages that matter
     }
     write_json(folder / "report.json", report)
     return report
@@ -272,7 +280,8 @@ def _as_far_as_wanted(explained: Iterator[tuple[str, OnGrid]], made: list[str]) 
             raise
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the engine and of what its numbers depend on."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"unoise_engine": __version__, "python": platform.python_version()}
