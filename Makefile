@@ -1,7 +1,7 @@
 # Each target sets up all it needs: Python 3.11 or newer and make suffice. `make` or `make help` lists them.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help docs viewers demo test test-slicer test-foreign train-nnunet lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan release-tree mutants clean
+.PHONY: help docs viewers demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan release-tree mutants clean test-foreign train-nnunet
 
 # The targets, each with the first line of what stands above it.
 help:
@@ -44,14 +44,14 @@ test-slicer: .venv-slicer/ok .venv-slicer-older/ok
 	.venv-slicer/bin/python -m pytest -q Testing/slicer
 	.venv-slicer-older/bin/python -m pytest -q Testing/slicer/test_scene.py Testing/slicer/test_pictures.py
 
-# Imported models beside the packages that they come from, nnU-Net and MONAI, in an environment of its own: the packages
-# are installed without all that they ask for, most of which no test needs.
 .venv-foreign/ok: pyproject.toml constraints.txt Testing/foreign/requirements.txt
 	$(PYTHON) -m venv .venv-foreign
 	.venv-foreign/bin/python -m pip install -q -c constraints.txt -e ".[plot]" torch onnx onnxscript pytest
 	.venv-foreign/bin/python -m pip install -q --no-deps -r Testing/foreign/requirements.txt
 	touch $@
 
+# Imported models beside the packages that they come from, nnU-Net and MONAI, in an environment of its own: the packages
+# are installed without all that they ask for, most of which no test needs.
 test-foreign: .venv-foreign/ok
 	OMP_NUM_THREADS=1 .venv-foreign/bin/python -m pytest -q Testing/foreign
 

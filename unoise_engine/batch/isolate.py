@@ -234,7 +234,7 @@ class _Speak(JsonLines):
         os._exit(1)
 
     @contextmanager
-    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[[float], None]]:
+    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[..., None]]:
         with super().stage(case, name, total) as advance:
 
             def heard(amount: float, note: str = "") -> None:

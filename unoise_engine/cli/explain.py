@@ -22,6 +22,7 @@ from unoise_engine.cli.options import (
     Out,
     ProgressMode,
     Show,
+    Slices,
     comma,
     given,
     slice_range,
@@ -53,9 +54,7 @@ def explain(
     label: Label = "",
     device: Device = "auto",
     file_format: Annotated[FileFormat, typer.Option("--format", help="Of the results.")] = FileFormat.nifti,
-    slices: Annotated[
-        str, typer.Option(metavar="A:B", help="Axial slices A to B, both included, from 1 at the feet as in pictures.")
-    ] = "",
+    slices: Slices = "",
     focus: Annotated[
         bool, typer.Option("--focus", help="Imported 3-D models: explain one window centred on the label, not all.")
     ] = False,

@@ -23,6 +23,9 @@ Inputs = Annotated[list[Path] | None, typer.Argument(metavar="INPUT...", help="I
 Also = Annotated[
     list[Path] | None, typer.Option("-i", "--input", metavar="INPUT", help="The same, for those used to it.")
 ]
+Slices = Annotated[
+    str, typer.Option(metavar="A:B", help="Axial slices A to B, both included, from 1 at the feet as in pictures.")
+]
 Bundle = Annotated[str, typer.Option("--bundle", help="A shipped model's name, or a bundle folder.")]
 Label = Annotated[
     str, typer.Option("--label", metavar="NAME[,NAME]", help="What a model of several labels is asked about.")

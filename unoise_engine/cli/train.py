@@ -73,8 +73,10 @@ def train_unoise_command(
     utility: Annotated[Path, typer.Option(help="The utility's run, or the bundle of an imported model.")],
     out: Out,
     recipe: RecipeFile = "pancreas-unoise",
+    steps: Annotated[
+        int, typer.Option("--steps", min=0, help="So many batches, instead of the recipe's (imported models: 300).")
+    ] = 0,
     label: Label = "",
-    steps: Steps = 0,
     patch: Annotated[int, typer.Option(help="Imported models: side of the boxes looked at, in voxels; 0: 64.")] = 0,
     seed: Annotated[int, typer.Option(help="Imported models: of all chance.")] = 0,
     size: Annotated[str, typer.Option(help="small, medium or large, instead of the recipe's.")] = "",

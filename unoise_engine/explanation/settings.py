@@ -21,8 +21,8 @@ class Settings:
     """Without `methods` those of the usual ones that the model can be explained by. `slices` counts axial slices from
     0 at the feet, the last one excluded; None: all. `parameters` holds the methods, by name, that are not to work as
     usual: ``{"occlusion": Occlusion(patch=9)}``. `focus`: of a model that looks at blocks window by window, one window
-    centred on the label is explained, not all. `prove`: whether maps are tried on the CT itself (proof.py); None:
-    where that takes less than they did."""
+    centred on the label is explained, not all. `prove`: whether maps are tried on the CT itself (proof.py); None: where
+    that takes less than they did."""
 
     methods: tuple[str, ...] = ()
     slices: tuple[int, int] | None = None

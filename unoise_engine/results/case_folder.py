@@ -176,9 +176,9 @@ def _explain_into(
 
     # Not in `folder`: Windows renames none that holds an open file.
     focus: dict[str, Any] = {}
+    made: list[str] = []
     proofs: dict[str, Proof] = {}
     given = ct, bundle, settings, progress, seconds, case.id, warnings, folder.parent, focus, proofs
-    made: list[str] = []
     for name, volume in _as_far_as_wanted(explain_volume(*given), made):
         if name == "segmentation":
             areas = [int(np.count_nonzero(one)) for one in volume.slices()]
@@ -235,7 +235,7 @@ def _explain_into(
         "warnings": [*warnings, *writer.warnings],  # what speaks against trusting this result, in sentences
         "notes": [*notes, *bundle.notes],  # what else is worth knowing
         "organ": organ,  # see `organ.` above
-        "proof": {name: proof.told() for name, proof in proofs.items()},  # how far each map bears out on this CT
+        "proof": {name: proof.told() for name, proof in proofs.items()},  # what a map keeps, tried on this CT
         "verdicts": [proof.sentence(TITLES[name]) for name, proof in proofs.items()],  # the same, in sentences
         "seconds": {name: round(value, 3) for name, value in seconds.items()},  # a stage
         "files": files,  # name of each result -> file in the folder
