@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ ALPHA_FULL_AT = 0.4  # of the range: what matters little lets the CT through, as
 TOP = "UNoise.Top"  # attribute of a map: when it was looked through, and where its colours end
 USUAL_SHARE = 0.5  # percent of the important voxels that may lie beyond the colours' end
 QUANTILE_SAMPLE = 400_000  # voxels: enough for a tenth of a percent, and quick enough for a slider
+LEGEND_LETTERS = 14  # a line
 LAYOUT_ID = 7150
 METHODS_AT_FIRST = ("", "", "")  # views beside the CT's, until the engine or a result has named the methods
 VIEW_GROUP = 71  # linked among themselves only
@@ -40,7 +42,7 @@ class Look:
 
     colours: str = "inferno"
     threshold: float = 10.0  # of the highest importance; below it no colour
-    opacity: float = 70.0
+    opacity: float = 50.0
     share: float = 100.0  # of the voxels that stay visible, the most important first
     legend: bool = True
 
@@ -138,19 +140,31 @@ def legend(node: Any, visible: bool) -> None:
         known.SetName(_("U-Noise legend"))  # Slicer would put the CT's name into it
         known.SetUseColorNamesForLabels(False)
         known.SetNumberOfLabels(3)
-        known.SetSize(0.08, 0.35)
+        known.SetSize(0.15, 0.4)
         known.SetPosition(0.97, 0.5)
-        known.GetTitleTextProperty().SetFontSize(13)
-        known.GetLabelTextProperty().SetFontSize(12)
+        for text in (known.GetTitleTextProperty(), known.GetLabelTextProperty()):
+            text.SetFontFamilyToCourier()  # letters of one width
+            text.SetBold(True)
+            text.SetColor(1, 1, 1)
+            text.SetBackgroundColor(0, 0, 0)  # to be read on bone, too
+            text.SetBackgroundOpacity(0.6)
     known.SetLabelFormat(_digits(highest(node)))
-    known.SetTitleText(_("importance"))
+    known.SetTitleText(_legend_title(node))
     known.SetVisibility(visible)
     known.Modified()  # views look again only then whether they show the volume
 
 
 def _digits(top: float) -> str:
-    """Labels of about the same width: the legend's letters shrink when they get longer."""
-    return next((f for least, f in ((100, "%.0f"), (1, "%.1f"), (0.02, "%.2f")) if top >= least), "%.0e")
+    """Labels of the same width: the legend's letters are as large as the longest line allows."""
+    return next((f for least, f in ((100, "%7.0f"), (1, "%7.1f"), (0.02, "%7.2f")) if top >= least), "%7.0e")
+
+
+def _legend_title(node: Any) -> str:
+    """Method and unit, in lines of the same width."""
+    method = (node.GetAttribute(scenes.ROLE) or "").removeprefix("importance-")
+    lines = textwrap.wrap(exchange.TITLES.get(method, method), LEGEND_LETTERS)[:2]
+    lines.append(f"[{node.GetAttribute(scenes.UNIT) or _('no unit')}]")
+    return "\n".join(line[:LEGEND_LETTERS].center(LEGEND_LETTERS) for line in lines)
 
 
 def outlines(scene: Any, ct: Any, filled: bool) -> None:
@@ -203,6 +217,14 @@ def curtain(scene: Any, ct: Any, method: str, node: Any, share: float) -> Any:
     return old
 
 
+def ranked(scene: Any, ct: Any, node: Any) -> np.ndarray:
+    """The values of a map that count: of the slices that were explained, and of which it says something."""
+    values = slicer.util.arrayFromVolume(node)
+    axis = 2 - axial.axial_axis(volumes.matrix_of(ct))[0]
+    part = np.moveaxis(values[_explained(scene, ct, values.shape)], axis, 0)
+    return part[part.any(axis=(1, 2))].reshape(-1)
+
+
 def hiding_level(values: np.ndarray, share: float) -> float:
     """The importance up to which voxels are hidden, so that at most `share` percent stay."""
     step = max(1, values.size // QUANTILE_SAMPLE)
@@ -218,6 +240,14 @@ def put_away(scene: Any, ct: Any) -> None:
         give_back(composite, "Label")
     outlines(scene, ct, filled=True)
     side_by_side(scene, ct, Look(), False)
+
+
+def give_back_all(scene: Any) -> None:
+    """Puts back what users had in their own views before a map took its place."""
+    for composite in composites(scene, side_by_side=False):
+        for layer in ("Foreground", "Label"):
+            if composite.GetNodeReference(_mark(layer)) is not None:
+                give_back(composite, layer)
 
 
 def put_away_stale(scene: Any) -> list[str]:

@@ -55,6 +55,8 @@ class UNoiseSlicerParameterNode:
 
     inputVolume: vtkMRMLScalarVolumeNode
     model: str = ""  # a bundle's name that the engine knows, or a folder; empty: the engine's default
+    label: str = ""  # which one of a model of several; empty: its first
+    focus: bool = False  # of a model that looks at blocks window by window: one window alone
     methods: str = USUAL  # names, with commas between
     methodParameters: str = "{}"  # JSON: method -> its parameters that are not the usual ones
     region: Region = Region.WHOLE
@@ -64,7 +66,7 @@ class UNoiseSlicerParameterNode:
 
     shownMethod: str = ""
     threshold: Annotated[float, WithinRange(0, 100)] = 10.0
-    opacity: Annotated[float, WithinRange(0, 100)] = 70.0
+    opacity: Annotated[float, WithinRange(0, 100)] = 50.0
     share: Annotated[float, WithinRange(1, 100)] = 100.0
     colours: Colours = Colours.INFERNO
     legend: bool = True

@@ -29,6 +29,7 @@ ROLE = "UNoise.Role"  # node attribute: what a result is; also the reference to 
 CT = "UNoise.CT"  # node reference role, so that it survives saving and loading under other ids
 REPORT = "UNoise.Report"  # attribute of the summary table: the engine's report.json
 WARNING = "UNoise.Warning"  # attribute of every map: the sentence that views must show
+UNIT = "UNoise.Unit"  # attribute of every map: of its values
 CAUTION = "UNoise.Caution"  # attribute of every map: in short, in which way the CT is not what the model knows
 ORGAN_SLICES = "UNoise.OrganSlices"  # attribute of the summary table: axial slices, from the feet
 EXPLAINED = "UNoise.Explained"  # attribute of every result: the fingerprint of its CT
@@ -62,8 +63,11 @@ def place(scene: Any, ct: Any, results: Results) -> dict[str, Any]:
         for method, values in results.maps.items():
             role, title = f"importance-{method}", TITLES.get(method, method)
             title = _("{ct} {method} importance").format(ct=naming.HERE, method=title)
+            if label := results.report["settings"].get("label"):
+                title = _("{map} for {label}").format(map=title, label=label)
             nodes[role] = place_volume(scene, ct, role, title, values, old.get(role), "vtkMRMLScalarVolumeNode", stamp)
             nodes[role].SetAttribute(WARNING, warning)
+            nodes[role].SetAttribute(UNIT, results.report.get("units", {}).get(method, ""))
             nodes[role].SetAttribute(CAUTION, caution(results.report))
         nodes["summary"] = _place_summary(scene, ct, results, old.get("summary"), stamp)
         nodes["summary"].RemoveNodeReferenceIDs(KEPT)

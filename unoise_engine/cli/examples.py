@@ -16,7 +16,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "whatif --cohort COHORT -o OUT",
     ),
     "methods": ("methods",),
-    "whatif": ("whatif ct.nii.gz --region structures.nii.gz -o out",),
     "evaluate": (
         "evaluate --data DATA --split runs/utility/split.json --bundle my-model -o OUT",
         "evaluate --data DATA --maps MAPS -o OUT",

@@ -28,6 +28,7 @@ class Method(Protocol):
     name: ClassVar[str]  # in options, files and reports
     title: ClassVar[str]  # for people
     about: ClassVar[str]  # one sentence: what the map shows
+    unit: ClassVar[str]  # of the map's values, as short as a legend has room for
     needs: ClassVar[str]  # what the segmenter must be able to answer (models/segmenter.py); empty: any will do
     chosen: ClassVar[bool]  # whether it is used where nobody chooses
 

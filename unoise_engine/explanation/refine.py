@@ -48,6 +48,7 @@ class RefinedUNoise:
     name: ClassVar[str] = "unoise-refined"
     title: ClassVar[str] = "U-Noise, refined on this CT"
     about: ClassVar[str] = "where noise would spoil the segmentation, found on this CT by gradient steps"
+    unit: ClassVar[str] = "logit"
     needs: ClassVar[str] = GRADIENT
     chosen: ClassVar[bool] = False
 
