@@ -19,9 +19,9 @@ import pytest
 from Testing.engine.conftest import ellipsoid_ct
 from Testing.engine.dicom.series import write_series
 from Testing.engine.lab.prepare.world import save, torso, write_msd, write_pancreas_ct
-from unoise_engine.batch.question import answer
 from unoise_engine.cli.app import app
 from unoise_engine.cli.guard import guarded
+from unoise_engine.cli.question import answer
 from unoise_engine.files import INVENTORY, new_file, write
 from unoise_engine.lab.painted.tissues import NUMBERS
 from unoise_engine.volume.write import write_volume
@@ -239,7 +239,7 @@ def test_what_somebody_put_into_a_result(world: Any, tmp_path: Path, mine: Any) 
     done = engine(*call, "--overwrite")
     assert done.returncode in (1, 3) and "move it away" in done.stderr and mine in done.stderr, done
     assert not kept.check()
-    done = engine(*call, "--resume", "--slices", "0:5")
+    done = engine(*call, "--resume", "--slices", "1:5")
     assert done.returncode == 1 and "NOT_OURS" in done.stderr, done
     assert not kept.check()
     (out / "case-0001" / mine).unlink()

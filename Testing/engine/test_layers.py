@@ -30,6 +30,7 @@ HEAVY = {
     "safetensors": {"training"},
     "captum": {"training"},
     "monai": {"training", "foreign"},
+    "dynamic_network_architectures": {"foreign"},
     "onnxruntime": {"models.runtime"},
     "google": {"models.onnx_format"},  # protobuf
     "SimpleITK": {"volume", "models", "lab.archive"},

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from Testing.engine.conftest import question
 from unoise_engine.results.dicom.picture import OUTLINE
 from unoise_engine.results.plain import PANEL_PIXELS, PlainOverview
+from unoise_engine.results.shown import Shown
 from unoise_engine.volume.write import write_thumbnail
 
 
@@ -27,7 +28,7 @@ def drawn(tmp_path: Path) -> Any:
     organ[4:12, 6:18] = True
     heat[30:36, 45:55] = 3.0
     overview = PlainOverview(hu, organ, (2.0, 1.0))
-    overview.add("unoise", heat)
+    overview.add("unoise", Shown(heat, "little", "much"))
     overview.draw(tmp_path / "overview.png", "case-0001  -  model: Lüer 患", "axial slice 1 of 9", "line one\nline two")
     return picture(tmp_path / "overview.png")
 

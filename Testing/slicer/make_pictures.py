@@ -1,4 +1,4 @@
-"""Remakes the icon and the README's pictures: `make screenshots`; with --sample, the sample CT too.
+"""Remakes the icon and the documentation's pictures: `make screenshots`; with --sample, the sample CT too.
 
 A bundle's folder as the last argument takes the place of the model that ships.
 

@@ -35,7 +35,7 @@ from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.parameters import Region
 
 import UNoiseSlicer as module
-from unoise_engine.batch.question import question_from
+from unoise_engine.cli.question import question_from
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.models import bundles
 from unoise_engine.models.manifest import read_manifest

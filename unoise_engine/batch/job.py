@@ -49,6 +49,7 @@ from unoise_engine.volume.write import write_thumbnail
 
 # These stand in every record, whatever their value; a setting that came later only if it is not the usual one. So
 # records of earlier versions are still understood.
+TOLD = ("organ", "corrections", "notes", "warnings", "seconds", "warning", "verdicts")
 ALWAYS = ("format", "fill_gaps", "trust_hu", "patch", "stride")
 
 
@@ -96,6 +97,8 @@ class Job:
             "methods": list(asked.methods),
             "slices": list(asked.slices) if asked.slices else None,
         } | ({"focus": True} if asked.focus else {})
+        if asked.prove is not None:
+            told["prove"] = asked.prove
         for leaf in leaves:
             usual = to_table(type(leaf)())
             told |= {key: value for key, value in to_table(leaf).items() if key in ALWAYS or value != usual[key]}
@@ -172,9 +175,15 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         if "overview" in report["files"]:
             with new_file(partial / "thumbnail.jpg") as draft:
                 write_thumbnail(partial / report["files"]["overview"], draft.path)
-        shown = {key: report[key] for key in ("organ", "corrections", "notes", "warnings", "seconds", "warning")}
+        shown = {key: report[key] for key in TOLD}
         outputs = {name: build(Output, one) for name, one in hash_all(partial).items()}
-        done = replace(record, status=report["status"], outputs=outputs, report=shown, finished=now())
+        # Of a run that was stopped between two maps the record knows the finished ones, so --resume does the rest.
+        methods = tuple(report["settings"]["methods"])
+        cut = replace(job.options, explanation=replace(job.options.explanation, methods=methods))
+        settings = replace(job, options=cut).settings
+        done = replace(
+            record, status=report["status"], settings=settings, outputs=outputs, report=shown, finished=now()
+        )
         write_record(done, partial)
         sync_folder(partial)
         finished.append(done)

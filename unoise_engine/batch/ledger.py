@@ -45,6 +45,7 @@ class Line:
     settings: dict[str, Any]
     finished: str
     warnings: tuple[str, ...] | None = None
+    verdicts: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not SAFE.fullmatch(self.case) or self.status not in STATUSES:
@@ -102,7 +103,7 @@ def line_of(record: Record) -> dict[str, Any]:
         "status": record.status,
         "code": record.code,
         "message": record.message,
-        **{key: record.report.get(key) for key in ("organ", "corrections", "notes", "warnings", "seconds")},
+        **{key: record.report.get(key) for key in ("organ", "corrections", "notes", "warnings", "seconds", "verdicts")},
         "input_sha256": record.inputs.sha256 if record.inputs else None,
         "model_sha256": record.model,
         "settings": record.settings,

@@ -53,6 +53,7 @@ class Organ:
     found: bool
     volume_ml: float
     axial_slice_of_largest_area: int | None = None
+    axial_slice_from_feet: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Told:
     seconds: dict[str, float]
     warnings: tuple[str, ...] = ()
     warning: str = ""
+    verdicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ FILES = ("summary.csv", "summary.html")
 FORMULA = re.compile(r"(^|;)(?=[=+\-@＝＋－＠])")
 COLUMNS = (
     "case", "status", "code", "message", "organ", "organ_found", "volume_ml", "corrections", "warnings", "notes",
-    "seconds", "input_sha256", "model_sha256", "finished",
+    "verdicts", "seconds", "input_sha256", "model_sha256", "finished",
 )  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def write_summary(out: Path, warning: str) -> None:
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows([_cell(row[column]) for column in COLUMNS] for row in map(_row, lines))
+        writer.writerows([safe_cell(row[column]) for column in COLUMNS] for row in map(_row, lines))
         write(out / FILES[0], table.getvalue(), replace=True)
         write(out / FILES[1], page(lines, out, warning), replace=True)
 
@@ -78,11 +78,13 @@ def _row(line: dict[str, Any]) -> dict[str, Any]:
         "corrections": "; ".join(line["corrections"] or ()),
         "warnings": "; ".join(line.get("warnings") or ()),
         "notes": "; ".join(line["notes"] or ()),
+        "verdicts": "; ".join(line.get("verdicts") or ()),
         "seconds": round(sum(seconds.values()), 2) if seconds else "",
     }
 
 
-def _cell(value: Any) -> Any:
+def safe_cell(value: Any) -> Any:
+    """Text that no spreadsheet runs."""
     return FORMULA.sub(r"\1'", printable(value)) if isinstance(value, str) else value
 
 
@@ -104,6 +106,7 @@ def _article(line: dict[str, Any], out: Path) -> str:
         found = f"{row['organ']} {row['volume_ml']:.1f} ml" if row["organ_found"] else f"no {row['organ']} found"
         facts.append(f"<p>{html.escape(found)} <small>{row['seconds']} s</small></p>")
     said = [line["message"], *(line["corrections"] or ()), *(line.get("warnings") or ()), *(line["notes"] or ())]
+    said += line.get("verdicts") or ()
     facts += [f"<p>{html.escape(sentence)}</p>" for sentence in said if sentence]
     code = f" <code>{html.escape(line['code'])}</code>" if line["code"] else ""
     status = html.escape(line["status"])

@@ -14,8 +14,8 @@ import numpy as np
 from unoise_engine.evaluate.curves import Measure
 from unoise_engine.evaluate.interval import Bootstrap, Estimate
 from unoise_engine.evaluate.overlap import dice
-from unoise_engine.evaluate.ranking import ranks
-from unoise_engine.evaluate.slices import LabelledSlice, Patients, chance
+from unoise_engine.explanation.ranking import ranks
+from unoise_engine.explanation.slices import LabelledSlice, Patients, chance
 
 SOLVED = 0.5  # dice: where the model did not solve the task, there is nothing to explain
 AREA = "precision-recall area, organ and landmark"

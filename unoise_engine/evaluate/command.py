@@ -11,25 +11,25 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.errors import CaseRefused, Environment, Usage
-from unoise_engine.evaluate.baselines import BASELINES
-from unoise_engine.evaluate.baselines import TITLES as BASELINE_TITLES
 from unoise_engine.evaluate.cause import Cause, cause_measures
 from unoise_engine.evaluate.curves import Curves
 from unoise_engine.evaluate.data import Entry, Scan, find_entries, fingerprint, read_part, read_scan
-from unoise_engine.evaluate.hiding import largest_noise
 from unoise_engine.evaluate.maps import find_maps, read_map
 from unoise_engine.evaluate.report import About, write_report
 from unoise_engine.evaluate.sanity import Check, check_maps, check_measures
 from unoise_engine.evaluate.segmentation import CaseResult, finds_nothing, judge, summarise
-from unoise_engine.evaluate.slices import LabelledSlice, evenly
 from unoise_engine.evaluate.tables import check_rows, write_csv, write_tables
-from unoise_engine.evaluate.visibility import How, evaluate_maps
+from unoise_engine.explanation.baselines import BASELINES
+from unoise_engine.explanation.baselines import TITLES as BASELINE_TITLES
+from unoise_engine.explanation.hiding import largest_noise
 from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.methods import CHOSEN, METHODS, check_answerable, choose
 from unoise_engine.explanation.methods import TITLES as METHOD_TITLES
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.segment import segment
+from unoise_engine.explanation.slices import LabelledSlice, evenly
 from unoise_engine.explanation.target import Target
+from unoise_engine.explanation.visibility import How, evaluate_maps
 from unoise_engine.files import refuse_earlier, refuse_overlap
 from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
 from unoise_engine.models.given import own

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from unoise_engine.evaluate.interval import Bootstrap, Estimate
-from unoise_engine.evaluate.slices import Patients
-from unoise_engine.evaluate.visibility import Visibility
+from unoise_engine.explanation.slices import Patients
+from unoise_engine.explanation.visibility import Visibility
 
 POINTS = (0.05, 0.1, 0.2, 0.5)  # shares at which dice is told
 

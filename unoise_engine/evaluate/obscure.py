@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from unoise_engine.errors import Usage
-from unoise_engine.evaluate.hiding import largest_noise
 from unoise_engine.evaluate.overlap import dice
-from unoise_engine.evaluate.ranking import count, ranks
+from unoise_engine.explanation.hiding import largest_noise
 from unoise_engine.explanation.methods import check_answerable
+from unoise_engine.explanation.ranking import count, ranks
 from unoise_engine.explanation.segment import segment
 from unoise_engine.explanation.unoise import UNoise
 from unoise_engine.files import exists, write_json

@@ -11,8 +11,8 @@ import numpy as np
 
 from unoise_engine.evaluate.curves import Curves
 from unoise_engine.evaluate.figures import new_figure
-from unoise_engine.evaluate.ranking import count, ranks
-from unoise_engine.evaluate.slices import chance
+from unoise_engine.explanation.ranking import count, ranks
+from unoise_engine.explanation.slices import chance
 from unoise_engine.files import new_file
 from unoise_engine.models.segmenter import Predicts
 

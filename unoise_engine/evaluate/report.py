@@ -24,7 +24,7 @@ from unoise_engine.evaluate.curves import POINTS, Curves, Measure
 from unoise_engine.evaluate.interval import Estimate
 from unoise_engine.evaluate.published import published
 from unoise_engine.evaluate.sanity import EXPLAINER, STABILITY, UTILITY
-from unoise_engine.evaluate.slices import facts
+from unoise_engine.explanation.slices import facts
 from unoise_engine.files import write
 
 FILL_WORDS = {"grey": "hidden by grey (0)", "noise": "hidden by noise"}

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unoise_engine.evaluate.baselines import BASELINES
 from unoise_engine.evaluate.curves import Measure
 from unoise_engine.evaluate.interval import Bootstrap
-from unoise_engine.evaluate.slices import LabelledSlice, Patients, chance
+from unoise_engine.explanation.baselines import BASELINES
 from unoise_engine.explanation.method import Advance, Method, silent
+from unoise_engine.explanation.slices import LabelledSlice, Patients, chance
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.given import own
 from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, Region, Segmenter, Wrapped

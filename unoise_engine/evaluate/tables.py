@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from unoise_engine.batch.summary import safe_cell
 from unoise_engine.evaluate.curves import POINTS, Curves, Measure
 from unoise_engine.evaluate.interval import Estimate
 from unoise_engine.evaluate.sanity import Check
 from unoise_engine.evaluate.segmentation import CaseResult, as_row
-from unoise_engine.evaluate.slices import LabelledSlice
+from unoise_engine.explanation.slices import LabelledSlice
 from unoise_engine.files import write
 
 
@@ -58,7 +59,7 @@ def check_rows(checks: Sequence[Check], slices: Sequence[LabelledSlice]) -> Iter
 def _cell(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return "" if np.isnan(value) else f"{value:.6g}"
-    return value
+    return safe_cell(value)
 
 
 def _parts(prefix: str, estimate: Estimate | None) -> dict[str, float]:

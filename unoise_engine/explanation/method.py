@@ -10,15 +10,20 @@ import numpy as np
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.segmenter import Segmenter
 
-Advance = Callable[[float], None]  # so many items' worth of work was done
+# So many items' worth of work was done; a method may add a `note` for whoever watches. It may raise
+# progress.Enough: a method that gets better step by step then keeps what there is.
+Advance = Callable[..., None]
 
 
-def silent(_: float) -> None:
+def silent(_: float, note: str = "") -> None:
     """An `Advance` that tells nobody."""
 
 
 class Method(Protocol):
-    """A way to explain: a frozen dataclass whose fields are its parameters, which check themselves (Usage)."""
+    """A way to explain: a frozen dataclass whose fields are its parameters, which check themselves (Usage).
+
+    `ends`, where there are any, say in a few words what 0 and the largest value mean, for the colour bar.
+    """
 
     name: ClassVar[str]  # in options, files and reports
     title: ClassVar[str]  # for people

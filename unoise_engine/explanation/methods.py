@@ -9,11 +9,13 @@ from unoise_engine.explanation.gradcam import GradCAM
 from unoise_engine.explanation.input_gradient import InputGradient
 from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.refine import RefinedUNoise
 from unoise_engine.explanation.structures import Structures
 from unoise_engine.explanation.unoise import UNoise
 from unoise_engine.models.segmenter import Segmenter
 
-METHODS: dict[str, Method] = {m.name: m for m in (UNoise(), GradCAM(), Occlusion(), Structures(), InputGradient())}
+KNOWN = (UNoise(), GradCAM(), Occlusion(), Structures(), InputGradient(), RefinedUNoise())
+METHODS: dict[str, Method] = {method.name: method for method in KNOWN}
 TITLES = {name: method.title for name, method in METHODS.items()}
 CHOSEN = tuple(name for name, method in METHODS.items() if method.chosen)  # where nobody chooses
 

@@ -11,15 +11,20 @@ import numpy as np
 
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.focus import Focus
-from unoise_engine.explanation.segment import segment
+from unoise_engine.explanation.hiding import largest_noise
+from unoise_engine.explanation.method import Method
+from unoise_engine.explanation.proof import Proof, Trial, provable, worth_it
+from unoise_engine.explanation.segment import Prediction, segment
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_answers, about_jumps, about_pieces, about_scan
 from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
-from unoise_engine.models.given import OnGrid, given_of
+from unoise_engine.models.given import Given, OnGrid, given_of, modality_of
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recall import recalling
+from unoise_engine.models.segmenter import NOISE
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Quiet, clock
+from unoise_engine.volume.case import ReadSettings
 from unoise_engine.volume.find import find_cases
 from unoise_engine.volume.scratch import room
 from unoise_engine.volume.volume import Volume
@@ -35,13 +40,15 @@ def explain_volume(
     warnings: list[str] | None = None,
     folder: Path | None = None,
     looked_at: dict[str, Any] | None = None,
+    proofs: dict[str, Proof] | None = None,
 ) -> Iterator[tuple[str, OnGrid]]:
     """Yields ("segmentation", uint8 labels), then ("importance-<method>", float32) for each method, on the CT's grid.
 
     Results stay at the model's size until their voxels are asked for. Those of a large CT lie in nameless files in
     `folder`, if one is given, so that memory holds the CT and little else. `seconds` is filled with the time of each
-    stage, `warnings` with what speaks against trusting the result, `looked_at` with the window that was focused on.
-    Raises OSError if the disk of `folder` is full.
+    stage, `warnings` with what speaks against trusting the result, `looked_at` with the window that was focused on,
+    `proofs` with how each map does on this CT, by the time it is yielded. Raises OSError if the disk of `folder` is
+    full.
     """
     settings, progress = (settings or Settings()).for_model(bundle), progress or Quiet()
     seconds = {} if seconds is None else seconds
@@ -69,8 +76,12 @@ def explain_volume(
         if focus and looked_at is not None:
             looked_at.update(focus.told)
 
+    trial, asked = None, proofs is not None and provable(bundle) and settings.prove is not False
+    if asked and (settings.prove or worth_it(found, settings.chosen.values())):
+        trial = Trial(bundle, found, largest_noise(manifest))
     for name, method in settings.chosen.items():
         maps = room(given.shape, folder)
+        _estimate(method, given, found, seconds["segmentation"], case, progress)
         with progress.stage(case, name, len(given)) as advance:
             for some in given.steps():
                 with clock(seconds, "prepare"):
@@ -81,8 +92,26 @@ def explain_volume(
         if warnings is not None:
             shown = (maps[int(k)] for k in np.flatnonzero(found.shows))
             warnings += about_answers(f"The map of {method.title}", shown)
+        if trial is not None and proofs is not None:
+            with progress.stage(case, f"proof of {name}", 1), clock(seconds, "proof"):
+                proof = trial.prove([np.array(maps[k]) for k in trial.planes], method.needs == NOISE)
+            if proof:
+                proofs[name] = proof
         yield f"importance-{name}", given.restore(maps)
         del maps  # before there are the next ones
+
+
+def _estimate(
+    method: Method, given: Given, found: Prediction, segmentation_s: float, case: str, progress: Progress
+) -> None:
+    """Tells beforehand what a method of many passes may take, from the time that segmenting took. At most: passes that
+    look at a part of an item cost less than a whole one."""
+    places = getattr(method, "places", None)
+    if places is None or given.recipe.rank == 3:  # blocks have a limit of time of their own
+        return
+    slices = int(found.shows.sum())
+    each = places(*given.shape[1:]) * segmentation_s / len(given)
+    progress.event("estimate", case=case, stage=method.name, title=method.title, slices=slices, seconds=each * slices)
 
 
 def explain(
@@ -97,13 +126,13 @@ def explain(
     `label` names what a bundle of several labels is asked about; several, joined by commas, are taken as one.
     Returns {"segmentation": ..., "importance-unoise": ..., ...} on the CT's grid. Raises unoise_engine.errors.
     """
+    opened = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, device, label=label)
     if isinstance(source, Volume):
         ct = source
     else:
-        cases = find_cases([Path(source)])
+        cases = find_cases([Path(source)], ReadSettings(modality=modality_of(opened.recipe)))
         if len(cases) > 1:
             raise Usage(source, f"holds {len(cases)} CTs", "give one of them")
         ct = cases[0].read().ct
-    opened = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, device, label=label)
     found = explain_volume(ct, opened, Settings(methods=tuple(methods)))
     return {name: result.volume() for name, result in found}

@@ -14,6 +14,8 @@ from unoise_engine.explanation.target import Target
 from unoise_engine.models.clean_up import CleanUp
 from unoise_engine.models.given import Given, OnGrid
 from unoise_engine.models.input import Input
+from unoise_engine.models.kept import Kept
+from unoise_engine.models.prepared import Prepared
 from unoise_engine.models.segmenter import Segmenter
 from unoise_engine.models.windowed import Windowed
 from unoise_engine.progress import clock
@@ -34,9 +36,13 @@ class Prediction:
     dropped: float
     jumps: np.ndarray
     shows: np.ndarray
+    kept: Kept | None = None
 
     def mask(self, label: int) -> OnGrid:
-        """The segmentation on the CT's grid."""
+        """The segmentation on the CT's grid. Of a model of several labels that was not cleaned up, as its source does:
+        every channel is brought back, and then the largest is taken."""
+        if isinstance(self.given, Prepared) and self.cleaned is self.scores:
+            return self.given.restore(self.cleaned, label, self.kept)
         return self.given.restore(self.cleaned, label)
 
     def target(self, some: slice) -> Target:
@@ -63,12 +69,17 @@ def segment(
     of `folder` is full.
     """
     seconds = {} if seconds is None else seconds
-    scores, blocks = room(given.shape, folder), []
+    scores, blocks, kept = room(given.shape, folder), [], None
+    if isinstance(model, Windowed) and isinstance(given, Prepared):
+        kept = Kept.for_(given.recipe, given.shape, model.channels, folder)
     for some in given.steps():
         with clock(seconds, "prepare"):
             x = given.items(some)
         with clock(seconds, "segmentation"), heard(model, advance) as by_window:
-            scores[some] = given.as_planes(model.predict(x))
+            if isinstance(model, Windowed) and kept is not None:
+                scores[some] = given.as_planes(model.predict_and_keep(x, kept, some.start))
+            else:
+                scores[some] = given.as_planes(model.predict(x))
             if isinstance(given, Input) and given.recipe.rank == 2:
                 blocks += [*coarse(x, given.recipe)]
         if not by_window:
@@ -80,7 +91,7 @@ def segment(
         clean_up = clean_up or CleanUp()
         cleaned, dropped = clean_up.apply(scores, given.slice_mm, given.pixel_mm, folder, apart)
         shows = np.array([bool((plane > 0).any()) for plane in cleaned])
-    return Prediction(given, scores, cleaned, dropped, apart, shows)
+    return Prediction(given, scores, cleaned, dropped, apart, shows, kept)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.methods import CHOSEN, METHODS, answerable, check_answerable
+from unoise_engine.explanation.proof import provable
 from unoise_engine.models.segmenter import Segmenter
 from unoise_engine.typed import to_table
 
@@ -18,27 +19,31 @@ KINDS = {name: type(method) for name, method in METHODS.items()}
 @dataclass(frozen=True)
 class Settings:
     """Without `methods` those of the usual ones that the model can be explained by. `slices` counts axial slices from
-    the feet, the last one excluded; None: all. `parameters` holds the methods, by name, that are not to work as usual:
-    ``{"occlusion": Occlusion(patch=9)}``. `focus`: of a model that looks at blocks window by window, one window centred
-    on the label is explained, not all."""
+    0 at the feet, the last one excluded; None: all. `parameters` holds the methods, by name, that are not to work as
+    usual: ``{"occlusion": Occlusion(patch=9)}``. `focus`: of a model that looks at blocks window by window, one window
+    centred on the label is explained, not all. `prove`: whether maps are tried on the CT itself (proof.py); None: where
+    that takes less than they did."""
 
     methods: tuple[str, ...] = ()
     slices: tuple[int, int] | None = None
     focus: bool = False
     parameters: Annotated[Mapping[str, Method], KINDS] = field(default_factory=dict)
+    prove: bool | None = None
 
     def __post_init__(self) -> None:
         for name in (*self.methods, *self.parameters):
             if name not in METHODS:
                 raise Usage(f"--methods {name}", "unknown method", f"choose from {', '.join(METHODS)}")
         if self.slices and not 0 <= self.slices[0] < self.slices[1]:
-            first, last = self.slices
-            raise Usage(f"--slices {first}:{last}", "is no range", "write it as A:B, A below B, for example 10:20")
+            raise Usage(f"slices {[*self.slices]}", "is no range", "give [first, last + 1], counted from 0 at the feet")
 
     def for_model(self, model: Segmenter) -> Settings:
         """The same with every method named. Raises Usage if the model cannot be explained by one that is asked for."""
-        named = replace(self, methods=self.methods or answerable(model, CHOSEN))
+        usual = answerable(model, CHOSEN) or answerable(model)[:1]
+        named = replace(self, methods=self.methods or usual)
         check_answerable(model, named.chosen.values())
+        if self.prove and not provable(model):
+            raise Usage("--prove", "is for models of this engine that see slices one by one", "leave it out")
         return named
 
     @property

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import SimpleITK as sitk
 
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.method import Advance
@@ -15,6 +14,7 @@ from unoise_engine.explanation.target import Target
 from unoise_engine.models.segmenter import LABELS, Segmenter
 from unoise_engine.models.windows import Box
 from unoise_engine.typed import bounded
+from unoise_engine.volume.distance import grown
 
 SMALLEST = 8  # voxels: less of a structure is not hidden
 
@@ -32,6 +32,7 @@ class Structures:
     name: ClassVar[str] = "structures"
     title: ClassVar[str] = "Occlusion by structure"
     about: ClassVar[str] = "how much of the segmentation is lost when another structure that the model finds is hidden"
+    ends: ClassVar[tuple[str, str]] = ("nothing is lost without it", "dice lost without it")
     unit: ClassVar[str] = "dice lost"
     needs: ClassVar[str] = LABELS
     chosen: ClassVar[bool] = True
@@ -72,8 +73,7 @@ class Structures:
         """The item (c, *s) without the structure."""
         wide = tuple(slice(max(s.start - self.shell, 0), s.stop + self.shell) for s in box)
         inside = structure[wide]
-        grown = sitk.BinaryDilate(sitk.GetImageFromArray(inside.astype(np.uint8)), [self.shell] * inside.ndim)
-        shell = (sitk.GetArrayFromImage(grown) > 0) & ~inside & ~organ[wide]
+        shell = grown(inside, self.shell, (1.0,) * inside.ndim) & ~inside & ~organ[wide]
         result = image.copy()
         for channel in result:
             near = channel[wide][shell]

@@ -121,7 +121,7 @@ def _net(name: str, told: dict[str, Any], path: Path) -> Any:
         if half:
             raise ValueError(f"{half[0]} is not float32")
     except Exception as error:  # whatever MONAI's classes raise for arguments of any kind
-        said = " ".join(printable(str(error)).split())[:300]
+        said = printable(" ".join(str(error).split()))[:300]
         raise Usage(path, f"does not fit network_def ({said})", OTHERWISE) from None
     return net.eval().requires_grad_(False)
 

@@ -44,11 +44,10 @@ AFTER = ("Activations", "AsDiscrete", "Invert", *TIDYING, *UNSEEN)
 @dataclass(frozen=True)
 class Ending:
     """What postprocessing makes of the net's answer: `outputs` as in a manifest, scores brought back by the spline
-    `back` as `back_as`, and what it does besides."""
+    `back`, and what it does besides."""
 
     outputs: str
     back: int
-    back_as: str
     besides: tuple[str, ...] = ()
 
 
@@ -159,7 +158,7 @@ def read_ending(config: Config, answer: str) -> Ending:
             raise config.refused(at, f"is none of those that are known ({', '.join(AFTER)})")
     if not decision:
         raise config.refused("postprocessing", "says neither argmax nor a threshold, so labels cannot be told")
-    return Ending(decision, back, "probabilities" if activation else "logits", tuple(besides))
+    return Ending(decision, back, tuple(besides))
 
 
 def read_window(config: Config, line: Line) -> tuple[Window, int | None]:
@@ -231,7 +230,7 @@ def read_preparation(config: Config, image: str, answer: str, modality: str) -> 
             rank=3 if plane is None else 2,
             spacing_mm=(spacing[order[0]], spacing[order[1]], spacing[order[2]]),
             steps=tuple(line.steps),
-            resampling=line.resampling(ending.back, ending.back_as),
+            resampling=line.resampling(ending.back),
             window=window,
             modality=modality,
         )

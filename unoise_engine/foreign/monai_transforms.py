@@ -12,7 +12,7 @@ from typing import Any
 from unoise_engine.models.preparation import FARTHEST, Resampling, Step
 
 NUMBER_TYPES = (None, "float", "float32", "float64", "double")  # of values; the model is given float32
-READERS = (None, "NibabelReader", "ITKReader", "PydicomReader")
+READERS = (None, "NibabelReader", "ITKReader")
 LABELS = (None, [["L", "R"], ["P", "A"], ["I", "S"]])  # MONAI's own; others would name other directions
 
 
@@ -27,8 +27,8 @@ class Line:
     multiple_of: int = 1
     fill: float = 0.0
 
-    def resampling(self, back: int, back_as: str) -> Resampling:
-        return Resampling("first", self.order, back=back, back_as=back_as)
+    def resampling(self, back: int) -> Resampling:
+        return Resampling("first", self.order, back=back, back_as="probabilities" if back else "logits")
 
 
 def refuse_unless(fine: bool, what: str) -> None:
@@ -44,7 +44,7 @@ class Load:
 
     def onto(self, line: Line) -> None:
         name = self.reader.rpartition(".")[2] if isinstance(self.reader, str) else self.reader
-        refuse_unless(name in READERS, "its reader is none of NibabelReader, ITKReader, PydicomReader")
+        refuse_unless(name in READERS, "its reader is neither NibabelReader nor ITKReader")
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def _up_to_date(model: Any) -> Any:
     try:
         return onnx.version_converter.convert_version(model, OPSET)
     except Exception as error:  # of onnx's own kinds
-        said = " ".join(printable(str(error)).split())[:200]
+        said = printable(" ".join(str(error).split()))[:200]
         raise ValueError(f"is of opset {version} and cannot be converted ({said}) - export it with opset 18") from None
 
 
@@ -176,7 +176,7 @@ def _check_output(model: Any, recipe: RecipeFile) -> None:
     try:
         known = onnx.shape_inference.infer_shapes(tried, check_type=True, strict_mode=True, data_prop=True)
     except Exception as error:  # of onnx's own kinds
-        said = " ".join(printable(str(error)).split())[:200]
+        said = printable(" ".join(str(error).split()))[:200]
         raise ValueError(f"cannot take a window of {list(example)} ({said}) - correct size") from None
     sizes = _sizes(known.graph.output[0])
     if not sizes or not all(sizes):

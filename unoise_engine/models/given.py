@@ -33,9 +33,21 @@ def voxels_of(ct: Volume, recipe: Recipe | Preparation, start: int = 0, stop: in
     return int(ct.voxels.size * share * math.prod(m / w for m, w in zip(mm, recipe.spacing_mm) if w)) + 1
 
 
+def modality_of(recipe: Recipe | Preparation) -> str:
+    """CT, or the kind of images that the model is for: their values are taken as they are."""
+    return recipe.modality if isinstance(recipe, Preparation) else "CT"
+
+
 def own(recipe: Recipe | Preparation) -> Recipe:
     """The recipe of a model that was trained here. Raises Usage for another's."""
     if isinstance(recipe, Preparation):
         what = "is a model from elsewhere, which this cannot work with yet"
         raise Usage("--bundle", what, "give one that was trained by this engine")
+    return recipe
+
+
+def foreign(recipe: Recipe | Preparation) -> Preparation:
+    """The recipe of an imported model. Raises Usage for one that was trained here."""
+    if not isinstance(recipe, Preparation):
+        raise Usage("--bundle", "is a model that this engine trained", "give an imported one")
     return recipe

@@ -73,8 +73,8 @@ class Resampling:
     Spacing), "ends" the centres of the first and the last voxel (scipy's zoom, TotalSegmentator). `order` of the spline
     0, 1 or 3. `apart`: whether the coarsest axis is resampled on its own, with `order_apart`: "auto" where a spacing is
     more than 3 times another (nnU-Net), "never" or "always". `back` and `back_apart` are the orders of the way back.
-    `keep_range`: values beyond the image's own are cut off, as scikit-image does. `back_as`: whether what is brought
-    back are the net's "logits" (nnU-Net) or its "probabilities" (MONAI's bundles, softmax or sigmoid before Invert).
+    `back_as`: what is interpolated on that way, "logits", or "probabilities" where the source has made these of them.
+    `keep_range`: values beyond the image's own are cut off, as scikit-image does.
     """
 
     rule: str = "edges"
@@ -181,3 +181,9 @@ class Preparation:
     def to_dict(self) -> dict[str, Any]:
         body: dict[str, Any] = to_table(self)
         return body
+
+
+def cubes_of(recipe: object) -> float:
+    """How many boxes of 64 x 64 x 64 voxels a model is given at once, 1 to 8: what it may take grows with them."""
+    size = recipe.window.size if isinstance(recipe, Preparation) else ()
+    return min(max(1.0, prod(size) / 64**3), 8.0)

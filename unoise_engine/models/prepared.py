@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from unoise_engine.errors import Usage
+from unoise_engine.models.kept import Kept
 from unoise_engine.models.preparation import Preparation, Step
 from unoise_engine.models.spline import new_count, resampled
 from unoise_engine.volume.scratch import Stack
@@ -19,6 +20,7 @@ from unoise_engine.volume.volume import AxialView, Grid, Volume
 Box = tuple[slice, ...]
 LEAST_SPREAD = 1e-8  # of values that are divided by their spread (nnU-Net's eps)
 PLANES_A_STEP = 8
+SAME_MM = 1e-3
 
 
 class Cut(NamedTuple):
@@ -63,7 +65,7 @@ class Prepared:
         stop = total if stop is None else stop
         if not 0 <= start < stop <= total:
             what = f"outside the CT's {total} axial slices"
-            raise Usage(f"--slices {start}:{stop}", what, f"choose within 0:{total}")
+            raise Usage(f"--slices {start + 1}:{stop}", what, f"choose within 1:{total}")
         turned = AxialView.towards(ct.grid, recipe.axes)
         image = turned.apply(view.undo(view.apply(ct.voxels)[start:stop])).astype(np.float32)
         if not np.isfinite(image).all():
@@ -73,7 +75,8 @@ class Prepared:
         way: list[Cut | Scaled] = []
         for step in recipe.steps:
             if step.do == "resample":
-                how, wanted = recipe.resampling, tuple(w or m for w, m in zip(recipe.spacing_mm, mm))
+                how = recipe.resampling
+                wanted = tuple(w if w and not _same(w, m, how.rule) else m for w, m in zip(recipe.spacing_mm, mm))
                 shape = tuple(new_count(n, m, w, how.rule) for n, m, w in zip(image.shape, mm, wanted))
                 way.append(Scaled(image.shape, mm, wanted))
                 image = resampled(image, shape, mm, wanted, how, (how.order, how.order_apart))
@@ -132,10 +135,10 @@ class Prepared:
                 values = resampled(values, shape, done.mm, done.wanted_mm, self.recipe.resampling, (1, 1))
         return np.ascontiguousarray(values, np.float32)
 
-    def restore(self, maps: Stack, label: int | None = None) -> RestoredWhole:
+    def restore(self, maps: Stack, label: int | None = None, kept: Kept | None = None) -> RestoredWhole:
         """Maps (n, h, w) on the CT's grid; 0 where nothing was run. With a `label` a mask: that number where a map is
-        positive."""
-        return RestoredWhole(self, maps, label)
+        positive, or where that label leads among the channels that were `kept`."""
+        return RestoredWhole(self, maps, label, kept)
 
     def backward(self, maps: np.ndarray, outside: float) -> np.ndarray:
         """Maps (n, h, w) on the CT's voxels (z, y, x) float32, `outside` where the model saw nothing of it."""
@@ -163,6 +166,7 @@ class RestoredWhole:
     given: Prepared
     maps: Stack
     label: int | None
+    kept: Kept | None = None
 
     @property
     def grid(self) -> Grid:
@@ -174,7 +178,14 @@ class RestoredWhole:
 
     @cached_property
     def voxels(self) -> np.ndarray:
-        values = self.given.backward(np.asarray(self.maps[:]), 0.0 if self.label is None else -1.0)
+        probabilities = self.given.recipe.resampling.back_as == "probabilities"
+        if self.label is not None and self.kept is not None:
+            margin = self.kept.margin(self.given.backward, probabilities)
+            return (margin > 0).astype(np.uint8) * np.uint8(self.label)
+        maps = np.asarray(self.maps[:])
+        if self.label is not None and probabilities:
+            maps = np.tanh(maps / 2)  # between two labels the difference of their probabilities
+        values = self.given.backward(maps, 0.0 if self.label is None else -1.0)
         return values if self.label is None else (values > 0).astype(np.uint8) * np.uint8(self.label)
 
     def volume(self) -> Volume:
@@ -192,6 +203,11 @@ class RestoredWhole:
     def planes(self, low: int = 0, high: int | None = None) -> Iterator[np.ndarray]:
         """(y, x) of the voxel array, along z."""
         return iter(self.voxels[low:high])
+
+
+def _same(wanted_mm: float, mm: float, rule: str) -> bool:
+    """Whether MONAI's Spacing leaves an axis as it is (AFFINE_TOL)."""
+    return rule == "first" and abs(wanted_mm - mm) <= SAME_MM
 
 
 def changed(image: np.ndarray, step: Step) -> np.ndarray:

@@ -18,8 +18,8 @@ import numpy as np
 
 from unoise_engine.errors import EngineError, Integrity
 from unoise_engine.models.bundles import opened
-from unoise_engine.models.manifest import read_manifest, verify
-from unoise_engine.models.preparation import Preparation
+from unoise_engine.models.manifest import Manifest, read_manifest, verify
+from unoise_engine.models.preparation import Preparation, cubes_of
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.segmenter import GRADCAM, NOISE
 from unoise_engine.models.session import Bundle
@@ -33,7 +33,8 @@ PATCH = 9
 def main() -> None:
     folder, said = Path(sys.argv[1]), {}
     try:
-        _limit(sum(entry.bytes for entry in read_manifest(folder).files.values()), float(sys.argv[2]))
+        manifest = read_manifest(folder)
+        _limit(manifest, float(sys.argv[2]))
         manifest = verify(folder)
         manifest = replace(manifest, chosen=(manifest.organ,))
         answer_all(opened(folder, manifest, ["CPUExecutionProvider"], threads=1))
@@ -47,9 +48,17 @@ def main() -> None:
 
 def answer_all(bundle: Bundle) -> None:
     """Asks every model of an opened bundle for every answer. Raises EngineError or MemoryError."""
-    slices = one_window(bundle.recipe) if isinstance(bundle.recipe, Preparation) else small_slices(bundle.recipe)
     bundle.open_all()
-    for some in (slices[:1], slices)[: len(slices)]:
+    if isinstance(bundle.recipe, Preparation):
+        window = one_window(bundle.recipe)
+        scores = bundle.predict(window)
+        if GRADCAM in bundle.answers:
+            bundle.gradcam(window, np.ones_like(scores))
+        if NOISE in bundle.answers:
+            bundle.noise_logits(window, scores)
+        return
+    slices = small_slices(bundle.recipe)
+    for some in (slices[:1], slices):
         scores = bundle.predict(some)
         if GRADCAM in bundle.answers:
             if bundle.one_pass:
@@ -79,11 +88,12 @@ def small_slices(recipe: Recipe) -> np.ndarray:
     return recipe.normalise(np.stack([noisy, np.zeros_like(noisy), np.ones_like(noisy)]))
 
 
-def _limit(model_bytes: int, seconds: float) -> None:
+def _limit(manifest: Manifest, seconds: float) -> None:
+    model_bytes = sum(entry.bytes for entry in manifest.files.values())
     with suppress(ImportError, ValueError, OSError):
         import resource
 
-        most = MEMORY_BYTES + COPIES * model_bytes
+        most = int(MEMORY_BYTES * cubes_of(manifest.recipe)) + COPIES * model_bytes
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         processor = int(seconds) + 60  # should the caller be gone
         resource.setrlimit(resource.RLIMIT_CPU, (processor, processor))

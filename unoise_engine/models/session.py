@@ -89,6 +89,11 @@ class Bundle(OneLabel):
         return model_hash(self.manifest)
 
     @property
+    def coarse_px(self) -> tuple[int, ...]:
+        """The sides of Grad-CAM's own pixels, in the model's; empty where none was made yet."""
+        return self._pixel
+
+    @property
     def one_pass(self) -> bool:
         """Whether Grad-CAM comes out of the pass that segments. Bundles of schema 1 have a model of its own for it."""
         return GRADCAM_FILE not in self.manifest.files
@@ -133,7 +138,7 @@ class Bundle(OneLabel):
         return enlarged(self._run("utility", feeds, ["gradcam"])[0], x.shape[2:])
 
     def gradient(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """By a reverse pass within the graph (reverse.py): no other package is needed."""
+        """By a reverse pass within the graph (models.reverse): no other package is needed."""
         return self._run("reverse", {"slices": x, "target": target.astype(np.float32)}, ["gradient"])[0]
 
     def occluded(

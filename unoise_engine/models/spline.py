@@ -9,6 +9,7 @@ import numpy as np
 from unoise_engine.models.preparation import Resampling
 
 BEYOND = 12  # voxels by which the edge is repeated before a cubic spline is fitted (scipy's ndimage does the same)
+UNCHANGED = 1e-3  # spacings that differ by less, as a share, leave an image of as many voxels as it is (MONAI)
 COARSE = 3.0  # spacings that differ more are resampled apart (nnU-Net's ANISO_THRESHOLD)
 
 
@@ -101,7 +102,9 @@ def resampled(
 
     Where values must keep their range it is that of the image, or, with an axis apart, of each of its planes.
     """
-    if image.shape == shape:
+    if image.shape == shape and (
+        how.rule != "first" or all(abs(w / m - 1) <= UNCHANGED for m, w in zip(mm, wanted_mm))
+    ):
         return image
     apart = axis_apart(how, mm, wanted_mm)
     within, along_it = orders

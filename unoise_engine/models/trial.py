@@ -8,6 +8,8 @@ from pathlib import Path
 
 from unoise_engine.child import environment, python
 from unoise_engine.errors import Integrity
+from unoise_engine.models.manifest import read_manifest
+from unoise_engine.models.preparation import cubes_of
 
 SECONDS = 120  # the model that ships takes 2
 PROBE = "unoise_engine.models.probe"
@@ -17,17 +19,18 @@ def try_out(folder: Path) -> None:
     """Raises Integrity if a model of the bundle does not answer as it must, within limits of time and memory."""
     import unoise_engine.models.runtime  # noqa: F401 - should it not load, that is no fault of the bundle
 
+    seconds = SECONDS * cubes_of(read_manifest(folder).recipe)
     try:
         ran = subprocess.run(  # noqa: S603 - our own interpreter and our own code
-            python(PROBE, str(folder), str(SECONDS)),
+            python(PROBE, str(folder), str(seconds)),
             capture_output=True,
-            timeout=SECONDS,
+            timeout=seconds,
             env=environment(),
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise Integrity(
-            folder, f"its models gave no answer for a small slice within {SECONDS} s", "do not use this bundle"
+            folder, f"its models gave no answer for a small slice within {seconds:g} s", "do not use this bundle"
         ) from None
     try:
         said = json.loads(ran.stdout.splitlines()[-1])

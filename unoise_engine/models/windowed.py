@@ -10,6 +10,7 @@ import numpy as np
 from unoise_engine.errors import ModelFault
 from unoise_engine.models.answers import finite
 from unoise_engine.models.enlarge import enlarged
+from unoise_engine.models.kept import Kept
 from unoise_engine.models.labels import Channels
 from unoise_engine.models.manifest import UNOISE
 from unoise_engine.models.preparation import Preparation
@@ -51,21 +52,38 @@ class Windowed(Bundle):
             asked = {
                 GRADCAM: self._can("gradcam"),
                 GRADIENT: self._can("reverse"),
-                NOISE: f"{UNOISE}.onnx" in self.manifest.files,
+                NOISE: f"{UNOISE}.onnx" in self.manifest.files and self._taught_for == self.manifest.organ,
                 LABELS: len(self.manifest.labels) > len(self.manifest.chosen or "1"),
             }
             self._answers = frozenset(name for name, there in asked.items() if there)
         return self._answers
 
+    @property
+    def _taught_for(self) -> str:
+        """The label that the noise model knows."""
+        told = self.manifest.architecture.get(UNOISE)
+        return str(told.get("for", "")) if isinstance(told, dict) else ""
+
     def predict(self, x: np.ndarray) -> np.ndarray:
         """(k, 1, *s) -> margins (k, 1, *s); > 0 means the label."""
         return self._stitched(x, self.channels.margin)
+
+    def predict_and_keep(self, x: np.ndarray, kept: Kept, first: int) -> np.ndarray:
+        """The same; what all channels say of the items' planes, counted on from `first`, is kept."""
+        found = []
+        for k, one in enumerate(x):
+            lines: list[np.ndarray] = []
+            tap = kept.take if one.ndim == 4 else lambda number, logits, lines=lines: lines.append(logits)
+            found.append(stitched(self._tiling(one), one, self.logits, self.channels.margin, self.advance, tap))
+            if lines:
+                kept.take(first + k, np.stack(lines, axis=1))
+        return np.stack(found)
 
     def numbers(self, x: np.ndarray) -> np.ndarray:
         return self._stitched(x, lambda logits: self.channels.numbers(logits)[None].astype(np.float32)).astype(np.uint8)
 
     def _stitched(self, x: np.ndarray, finish: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        found = [stitched(self._tiling(one), one, self._logits, finish, self.advance) for one in x]
+        found = [stitched(self._tiling(one), one, self.logits, finish, self.advance) for one in x]
         return np.stack(found) if found else np.zeros(x.shape, np.float32)
 
     def noise_logits(self, x: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -142,8 +160,8 @@ class Windowed(Bundle):
             inside, part = common(box, region), within(common(box, region), box)
             old = known.parts.get(_name(box))
             if old is None:
-                old = self._logits(tiling.given(known.image, box))[0][(slice(None), *part)]
-            new = self._logits(tiling.given(seen, box))[0][(slice(None), *part)]
+                old = self.logits(tiling.given(known.image, box))[0][(slice(None), *part)]
+            new = self.logits(tiling.given(seen, box))[0][(slice(None), *part)]
             padded[(slice(None), *within(inside, region))] += (new - old) * tiling.weights[part]
         scores = known.scores.copy()
         margins = self.channels.margin(padded / known.share)
@@ -164,7 +182,7 @@ class Windowed(Bundle):
         for one in known.boxes:
             inside = common(one, box)
             part = within(inside, one)
-            answer = self._logits(tiling.given(known.image, one))[0][(slice(None), *part)]
+            answer = self.logits(tiling.given(known.image, one))[0][(slice(None), *part)]
             logits[(slice(None), *within(inside, box))] += answer * tiling.weights[part]
             share[within(inside, box)] += tiling.weights[part]
             if (kept := kept + answer.nbytes) <= KEPT_BYTES:
@@ -189,11 +207,27 @@ class Windowed(Bundle):
         """Windows that hold some of what is asked about."""
         return [box for box in tiling.boxes() if asked[(slice(None), *box)].any()]
 
-    def _logits(self, window: np.ndarray) -> np.ndarray:
+    def logits(self, window: np.ndarray) -> np.ndarray:
+        """All channels (n, k, *s) for windows (n, 1, *s)."""
         return self._run("utility", {"slices": window}, ["logits"])[0]
 
+    @property
+    def coarsest(self) -> tuple[int, ...]:
+        """Voxels that one of the deepest block spans along each axis: sides of windows are multiples of it. Those of
+        the whole window where the block cannot be told."""
+        size = self.recipe.window.size or (64,) * self.recipe.rank
+        if GRADCAM not in self.answers:
+            return size
+        window = np.zeros((1, 1, *size), np.float32)
+        coarse = self._run("gradcam", self._feeds(window, np.ones((1, *size), np.float32)), ["gradcam"])[0]
+        return tuple(-(-n // few) for n, few in zip(size, coarse.shape[2:]))
+
+    def pulled_back(self, window: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
+        """d sum(cotangent * logits) / d window, (n, 1, *s)."""
+        return self._run("reverse", {"slices": window, "target": cotangent}, ["gradient"])[0]
+
     def _feeds(self, window: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]:
-        logits = self._logits(window)
+        logits = self.logits(window)
         return {"slices": window, "target": self.channels.cotangent(logits, target[None].astype(np.float32))}
 
     def _can(self, model: str) -> bool:

@@ -135,6 +135,11 @@ class Tiling:
         inside = tuple(slice(b, b + n) for b, n in zip(self.before, self.shape))
         return answer[(slice(None), *inside)]
 
+    def unpad_plane(self, plane: np.ndarray) -> np.ndarray:
+        """The same of one plane, (c, *padded[1:]) -> (c, *shape[1:])."""
+        inside = tuple(slice(b, b + n) for b, n in zip(self.before[1:], self.shape[1:]))
+        return plane[(slice(None), *inside)]
+
     def share(self) -> np.ndarray:
         """The sum of all weights at each voxel of the padded image."""
         total = np.zeros(self.padded, np.float32)
@@ -149,11 +154,13 @@ def stitched(
     ask: Callable[[np.ndarray], np.ndarray],
     finish: Callable[[np.ndarray], np.ndarray],
     advance: Callable[[float], None] = lambda share: None,
+    tap: Callable[[int, np.ndarray], None] = lambda plane, logits: None,
 ) -> np.ndarray:
     """An image (c, *shape) through `ask`, window (1, c, *size) -> (1, k, *core), then `finish`, (k, ...) -> (1, ...).
 
     Answers are averaged by their weights before they are finished. Only as many planes as a window has are held with
-    all k channels at a time. Returns (1, *shape) float32.
+    all k channels at a time. `tap` is told of each plane (k, *rest) of the image, by its number. Returns (1, *shape)
+    float32.
     """
     padded, boxes, weight = tiling.pad(image), tiling.boxes(), tiling.weights
     found = np.empty((1, *tiling.padded), np.float32)
@@ -164,11 +171,15 @@ def stitched(
         first = tiling.padded[0] if box is None else box[0].start
         if held is not None and first > done:  # no later window reaches these planes
             planes = first - done
-            found[:, done:first] = finish(held[:, :planes] / total[:planes])
+            for k in range(planes):  # one by one: in single precision all channels of many would be too much
+                logits = (held[:, k] / total[k]).astype(np.float32, copy=False)
+                found[:, done + k] = finish(logits)
+                if 0 <= (number := done + k - tiling.before[0]) < tiling.shape[0]:
+                    tap(number, tiling.unpad_plane(logits))
             kept = tiling.core[0] - planes
-            for values in (held, total[None]):
-                values[:, :kept] = values[:, planes:].copy()
-                values[:, kept:] = 0
+            for values in (*held, total):
+                values[:kept] = values[planes:].copy()
+                values[kept:] = 0
             done = first
         if box is None:
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import numpy as np
 from unoise_engine.drawing import load_matplotlib
 from unoise_engine.explanation.methods import TITLES
 from unoise_engine.results.body import body_box
+from unoise_engine.results.shown import Shown
 
 PANEL_INCHES = 3.4
 SOFT_TISSUE_HU = (-160.0, 240.0)  # width 400, level 40
 OUTLINE = "#39d0ff"
+OPAQUE = 0.7  # how much of the CT the most important pixel hides
 
 
 class Overview:
@@ -27,10 +30,13 @@ class Overview:
         self.hu = hu[self.box]
         self.organ = organ[self.box]
         self.spacing_mm = spacing_mm
-        self.maps: dict[str, np.ndarray] = {}
+        self.maps: dict[str, Shown] = {}
+        self.verdicts: dict[str, str] = {}
 
-    def add(self, method: str, importance: np.ndarray) -> None:
-        self.maps[method] = np.array(importance[self.box])
+    def add(self, method: str, shown: Shown, verdict: str = "") -> None:
+        """`verdict` says in a few words how the map does on this CT (explanation/proof.py)."""
+        self.maps[method] = replace(shown, values=np.array(shown.values[self.box]))
+        self.verdicts[method] = verdict
 
     def draw(self, path: Path, title: str, slice_note: str, warning: str) -> None:
         """Writes a PNG. `warning` stands under the picture."""
@@ -40,7 +46,11 @@ class Overview:
         rows, columns = self.hu.shape
         tall = rows * self.spacing_mm[0] / (columns * self.spacing_mm[1])
         n = 1 + len(self.maps)
-        figure = Figure(figsize=(PANEL_INCHES * n, PANEL_INCHES * tall + 1.25), facecolor="black", layout="constrained")
+        figure = Figure(
+            figsize=(PANEL_INCHES * n, PANEL_INCHES * tall + 1.35 + 0.2 * any(self.verdicts.values())),
+            facecolor="black",
+            layout="constrained",
+        )
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.05, wspace=0.02)  # type: ignore[union-attr,call-arg]
         FigureCanvasAgg(figure)
         panels = figure.subplots(1, n, squeeze=False)[0]
@@ -48,7 +58,9 @@ class Overview:
         for axes, name in zip(panels, ["", *self.maps]):
             self._ct(axes)
             heading = TITLES.get(name, name) or ("CT and outline" if found else "CT (no organ found here)")
-            axes.set_title(heading, color="white", fontsize=11)
+            if any(self.verdicts.values()):
+                heading += f"\n{self.verdicts.get(name) or ' '}"
+            axes.set_title(heading, color="white", fontsize=10)
             if name:
                 self._heat(figure, axes, self.maps[name])
             else:
@@ -79,18 +91,20 @@ class Overview:
         place.ax.tick_params(colors="black", labelsize=7)
         place.set_label(text, color="white", fontsize=8)
 
-    def _heat(self, figure, axes, importance: np.ndarray) -> None:  # type: ignore[no-untyped-def]
-        """The positive part, from 0 to the slice's largest value; the more important, the less transparent."""
+    def _heat(self, figure, axes, shown: Shown) -> None:  # type: ignore[no-untyped-def]
+        """From 0 to the slice's largest value; the more important, the less transparent."""
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
 
-        top = float(importance.max(initial=0))
-        scale = Normalize(0, top if top > 0 else 1, clip=True)
+        scale = Normalize(0, shown.top if shown.top > 0 else 1, clip=True)
         colours = ScalarMappable(scale, "inferno")
-        rgba = colours.to_rgba(importance)
-        rgba[..., 3] = np.clip(scale(np.asarray(importance)).filled(0) * 2.5, 0, 0.85)
+        rgba = colours.to_rgba(shown.values)
+        rgba[..., 3] = np.clip(scale(np.asarray(shown.values)).filled(0) * 2.5, 0, OPAQUE)
         axes.imshow(rgba, aspect=self.spacing_mm[0] / self.spacing_mm[1], interpolation="bilinear")
         bar = figure.colorbar(colours, ax=axes, orientation="horizontal", fraction=0.04, pad=0.02, aspect=30)
-        bar.ax.tick_params(colors="white", labelsize=7)
+        bar.set_ticks([])
         bar.outline.set_edgecolor("#666666")
-        bar.set_label("importance", color="white", fontsize=8)
+        for x, text, side in ((0, shown.low, "left"), (1, shown.high, "right")):
+            where = {"ha": side, "va": "top", "transform": bar.ax.transAxes}
+            bar.ax.text(x, -0.5, text, color="white", fontsize=7, **where)
+        bar.set_label(shown.note or " ", color="white", fontsize=7, labelpad=12)

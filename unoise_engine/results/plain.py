@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from unoise_engine.explanation.methods import TITLES
 from unoise_engine.results.body import body_box
 from unoise_engine.results.dicom.font import ADVANCE, wrap
 from unoise_engine.results.dicom.picture import ORANGE, WHITE, band, burn, overlay
+from unoise_engine.results.shown import Shown
 from unoise_engine.volume.write import write_picture
 
 PANEL_PIXELS = 480  # a panel is at least so wide
@@ -26,23 +28,28 @@ class PlainOverview:
         tall = max(1, round(rows * times * spacing_mm[0] / spacing_mm[1]))
         self.places = np.ix_(np.arange(tall) * rows // tall, np.arange(columns * times) // times)
         self.hu, self.organ = self._enlarged(hu), self._enlarged(organ)
-        self.maps: dict[str, np.ndarray] = {}
+        self.maps: dict[str, Shown] = {}
+        self.verdicts: dict[str, str] = {}
 
     def _enlarged(self, image: np.ndarray) -> np.ndarray:
         """Square pixels, each repeated."""
         return np.asarray(image[self.box][self.places])
 
-    def add(self, method: str, importance: np.ndarray) -> None:
-        self.maps[method] = self._enlarged(importance)
+    def add(self, method: str, shown: Shown, verdict: str = "") -> None:
+        self.maps[method] = replace(shown, values=self._enlarged(shown.values))
+        self.verdicts[method] = verdict
 
     def draw(self, path: Path, title: str, slice_note: str, warning: str) -> None:
         """Writes a PNG. `warning` stands under the picture. Raises OSError."""
         found = bool(self.organ.any())
         heading = "CT and outline" if found else "CT (no organ found here)"
-        panels = [self._panel(heading, np.zeros(self.hu.shape, np.float32), slice_note)]
-        for method, importance in self.maps.items():
-            top = float(importance.max(initial=0))
-            panels.append(self._panel(TITLES.get(method, method), importance, f"importance 0 to {top:.3g}"))
+        proved = any(self.verdicts.values())
+        panels = [self._panel([heading, " "][: 1 + proved], np.zeros(self.hu.shape, np.float32), slice_note, " ", " ")]
+        for method, shown in self.maps.items():
+            said = [TITLES.get(method, method), self.verdicts[method] or " "][: 1 + proved]
+            panels.append(
+                self._panel(said, shown.values, f"dark: {shown.low}", f"bright: {shown.high}", shown.note or " ")
+            )
         between = np.zeros((len(panels[0]), GAP, 3), np.uint8)
         picture = np.concatenate([part for panel in panels for part in (panel, between)], axis=1)
         width = picture.shape[1]
@@ -50,11 +57,11 @@ class PlainOverview:
         warnings = [part for line in warning.splitlines() for part in wrap(line, width // ADVANCE // 2 - 1)]
         write_picture(np.concatenate([band(words, width, 2, WHITE), picture, band(warnings, width, 2, ORANGE)]), path)
 
-    def _panel(self, heading: str, importance: np.ndarray, legend: str) -> np.ndarray:
+    def _panel(self, heading: list[str], importance: np.ndarray, *legend: str) -> np.ndarray:
         """(rows + bands, columns, 3)"""
         picture = overlay(self.hu, self.organ, importance, float(importance.max(initial=0)))
         columns = picture.shape[1]
         # Columns run to the patient's left, so their right is on our left.
         burn(picture, "R", 2, 2 * GAP, GAP, WHITE)
         burn(picture, "L", 2, 2 * GAP, columns - 2 * ADVANCE - GAP, WHITE)
-        return np.concatenate([band([heading], columns, 2, WHITE), picture, band([legend], columns, 2, WHITE)])
+        return np.concatenate([band(heading, columns, 2, WHITE), picture, band([*legend], columns, 1, WHITE)])

@@ -15,6 +15,7 @@ LARGEST_CT = 1 << 30  # voxels: 1024 x 1024 x 1024; a header that asks for more 
 CASE_BYTES = 1 << 32  # of all voxels: as many as that, as float32; a whole body in 1 mm slices of 512 x 512 takes 1 GB
 BOMB_RATIO = 200  # real CTs pack 2 to 10 times, synthetic ones without noise up to 100 times
 BOMB_BYTES = 1 << 26  # what a small, well packed file may unpack to whatever its ratio
+MASK_BYTES = 1 << 30  # the same of a mask, which packs a thousand times
 READ_SECONDS = 600  # the largest CT allowed takes a minute or two to decode
 LARGEST_FIELD_MM = 1500  # side of an axial slice; scanners see 500 to 820 mm
 LONGEST_MM = 3000  # along the body; nobody is taller
@@ -42,9 +43,9 @@ def check_voxels(size: Sequence[int], bytes_each: int, source: object) -> None:
         raise CaseRefused("TOO_LARGE", source, f"announces {shape} voxels", "crop the CT to the abdomen")
 
 
-def check_packing(wanted: int, there: int, source: object) -> None:
-    """Raises CaseRefused BOMB if `there` bytes announce `wanted` ones, more than any CT packs."""
-    if wanted > max(there * BOMB_RATIO, BOMB_BYTES):
+def check_packing(wanted: int, there: int, source: object, always: int = BOMB_BYTES) -> None:
+    """Raises CaseRefused BOMB if `there` bytes announce `wanted` ones, more than any CT packs; `always` are allowed."""
+    if wanted > max(there * BOMB_RATIO, always):
         what = f"unpacks to {wanted // max(there, 1)} times its size, as no CT does"
         raise CaseRefused("BOMB", source, what, "check where the file comes from; if it is a CT, store it unpacked")
 

@@ -1,4 +1,4 @@
-"""Distances in a slice."""
+"""Distances from a mask."""
 
 from __future__ import annotations
 
@@ -11,3 +11,10 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
     image = sitk.GetImageFromArray(mask.astype(np.uint8))
     filtered = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=False)
     return sitk.GetArrayFromImage(filtered).astype(np.float32)
+
+
+def grown(mask: np.ndarray, mm: float, spacing_mm: tuple[float, ...]) -> np.ndarray:
+    """(z, y, x) or (y, x) bool -> the same and all within `mm` of it, at least a voxel. `spacing_mm` counts x first."""
+    steps = [max(1, round(mm / one)) for one in spacing_mm]
+    found: np.ndarray = sitk.GetArrayFromImage(sitk.BinaryDilate(sitk.GetImageFromArray(mask.astype(np.uint8)), steps))
+    return found > 0

@@ -83,8 +83,8 @@ def check_layout(layout: Layout, path: Path) -> None:
         raise CaseRefused("GEOMETRY", path, "lies more than 100 m from the origin", "export the CT again")
 
 
-def read_voxels(layout: Layout, path: Path, deadline: Deadline) -> np.ndarray:
-    """The voxels as stored, (z, y, x), in the machine's byte order.
+def read_voxels(layout: Layout, path: Path, deadline: Deadline, always: int = budget.BOMB_BYTES) -> np.ndarray:
+    """The voxels as stored, (z, y, x), in the machine's byte order. `always`: bytes that any file may unpack to.
 
     Raises CaseRefused: TRUNCATED (fewer than announced), DAMAGED (more by a row, column or slice, or a wrong
     checksum), BOMB, TOO_SLOW.
@@ -93,7 +93,7 @@ def read_voxels(layout: Layout, path: Path, deadline: Deadline) -> np.ndarray:
     with open_regular(source) as f:
         there = os.fstat(f.fileno()).st_size
         if layout.packed:
-            _check_packing(layout, there, source)
+            _check_packing(layout, there, source, always)
         elif there - layout.offset < layout.bytes:
             raise _cut(source, there - layout.offset, layout.bytes)
         flat = np.empty(math.prod(layout.size), layout.dtype)
@@ -123,10 +123,10 @@ def read_voxels(layout: Layout, path: Path, deadline: Deadline) -> np.ndarray:
     return scaled(flat.reshape(layout.size[::-1]), layout.slope, layout.intercept)
 
 
-def _check_packing(layout: Layout, there: int, source: Path) -> None:
+def _check_packing(layout: Layout, there: int, source: Path, always: int) -> None:
     if layout.bytes > there * DEFLATE_LIMIT:
         raise _cut(source, there, layout.bytes, "is far too short")
-    budget.check_packing(layout.bytes, there, source)
+    budget.check_packing(layout.bytes, there, source, always)
 
 
 def _cut(source: Path, there: int, wanted: int, what: str = "is cut off") -> CaseRefused:

@@ -30,6 +30,9 @@ FIELDS_2 = {
     "dim": (16, "8q"), "datatype": (12, "h"), "bitpix": (14, "h"), "pixdim": (104, "8d"), "vox_offset": (168, "q"),
     "scl": (176, "2d"), "units": (500, "i"), "codes": (344, "2i"), "quatern": (352, "6d"), "srow": (400, "12d"),
 }  # fmt: skip
+ROUNDED = (
+    4 * 2.0**-23
+)  # of a sum of squares near 1, written in single precision; half a turn then seems up to 0.08 degrees less
 
 
 def nifti_layout(path: Path, deadline: Deadline) -> Layout:
@@ -124,8 +127,9 @@ def _geometry(
     if len(found) == 2:
         last = [n - 1 for n in size]
         corners = np.array([[x, y, z, 1] for x in (0, last[0]) for y in (0, last[1]) for z in (0, last[2])], float)
+        turned = [found[1], _qform(fields, half_turn=True) * unit] if _may_be_half_turn(fields) else [found[1]]
         with np.errstate(all="ignore"):
-            apart = np.linalg.norm(corners @ (found[0] - found[1]).T, axis=1).max()
+            apart = min(np.linalg.norm(corners @ (found[0] - one).T, axis=1).max() for one in turned)
         if not apart <= AGREE_MM:
             what = f"is placed {apart:.1f} mm apart by its two orientations (sform and qform)"
             raise CaseRefused("ORIENTATION_CONFLICT", path, what, "remove the wrong one, or export the CT again")
@@ -133,9 +137,14 @@ def _geometry(
     return lps[:, :3], lps[:, 3]
 
 
-def _qform(fields: dict[str, tuple[Any, ...]]) -> np.ndarray:
+def _may_be_half_turn(fields: dict[str, tuple[Any, ...]]) -> bool:
+    """Whether a quaternion is one of half a turn but for rounding: its first part, not in the file, is what is left."""
+    return bool(abs(1 - sum(float(v) ** 2 for v in fields["quatern"][:3])) < ROUNDED)
+
+
+def _qform(fields: dict[str, tuple[Any, ...]], half_turn: bool = False) -> np.ndarray:
     b, c, d, *offset = (float(v) for v in fields["quatern"])
-    a = np.sqrt(max(0.0, 1 - (b * b + c * c + d * d)))
+    a = np.sqrt(max(0.0, 1 - (b * b + c * c + d * d))) if not half_turn else 0.0
     turn = np.array([
         [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
         [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],

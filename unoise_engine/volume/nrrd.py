@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.errors import CaseRefused
-from unoise_engine.volume.layout import HEADER_BYTES, Layout, damaged, open_regular
+from unoise_engine.volume.layout import Layout, damaged, open_regular
 
 TYPES = {
     "i1": "signed char, int8, int8_t", "u1": "uchar, unsigned char, uint8, uint8_t",
@@ -24,12 +24,16 @@ TO_LPS = {
     "left-posterior-superior": (1, 1, 1), "lps": (1, 1, 1), "right-anterior-superior": (-1, -1, 1),
     "ras": (-1, -1, 1), "left-anterior-superior": (1, -1, 1), "las": (1, -1, 1),
 }  # fmt: skip
+MOST_LAYERS = 300
+HEADER_BYTES = 1 << 20  # a hundred segments take 100 KB of it
 BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
-def nrrd_layout(path: Path) -> Layout:
-    """Raises CaseRefused: EMPTY_FILE, DAMAGED, DETACHED_DATA, UNREADABLE, NOT_3D, NOT_SCALAR, NO_ORIENTATION."""
-    fields, start = _fields(path)
+def nrrd_layout(path: Path, layered: bool = False) -> Layout:
+    """A `layered` file, as 3D Slicer saves segments that overlap, may hold several values a voxel: its voxels have a
+    field "layers". Raises CaseRefused: EMPTY_FILE, DAMAGED, DETACHED_DATA, UNREADABLE, NOT_3D, NOT_SCALAR,
+    NO_ORIENTATION."""
+    fields, _, start = _header(path)
     try:
         axes = int(fields["dimension"])
         size = tuple(int(n) for n in fields["sizes"].split())
@@ -38,6 +42,12 @@ def nrrd_layout(path: Path) -> Layout:
     kinds = fields.get("kinds", "").lower().split()
     if axes != len(size):
         raise damaged(path, "has a size that does not fit its number of axes")
+    layers = 0
+    if layered and axes == 4 and kinds[:1] == ["list"]:
+        layers, *size_3d = size
+        if not 1 <= layers <= MOST_LAYERS:
+            raise damaged(path, f"announces {layers} layers of segments")
+        axes, size = 3, tuple(size_3d)
     if axes > 3 and any(k not in ("space", "domain", "time", "list", "???", "none") for k in kinds):
         raise CaseRefused("NOT_SCALAR", path, "holds several values a voxel (colour or vector)", "give a CT in HU")
     if axes != 3:
@@ -55,8 +65,9 @@ def nrrd_layout(path: Path) -> Layout:
     if endian not in ("little", "big") and np.dtype(code).itemsize > 1:
         raise damaged(path, "does not name its byte order")
     steps, origin = _geometry(fields, path)
+    dtype = np.dtype((">" if endian == "big" else "<") + code)
     return Layout(
-        dtype=np.dtype((">" if endian == "big" else "<") + code),
+        dtype=np.dtype([("layers", dtype, (layers,))]) if layers else dtype,
         size=(size[0], size[1], size[2]),
         steps_mm=steps,
         origin_mm=origin,
@@ -65,7 +76,13 @@ def nrrd_layout(path: Path) -> Layout:
     )
 
 
-def _fields(path: Path) -> tuple[dict[str, str], int]:
+def nrrd_notes(path: Path) -> dict[str, str]:
+    """The free text of a header, its lines `key:=value`. Raises CaseRefused as `nrrd_layout`."""
+    return _header(path)[1]
+
+
+def _header(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
+    """Fields, free text, and where the voxels begin."""
     with open_regular(path) as f:
         head = f.read(HEADER_BYTES)
     if not head:
@@ -75,15 +92,19 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
     if not head.startswith(b"NRRD000"):
         raise damaged(path, "is not a NRRD file")
     fields: dict[str, str] = {}
-    for line in text.decode("latin-1").splitlines()[1:]:
+    notes: dict[str, str] = {}
+    for line in re.split(r"\r?\n", text.decode("utf-8", "replace"))[1:]:
         key, colon, value = line.partition(":")
-        if colon and not line.startswith("#") and not value.startswith("="):  # key:=value pairs are free text
-            fields.setdefault(key.strip().lower(), value.strip())
+        if colon and not line.startswith("#"):
+            if value.startswith("="):
+                notes.setdefault(key, value[1:])
+            else:
+                fields.setdefault(key.strip().lower(), value.strip())
     if "data file" in fields or "datafile" in fields:
         raise CaseRefused("DETACHED_DATA", path, "keeps its voxels in another file", "save it as one .nrrd file")
     if not end:
         raise CaseRefused("TRUNCATED", path, "is cut off within its header", "copy the CT again")
-    return fields, end.end()
+    return fields, notes, end.end()
 
 
 def _geometry(fields: dict[str, str], path: Path) -> tuple[np.ndarray, np.ndarray]:

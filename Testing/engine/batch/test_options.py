@@ -14,7 +14,7 @@ from Testing.engine.batch.conftest import save
 from Testing.engine.conftest import asked, question
 from unoise_engine.batch.job import Job
 from unoise_engine.batch.options import Options
-from unoise_engine.batch.question import question_from
+from unoise_engine.cli.question import question_from
 from unoise_engine.errors import Usage
 from unoise_engine.explanation import methods, settings
 from unoise_engine.explanation.occlusion import Occlusion

@@ -91,7 +91,7 @@ def test_no_text_is_run_by_a_spreadsheet_or_a_browser(tmp_path: Path) -> None:
     write_summary(tmp_path, WARNING + "<script>")
     with (tmp_path / "summary.csv").open(newline="", encoding="utf-8") as f:
         cells = [cell for row in csv.reader(f) for cell in row]
-    assert len(cells) == 14 * (1 + 2 * len(EVIL)) and "'=cmd|' /C calc'!A0" in cells
+    assert len(cells) == 15 * (1 + 2 * len(EVIL)) and "'=cmd|' /C calc'!A0" in cells
     for part in (part for cell in cells for part in cell.split(";")):
         assert part.isprintable() and not part.startswith(tuple("=+-@＝＋－＠")), part
     page = Page((tmp_path / "summary.html").read_text(encoding="utf-8"))

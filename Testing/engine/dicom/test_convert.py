@@ -13,7 +13,7 @@ import pytest
 
 from Testing.engine.dicom.conftest import explained, needs_dciodvfy, verify
 from Testing.engine.dicom.series import HEAD_FIRST, PRONE, UPRIGHT, write_series
-from unoise_engine.batch.question import question_from
+from unoise_engine.cli.question import question_from
 from unoise_engine.errors import CaseRefused, Environment, Usage
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.progress import Quiet

@@ -19,11 +19,11 @@ from Testing.engine.dicom.series import HEAD_FIRST, PRONE, UPRIGHT, write_series
 from unoise_engine.batch.run import explain_all
 from unoise_engine.errors import CaseRefused, EngineError, MissingExtra, Usage
 from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.results.dicom.anatomy import body_part, organ_code
 from unoise_engine.results.dicom.font import text_dots
 from unoise_engine.results.dicom.origin import Origin
 from unoise_engine.results.dicom.picture import INFERNO, OUTLINE, Style, draw
 from unoise_engine.results.dicom.result import DicomResult
-from unoise_engine.results.dicom.segmentation import organ_code
 from unoise_engine.results.dicom.slices import GridSlices
 from unoise_engine.results.dicom.source import read_source
 from unoise_engine.volume.find import find_cases
@@ -306,6 +306,10 @@ def test_organ_codes() -> None:
     assert organ_code("pancreas").value == "15776009"
     assert organ_code("adrenal gland").scheme_designator == "SCT"
     assert organ_code("bright").scheme_designator == "99UNOISE"
+    assert organ_code("kidney_right") == organ_code("Kidney") != organ_code("kidney+liver")
+    assert organ_code("vertebrae_C3").meaning == "C3 vertebra" and organ_code("lung_upper_lobe_left").value
+    assert organ_code("kidney+liver").scheme_designator == "99UNOISE" and organ_code("left").scheme_designator
+    assert (body_part("kidney_right"), body_part("lung")) == ("ABDOMEN", "WHOLEBODY")
 
 
 SOURCES: dict[str, dict[str, Any]] = {

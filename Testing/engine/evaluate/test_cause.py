@@ -19,7 +19,7 @@ from unoise_engine.evaluate.cause import (
     judge_cause,
     share_name,
 )
-from unoise_engine.evaluate.slices import LabelledSlice
+from unoise_engine.explanation.slices import LabelledSlice
 from unoise_engine.lab.phantom.planted import LABELS, plant
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from Testing.engine.evaluate.world import labelled_slices
 from unoise_engine.evaluate.interval import Bootstrap, Estimate
-from unoise_engine.evaluate.slices import Patients, evenly
+from unoise_engine.explanation.slices import Patients, evenly
 
 
 def test_interval_is_that_of_resampled_means() -> None:

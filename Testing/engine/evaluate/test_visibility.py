@@ -8,9 +8,9 @@ import pytest
 from Testing.engine.evaluate.world import Nearness, labelled_slices
 from unoise_engine.errors import Usage
 from unoise_engine.evaluate.curves import Curves
-from unoise_engine.evaluate.hiding import Hider
-from unoise_engine.evaluate.ranking import pooled_thresholds, ranks
-from unoise_engine.evaluate.visibility import How, evaluate_maps
+from unoise_engine.explanation.hiding import Hider
+from unoise_engine.explanation.ranking import pooled_thresholds, ranks
+from unoise_engine.explanation.visibility import How, evaluate_maps
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.7)
 HOW = How(shares=SHARES, cuts=SHARES, draws=2, sigma=1.0, seed=3)

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from Testing.engine.conftest import ellipsoid_ct, image_of
-from unoise_engine.evaluate.slices import LabelledSlice
+from unoise_engine.explanation.slices import LabelledSlice
 
 SIDE = 24
 

@@ -107,7 +107,7 @@ def write_folder(
     trainer: str = "nnUNetTrainer",
     **entries: Any,
 ) -> Path:
-    """Returns the folder. `change` alters the plans; `entries` those of the checkpoints. A fold's seed is its number."""
+    """Returns the folder. `change` alters the plans, `entries` the checkpoints. A fold's seed is its number."""
     folder = home / "Dataset901_Small" / f"{trainer}__nnUNetPlans__{config}"
     folder.mkdir(parents=True)
     made, about = plans(), about or dataset()

@@ -26,7 +26,7 @@ class Runs:
 
 
 def test_tensors_and_plain_values_come_back_as_they_were(tmp_path: Path) -> None:
-    wanted = {
+    wanted: dict[str, Any] = {
         "w": torch.arange(6.0).reshape(2, 3),
         "half": torch.ones(3, dtype=torch.float16),
         "n": torch.tensor(4),

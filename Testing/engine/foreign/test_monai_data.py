@@ -93,7 +93,7 @@ def test_a_usual_bundle_becomes_numbers(tmp_path: Path) -> None:
         rank=3,
         spacing_mm=(1.5, 1.5, 2.0),
         steps=(Step("resample"), Step("clip", (-57, 164)), Step("scale", (-57, 164, 0, 1))),
-        resampling=Resampling("first", 1, back=1, back_as="probabilities"),
+        resampling=Resampling("first", 1, back=1),
         window=Window((32, 32, 16), 0.75, "monai", "gaussian-monai", 0.125, padding="edge"),
         modality="CT",
     )
@@ -144,16 +144,15 @@ def test_a_bundle_without_orientation_sees_the_files_own_axes(tmp_path: Path) ->
     assert prepared(tmp_path, inference).axes == "ijk"
 
 
-@pytest.mark.parametrize(("ending", "outputs", "back_as"), [
+@pytest.mark.parametrize(("ending", "outputs"), [
     ([{"_target_": "Activationsd", "keys": "pred", "sigmoid": True},
-      {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.5}], "sigmoid", "probabilities"),
-    ([{"_target_": "AsDiscreted", "keys": ["pred", "label"], "argmax": [True, False]}], "softmax", "logits"),
-    ([{"_target_": "AsDiscreted", "keys": ["label", "pred"], "threshold": [None, 0.0]}], "sigmoid", "logits"),
+      {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.5}], "sigmoid"),
+    ([{"_target_": "AsDiscreted", "keys": ["pred", "label"], "argmax": [True, False]}], "softmax"),
+    ([{"_target_": "AsDiscreted", "keys": ["label", "pred"], "threshold": [None, 0.0]}], "sigmoid"),
 ])  # fmt: skip
-def test_what_the_channels_are(tmp_path: Path, ending: Any, outputs: str, back_as: str) -> None:
+def test_what_the_channels_are(tmp_path: Path, ending: Any, outputs: str) -> None:
     inference = changed(ENDING, ending)
-    preparation, found = read_preparation(Config.read(written(tmp_path, inference)), "image", "pred", "CT")
-    assert (found.outputs, preparation.resampling.back_as) == (outputs, back_as)
+    assert read_preparation(Config.read(written(tmp_path, inference)), "image", "pred", "CT")[1].outputs == outputs
 
 
 @pytest.mark.parametrize(("text", "value"), [

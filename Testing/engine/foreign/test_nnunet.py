@@ -161,7 +161,7 @@ def test_each_normalisation(tmp_path: Path, scheme: str, masked: bool, steps: tu
     ],
 )
 def test_each_resampling(tmp_path: Path, name: str, kwargs: dict[str, Any], wanted: Resampling | None) -> None:
-    both = {f"resampling_fn_{what}": name for what in ("data", "probabilities")}
+    both: dict[str, Any] = {f"resampling_fn_{what}": name for what in ("data", "probabilities")}
     both |= {f"resampling_fn_{what}_kwargs": kwargs for what in ("data", "probabilities")}
     found = read_nnunet(write_folder(tmp_path, change=setting("3d_fullres", **both))).preparation
     if wanted:
@@ -310,7 +310,7 @@ def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
     made = plans()
     _argument(features_per_stage=[4, 8, 16])(made)
     (folder / "plans.json").write_text(json.dumps(made))
-    with pytest.raises(Integrity, match="weights are not of the net .*nnUNetTrainerMine may build a net of its own"):
+    with pytest.raises(Integrity, match=r"weights are not of the net .*nnUNetTrainerMine may build a net of its own"):
         read_nnunet(folder)
 
 

@@ -115,6 +115,18 @@ def test_counts_of_voxels() -> None:
     assert new_count(40, 3.7, 1.5, "edges") == 99 and new_count(40, 3.7, 1.5, "first") == 97
 
 
+@pytest.mark.parametrize(("mm", "moved"), [(1.97, True), (2.03, True), (2.0009, False), (2.0, False)])
+def test_as_many_voxels_as_before_and_yet_elsewhere(mm: float, moved: bool) -> None:
+    """MONAI's Spacing keeps the first voxel and moves the rest, but for spacings that are as good as the same."""
+    image = np.arange(8, dtype=np.float32)[:, None, None].repeat(6, 1).repeat(6, 2)
+    ct = Volume(image, Grid((6, 6, 8), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)))
+    recipe = Preparation("kji", 3, (mm, mm, mm), (Step("resample"),), Resampling("first"))
+    found = Prepared.of(ct, recipe).image
+    assert found.shape == image.shape
+    wanted = np.minimum(np.arange(8) * mm / 2, 7) if moved else np.arange(8)
+    assert np.abs(found[:, 0, 0] - wanted).max() < 1e-5
+
+
 def test_resampled_and_back() -> None:
     """A smooth image comes back, whichever way it was stored; slices asked for are the only ones filled."""
     ct = ellipsoid_ct(shape=(20, 40, 44), spacing_mm=(2.0, 2.0, 4.0))

@@ -307,6 +307,16 @@ CASES = [
         {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
     ),
     resized("whole, blocks", ["", "thrice"], {"scale_factor": 3}, {"nearest_mode": "round_prefer_floor"}, BLOCK),
+    case(
+        "Resize whole, uneven",
+        made("Resize", ["slices", "", "twice"], nearest_mode="floor"),
+        lambda x: x[:, :, np.maximum(np.arange(-1, 11) // 2, 0)][..., np.maximum(np.arange(-1, 15) // 2, 0)],
+    ),
+    case(
+        "Resize whole, asymmetric and rounded",
+        made("Resize", ["slices", "", "twice"], coordinate_transformation_mode="asymmetric", nearest_mode="ceil"),
+        lambda x: x[:, :, np.minimum(np.arange(1, 13) // 2, 5)][..., np.minimum(np.arange(1, 17) // 2, 7)],
+    ),
     resized(
         "nearest",
         ["", "odd"],

@@ -1,17 +1,22 @@
 """Models of several labels, window by window: each answer against brute force."""
 
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from Testing.engine.conftest import ellipsoid_ct
 from Testing.engine.models.foreign_net import write_foreign
 from unoise_engine.errors import Usage
+from unoise_engine.explanation.segment import segment
 from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.labels import Channels
-from unoise_engine.models.preparation import Preparation, Window
+from unoise_engine.models.preparation import Preparation, Resampling, Step, Window
+from unoise_engine.models.prepared import Prepared
 from unoise_engine.models.windowed import Windowed
+from unoise_engine.models.windows import Tiling, stitched
 
 WINDOW = Window((8, 10, 12), 0.5, "nnunet", "gaussian-nnunet")
 CASES = {
@@ -72,7 +77,7 @@ def test_the_gradient_by_finite_differences(model: Windowed) -> None:
         padded, share = tiling.pad(values.astype(np.float32)), tiling.share()
         total = 0.0
         for box in tiling.boxes():
-            margin = model.channels.margin(model._logits(tiling.given(padded, box))[0])
+            margin = model.channels.margin(model.logits(tiling.given(padded, box))[0])
             asked = (tiling.embed(target) / share)[(slice(None), *box)] * tiling.weights
             total += float((asked.astype(np.float64) * margin).sum())
         return total
@@ -94,7 +99,7 @@ def test_a_label_is_where_its_channel_is_largest(model: Windowed) -> None:
     image = np.random.default_rng(3).normal(size=(1, *sides)).astype(np.float32)
     if model.recipe.window.margin:
         pytest.skip("its answers are smaller than its windows")
-    logits = model._logits(image[None])[0]
+    logits = model.logits(image[None])[0]
     found = model.predict(image[None])[0, 0] > 0
     channel = 2 if model.channels.exclusive else 1
     wanted = logits.argmax(axis=0) == channel if model.channels.exclusive else logits[channel] > 0
@@ -124,3 +129,41 @@ def test_the_margin_and_its_cotangent_by_hand() -> None:
     region = Channels(4, (2,), False)
     assert region.margin(logits[0]) == 1.0
     assert region.cotangent(logits, np.ones((1, 1, 1))).ravel().tolist() == [0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("back_as", ["logits", "probabilities"])
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_mask_is_decided_after_every_channel_was_brought_back(rank: int, back_as: str, tmp_path: Path) -> None:
+    """Against each channel stitched and brought back by itself; the margin alone, interpolated, is not the same."""
+    mm = (0.0, 3.0, 3.0) if rank == 2 else (4.0, 3.0, 3.0)
+    how = Resampling(order=3, back_as=back_as)
+    window = Window((6, 8, 8)[3 - rank :], 0.5, "nnunet", "gaussian-nnunet")
+    recipe = Preparation("SAR", rank, mm, (Step("normalise", (0, 50)), Step("resample")), how, window)
+    folder = write_foreign(tmp_path, recipe)
+    ct = ellipsoid_ct(shape=(12, 40, 44))
+    model = load_bundle(folder, "cpu", label="two")
+    assert isinstance(model, Windowed)
+    given = Prepared.of(ct, recipe)
+    found = segment(model, given)
+    mask = found.mask(7).voxels
+    channels = []
+    for k in range(4):
+        planes = np.zeros(given.shape, np.float32)
+        for some in given.steps():
+            x = given.items(some)
+            tilings = [Tiling(recipe.window, one.shape[1:]) for one in x]
+            parts = [stitched(t, one, model.logits, itemgetter(slice(k, k + 1))) for t, one in zip(tilings, x)]
+            planes[some] = given.as_planes(np.stack(parts))
+        channels.append(planes)
+    if back_as == "probabilities":
+        powers = np.exp(np.array(channels, np.float64) - np.max(channels, axis=0))
+        channels = [*(powers / powers.sum(axis=0)).astype(np.float32)]
+    wanted = np.argmax([given.backward(one, 0.0) for one in channels], axis=0) == 2
+    assert 0.02 < wanted.mean() < 0.9 and ((mask == 7) == wanted).mean() > 0.9995
+    assert ((given.restore(found.scores, 7).voxels == 7) == wanted).mean() < 0.9995
+
+
+def test_one_question_of_two_channels_keeps_nothing(tmp_path: Path) -> None:
+    recipe = Preparation("SAR", 3, (4.0, 3.0, 3.0), (Step("resample"),), Resampling(), Window((6, 8, 8)))
+    model = load_bundle(write_foreign(tmp_path, recipe, count=2), "cpu")
+    assert segment(model, Prepared.of(ellipsoid_ct(shape=(12, 40, 44)), recipe)).kept is None

@@ -10,10 +10,10 @@ import numpy as np
 
 from unoise_engine.evaluate.figures import colour, new_figure
 from unoise_engine.evaluate.published import published
-from unoise_engine.evaluate.ranking import ranks
 from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.methods import choose
 from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.ranking import ranks
 from unoise_engine.explanation.unoise import UNoise
 from unoise_engine.files import new_file
 from unoise_engine.lab.reproduce.recipes import SIZES

@@ -22,13 +22,13 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage
 
 from unoise_engine.files import new_file
+from unoise_engine.results.dicom.anatomy import PRIVATE_SCHEME, body_part
 from unoise_engine.results.dicom.mend import OPTIONAL
 from unoise_engine.results.dicom.origin import MANUFACTURER, Origin, short
 from unoise_engine.results.dicom.source import Source, twin
 
 PIXELS = ("PixelData", "FloatPixelData")
 STAND_IN = "2.25."
-PRIVATE_SCHEME = "99UNOISE"
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def finish(dataset: pydicom.Dataset, source: Source, origin: Origin, result: str
         dataset.pop(keyword, None)
         if keyword in source.headers[0]:
             dataset[keyword] = source.headers[0][keyword]
-    dataset.setdefault("BodyPartExamined", "ABDOMEN")
+    dataset.setdefault("BodyPartExamined", body_part(origin.organ))
     for keyword in ("InstanceCreationDate", "InstanceCreationTime", "DateOfSecondaryCapture", "TimeOfSecondaryCapture"):
         if keyword in dataset:
             delattr(dataset, keyword)

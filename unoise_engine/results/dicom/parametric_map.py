@@ -8,8 +8,8 @@ import pydicom
 from highdicom.sr.coding import CodedConcept
 from pydicom.sr.codedict import codes
 
+from unoise_engine.results.dicom.anatomy import PRIVATE_SCHEME, region_code
 from unoise_engine.results.dicom.common import (
-    PRIVATE_SCHEME,
     algorithm,
     declare_scheme,
     equipment,
@@ -100,7 +100,7 @@ def _map(
         )
         finish(dataset, source, origin, name)
         dataset.DerivationAlgorithmSequence = algorithm(origin, title, result)
-        dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_abdomen()]
+        dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_anatomy(origin.organ)]
         declare_scheme(dataset)
     return dataset
 
@@ -111,9 +111,9 @@ def _say_what_was_left_out(dataset: pydicom.Dataset, explained: slice) -> None:
             frame.FrameContentSequence[0].FrameComments = NOT_EXPLAINED
 
 
-def _abdomen() -> pydicom.Dataset:
+def _anatomy(organ: str) -> pydicom.Dataset:
     """Required of every frame; without it dciodvfy complains and dcmqi crashes."""
     anatomy = pydicom.Dataset()
-    anatomy.AnatomicRegionSequence = [CodedConcept.from_code(codes.SCT.Abdomen)]
+    anatomy.AnatomicRegionSequence = [CodedConcept.from_code(region_code(organ))]
     anatomy.FrameLaterality = "U"
     return anatomy

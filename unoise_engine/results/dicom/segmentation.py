@@ -6,10 +6,9 @@ import highdicom as hd
 import numpy as np
 import pydicom
 from pydicom.sr.codedict import codes
-from pydicom.sr.coding import Code
 
+from unoise_engine.results.dicom.anatomy import PRIVATE_SCHEME, organ_code
 from unoise_engine.results.dicom.common import (
-    PRIVATE_SCHEME,
     algorithm,
     declare_scheme,
     equipment,
@@ -23,13 +22,6 @@ from unoise_engine.results.dicom.source import Source
 
 SERIES_NUMBER = 9001  # scanners count from 1: results come last in a list of series
 COLOURS = {"pancreas": (60, 150, 80)}  # RGB; TotalSegmentator's, so that the organ looks alike in a viewer
-
-
-def organ_code(organ: str) -> Code:
-    """SNOMED CT's code of an organ by its English name; a private one for what DICOM's dictionary does not know."""
-    keyword = "".join(word.capitalize() for word in organ.replace("_", " ").replace("-", " ").split())
-    known = getattr(codes.SCT, keyword, None) if keyword.isidentifier() else None
-    return known or Code(short(keyword or "organ", 16), PRIVATE_SCHEME, short(organ or "organ"))
 
 
 def segmentation(source: Source, origin: Origin) -> pydicom.Dataset:

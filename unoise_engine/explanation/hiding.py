@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unoise_engine.evaluate.slices import LabelledSlice, chance
+from unoise_engine.explanation.slices import LabelledSlice, chance
 from unoise_engine.models.manifest import Manifest
 
 FILLS = ("grey", "noise")
@@ -14,6 +14,11 @@ SIGMA = 5.0  # the paper's sigma_max, in units of the normalised image
 def largest_noise(manifest: Manifest) -> float:
     """The most noise that a bundle's U-Noise was taught with, in units of the normalised image."""
     return float(manifest.architecture.get("noise", {}).get("sigma_max", SIGMA))
+
+
+def tolerance(importance: np.ndarray) -> np.ndarray:
+    """U-Noise's importance, -z -> the share of the largest noise that a place bears, sigmoid(z)."""
+    return 1 / (1 + np.exp(np.clip(importance, -30, 30)))
 
 
 class Hider:

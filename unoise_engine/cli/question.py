@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from unoise_engine.batch.about import About, about
 from unoise_engine.batch.run import Request, explain_all
+from unoise_engine.cli.guard import say
 from unoise_engine.errors import Usage
+from unoise_engine.evaluate.whatif.command import Kept
+from unoise_engine.evaluate.whatif.command import Request as WhatIf
+from unoise_engine.evaluate.whatif.command import run as what_if
 from unoise_engine.progress import progress
 from unoise_engine.results.convert import Conversion, convert
 from unoise_engine.strict_json import read_json
@@ -22,6 +27,7 @@ class Question:
     explain: Request | None = None
     convert: Conversion | None = None
     about: About | None = None
+    whatif: WhatIf | None = None
 
     def __post_init__(self) -> None:
         if sum(getattr(self, f.name) is not None for f in fields(self)) != 1:
@@ -37,12 +43,30 @@ def question_from(content: bytes) -> Question:
     return read(Question, body, "standard input")
 
 
-def answer(content: bytes) -> int:
+def answer(content: bytes, kept: Kept | None = None) -> int:
+    """`kept` is what the questions before have left open."""
     question = question_from(content)
     if question.explain:
         return 1 if explain_all(question.explain, "json") else 0
+    if question.whatif:
+        return 1 if what_if(question.whatif, "json", kept) else 0
     if question.convert:
         convert(question.convert, progress("json"))
     if question.about:
         progress("json").event("about", **about(question.about))
+    return 0
+
+
+def answer_all(lines: Iterable[bytes]) -> int:
+    """A question a line until there are no more. One that fails ends itself alone; after each comes the event
+    "answered" with the code that it would have ended a process with."""
+    kept = Kept()
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            code = answer(line, kept)
+        except Exception as error:
+            code = say(error, json_lines=True)
+        progress("json").event("answered", code=code)
     return 0

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from unoise_engine.errors import Usage
-from unoise_engine.evaluate.hiding import FILLS, SIGMA, Hider
-from unoise_engine.evaluate.ranking import Threshold, count, pooled_thresholds, ranks
-from unoise_engine.evaluate.slices import LabelledSlice, chance
+from unoise_engine.explanation.hiding import FILLS, SIGMA, Hider
+from unoise_engine.explanation.ranking import Threshold, count, pooled_thresholds, ranks
+from unoise_engine.explanation.slices import LabelledSlice, chance
 from unoise_engine.models.segmenter import Predicts
 
 SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from unoise_engine.evaluate.slices import LabelledSlice, chance
+from unoise_engine.explanation.slices import LabelledSlice, chance
 from unoise_engine.volume.distance import signed_distance
 
 Baseline = Callable[[LabelledSlice, np.ndarray, int], np.ndarray]
