@@ -1395,3 +1395,18 @@ def test_values_under_the_mouse_are_told(panel: Any, world: Any) -> None:
     assert p.ui.cursorLabel.text == ""
     p.widget.exit()
     assert world.views["Red"].composite.GetForegroundVolumeID(), "where nothing was, the map stays"
+
+
+def test_the_report_is_saved_with_one_click(panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    p = panel()
+    p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
+    p.ui.explainButton.click()
+    p.wait()
+    monkeypatch.setattr(p.widget, "ask_report", lambda: "")
+    p.ui.reportButton.click()
+    assert p.message() == "" and not list(tmp_path.iterdir())
+    monkeypatch.setattr(p.widget, "ask_report", lambda: str(tmp_path / "page"))
+    p.ui.reportButton.click()
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert p.message() == f"Saved {tmp_path / 'page.html'}" and text.count("data:image/png;base64") == 4
+    assert "Small test model" in text and "U-Noise, axial slice" in text and "Not for clinical use" in text
