@@ -262,7 +262,7 @@ def test_ui_is_usable_by_keyboard_and_explains_itself() -> None:
 
 
 def test_ui_stands_in_the_order_of_a_run() -> None:
-    """Top to bottom: volume, model, methods, slices, device; Explain, progress, message, log (closed); results, what if."""
+    """Top to bottom: volume, model, methods, slices, device; Explain, progress, message, log (closed); results."""
     panel = "widget[1]/layout/item/widget"
     root = ET.parse(UI).getroot()
     parts = [w.get("name") for w in root.findall(panel)]
