@@ -177,7 +177,7 @@ def legend(node: Any, visible: bool) -> None:
 
 def _digits(top: float) -> str:
     """Labels of the same width: the legend's letters are as large as the longest line allows."""
-    return next((f for least, f in ((100, "%7.0f"), (1, "%7.1f"), (0.02, "%7.2f")) if top >= least), "%7.0e")
+    return next((f for least, f in ((100, "%7.0f"), (1, "%7.1f"), (0.02, "%7.2f")) if top >= least), "%7.1e")
 
 
 def _legend_title(node: Any) -> str:
