@@ -29,8 +29,9 @@ SCRIPTED = Path("lib/Slicer-5.x/qt-scripted-modules")
 REQUIRED_KEYS = {"$schema", "category", "scm_url"}
 OPTIONAL_KEYS = {"scm_revision", "build_dependencies", "build_subdirectory", "tier"}
 LARGEST_CHECKOUT_MB = 100
-MRML_ONLY = {"annotation.py", "axial.py", "body.py", "display.py", "exchange.py", "fingerprint.py", "naming.py",
-             "scene.py", "scene_tests.py", "segmentation.py", "under_cursor.py", "volumes.py"}  # fmt: skip
+MRML_ONLY = {"annotation.py", "axial.py", "body.py", "compare.py", "display.py", "exchange.py", "fingerprint.py",
+             "naming.py", "scene.py", "scene_tests.py", "segmentation.py", "space.py", "under_cursor.py",
+             "volumes.py"}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -149,6 +150,7 @@ NAMES_AND_MATCHES = {
     "U-Noise for CT contributors",
     "Synthetic abdomen",
     "U-Noise DICOM",
+    "U-Noise difference",
     "U-Noise hidden",
     "U-Noise importance",
     "standard input",

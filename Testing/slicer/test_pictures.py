@@ -17,7 +17,7 @@ if not offscreen.can_draw():
     pytest.skip("nothing draws without a screen here: install libegl1 libgl1 libglx-mesa0", allow_module_level=True)
 
 import slicer
-from UNoiseSlicerLib import display, exchange
+from UNoiseSlicerLib import display, exchange, space
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.annotation import Warnings
 from UNoiseSlicerLib.scene_tests import STRAIGHT, WARNING, add_volume, report
@@ -261,3 +261,35 @@ def test_another_module_gets_back_what_lay_over_the_ct(seen: Any) -> None:
     assert yellow.GetForegroundVolumeID() == shown, "where nothing was, the map stays"
     seen.show()
     assert seen.red.composite.GetForegroundVolumeID() == shown
+
+
+def test_organ_and_map_in_3d(seen: Any, world: Any) -> None:
+    """Off until asked for; the surface has the outline's colour, the cloud the map's, and with both it is seen."""
+    view = offscreen.Space(world)
+
+    def picture(surface: bool, cloud: bool, method: Any = "unoise") -> Any:
+        space.show(world.scene, seen.ct, method, display.Look(), surface, cloud, view.rendering)
+        return view.picture().astype(int)
+
+    def share(pixels: Any, is_colour: Any) -> float:
+        return float(is_colour(pixels[..., 0], pixels[..., 1], pixels[..., 2]).mean())
+
+    def blue(r: Any, g: Any, b: Any) -> Any:
+        return (b > 60) & (b > r + 30)
+
+    def warm(r: Any, g: Any, b: Any) -> Any:
+        return (r > 60) & (r > b + 20)
+
+    empty = picture(False, False)
+    assert not share(empty, blue) and not share(empty, warm)
+    assert share(picture(True, False), blue) > 0.02 and not share(picture(True, False), warm)
+    assert share(picture(False, True), warm) > 0.005
+    assert share(picture(True, True), warm) > 0.001, "it is seen through the surface"
+    assert not share(picture(False, True, ""), warm), "no map, no cloud"
+    surface = seen.nodes["segmentation"].GetClosedSurfaceInternalRepresentation("pancreas")
+    box = surface.GetBounds()
+    assert abs((box[1] - box[0]) - 20 * 0.8) < 1.6 and abs((box[3] - box[2]) - 10 * 0.7) < 1.4
+    before = world.scene.GetNumberOfNodes()
+    scenes.remove(world.scene, seen.nodes["importance-unoise"])
+    assert world.scene.GetNumberOfNodesByClass("vtkMRMLVolumePropertyNode") == 0 and before > 0
+    assert np.abs(picture(False, False) - empty).max() == 0

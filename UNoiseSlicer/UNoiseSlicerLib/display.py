@@ -25,6 +25,7 @@ COLOURS = {
     "cividis": "00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78 "
     "8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838",
 }
+BLUE, RED = (0.2, 0.5, 1.0), (1.0, 0.3, 0.15)  # less and more than in the other result
 ALPHA_FULL_AT = 0.4  # of the range: what matters little lets the CT through, as in the engine's pictures
 TOP = "UNoise.Top"  # attribute of a map: when it was looked through, and where its colours end
 USUAL_SHARE = 0.5  # percent of the important voxels that may lie beyond the colours' end
@@ -50,8 +51,9 @@ class Look:
 # --- one map ---
 
 
-def show(scene: Any, ct: Any, method: str, look: Look) -> Any:
-    """Shows one method's map over the CT in the ordinary slice views ("" for none) and returns its node.
+def show(scene: Any, ct: Any, method: str, look: Look, compared: Any = None, difference: Any = None) -> Any:
+    """Shows one method's map over the CT in the ordinary slice views ("" for none) and returns its node. The outline of
+    `compared` shows, too, and a `difference` in the map's place.
 
     While a map shows, the segmentation is an outline: a filled one would hide it. Raises Refused, with everything put
     away, if the CT is not what was explained any more.
@@ -67,14 +69,19 @@ def show(scene: Any, ct: Any, method: str, look: Look) -> Any:
     for name, node in maps.items():
         dress(scene, node, name, look)
         curtain(scene, ct, name, node, look.share if node is shown or is_side_by_side(scene) else 100.0)
-    outlines(scene, ct, filled=shown is None)
+    outlines(scene, ct, filled=shown is None and compared is None, compared=compared)
+    if difference is not None:
+        dress_difference(scene, difference)
+        legend(difference, look.legend)
+        legend(shown, False)
     for composite in composites(scene, side_by_side=False):
-        layers(composite, ct, shown, look)
+        layers(composite, ct, difference or shown, look)
     for composite in composites(scene, side_by_side=True):
         other = scene.GetNodeByID(composite.GetForegroundVolumeID() or "")
         layers(composite, ct, other if other in maps.values() else None, look)
     for node in maps.values():
-        legend(node, look.legend and (node is shown or is_side_by_side(scene)))
+        is_seen = (node is shown and difference is None) or is_side_by_side(scene)
+        legend(node, look.legend and is_seen)
     return shown
 
 
@@ -91,6 +98,20 @@ def dress(scene: Any, node: Any, method: str, look: Look) -> None:
     display.ApplyThresholdOn()
     display.SetInterpolate(True)
     display.EndModify(was)
+
+
+def dress_difference(scene: Any, node: Any) -> None:
+    """From -1, blue, over nothing to 1, red."""
+    table = _table(scene, "difference-colours", "U-Noise difference", 256)
+    was = table.StartModify()
+    for k, x in enumerate(np.linspace(-1, 1, 256)):
+        table.SetColor(k, f"{x:.2f}", *(BLUE if x < 0 else RED), min(abs(x) / ALPHA_FULL_AT, 1))
+    table.EndModify(was)
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID(table.GetID())
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(-1, 1)
+    display.SetInterpolate(True)
 
 
 def highest(node: Any) -> float:
@@ -161,21 +182,21 @@ def _digits(top: float) -> str:
 
 def _legend_title(node: Any) -> str:
     """Method and unit, in lines of the same width."""
-    method = (node.GetAttribute(scenes.ROLE) or "").removeprefix("importance-")
+    method = (node.GetAttribute(scenes.ROLE) or "").partition("-")[2]
     lines = textwrap.wrap(exchange.TITLES.get(method, method), LEGEND_LETTERS)[:2]
     lines.append(f"[{node.GetAttribute(scenes.UNIT) or _('no unit')}]")
     return "\n".join(line[:LEGEND_LETTERS].center(LEGEND_LETTERS) for line in lines)
 
 
-def outlines(scene: Any, ct: Any, filled: bool) -> None:
-    """Of all segmentations that models made, only the one of this CT's last run shows: all have the same colour. What
-    was hidden by hand stays hidden."""
+def outlines(scene: Any, ct: Any, filled: bool, compared: Any = None) -> None:
+    """Of all segmentations that models made, only the one of this CT's last run shows, and one that it is compared
+    with. What was hidden by hand stays hidden."""
     current = scenes.results_of(scene, ct).get("segmentation") if not scenes.why_stale(scene, ct) else None
     for node in volumes.nodes_of(scene, "vtkMRMLSegmentationNode"):
         shown = node.GetDisplayNode()
         if ct is not None and node.GetAttribute(scenes.ROLE) and shown is not None:
-            scenes.hold(shown, "Visibility", off=node is not current)
-            if node is current:
+            scenes.hold(shown, "Visibility", off=node is not current and node is not compared)
+            if node is current or node is compared:
                 scenes.hold(shown, "Visibility2DFill", off=not filled)
 
 
@@ -316,7 +337,8 @@ def composites(scene: Any, side_by_side: bool) -> list[Any]:
 
 def layers(composite: Any, ct: Any, shown: Any, look: Look) -> None:
     """CT below, the map above it, its curtain on top."""
-    role = shown.GetAttribute(scenes.ROLE).replace("importance-", "curtain-") if shown is not None else ""
+    method = shown.GetAttribute(scenes.ROLE).partition("-")[2] if shown is not None else ""
+    role = f"curtain-{method}"
     hidden = scenes.results_of(composite.GetScene(), ct).get(role)
     was = composite.StartModify()
     composite.SetBackgroundVolumeID(ct.GetID())

@@ -6,7 +6,7 @@ import enum
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-from slicer import vtkMRMLScalarVolumeNode
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
@@ -71,6 +71,10 @@ class UNoiseSlicerParameterNode:
     colours: Colours = Colours.INFERNO
     legend: bool = True
     sideBySide: bool = False
+    compared: vtkMRMLSegmentationNode
+    difference: bool = False  # the map's place is taken by its difference from the compared result's
+    surface: bool = False  # in the 3-D view: of the organ
+    cloud: bool = False  # and of the map
 
     if TYPE_CHECKING:  # what the wrapper adds
 

@@ -67,14 +67,14 @@ def terminology(organ: str) -> str:
     return TERMINOLOGY.format(code=known.value, meaning=known.meaning, side=SIDES[sides[0]] if sides else "^^")
 
 
-def mask_on(node: Any, matrix: Any, size: tuple[int, ...]) -> np.ndarray | None:
-    """The node's one segment as (k, j, i) voxels, 0 or 1, on a grid given by IJK to RAS and (i, j, k); None if there
-    are more segments or none, or if they cannot be laid on the grid."""
+def mask_on(node: Any, matrix: Any, size: tuple[int, ...], chosen: str = "") -> np.ndarray | None:
+    """The node's one segment, or the one with the id `chosen`, as (k, j, i) voxels, 0 or 1, on a grid given by IJK to
+    RAS and (i, j, k); None if there are more segments or none, or if they cannot be laid on the grid."""
     segmentation = node.GetSegmentation()
-    if segmentation.GetNumberOfSegments() != 1:
+    if not chosen and segmentation.GetNumberOfSegments() != 1:
         return None
     grid, image = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
-    node.GetBinaryLabelmapRepresentation(segmentation.GetNthSegmentID(0), image)
+    node.GetBinaryLabelmapRepresentation(chosen or segmentation.GetNthSegmentID(0), image)
     grid.ShallowCopy(image_of(np.zeros(tuple(reversed(size)), np.uint8)))
     grid.SetImageToWorldMatrix(matrix)
     resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage

@@ -49,8 +49,8 @@ def voxel_at(ct: Any, world: tuple[float, float, float]) -> tuple[int, int, int]
 
 def rank(scene: Any, ct: Any, node: Any, value: float) -> float:
     """Percent of the voxels of explained slices, of which the map says something, that have less."""
-    stamp, known = node.GetImageData().GetMTime(), _ranks.get(node.GetID(), (-1, None))
-    if known[0] != stamp:
+    stamp, known = node.GetImageData().GetMTime(), _ranks.get(node.GetID())
+    if known is None or known[0] != stamp:
         while len(_ranks) >= MOST_KNOWN:
             _ranks.pop(next(iter(_ranks)))
         values = display.ranked(scene, ct, node)

@@ -20,7 +20,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from UNoiseSlicerLib import about as facts
-from UNoiseSlicerLib import axial, dicom_export, display, exchange, install, under_cursor, volumes
+from UNoiseSlicerLib import axial, compare, dicom_export, display, exchange, install, space, under_cursor, volumes
 from UNoiseSlicerLib import logic as logics
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.annotation import Warnings
@@ -63,6 +63,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._stale = ""  # why the results are put away
         self._logged = 0
         self._filling = self._drawing = False
+        self._known_comparison: list[Any] = []
         self._imported = ""  # a model that the engine will know when it is asked again
         self._waiting = False  # Explain was clicked before the engine had told what it has
         self._boxes: dict[str, Any] = {}  # method -> its check box
@@ -292,7 +293,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 self._imported = run.name
                 facts.forget()
                 self._ask(again=True)
-            elif done:
+            elif done and isinstance(run, logics.Run):
                 self._arrived(run.ct)
             self._update_buttons()
 
@@ -600,6 +601,10 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _fill_table(self, report: dict[str, Any]) -> None:
         table, titles = self.ui.summaryTable, scenes.summary_titles()
         rows = scenes.summary_rows(report) if report else []
+        p = self._parameters
+        if rows and p is not None and (other := self._compared(p)[0]) is not None:
+            with self._sentences():
+                rows.insert(1, self._comparison(p.inputVolume, other).row)
         table.clearSpans()
         table.setColumnCount(len(titles))
         table.setRowCount(0)
@@ -619,6 +624,14 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             item.setToolTip(text)
             table.setItem(r, 0, item)
 
+    def _comparison(self, ct: Any, other: Any) -> compare.Comparison:
+        """Worked out again only after one of the two was changed."""
+        found = scenes.results_of(slicer.mrmlScene, ct)["segmentation"]
+        key = [(n.GetID(), n.GetName(), n.GetTransformNodeID(), n.GetSegmentation().GetMTime()) for n in (found, other)]
+        if self._known_comparison[:1] != [key]:
+            self._known_comparison = [key, compare.compare(slicer.mrmlScene, ct, other)]
+        return self._known_comparison[1]
+
     # --- the views ---
 
     @staticmethod
@@ -633,7 +646,16 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ct, stale = p.inputVolume, scenes.why_stale(scene, p.inputVolume)
         wanted: Any = stale or None
         if self._has_fresh_maps(ct):
-            wanted = (ct.GetID(), p.shownMethod, self._look(p), p.sideBySide, ct.GetTransformNodeID())
+            wanted = (
+                ct.GetID(),
+                p.shownMethod,
+                self._look(p),
+                p.sideBySide,
+                p.surface,
+                p.cloud,
+                ct.GetTransformNodeID(),
+                self._compared(p),
+            )
         if wanted and wanted == self._shown:
             return
         self._shown = wanted
@@ -643,13 +665,29 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with self._busy_drawing():
             if stale or wanted is None:
                 display.put_away(scene, p.inputVolume)
+                compare.outline(scene, None)
+                compare.drop(scene)
+                space.show(scene, None, "", self._look(p), False, False, volume_rendering())
                 self._warnings.refresh()
                 return
-            display.show(scene, p.inputVolume, p.shownMethod, self._look(p))
+            other, with_difference = self._compared(p)
+            compare.outline(scene, other)
+            apart = compare.difference(scene, ct, other, p.shownMethod) if with_difference else None
+            compare.drop(scene, kept=apart)
+            display.show(scene, ct, p.shownMethod, self._look(p), other, apart)
+            space.show(scene, ct, p.shownMethod, self._look(p), p.surface, p.cloud, volume_rendering())
             is_right = display.is_arranged(scene, p.inputVolume) if p.sideBySide else not display.is_side_by_side(scene)
             if not is_right:
                 self._arrange(p)
             self._warn_in_views()
+
+    @staticmethod
+    def _compared(p: UNoiseSlicerParameterNode) -> tuple[Any, bool]:
+        """What the result is compared with, or None, and whether the difference of the maps shows."""
+        scene, ct = slicer.mrmlScene, p.inputVolume
+        other = p.compared if p.compared is not scenes.results_of(scene, ct).get("segmentation") else None
+        has_both = compare.other_map(scene, ct, other, p.shownMethod) is not None
+        return other, p.difference and has_both
 
     def _arrange(self, p: UNoiseSlicerParameterNode) -> None:
         with self._busy_drawing():
@@ -771,6 +809,12 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             kind = type(error).__name__
             self._say(_("U-Noise made a mistake ({kind}: {error}) - see Slicer's error log, and report it.").format(
                 kind=kind, error=error))  # fmt: skip
+
+
+def volume_rendering() -> Any:
+    """The logic of Slicer's module; None where it is left out."""
+    module = getattr(slicer.modules, "volumerendering", None)
+    return module.logic() if module is not None else None
 
 
 class Field:
