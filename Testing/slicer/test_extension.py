@@ -30,8 +30,8 @@ REQUIRED_KEYS = {"$schema", "category", "scm_url"}
 OPTIONAL_KEYS = {"scm_revision", "build_dependencies", "build_subdirectory", "tier"}
 LARGEST_CHECKOUT_MB = 100
 MRML_ONLY = {"annotation.py", "axial.py", "body.py", "compare.py", "display.py", "exchange.py", "fingerprint.py",
-             "naming.py", "scene.py", "scene_tests.py", "segmentation.py", "space.py", "under_cursor.py",
-             "volumes.py"}  # fmt: skip
+             "naming.py", "report_page.py", "scene.py", "scene_tests.py", "segmentation.py", "space.py",
+             "under_cursor.py", "volumes.py"}  # fmt: skip
 
 
 @pytest.fixture(scope="session")

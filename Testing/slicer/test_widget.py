@@ -338,6 +338,7 @@ def test_bad_input_is_told_in_the_panel(panel: Any, monkeypatch: pytest.MonkeyPa
     p.parameters.region = Region.WHOLE
     p.parameters.model = "/nowhere"
     p.ui.explainButton.click()
+    p.told()
     p.wait()
     assert "/nowhere - no such model bundle" in p.message()
 
@@ -816,16 +817,16 @@ def test_a_model_of_ones_own_is_chosen_by_its_folder(
     p = panel()
     p.choose("")
     box, shipped = p.ui.modelBox, next(iter(p.widget.logic.about.models))
-    assert box.itemText(box.count - 1) == "Other folder..."
+    assert box.itemText(box.count - 2) == "Other folder..."
     monkeypatch.setattr(p.widget, "ask_folder", lambda _title: "")
-    box.setCurrentIndex(box.count - 1)
+    box.setCurrentIndex(box.findText("Other folder..."))
     assert p.parameters.model == shipped == box.itemData(box.currentIndex), "no folder: as before"
     monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(bundle))
-    box.setCurrentIndex(box.count - 1)
+    box.setCurrentIndex(box.findText("Other folder..."))
     p.told()
     assert p.parameters.model == str(bundle) and box.currentText == "Small test model"
     monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(tmp_path))
-    box.setCurrentIndex(box.count - 1)
+    box.setCurrentIndex(box.findText("Other folder..."))
     p.told()
     assert "is not a model bundle" in p.ui.modelLabel.text and "damaged" in box.currentText
     box.setCurrentIndex(0)
@@ -1395,3 +1396,18 @@ def test_values_under_the_mouse_are_told(panel: Any, world: Any) -> None:
     assert p.ui.cursorLabel.text == ""
     p.widget.exit()
     assert world.views["Red"].composite.GetForegroundVolumeID(), "where nothing was, the map stays"
+
+
+def test_the_report_is_saved_with_one_click(panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    p = panel()
+    p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
+    p.ui.explainButton.click()
+    p.wait()
+    monkeypatch.setattr(p.widget, "ask_report", lambda: "")
+    p.ui.reportButton.click()
+    assert p.message() == "" and not list(tmp_path.iterdir())
+    monkeypatch.setattr(p.widget, "ask_report", lambda: str(tmp_path / "page"))
+    p.ui.reportButton.click()
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert p.message() == f"Saved {tmp_path / 'page.html'}" and text.count("data:image/png;base64") == 4
+    assert "Small test model" in text and "U-Noise, axial slice" in text and "Not for clinical use" in text

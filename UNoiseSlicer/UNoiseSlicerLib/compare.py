@@ -30,8 +30,8 @@ class Comparison:
     @property
     def row(self) -> tuple[str, str, str]:
         """For the panel's table."""
-        volume = _("{volume} ml").format(volume=f"{self.volume_ml:.1f}")
-        return self.name, volume, _("dice {dice}").format(dice=f"{self.dice:.3f}")
+        text = _("{volume} ml, dice {dice}")
+        return self.name, text.format(volume=f"{self.volume_ml:.1f}", dice=f"{self.dice:.3f}"), ""
 
 
 def compare(scene: Any, ct: Any, other: Any) -> Comparison:

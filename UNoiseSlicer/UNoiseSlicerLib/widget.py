@@ -20,7 +20,18 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from UNoiseSlicerLib import about as facts
-from UNoiseSlicerLib import axial, compare, dicom_export, display, exchange, install, space, under_cursor, volumes
+from UNoiseSlicerLib import (
+    axial,
+    compare,
+    dicom_export,
+    display,
+    exchange,
+    install,
+    report_page,
+    space,
+    under_cursor,
+    volumes,
+)
 from UNoiseSlicerLib import logic as logics
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.annotation import Warnings
@@ -47,6 +58,7 @@ CT_EVENTS = (
     slicer.vtkMRMLTransformableNode.TransformModifiedEvent,
 )
 IMPORT = "<import>"  # in the place of a model's name
+PAGES = (".html", ".htm")
 PICTURES = (".png", ".jpg", ".jpeg")  # what Screen Capture writes
 
 
@@ -99,6 +111,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.exportButton.clicked.connect(self._on_export)
         self.ui.dicomButton.clicked.connect(self._on_export_dicom)
         self.ui.pictureButton.clicked.connect(self._on_picture)
+        self.ui.reportButton.clicked.connect(self._on_report)
         self.ui.wheelButton.clicked.connect(self._on_wheel)
         self.ui.wheelButton.setVisible(False)
         self.initializeParameterNode()
@@ -773,6 +786,17 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                     )  # fmt: skip
                 self._say(_("Saved {file}").format(file=picture))
 
+    def _on_report(self, *_clicked: Any) -> None:
+        path, p = self.ask_report(), self._parameters
+        if path and p is not None:
+            with self._sentences():
+                page = Path(path if Path(path).suffix.lower() in PAGES else f"{path}.html")
+                other = self._compared(p)[0]
+                more = (self._comparison(p.inputVolume, other).row,) if other is not None else ()
+                report_page.write_page(slicer.mrmlScene, p.inputVolume, page, self._look(p), more)
+                self._say(_("Saved {file}").format(file=page))
+            self._on_parameters()  # the CT was looked at once more
+
     def ask_folder(self, title: str) -> str:
         return qt.QFileDialog.getExistingDirectory(self.parent, title)
 
@@ -786,6 +810,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def ask_picture(self) -> str:
         return qt.QFileDialog.getSaveFileName(self.parent, _("Save picture"), "U-Noise.png", _("Pictures (*.png)"))
+
+    def ask_report(self) -> str:
+        return qt.QFileDialog.getSaveFileName(self.parent, _("Save report"), "U-Noise.html", _("Web pages (*.html)"))
 
     # --- messages ---
 
