@@ -146,6 +146,7 @@ def main() -> None:
     widget = module.UNoiseSlicerWidget(window)
     widget.setup()
     widget.logic.python = sys.executable
+    widget._ask(again=True)
     parameters: Any = widget._parameters
     given = [a for a in sys.argv[1:] if not a.startswith("-")]
     if given:

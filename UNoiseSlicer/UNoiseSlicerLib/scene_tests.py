@@ -19,7 +19,7 @@ import slicer.util
 import vtk
 from vtk.util import numpy_support
 
-from UNoiseSlicerLib import axial, display, exchange, volumes
+from UNoiseSlicerLib import axial, display, exchange, under_cursor, volumes
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.segmentation import OUTLINE
 
@@ -1037,6 +1037,53 @@ def test_what_the_views_showed_before_is_saved_with_the_scene(scene: Any) -> Non
         assert scene.ReadFromMRB(str(path / "s.mrb"))
     display.show(scene, scene.GetFirstNodeByName("CT"), "", display.Look())
     assert view_of(scene).GetForegroundVolumeID() == scene.GetFirstNodeByName("PET").GetID()
+
+
+def test_a_map_ends_where_the_body_does(scene: Any) -> None:
+    """Not on the table and not in the air around; what lies inside, air too, stays, and so does what is below 0."""
+    hu = np.full((6, 60, 80), -1000, np.int16)
+    hu[:, 5:40, 10:70] = 30
+    hu[:, 15:25, 30:40] = -900  # a lung, open to the feet
+    hu[:, 50:52, 5:75] = 300  # the table
+    for matrix, order in ((STRAIGHT, (0, 1, 2)), (TURNED, (1, 0, 2))):
+        ct = add_volume(scene, np.ascontiguousarray(hu.transpose(order)), matrix, "patient")
+        values = np.full(hu.shape, 2, np.float32)
+        values[:, 55:] = -3
+        with folder() as path:
+            facts = report(("gradcam",), (0, axial.slice_count(ct)))
+            (path / "report.json").write_text(json.dumps(facts), encoding="utf-8")
+            for name, array in (("segmentation", np.zeros(hu.shape, np.uint8)), ("importance-gradcam", values)):
+                node = add_volume(scene, np.ascontiguousarray(array.transpose(order)), matrix, name)
+                exchange.write_as_is(node, path / f"{name}.nrrd")
+            read = exchange.read_results(path, ct)
+        found = read.maps["gradcam"].transpose(order)
+        assert (found[:, 8:37, 13:67] == 2).all() and (found[:, 43:55] == 0).all() and (found[:, 55:] == -3).all()
+        assert (found[:, :2] == 0).all() and any("beside the body" in note for note in read.report["notes"])
+        exchange.learn({})
+
+
+def test_values_under_the_cursor(scene: Any) -> None:
+    ct = add_ct(scene, OBLIQUE)
+    facts = results(("unoise",))
+    facts.report["units"] = {"unoise": "logit"}
+    scenes.place(scene, ct, facts)
+    move = translation(scene, 30)
+    ct.SetAndObserveTransformNodeID(move.GetID())
+
+    def told(k: int, j: int, i: int) -> str:
+        x, y, z, _one = OBLIQUE @ (i, j, k, 1)
+        return under_cursor.told_at(scene, ct, (x + 30, y, z))
+
+    first, second = told(4, 7, 12).split("\n")
+    assert first.endswith(": 100 HU") and second == "U-Noise: 4 logit, above 100.0 % of the voxels"
+    low, middle = (float(told(*v).split("above ")[1].split()[0]) for v in ((0, 0, 0), (3, 5, 10)))
+    explained = SHAPE[0] * SHAPE[1] * SHAPE[2]
+    assert low == 0 and abs(middle - 100 * (1 - 120 / explained)) < 0.1
+    x, y, z, _one = OBLIQUE @ (12, 7, 4, 1)
+    assert told(-1, 7, 12) == told(4, 7, 30) == "" != under_cursor.told_at(scene, ct, (x + 30, y, z))
+    slicer.util.arrayFromVolume(scenes.maps_of(scene, ct)["unoise"])[4, 7, 12] = -9
+    slicer.util.arrayFromVolumeModified(scenes.maps_of(scene, ct)["unoise"])
+    assert "-9 logit, above 0.0 %" in told(4, 7, 12)
 
 
 ALL = {name: test for name, test in list(globals().items()) if name.startswith("test_")}

@@ -10,8 +10,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "explain COHORT -o OUT --jobs 4 --resume --log run.log",
         "explain ct.nii.gz -o out --bundle totalsegmentator --label liver --focus",
     ),
+    "whatif": (
+        "whatif ct.nii.gz --region labels.nii.gz -o OUT",
+        "whatif ct.nii.gz --box 240:280,250:290,10:14 --fill fat -o OUT",
+        "whatif --cohort COHORT -o OUT",
+    ),
     "methods": ("methods",),
-    "whatif": ("whatif ct.nii.gz --region structures.nii.gz -o out",),
     "evaluate": (
         "evaluate --data DATA --split runs/utility/split.json --bundle my-model -o OUT",
         "evaluate --data DATA --maps MAPS -o OUT",

@@ -17,7 +17,7 @@ import numpy as np
 
 from unoise_engine import __version__
 from unoise_engine.errors import Environment
-from unoise_engine.explanation.methods import TITLES
+from unoise_engine.explanation.methods import METHODS, TITLES
 from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.proof import Proof
 from unoise_engine.explanation.settings import Settings
@@ -240,6 +240,7 @@ def _explain_into(
         "seconds": {name: round(value, 3) for name, value in seconds.items()},  # a stage
         "files": files,  # name of each result -> file in the folder
         "titles": {name: TITLES[name] for name in settings.methods},  # of the methods, for people
+        "units": {name: METHODS[name].unit for name in settings.methods},  # of the maps' values
         "settings": {  # methods, `axial_slices` [start, stop), parameters of each method, device, format
             "methods": list(settings.methods),
             "axial_slices": [start, stop],
