@@ -44,13 +44,15 @@ def compare(scene: Any, ct: Any, other: Any) -> Comparison:
 
 
 def mask_of(ct: Any, node: Any, organ: str) -> np.ndarray:
-    """The segment named after the organ, or the only one, on the CT's grid. Raises Refused."""
+    """The segment named after the organ, if one is given, or the only one, on the CT's grid. Raises Refused."""
     segments = node.GetSegmentation()
     ids = [segments.GetNthSegmentID(k) for k in range(segments.GetNumberOfSegments())]
     named = [one for one in ids if segments.GetSegment(one).GetName().lower() == organ.lower()]
     chosen = (named or ids)[0] if len(named or ids) == 1 else None
     if chosen is None:
         text = _("{node} has {count} segments and not one named {organ} - name the one to compare so.")
+        if not organ:
+            text = _("{node} has {count} segments - choose a segmentation of one.")
         raise Refused(text.format(node=node.GetName(), count=len(ids), organ=organ))
     if node.GetTransformNodeID() != ct.GetTransformNodeID():
         text = _("{node} and {ct} are under different transforms - put both under the same one, or harden them.")

@@ -37,12 +37,12 @@ class EngineProcess:
         self,
         python: str,
         engine_home: Path,
-        request: dict[str, Any],
+        request: dict[str, Any] | None,
         environment: Mapping[str, str],
         command: Sequence[str] = (MODULE,),
     ):
         """Starts `python -m unoise_engine.worker`, or another `command` of the engine's, with the package found in
-        `engine_home`. Raises OSError."""
+        `engine_home`. Without a `request` it waits for those that `ask` hands in. Raises OSError."""
         path = os.pathsep.join(p for p in (str(engine_home), environment.get("PYTHONPATH", "")) if p)
         self._process = subprocess.Popen(  # noqa: S603  our own interpreter and our own module
             [python, "-m", *command],
@@ -58,7 +58,15 @@ class EngineProcess:
         self._readers = [threading.Thread(target=self._read, args=(n,), daemon=True) for n in ("stdout", "stderr")]
         for reader in self._readers:
             reader.start()
-        threading.Thread(target=self._ask, args=(json.dumps(request).encode(),), daemon=True).start()
+        self._questions: queue.Queue[bytes | None] = queue.Queue()
+        threading.Thread(target=self._ask, daemon=True).start()
+        if request is not None:
+            self.ask(request)
+            self._questions.put(None)
+
+    def ask(self, request: dict[str, Any]) -> None:
+        """One more question, a line. Never waits."""
+        self._questions.put(json.dumps(request).encode() + b"\n")
 
     @property
     def pid(self) -> int:
@@ -77,6 +85,7 @@ class EngineProcess:
             events.append(self._lines.get())
         if all_read and self._lines.empty() and not self._ended and (code := self._process.poll()) is not None:
             self._ended = True
+            self._questions.put(None)
             events.append({"event": "end", "code": code})
         return events
 
@@ -86,13 +95,16 @@ class EngineProcess:
         if self._ended:
             return
         self._killed = True
+        self._questions.put(None)
         _kill_group(self._process)
         with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: the system ends it when it can
             self._process.wait(KILL_PATIENCE_SECONDS)
 
-    def _ask(self, request: bytes) -> None:
+    def _ask(self) -> None:
         with suppress(OSError), self._process.stdin as pipe:  # type: ignore[union-attr]
-            pipe.write(request)  # if it dies before reading, its exit code says why
+            while (request := self._questions.get()) is not None:
+                pipe.write(request)  # if it dies before reading, its exit code says why
+                pipe.flush()
 
     def _read(self, name: str) -> None:
         with getattr(self._process, name) as pipe:

@@ -103,6 +103,13 @@ def write_ct(node: Any, path: Path) -> None:
     _write(_sent(node), path, node.GetName())
 
 
+def write_mask(ct: Any, path: Path, mask: np.ndarray) -> None:
+    """Writes (k, j, i) voxels on the grid that `write_ct` gives to the engine. Raises Refused."""
+    bare = _sent(ct)
+    bare.SetAndObserveImageData(image_of(mask))
+    _write(bare, path, path.name)
+
+
 def write_as_is(node: Any, path: Path, voxels: np.ndarray | None = None, name: str = "") -> None:
     """Writes a volume, or other voxels in its place, on its own matrix, sheared or not. Raises Refused."""
     bare = _bare(node, matrix_of(node))

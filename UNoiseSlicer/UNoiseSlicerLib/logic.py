@@ -16,7 +16,7 @@ from typing import Any
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from UNoiseSlicerLib import axial, exchange
+from UNoiseSlicerLib import axial, exchange, what_if
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.about import About, Asking
 from UNoiseSlicerLib.dicom_export import DicomExport
@@ -25,6 +25,7 @@ from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.fingerprint import difference, fingerprint
 from UNoiseSlicerLib.model_import import ModelImport
 from UNoiseSlicerLib.parameters import UNoiseSlicerParameterNode
+from UNoiseSlicerLib.what_if import Hiding, Session
 from UNoiseSlicerLib.workspace import sweep
 
 ROOM = 1.05  # results are not compressed, and a report lies beside them
@@ -55,7 +56,8 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         ScriptedLoadableModuleLogic.__init__(self)
         self.python = python
         self.environment = environment
-        self.run: EngineRun | ModelImport | None = None
+        self.run: EngineRun | ModelImport | Hiding | None = None
+        self.session: Session | None = None  # an engine that has a CT open
         self.about: About | None = None
         self._asking: Asking | None = None
         self._asked: tuple[Any, ...] = ()
@@ -78,6 +80,24 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         self._only_one()
         self.run = export = DicomExport(self, ct, parent, database)
         return export
+
+    def hide(self, ct: Any, node: Any, choices: Choices) -> Hiding:
+        """Asks what the model finds on a CT without an ROI or a segment. Raises Refused."""
+        self._only_one()
+        what_if.check(ct.GetScene() if ct is not None else None, ct)
+        mask = what_if.mask_of(ct, node)
+        if self.session is not None and not self.session.is_about(ct):
+            self.session.close()
+            self.session = None
+        try:
+            self.session = self.session or Session(self, ct)
+            is_drawn = not node.IsA("vtkMRMLSegmentationNode")
+            self.run = hiding = Hiding(self, self.session, mask, node.GetName(), is_drawn, choices)
+        except OSError as error:
+            raise Refused(
+                _("The engine cannot be started ({reason}) - install the extension again.").format(reason=error)
+            ) from None
+        return hiding
 
     def import_model(self, source: Path, licence: str) -> ModelImport:
         """Starts making a bundle of a model, in the user's own collection. Raises Refused."""
@@ -119,6 +139,9 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
     def close(self) -> None:
         """Ends whatever is under way."""
         self.cancel()
+        if self.session is not None:
+            self.session.close()
+            self.session = None
         if self._asking is not None:
             self._asking.close()
             self._asking = None

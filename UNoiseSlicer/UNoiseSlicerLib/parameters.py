@@ -6,7 +6,7 @@ import enum
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
@@ -71,6 +71,7 @@ class UNoiseSlicerParameterNode:
     colours: Colours = Colours.INFERNO
     legend: bool = True
     sideBySide: bool = False
+    hidden: vtkMRMLNode  # an ROI or a segmentation, of which the model is asked what it finds without
     compared: vtkMRMLSegmentationNode
     difference: bool = False  # the map's place is taken by its difference from the compared result's
     surface: bool = False  # in the 3-D view: of the organ

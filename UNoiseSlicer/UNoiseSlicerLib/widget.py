@@ -48,6 +48,7 @@ from UNoiseSlicerLib.parameters import (
     methods_of,
     parameters_of,
 )
+from UNoiseSlicerLib.what_if import Hiding
 
 TICK_MILLISECONDS = 100
 MOST = 9999  # that a box offers of a parameter without bounds
@@ -112,6 +113,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.dicomButton.clicked.connect(self._on_export_dicom)
         self.ui.pictureButton.clicked.connect(self._on_picture)
         self.ui.reportButton.clicked.connect(self._on_report)
+        self.ui.hideButton.clicked.connect(self._on_hide)
         self.ui.wheelButton.clicked.connect(self._on_wheel)
         self.ui.wheelButton.setVisible(False)
         self.initializeParameterNode()
@@ -301,6 +303,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._rest()
             if done and isinstance(run, DicomExport):
                 self._say(run.said)
+            elif done and isinstance(run, Hiding) and run.effect is not None:
+                self._say("\n".join(run.notes))
+                self.ui.hiddenText.appendPlainText(run.effect.line)
             elif done and isinstance(run, ModelImport):
                 self._say(run.said)
                 self._imported = run.name
@@ -475,6 +480,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.inputsButton.setEnabled(not running)
         found = p is not None and self._has_fresh_maps(p.inputVolume)
         self.ui.resultsButton.setEnabled(found and not running)
+        self.ui.hiddenButton.setEnabled(p is not None and p.inputVolume is not None and not running)
         reason = dicom_export.why_not(p.inputVolume) if p is not None and found else ""
         purpose = _(
             "Writes segmentation, maps and colour pictures as DICOM objects of the CT's own study, in a new folder."
@@ -785,6 +791,16 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                             file=picture)
                     )  # fmt: skip
                 self._say(_("Saved {file}").format(file=picture))
+
+    def _on_hide(self, *_clicked: Any) -> None:
+        p = self._parameters
+        if p is None:
+            return
+        self._say("")
+        with self._sentences():
+            install.ensure(slicer.util)
+            self._begin(self.logic.hide(p.inputVolume, p.hidden, self._choices(p)))
+        self._update_buttons()
 
     def _on_report(self, *_clicked: Any) -> None:
         path, p = self.ask_report(), self._parameters
