@@ -19,6 +19,7 @@ from unoise_engine.cli.app import app
 from unoise_engine.cli.examples import EXAMPLES
 from unoise_engine.cli.options import METHOD_NAMES
 from unoise_engine.explanation.methods import METHODS
+from unoise_engine.lab.phantom.write import write_phantoms
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Resources/Recipes/README.md"])
@@ -97,9 +98,13 @@ def test_every_command_has_examples_and_the_methods_are_all_named() -> None:
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     """A folder with the files that pages speak of, and `unoise_engine` on the path."""
-    for path in ("ct.nii.gz", "COHORT/one.nii.gz", "COHORT/two.nii.gz"):
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        sitk.WriteImage(image_of(ellipsoid_ct()), str(tmp_path / path))
+    (tmp_path / "COHORT").mkdir()
+    for name in ("one", "two"):
+        sitk.WriteImage(image_of(ellipsoid_ct()), str(tmp_path / "COHORT" / f"{name}.nii.gz"))
+    (ct,) = write_phantoms(tmp_path / "phantom", 1, 0, size=96, slices=24)
+    ct.rename(tmp_path / "ct.nii.gz")
+    ct.with_name(ct.name.replace("-ct.", "-labels.")).rename(tmp_path / "structures.nii.gz")
+    (tmp_path / "phantom" / "labels.json").rename(tmp_path / "names.json")
     write_series(tmp_path / "DICOM_FOLDER")
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin" / "unoise_engine"

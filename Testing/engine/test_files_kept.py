@@ -257,7 +257,7 @@ def test_obscure_twice_into_one_folder(world: Any, tmp_path: Path) -> None:
 def test_an_earlier_report(world: Any, tmp_path: Path) -> None:
     shutil.copy(world / "bundle" / "bundle.json", tmp_path)
     call: tuple[Any, ...] = ("evaluate", "--data", world / "pairs", "--bundle", world / "bundle", "--panels", 0)
-    call += ("-o", tmp_path / "out", "--methods", "unoise,random", "--checks-per-case", 0, "--resamples", 50)
+    call += ("-o", tmp_path / "out", "--methods", "unoise,random", "--resamples", 50)
     assert engine(*call).returncode == 1  # one case of the four is refused
     kept = Kept(tmp_path / "out")
     done = engine(*call)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,6 +42,7 @@ def bundle_info(
         "attribution": manifest.attribution,
         "citation": manifest.citation,
         "source": manifest.source,
+        "parity": _agreement(manifest.parity),
         "size": f"{sum(file.bytes for file in manifest.files.values()) / 1e6:.1f} MB in {len(manifest.files)} files",
         "sha256": model_hash(manifest),
     }
@@ -48,6 +50,15 @@ def bundle_info(
         if said:
             print(textwrap.fill(str(said), 100, initial_indent=f"{name:12}", subsequent_indent=" " * 12))
     print(manifest.warning)
+
+
+def _agreement(parity: Mapping[str, Any]) -> str:
+    """How near an imported model's bundle is to its source."""
+    if not {"largest_difference", "agreement"} <= parity.keys():
+        return ""
+    return (
+        f"differs by {parity['largest_difference']:.1e} of the logits' range; {parity['agreement']:.2%} of labels agree"
+    )
 
 
 @bundle_app.command("verify", epilog=epilog("bundle verify"))

@@ -31,9 +31,7 @@ def evaluate(
     decoys: Annotated[str, typer.Option(help="Planted CTs: labels that look the same (decoy,decoy_landmark).")] = "",
     slices_per_case: Annotated[int, typer.Option(help="Slices with organ a case that maps are judged on; 0: all.")] = 8,
     empty_per_case: Annotated[int, typer.Option(help="Slices without organ a case, for false organ.")] = 2,
-    checks_per_case: Annotated[
-        int, typer.Option(help="Slices a case for stability and shuffled weights; 0: leave both out.")
-    ] = 1,
+    checks_per_case: Annotated[int, typer.Option(help="Slices a case for stability and shuffled weights.")] = 1,
     draws: Annotated[int, typer.Option(help="Draws of noise a masked slice.")] = 2,
     patch: Annotated[int, typer.Option(help="Occlusion: side of the grey square.")] = 15,
     stride: Annotated[int, typer.Option(help="Occlusion: step of the square; 0: fine where it matters.")] = 0,

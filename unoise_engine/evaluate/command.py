@@ -14,6 +14,7 @@ from unoise_engine.errors import CaseRefused, Environment, Usage
 from unoise_engine.evaluate.cause import Cause, cause_measures
 from unoise_engine.evaluate.curves import Curves
 from unoise_engine.evaluate.data import Entry, Scan, find_entries, fingerprint, read_part, read_scan
+from unoise_engine.evaluate.equal_distance import RINGS_MM, equal_distance_measures, lost_at_equal_distance
 from unoise_engine.evaluate.maps import find_maps, read_map
 from unoise_engine.evaluate.report import About, write_report
 from unoise_engine.evaluate.sanity import Check, check_maps, check_measures
@@ -22,9 +23,8 @@ from unoise_engine.evaluate.tables import check_rows, write_csv, write_tables
 from unoise_engine.explanation.baselines import BASELINES
 from unoise_engine.explanation.baselines import TITLES as BASELINE_TITLES
 from unoise_engine.explanation.hiding import largest_noise
-from unoise_engine.explanation.method import Method
-from unoise_engine.explanation.methods import CHOSEN, METHODS, check_answerable, choose
-from unoise_engine.explanation.methods import TITLES as METHOD_TITLES
+from unoise_engine.explanation.method import Method, silent
+from unoise_engine.explanation.methods import METHODS, check_answerable, choose, titles_of
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.segment import segment
 from unoise_engine.explanation.slices import LabelledSlice, evenly
@@ -33,6 +33,8 @@ from unoise_engine.explanation.visibility import How, evaluate_maps
 from unoise_engine.files import refuse_earlier, refuse_overlap
 from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
 from unoise_engine.models.given import own
+from unoise_engine.models.manifest import UNOISE
+from unoise_engine.models.segmenter import NOISE
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Quiet
 from unoise_engine.volume.contents import slice_hashes
@@ -42,7 +44,7 @@ SLICES_A_STEP = 8
 RANGES = {  # of the whole numbers in a request
     "slices_per_case": (0, 100_000),
     "empty_per_case": (0, 100_000),
-    "checks_per_case": (0, 100_000),
+    "checks_per_case": (1, 100_000),
     "draws": (1, 1000),
     "panels": (0, 100),
     "seed": (0, 2**63 - 1),
@@ -50,6 +52,7 @@ RANGES = {  # of the whole numbers in a request
     "threads": (0, 1024),
 }
 TABLES = ("curves.csv", "summary.csv", "per-patient.csv", "segmentation.csv", "checks.csv")
+SHUFFLED = ", own weights shuffled"
 NAMES = (*TABLES, "report.md", "curves.png", "curves.svg", "panels-*.png")  # all that is written
 
 
@@ -66,8 +69,8 @@ class Request:
     labels: tuple[int, ...] = ()
     slices_per_case: int = 8  # with organ; 0: all
     empty_per_case: int = 2  # without
-    checks_per_case: int = 1  # that stability and shuffled weights are tried on; 0: neither
-    methods: tuple[str, ...] = (*CHOSEN, *BASELINES)
+    checks_per_case: int = 1  # that stability and shuffled weights are tried on
+    methods: tuple[str, ...] = ("unoise", "gradcam", "occlusion", *BASELINES)
     maps: tuple[Path, ...] = ()
     landmark: str = ""  # label of what makes the organ the target, where that is known
     decoys: tuple[str, ...] = ()  # labels of what looks the same
@@ -133,13 +136,20 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
         answers = evaluate_maps(bundle, chosen.slices, chosen.maps, how, advance)
 
     checks = _check(request, chosen, bundle, show)
+    shuffled = _shuffled_maps(request, chosen, bundle)
+    with show.stage("evaluate", "equal distance", len(chosen.slices)) as advance:
+        judged = chosen.slices, chosen.found, {**chosen.maps, **shuffled}
+        lost = lost_at_equal_distance(bundle, *judged, how, advance)
 
     curves = Curves(answers, request.seed, request.resamples)
     measures = [*curves.measures(), *check_measures(checks, answers.slices, request.seed, request.resamples)]
+    measures += equal_distance_measures(lost, answers.slices, request.seed, request.resamples)
     if request.landmark:
         told = chosen.slices, chosen.causes, chosen.found, chosen.maps
         measures += cause_measures(*told, request.seed, request.resamples)
-    titles = {name: {**METHOD_TITLES, **BASELINE_TITLES}.get(name, name) for name in answers.names}
+    known = {**titles_of(bundle), **BASELINE_TITLES}
+    titles = {name: known.get(name, name) for name in answers.names}
+    titles |= {name: f"{known[name.removesuffix(SHUFFLED)]}{SHUFFLED}" for name in shuffled}
     about = About(
         command=request.command,
         seed=request.seed,
@@ -243,10 +253,20 @@ def _check(request: Request, chosen: Chosen, bundle: Bundle, show: Progress) -> 
         return check_maps(bundle, chosen.slices, chosen.found, chosen.maps, methods, at, request.seed, advance)
 
 
+def _shuffled_maps(request: Request, chosen: Chosen, bundle: Bundle) -> dict[str, list[np.ndarray]]:
+    """What the learnt maps would be with their own nets' weights shuffled: nothing of it was learnt."""
+    broken = bundle.shuffled((UNOISE,), request.seed)
+    return {
+        f"{name}{SHUFFLED}": [
+            method(broken, one.image[None], target, silent)[0] for one, target in zip(chosen.slices, chosen.targets)
+        ]
+        for name, method in choose([n for n in request.methods if n in METHODS]).items()
+        if method.needs == NOISE
+    }
+
+
 def _checked(request: Request, chosen: Chosen) -> list[int]:
     """The slices that the checks are made on: some of each case, where organ is and is found."""
-    if not request.checks_per_case:
-        return []
     good = [s for s, one in enumerate(chosen.slices) if one.organ.any() and chosen.found[s].any()]
     cases = dict.fromkeys(chosen.slices[s].case for s in good)
     some = (np.array([s for s in good if chosen.slices[s].case == case]) for case in cases)
@@ -255,7 +275,8 @@ def _checked(request: Request, chosen: Chosen) -> list[int]:
 
 def _tell_time(request: Request, chosen: Chosen, how: How, seconds: float, more: int) -> None:
     maps = len(request.methods) + more + len(chosen.maps)
-    passes = len(chosen.slices) * how.passes(maps)
+    at_equal_distance = 2 * len(RINGS_MM) * (1 + how.draws) * maps
+    passes = len(chosen.slices) * (how.passes(maps) + at_equal_distance)
     if "occlusion" in request.methods:
         h, w = chosen.slices[0].organ.shape
         patches = request.occlusion.places(h, w)

@@ -21,9 +21,11 @@ from unoise_engine.evaluate.cause import (
     share_name,
 )
 from unoise_engine.evaluate.curves import POINTS, Curves, Measure
+from unoise_engine.evaluate.equal_distance import CELL_MM, FEWEST, RINGS_MM, measure_name
 from unoise_engine.evaluate.interval import Estimate
 from unoise_engine.evaluate.published import published
-from unoise_engine.evaluate.sanity import EXPLAINER, STABILITY, UTILITY
+from unoise_engine.evaluate.sanity import BEYOND, EXPLAINER, STABILITY, UTILITY
+from unoise_engine.explanation.hiding import FILLS
 from unoise_engine.explanation.slices import facts
 from unoise_engine.files import write
 
@@ -71,6 +73,7 @@ def write_report(
         blocks += [_visibility(curves, found, titles, ranking, fill)]
         if (ranking, fill) == ("pooled", "grey"):
             blocks += [_paper()]
+    blocks += ["## At equal distance", _equal_distance(found, titles)]
     blocks += ["## Faithful to the model's own prediction", _faithfulness(curves, found, titles)]
     blocks += _checks(curves, found, titles)
     blocks += _cause(curves, found, titles)
@@ -123,6 +126,24 @@ def _visibility(
     return _table(head, rows) + f"\n\nFull dice (everything visible, mean over patients): {full}."
 
 
+def _equal_distance(found: Mapping[tuple[str, str, str, str], Measure], titles: Mapping[str, str]) -> str:
+    head = [
+        "dice lost, upper minus lower half",
+        *(f"{fill}, {low:g}-{high:g} mm" for fill in FILLS for low, high in RINGS_MM),
+    ]
+    rows = []
+    for name, title in titles.items():
+        some = [found[name, fill, "ring", measure_name(ring)].estimate for fill in FILLS for ring in RINGS_MM]
+        rows.append([title, *(f"**{one}**" if one.low > 0 else str(one) for one in some)])
+    told = (
+        f"Rings around the organ found, in cells of {CELL_MM:g} mm, in the body alone. What distance explains of a map "
+        "in a ring (a quadratic fit) is taken away; the half of the cells that it still ranks higher is hidden, then "
+        "the other. Above 0 (bold: with its interval): the map knows what matters beyond distance. A ruler gets 0. "
+        f"Dice is with the model's own prediction; a ring of fewer than {FEWEST} cells is left out."
+    )
+    return f"{_table(head, rows)}\n\n{told}"
+
+
 def _faithfulness(curves: Curves, found: Mapping[tuple[str, str, str, str], Measure], titles: Mapping[str, str]) -> str:
     keys = [
         key
@@ -138,7 +159,7 @@ def _faithfulness(curves: Curves, found: Mapping[tuple[str, str, str, str], Meas
 
 
 def _checks(curves: Curves, found: Mapping[tuple[str, str, str, str], Measure], titles: Mapping[str, str]) -> list[str]:
-    names = [name for name in (STABILITY, UTILITY, EXPLAINER) if any(key[3] == name for key in found)]
+    names = [name for name in (STABILITY, UTILITY, EXPLAINER, BEYOND) if any(key[3] == name for key in found)]
     if not names:
         return []
     shown = [m for m in curves.answers.names if any((m, "", "", name) in found for name in names)]
@@ -149,9 +170,9 @@ def _checks(curves: Curves, found: Mapping[tuple[str, str, str, str], Measure], 
     told = (
         "Of the map with itself: near 1 is good under small noise, near 0 once what was learned is destroyed. The "
         "kernels' values are shuffled within each layer, and the threshold is set so that the shuffled model finds as "
-        "large an organ. U-Noise is a trained net that does not run the utility: its own weights are shuffled; against "
-        "shuffled weights of the utility it would have to be trained again. Edge strength uses no "
-        "weights. A dash: the map is constant then."
+        "large an organ. U-Noise is a net of its own, so its own weights are shuffled too; one that starts from "
+        "distance keeps that with any weights, so below stands what distance does not explain, in the cells of the "
+        "rings above. Edge strength uses no weights. A dash: the map is constant then."
     )
     return ["## Stable, and learned?", _table(["", *(titles[m] for m in shown)], rows), told]
 

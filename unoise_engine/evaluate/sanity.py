@@ -2,8 +2,8 @@
 
 Both are told as rank correlation (Spearman) with the map itself: near 1 under small noise, near 0 once the weights are
 shuffled (Adebayo et al. 2018). What was shuffled matters. Grad-CAM and occlusion run the utility, so its weights are
-shuffled. U-Noise is a net of its own: shuffling that net shows that the map is learned. The utility's weights do not
-enter its map at all once it is trained, so for them the check would need a training on the shuffled utility.
+shuffled. U-Noise is a net of its own: shuffling that net shows that the map is learned. A net that starts from distance
+keeps that with any weights, so the correlation of what distance does not explain stands beside the whole map's.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unoise_engine.evaluate.curves import Measure
+from unoise_engine.evaluate.equal_distance import unexplained
 from unoise_engine.evaluate.interval import Bootstrap
 from unoise_engine.explanation.baselines import BASELINES
 from unoise_engine.explanation.method import Advance, Method, silent
@@ -27,6 +28,7 @@ NOISE_HU = 10.0  # usual in an abdominal CT
 STABILITY = f"rank correlation under noise of {NOISE_HU:g} HU"
 UTILITY = "rank correlation, utility's weights shuffled"
 EXPLAINER = "rank correlation, U-Noise's own weights shuffled"
+BEYOND = "the same, of what distance does not explain"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,10 @@ def check_maps(
             if name not in methods and name not in BASELINES:
                 continue
             for title, again in _questions(name, one, organ, noisy, bundle, broken, shuffled["unoise"], methods, seed):
-                checks.append(Check(name, title, s, spearman(maps[name][s], again())))
+                pair = maps[name][s], again()
+                checks.append(Check(name, title, s, spearman(*pair)))
+                if title == EXPLAINER:
+                    checks.append(Check(name, BEYOND, s, spearman(*(unexplained(one, organ, m) for m in pair))))
             advance(1 / len(maps))
     return checks
 
@@ -138,9 +143,14 @@ class SameArea(Wrapped):
     ) -> np.ndarray:
         return self.model.occluded(image, places, patch, fill, region) - np.float32(self.shift or 0)
 
+    def replaced(self, image: np.ndarray, other: np.ndarray, changed: Region, region: Region | None) -> np.ndarray:
+        return self.model.replaced(image, other, changed, region) - np.float32(self.shift or 0)
+
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Rank correlation of two maps; NaN where one of them says nothing (is constant)."""
+    """Rank correlation of two maps; NaN where one of them says nothing (is constant, or empty)."""
+    if not a.size:
+        return float("nan")
     ranks = [_mean_ranks(x.ravel()) for x in (a, b)]
     spread = [r - r.mean() for r in ranks]
     size = np.sqrt((spread[0] ** 2).sum() * (spread[1] ** 2).sum())

@@ -12,12 +12,22 @@ from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.refine import RefinedUNoise
 from unoise_engine.explanation.structures import Structures
 from unoise_engine.explanation.unoise import UNoise
-from unoise_engine.models.segmenter import Segmenter
+from unoise_engine.models.segmenter import NOISE, Segmenter
 
 KNOWN = (UNoise(), GradCAM(), Occlusion(), Structures(), InputGradient(), RefinedUNoise())
 METHODS: dict[str, Method] = {method.name: method for method in KNOWN}
 TITLES = {name: method.title for name, method in METHODS.items()}
 CHOSEN = tuple(name for name, method in METHODS.items() if method.chosen)  # where nobody chooses
+
+NEAR = " (near)"  # of U-Noise whose net is told the prediction and starts from nearness to it
+
+
+def titles_of(model: Segmenter) -> dict[str, str]:
+    """The methods' titles for this model: plain U-Noise is the paper's algorithm 1, whose net sees the item alone."""
+    near = NOISE in model.answers and model.looks_at_scores
+    return {
+        name: f"{title}{NEAR}" if near and METHODS[name].needs == NOISE else title for name, title in TITLES.items()
+    }
 
 
 def choose(names: Sequence[str], *configured: Method) -> dict[str, Method]:

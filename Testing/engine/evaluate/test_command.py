@@ -73,8 +73,22 @@ def test_checks_know_which_maps_are_learned(out: Any) -> None:
     stable = {m: v for (m, name), v in checks.items() if name.startswith("rank")}
     assert set(stable) == {"unoise", "gradcam", "occlusion", "edges", "distance"}
     assert stable["unoise"] > 0.9 > stable["edges"] > 0
+    assert ("unoise", "of what distance does not explain") in checks
     assert ("random", "rank") not in checks and ("edges", "utility's weights shuffled") not in checks
     assert "## Stable, and learned?" in (out / "report.md").read_text("utf-8")
+
+
+def test_every_table_tells_the_equal_distance_test_with_the_shuffled_net_beside(out: Any) -> None:
+    told = {
+        (r["method"], r["fill"], r["measure"]): r["value"] for r in rows(out / "summary.csv") if r["ranking"] == "ring"
+    }
+    names = {name for name, _, _ in told}
+    assert names == {"unoise", "gradcam", "occlusion", "random", "edges", "distance", "unoise, own weights shuffled"}
+    assert len(told) == len(names) * 6
+    ruler = [float(value) for (name, _, _), value in told.items() if name == "distance" and value]
+    assert ruler and not any(ruler)
+    report = (out / "report.md").read_text("utf-8")
+    assert "## At equal distance" in report and "\n| U-Noise, own weights shuffled |" in report
 
 
 def test_the_same_seed_gives_the_same_bytes(data: Any, tiny_bundle: Any, out: Any, tmp_path: Path) -> None:
@@ -213,7 +227,7 @@ def test_a_bad_case_is_one_line_and_the_others_go_on(
         (dict(resamples=10**9), "--resamples 1000000000 - is out of range"),
         (dict(slices_per_case=-1), "--slices-per-case -1 - is out of range"),
         (dict(empty_per_case=-2), "--empty-per-case -2 - is out of range"),
-        (dict(checks_per_case=-1), "--checks-per-case -1 - is out of range"),
+        (dict(checks_per_case=0), "--checks-per-case 0 - is out of range"),
         (dict(panels=-1), "--panels -1 - is out of range"),
         (dict(threads=-1), "--threads -1 - is out of range"),
     ],

@@ -10,6 +10,7 @@ from onnx import numpy_helper
 
 from Testing.engine.evaluate.world import labelled_slices
 from unoise_engine.evaluate.sanity import (
+    BEYOND,
     EXPLAINER,
     STABILITY,
     UTILITY,
@@ -30,7 +31,7 @@ def test_spearman_is_that_of_pairs_in_order() -> None:
     assert spearman(a, np.exp(3 * a)) == pytest.approx(1)
     assert spearman(a, -(a**3)) == pytest.approx(-1)
     assert abs(spearman(random.random((80, 80)), random.random((80, 80)))) < 0.05
-    assert np.isnan(spearman(a, np.zeros_like(a)))
+    assert np.isnan(spearman(a, np.zeros_like(a))) and np.isnan(spearman(a[:0], a[:0]))
 
 
 def test_spearman_shares_ranks_among_equals() -> None:
@@ -125,7 +126,7 @@ def test_every_map_is_asked_what_can_tell_whether_it_was_learned(checked: Any) -
     assert asked == {
         "occlusion": [STABILITY, UTILITY],
         "gradcam": [STABILITY, UTILITY],
-        "unoise": [STABILITY, EXPLAINER, UTILITY],
+        "unoise": [STABILITY, EXPLAINER, BEYOND, UTILITY],
         "edges": [STABILITY],
         "distance": [STABILITY, UTILITY],
     }
