@@ -147,9 +147,9 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
     if request.landmark:
         told = chosen.slices, chosen.causes, chosen.found, chosen.maps
         measures += cause_measures(*told, request.seed, request.resamples)
-    told = {**titles_of(bundle), **BASELINE_TITLES}
-    titles = {name: told.get(name, name) for name in answers.names}
-    titles |= {name: f"{told[name.removesuffix(SHUFFLED)]}{SHUFFLED}" for name in shuffled}
+    known = {**titles_of(bundle), **BASELINE_TITLES}
+    titles = {name: known.get(name, name) for name in answers.names}
+    titles |= {name: f"{known[name.removesuffix(SHUFFLED)]}{SHUFFLED}" for name in shuffled}
     about = About(
         command=request.command,
         seed=request.seed,

@@ -49,7 +49,7 @@ def slices() -> Any:
 
 
 def lost(slices: Any, maps: Any, how: How = HOW) -> Any:
-    return lost_at_equal_distance(NeedsItsCause(), slices, [disc()] * len(slices), maps, how)  # type: ignore[arg-type]
+    return lost_at_equal_distance(NeedsItsCause(), slices, [disc()] * len(slices), maps, how)
 
 
 def test_a_ruler_gets_nothing_and_the_cause_is_found_in_its_ring(slices: Any) -> None:
@@ -102,7 +102,7 @@ def test_the_same_is_hidden_whichever_maps_stand_beside_and_seeds_count(slices: 
 
 def test_slices_without_organ_and_small_rings_are_left_out(slices: Any) -> None:
     maps = {"even": [np.zeros((SIDE, SIDE))] * 2}
-    none = lost_at_equal_distance(NeedsItsCause(), slices[:2], [0 * disc(), disc()], maps, HOW)  # type: ignore[arg-type]
+    none = lost_at_equal_distance(NeedsItsCause(), slices[:2], [0 * disc(), disc()], maps, HOW)
     assert np.isnan(none["even", "grey"][0]).all() and (none["even", "grey"][1] == 0).all()
     thin = [LabelledSlice("c", "c", 0, np.where(disc(12), 1, -2).astype(np.float32)[None], disc(), MM**2)]
     assert np.isnan(lost(thin, {"even": maps["even"][:1]})["even", "grey"][0, 1:]).all(), "the body ends before"
