@@ -1,6 +1,12 @@
-# Each target sets up all it needs: Python 3.11 or newer and make suffice.
+# Each target sets up all it needs: Python 3.11 or newer and make suffice. `make` or `make help` lists them.
 PYTHON ?= python3
-.PHONY: viewers demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan release-tree mutants clean test-foreign train-nnunet
+.DEFAULT_GOAL := help
+.PHONY: help docs viewers demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan release-tree mutants clean test-foreign train-nnunet
+
+# The targets, each with the first line of what stands above it.
+help:
+	@awk '/^#/ {if (!said) said = substr($$0, 3)} /^$$/ {said = ""} \
+		/^[a-z][a-z-]*:/ {split($$0, name, ":"); if (said) printf "  %-13s %s\n", name[1], said; said = ""}' Makefile
 
 # A source tree changes under an editable install; only new requirements need a new one.
 .venv-demo/ok: pyproject.toml constraints.txt
@@ -38,14 +44,14 @@ test-slicer: .venv-slicer/ok .venv-slicer-older/ok
 	.venv-slicer/bin/python -m pytest -q Testing/slicer
 	.venv-slicer-older/bin/python -m pytest -q Testing/slicer/test_scene.py Testing/slicer/test_pictures.py
 
-# Imported models beside the packages that they come from, nnU-Net and MONAI, in an environment of its own: the packages
-# are installed without all that they ask for, most of which no test needs.
 .venv-foreign/ok: pyproject.toml constraints.txt Testing/foreign/requirements.txt
 	$(PYTHON) -m venv .venv-foreign
 	.venv-foreign/bin/python -m pip install -q -c constraints.txt -e ".[plot]" torch onnx onnxscript pytest
 	.venv-foreign/bin/python -m pip install -q --no-deps -r Testing/foreign/requirements.txt
 	touch $@
 
+# Imported models beside the packages that they come from, nnU-Net and MONAI, in an environment of its own: the packages
+# are installed without all that they ask for, most of which no test needs.
 test-foreign: .venv-foreign/ok
 	OMP_NUM_THREADS=1 .venv-foreign/bin/python -m pytest -q Testing/foreign
 
@@ -59,21 +65,21 @@ screenshots: .venv-slicer/ok
 
 # Format, lint, types.
 lint: .venv/ok
-	.venv/bin/ruff format --check unoise_engine Testing UNoiseSlicer
-	.venv/bin/ruff check unoise_engine Testing UNoiseSlicer
+	.venv/bin/ruff format --check unoise_engine Testing UNoiseSlicer docs
+	.venv/bin/ruff check unoise_engine Testing UNoiseSlicer docs
 	.venv/bin/mypy
 
 # Format, lint, types, and the tests of everything but training and the Slicer module.
 check: lint
 	.venv/bin/python -m pytest -q Testing/engine --ignore Testing/engine/training -m "not slow"
 
-# Speed: every method beside torch, plain onnxruntime, captum and MONAI; the tables and the plot lie in bench/.
-# With BENCH_CT=FILE_OR_FOLDER default occlusion is compared with the exact map on a real slice too.
 .venv-bench/ok: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install -q -c constraints.txt -e ".[bench]"
 	touch $@
 
+# Speed: every method beside torch, plain onnxruntime, captum and MONAI; the tables and the plot lie in bench/.
+# With BENCH_CT=FILE_OR_FOLDER default occlusion is compared with the exact map on a real slice too.
 BENCH_CT ?= $(wildcard ../shared/data/ct-upper-abdomen-dicom)
 bench: .venv-bench/ok
 	.venv-bench/bin/unoise_engine benchmark --peers --paper $(if $(BENCH_CT),--ct $(BENCH_CT)) -o bench --overwrite
@@ -97,12 +103,12 @@ SEED ?= 1
 mutants: .venv/ok
 	.venv/bin/python -m Testing.mutants.run --sites $(MUTANTS) --seed $(SEED) $(MODULES)
 
-# Remakes docs/faults.md: what other readers make of planted faults, and what happens here. REAL_CT: a file or folder.
 .venv-peers/ok: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install -q -c constraints.txt -e ".[peers]"
 	touch $@
 
+# Remakes docs/faults.md: what other readers make of planted faults, and what happens here. REAL_CT: a file or folder.
 faults: .venv-peers/ok
 	.venv-peers/bin/python -m Testing.benchmarks.fault_table $(if $(REAL_CT),--real $(REAL_CT)) > docs/faults.md.part
 	mv docs/faults.md.part docs/faults.md
@@ -117,6 +123,16 @@ bench-kills: .venv/ok
 bench-batch: bench-kills
 	.venv/bin/python Testing/benchmarks/batch_speed.py
 	.venv/bin/python Testing/benchmarks/peak_memory.py
+
+.venv-docs/ok: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install -q -c constraints.txt -e ".[docs]"
+	touch $@
+
+# The documentation as a site that needs no network, in dist/site; fails on a broken link. (With --quiet it would not.)
+docs: .venv-docs/ok
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+	@echo "dist/site/index.html"
 
 # Supply chain: what is released, pinned by hash; what it consists of; and nothing in it that can run by being loaded.
 .venv-supply/ok: Makefile
@@ -141,12 +157,14 @@ lock: .venv-supply/ok
 		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
 		--no-header --no-annotate -o requirements.lock pyproject.toml
 
+# Lists what is released (CycloneDX).
 sbom: .venv-supply/ok
 	mkdir -p dist
 	.venv-supply/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
 		--output-format JSON -o dist/sbom.cdx.json
 	@echo "dist/sbom.cdx.json"
 
+# Looks for anything that runs by being loaded.
 scan: .venv-supply/ok
 	.venv-supply/bin/python -m Testing.supply_chain.scan
 
@@ -160,5 +178,6 @@ release-tree:
 	git -C dist/release branch -q -D release
 	@du -sh dist/release
 
+# Removes environments and what was built.
 clean:
-	rm -rf .venv .venv-bench .venv-peers .venv-supply .venv-demo .venv-slicer .venv-slicer-older .venv-foreign demo bench dist build
+	rm -rf .venv .venv-docs .venv-bench .venv-peers .venv-supply .venv-demo .venv-slicer .venv-slicer-older .venv-foreign demo bench dist build

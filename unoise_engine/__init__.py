@@ -19,6 +19,10 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "explain", "load_bundle"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     if name == "explain":
         from unoise_engine.explanation.pipeline import explain

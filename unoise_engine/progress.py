@@ -4,6 +4,7 @@ One JSON object a line on standard output (`--progress json`); Slicer reads thes
 
     {"event": "progress", "case": "ct", "stage": "unoise", "done": 3.0, "total": 20, "seconds_left": 1.4}
     (and "note", where there is something to say of the step itself)
+    {"event": "estimate", "case": "ct", "stage": "occlusion", "title": "Occlusion", "slices": 12, "seconds": 300.0}
     {"event": "case", "case": "ct", "status": "OK", "folder": "out/ct"}
     {"event": "converted", "folder": "out/dicom", "files": 7, "corrections": []}
     {"event": "error", "code": "NOT_3D", "source": "ct.png", "what": "...", "cure": "...", "message": "..."}
@@ -15,16 +16,24 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol, TextIO
 
 EVERY_SECONDS = 0.2  # a reader needs no more lines than that
+
+
+class Enough(BaseException):
+    """Whoever hears the progress wants no more: what is finished is to be kept. Raised out of `advance`."""
 
 
 class Progress(Protocol):
     @contextmanager
     def stage(self, case: str, name: str, total: int) -> Iterator[Callable[..., None]]:
         """Yields `advance(amount, note="")`, amounts summing to `total`."""
+        ...
+
+    def cases(self, total: int) -> AbstractContextManager[Callable[[bool], None]]:
+        """For a batch: yields `advance(worked)`, called for each case; not `worked`: it was found done."""
         ...
 
     def event(self, kind: str, **facts: Any) -> None:
@@ -38,6 +47,11 @@ class Quiet:
     @contextmanager
     def stage(self, case: str, name: str, total: int) -> Iterator[Callable[..., None]]:
         yield lambda amount, note="": None
+
+    @contextmanager
+    def cases(self, total: int) -> Iterator[Callable[[bool], None]]:
+        with self.stage("", "cases", total) as advance:
+            yield lambda worked: advance(1)
 
     def event(self, kind: str, **facts: Any) -> None:
         pass
@@ -112,6 +126,60 @@ class Bar(Quiet):
                 bar.update(task, advance=amount, description=f"{name} {note}".rstrip())
 
             yield advance
+
+    @contextmanager
+    def cases(self, total: int) -> Iterator[Callable[[bool], None]]:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.text import Text
+
+        pace = Pace(total)
+
+        class Left(ProgressColumn):
+            def render(self, task: object) -> Text:
+                left = pace.left()
+                return Text("--:--" if left is None else said_time(left))
+
+        columns = (
+            TextColumn("cases"), BarColumn(), MofNCompleteColumn(separator=" of "), TextColumn("left"), Left(),
+            TextColumn("took"), TimeElapsedColumn(),
+        )  # fmt: skip
+        with Progress(*columns, console=self.console, transient=True) as bar:
+            task = bar.add_task("cases", total=total)
+
+            def advance(worked: bool) -> None:
+                pace.advance(worked)
+                bar.advance(task)
+
+            yield advance
+
+
+class Pace:
+    """How long a batch still takes, by the cases that are done. Between two of them the time runs down."""
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.left_over, self.clock = total, clock
+        self.started = self.last = clock()
+        self.done = 0
+
+    def advance(self, worked: bool) -> None:
+        """What was found done took no time, and says nothing of the others."""
+        self.left_over -= 1
+        if worked:
+            self.done += 1
+            self.last = self.clock()
+
+    def left(self) -> float | None:
+        """Seconds; None while nothing is done."""
+        if not self.done:
+            return None
+        each = (self.last - self.started) / self.done
+        return max(each * self.left_over - (self.clock() - self.last), 0.0)
+
+
+def said_time(seconds: float) -> str:
+    """75 -> 1:15, 3675 -> 1:01:15."""
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
 class Relay:

@@ -10,6 +10,7 @@ One JSON object on standard input, which asks one thing; JSON lines on standard 
 With --session there is a question a line until standard input closes, each answered before the next, and after each
 comes {"event": "answered", "code": 0}. The model and the CT of a "whatif" stay open for the next one.
 
+Slices count as arrays do: from 0 at the feet, the last one excluded. (--slices and pictures count from 1, as people.)
 What is left out is as usual; what does not fit is refused before anything is read.
 Needs no command-line package, so where numpy, SimpleITK and pydicom exist (Slicer brings them), onnxruntime and
 protobuf are all that must be installed, and "about" needs neither.

@@ -7,8 +7,8 @@ SHARED_DATA holds ``pancreas-ct-slices/hu.npz``, ``ct-upper-abdomen-dicom`` and 
 DATA holds the folders a run was trained on (``nih``, ``painted``, ``phantoms``), RUN/split.json says who judges. A run
 that learnt from the DICOM series has it as ``abdomen`` among its folders; its figures there say so: no evidence.
 Dice is on the CT's own pixels. Single slices have no neighbours, so they are judged without the bundle's clean-up;
-whole CTs with it. FILE of --table gets the table of README and model card. Intervals are 95 % bootstrap over patients
-(1000 draws, seed 0).
+whole CTs with it. FILE of --table gets the table of docs/results.md and model card. Intervals are 95 % bootstrap over
+patients (1000 draws, seed 0).
 """
 
 from __future__ import annotations

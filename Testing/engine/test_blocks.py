@@ -121,9 +121,8 @@ def test_a_block_is_the_ct_resampled_and_comes_back(blocks: Any) -> None:
 
 
 def test_it_is_explained_by_what_it_can_answer(blocks: Any) -> None:
-    assert answerable(blocks) == ("gradcam", "occlusion", "gradient")
-    assert set(dict(explain_volume(ellipsoid_ct(), blocks))) == {
-        "segmentation", "importance-gradcam", "importance-occlusion"}  # fmt: skip
+    assert answerable(blocks) == ("gradcam", "occlusion", "gradient", "unoise-refined")
+    assert set(dict(explain_volume(ellipsoid_ct(), blocks))) == {"segmentation", "importance-gradcam"}
     with pytest.raises(Usage, match=r"--methods unoise.*choose from gradcam, occlusion, gradient"):
         next(explain_volume(ellipsoid_ct(), blocks, Settings(("unoise",))))
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from Testing.engine.batch.conftest import ROOT
@@ -52,3 +53,17 @@ def test_without_a_temporary_folder_one_sentence_says_so() -> None:
     tried = "try: load_matplotlib()\nexcept Exception as error: print(type(error).__name__, error)"
     said = loaded("tempfile.tempdir = '/nowhere/at/all'", then=tried)
     assert said.startswith("Environment the temporary folder - cannot be used (No such file") and "TMPDIR" in said
+
+
+@pytest.mark.pictures
+def test_long_sentences_stay_within_the_picture(tmp_path: Path) -> None:
+    """Black at both edges, below the CT as above it: no letter is cut off."""
+    pytest.importorskip("matplotlib")
+    from PIL import Image
+
+    from unoise_engine.results.overview import Overview
+
+    hu = np.full((60, 50), -1000, np.float32)
+    Overview(hu, hu > 0, (1.0, 1.0)).draw(tmp_path / "a.png", "case " * 60, "slice 1", "A sentence of a model. " * 40)
+    pixels = np.asarray(Image.open(tmp_path / "a.png").convert("L"))
+    assert pixels[:, :4].max() == pixels[:, -4:].max() == 0 and (pixels > 100).any()

@@ -51,8 +51,10 @@ def same_grid(path: Path, reference: sitk.Image) -> np.ndarray:
 
 
 def test_a_file_is_explained_on_its_own_grid(ct_file: Any, tiny_bundle: Any, tmp_path: Path) -> None:
-    done = engine("explain", ct_file, "-o", tmp_path / "out", "--bundle", tiny_bundle)
+    chosen = ("--methods", "unoise,gradcam,occlusion", "--bundle", tiny_bundle)
+    done = engine("explain", "-i", ct_file, "-o", tmp_path / "out", *chosen)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("Occlusion on ") and "up to " in done.stderr and done.stderr.count("\n") == 1
     assert "CASE case-0001: OK - bright" in done.stdout and "Not for clinical use" in done.stdout
     folder, reference = tmp_path / "out" / "case-0001", sitk.ReadImage(str(ct_file))
     assert not list(folder.parent.glob(".*partial*"))  # no temporary leftovers
@@ -137,10 +139,15 @@ def test_maps_in_files_are_those_in_memory_byte_for_byte(
 
 
 def test_json_progress(ct_file: Any, tiny_bundle: Any, tmp_path: Path) -> None:
-    done = engine("explain", ct_file, "-o", tmp_path / "o", "--bundle", tiny_bundle, "--progress", "json")
+    chosen = ("--methods", "unoise,occlusion,gradcam", "--bundle", tiny_bundle, "--progress", "json")
+    done = engine("explain", ct_file, "-o", tmp_path / "o", *chosen)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     stages = [line["stage"] for line in lines if line["event"] == "progress"]
-    assert list(dict.fromkeys(stages)) == ["segmentation", "unoise", "gradcam", "occlusion"]
+    assert list(dict.fromkeys(stages)) == ["segmentation", "unoise", "occlusion", "gradcam"]
+    (estimate,) = (line for line in lines if line["event"] == "estimate")
+    assert estimate["stage"] == "occlusion" and 0 < estimate["slices"] <= 10 and estimate["seconds"] > 0
+    place = lines.index(estimate)
+    assert lines[place - 1]["stage"] == "unoise" and lines[place + 1]["stage"] == "occlusion"  # before it starts
     last = [line for line in lines if line["event"] == "progress"][-1]
     assert last["done"] == last["total"] == 10 and last["seconds_left"] == 0
     assert lines[-1]["event"] == "case" and lines[-1]["status"] == "OK"
@@ -261,7 +268,12 @@ BAD = [
     (["explain", "ct.nii.gz", "-o", "o", "--methods", "lime"], 2, "unknown method"),
     (["explain", "ct.nii.gz", "-o", "o", "--methods", ","], 2, "names no method"),
     (["explain", "ct.nii.gz", "-o", "o", "--slices", "5"], 2, "A:B"),
-    (["explain", "ct.nii.gz", "-o", "o", "--slices", "5:500"], 2, "10 axial slices"),
+    (["explain", "ct.nii.gz", "-o", "o", "--slices", "5:500"], 2, "--slices 5:500 - outside the CT's 10 axial slices"),
+    (["explain", "ct.nii.gz", "-o", "o", "--slices", "0:5"], 2, "from 1 at the feet"),
+    (["explain", "ct.nii.gz", "-o", "o", "--slices", "6:5"], 2, "A:B"),
+    (["explain", "-o", "o"], 2, "INPUT - is missing"),
+    (["explain", "ct.nii.gz", "-o", "o", "--log", "nowhere/run.log"], 3, "--log nowhere/run.log - cannot be written"),
+    (["explain", "ct.nii.gz", "-o", "o", "--sliced", "5"], 2, "see unoise_engine explain --help"),
     (["explain", "ct.nii.gz", "-o", "o", "--stride", "-1"], 2, "--stride -1"),
     (["explain", "ct.nii.gz", "-o", "o", "--format", "bmp"], 2, "--format"),
     (["explain", "ct.nii.gz", "-o", "o", "--device", "tpu"], 2, "--device tpu"),
@@ -270,7 +282,7 @@ BAD = [
     (["explain", "ct.nii.gz", "-o", "o", "--bundle", "nobody"], 3, "no such model bundle"),
     (["explain", "ct.nii.gz", "-o", "notes.txt/o"], 3, "cannot be written"),
     (["bundle", "verify", "empty"], 3, "bundle.json"),
-    (["train", "utility", "empty", "-o", "run", "--recipe", "none"], 2, "--recipe none"),
+    (["train", "utility", "empty", "-o", "run", "--recipe", "phantom-card"], 2, "--recipe phantom-card"),
 ]
 
 
@@ -293,12 +305,14 @@ def test_bad_calls_say_one_line(ct_file: Any, tiny_bundle: Any, arguments: Any, 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals; there a process is simply ended")
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_an_interrupted_run_leaves_nothing(tmp_path: Path, tiny_bundle: Any, sent: Any, code: Any) -> None:
+def test_an_interrupted_run_leaves_nothing_by_halves(tmp_path: Path, tiny_bundle: Any, sent: Any, code: Any) -> None:
+    """Ctrl-C keeps the maps that are finished, and says how to go on; a signal of the system ends at once."""
     big = ellipsoid_ct(shape=(200, 128, 128))
     sitk.WriteImage(image_of(big), str(tmp_path / "big.nrrd"))
     command = [sys.executable, "-m", "unoise_engine", "explain", "big.nrrd", "-o", "o", "--bundle", str(tiny_bundle)]
+    command += ["--methods", "unoise,occlusion,gradcam", "--progress", "json"]
     run = subprocess.Popen(
-        [*command, "--stride", "1", "--progress", "json"],
+        [*command, "--stride", "1"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -306,14 +320,23 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, tiny_bundle: Any, sen
     )
     assert run.stdout is not None
     for line in run.stdout:
-        if '"occlusion"' in line:
+        if '"progress"' in line and '"occlusion"' in line:
             break
     time.sleep(0.1)
     run.send_signal(sent)
     _, said = run.communicate(timeout=30)
-    word = "interrupted" if sent == signal.SIGINT else "terminated"
-    assert run.returncode == code and said == f"error: {word} - nothing of it is kept - run it again\n"
-    assert not list((tmp_path / "o").glob("*/importance*")) and not list((tmp_path / "o").glob(".*partial*"))
+    assert run.returncode == code and not list((tmp_path / "o").glob(".*partial*"))
+    maps = [path.name for path in (tmp_path / "o").glob("*/importance*")]
+    if sent == signal.SIGTERM:
+        assert said == "error: terminated - nothing of it is kept - run it again\n" and maps == []
+        return
+    assert said.endswith("error: interrupted - the maps that were finished are kept - go on with --resume\n")
+    report = json.loads((tmp_path / "o" / "case-0001" / "report.json").read_text())
+    assert maps == ["importance-unoise.nii.gz"] and report["settings"]["methods"] == ["unoise"]
+    assert "interrupted before it was finished: Occlusion, Grad-CAM" in report["notes"]
+    again = subprocess.run([*command, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    assert len(list((tmp_path / "o").glob("*/importance*"))) == 3
 
 
 @needs_real_ct

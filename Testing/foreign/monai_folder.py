@@ -83,15 +83,20 @@ def made(
     seed: int = 0,
     script: bool = False,
     taught: Any = None,
+    labels: dict[str, str] = LABELS,
+    weights: Any = None,
 ) -> Path:
-    """A bundle by `init_bundle` with model.pt, and model.ts by `ckpt_export` if `script`."""
+    """A bundle by `init_bundle` with model.pt, and model.ts by `ckpt_export` if `script`. Its weights are given, or
+    drawn with the seed."""
     from monai.bundle import ckpt_export, init_bundle
     from monai.networks import nets
 
-    definition = {"_target_": net, "spatial_dims": rank, "in_channels": 1, "out_channels": 3}
+    definition = {"_target_": net, "spatial_dims": rank, "in_channels": 1, "out_channels": len(labels)}
     definition |= NETS[net] if arguments is None else arguments
     torch.manual_seed(seed)
     module = getattr(nets, net)(**{key: value for key, value in definition.items() if key != "_target_"}).eval()
+    if weights is not None:
+        module.load_state_dict(weights)
     if taught is not None:
         teach(module, *taught)
     init_bundle(str(folder))
@@ -117,7 +122,13 @@ def made(
     metadata["network_data_format"] = {
         "inputs": {"image": {"type": "image", "format": "hounsfield", "modality": "CT", **shape}},
         "outputs": {
-            "pred": {"type": "image", "format": "segmentation", **shape, "num_channels": 3, "channel_def": LABELS}
+            "pred": {
+                "type": "image",
+                "format": "segmentation",
+                **shape,
+                "num_channels": len(labels),
+                "channel_def": labels,
+            }
         },
     }
     (configs / "metadata.json").write_text(json.dumps(metadata, indent=1))

@@ -1,4 +1,4 @@
-"""Remakes the icon and the README's pictures: `make screenshots`; with --sample, the sample CT too.
+"""Remakes the icon and the documentation's pictures: `make screenshots`; with --sample, the sample CT too.
 
 A bundle's folder as the last argument takes the place of the model that ships.
 
@@ -146,6 +146,7 @@ def main() -> None:
     widget = module.UNoiseSlicerWidget(window)
     widget.setup()
     widget.logic.python = sys.executable
+    widget._ask(again=True)
     parameters: Any = widget._parameters
     given = [a for a in sys.argv[1:] if not a.startswith("-")]
     if given:

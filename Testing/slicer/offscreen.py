@@ -168,3 +168,50 @@ class View:
         vtk.vtkMatrix4x4.Invert(self.node.GetXYToRAS(), to_xy)
         x, y, *_rest = to_xy.MultiplyPoint((*ras, 1.0))
         return round(self.window.GetSize()[1] - 1 - y), round(x)
+
+
+class Space:
+    """A 3-D view, by Slicer's own displayable managers."""
+
+    MANAGERS = ("vtkMRMLSegmentationsDisplayableManager3D", "vtkMRMLVolumeRenderingDisplayableManager")
+
+    def __init__(self, world: World, size: tuple[int, int] = (400, 400)) -> None:
+        self.rendering = slicer.vtkSlicerVolumeRenderingLogic()
+        self.rendering.SetMRMLApplicationLogic(world.app)
+        self.rendering.SetMRMLScene(world.scene)
+        world.app.SetModuleLogic("VolumeRendering", self.rendering)
+        self.renderer, self.window = vtk.vtkRenderer(), vtk.vtkRenderWindow()
+        self.window.SetShowWindow(False)
+        self.window.SetOffScreenRendering(1)
+        self.window.SetSize(*size)
+        self.window.AddRenderer(self.renderer)
+        interactor = vtk.vtkRenderWindowInteractor()
+        interactor.SetRenderWindow(self.window)
+        self._keep = [interactor]
+        self.node = world.scene.AddNewNodeByClass("vtkMRMLViewNode", "View1")
+        factory = slicer.vtkMRMLThreeDViewDisplayableManagerFactory.GetInstance()
+        factory.SetMRMLApplicationLogic(world.app)
+        for manager in self.MANAGERS:
+            if not factory.IsDisplayableManagerRegistered(manager):
+                factory.RegisterDisplayableManager(manager)
+        self.managers = slicer.vtkMRMLDisplayableManagerGroup()
+        self.managers.SetRenderer(self.renderer)
+        self.managers.Initialize(factory, self.renderer)
+        self.managers.SetMRMLDisplayableNode(self.node)
+
+    def picture(self) -> np.ndarray:
+        """(rows from the top, columns, 3) uint8, from the front."""
+        self.renderer.ResetCamera()
+        camera = self.renderer.GetActiveCamera()
+        focus, far = camera.GetFocalPoint(), camera.GetDistance()
+        camera.SetPosition(focus[0], focus[1] + far, focus[2])
+        camera.SetViewUp(0, 0, 1)
+        self.renderer.ResetCamera()
+        self.window.Render()
+        grab = vtk.vtkWindowToImageFilter()
+        grab.SetInput(self.window)
+        grab.ReadFrontBufferOff()
+        grab.Update()
+        columns, rows, _one = grab.GetOutput().GetDimensions()
+        pixels = numpy_support.vtk_to_numpy(grab.GetOutput().GetPointData().GetScalars())
+        return pixels.reshape(rows, columns, 3)[::-1].copy()

@@ -114,3 +114,60 @@ def write_small_bundle(folder: Path, synthetic: bool = False, knows: dict[str, A
     for source in sources.values():
         source.unlink()
     return folder
+
+
+def write_blocks_bundle(folder: Path) -> Path:
+    """A bundle of a model from elsewhere: blocks, window by window, and two labels, by the same brightness as above.
+
+    "kidney_left" is what is near the organ's HU, "bone" what is far above it.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from unoise_engine.models.manifest import Manifest, write_bundle
+    from unoise_engine.models.preparation import Preparation, Resampling, Step, Window
+
+    constants = {
+        "blur": np.full((1, 1, 1, 3, 3), 1 / 9, np.float32),
+        "mix": np.array([[0], [1], [1]], np.float32).reshape(3, 1, 1, 1, 1),
+        "empty": np.array([1, 0, 0], np.float32).reshape(1, 3, 1, 1, 1) * 0.2,
+        "places": np.array([0, ORGAN_HU, BONE_HU], np.float32).reshape(1, 3, 1, 1, 1) / 1000,
+        "sure": np.array([0, 30, 4], np.float32).reshape(1, 3, 1, 1, 1),
+        "least": np.array([0, 1, 1], np.float32).reshape(1, 3, 1, 1, 1),
+    }
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["slices", "blur"], ["smooth"], pads=[0, 1, 1, 0, 1, 1]),
+        node("Conv", ["smooth", "mix"], ["three"]),
+        node("Sub", ["three", "places"], ["off"]),
+        node("Abs", ["off"], ["far"]),
+        node("Mul", ["far", "sure"], ["doubt"]),
+        node("Sub", ["least", "doubt"], ["likely"]),
+        node("Relu", ["likely"], ["found"]),
+        node("Add", ["found", "empty"], ["logits"]),
+    ]
+
+    def port(name: str, channels: int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", channels, "d", "h", "w"])
+
+    weights = [numpy_helper.from_array(v.astype(np.float32), k) for k, v in constants.items()]
+    graph = helper.make_graph(nodes, "blocks", [port("slices", 1)], [port("logits", 3)], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx.checker.check_model(model)
+    source = folder.with_name(f"{folder.name}.onnx")
+    onnx.save(model, str(source))
+    words: dict[str, Any] = dict.fromkeys(("intended_use", "licence", "training_data"), "tests")
+    recipe = Preparation(
+        rank=3,
+        spacing_mm=(5.0, 2.0, 2.0),
+        steps=(Step("clip", (-1000, 1000)), Step("scale", (0, 1000, 0, 1)), Step("resample")),
+        resampling=Resampling(),
+        window=Window(size=(8, 16, 16), weights="gaussian-nnunet"),
+    )
+    manifest = Manifest(
+        name=folder.name, title="Small model of blocks", synthetic=True, recipe=recipe, outputs="softmax",
+        labels={"kidney_left": 1, "bone": 2}, source="by hand", **words,
+    )  # fmt: skip
+    write_bundle(folder, manifest, {"utility.onnx": source})
+    source.unlink()
+    return folder

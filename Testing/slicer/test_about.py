@@ -33,7 +33,9 @@ PATIENCE_SECONDS = 60
 
 def choices(**parameters: Any) -> Any:
     """As in logic.Choices, which needs more of Slicer."""
-    return types.SimpleNamespace(model="", slices=(2, 6), parameters={"occlusion": parameters} if parameters else {})
+    return types.SimpleNamespace(
+        model="", slices=(2, 6), focus=False, parameters={"occlusion": parameters} if parameters else {}
+    )
 
 
 def asked(**question: Any) -> Any:
@@ -75,7 +77,7 @@ def test_the_answer_of_a_real_engine_comes_once(monkeypatch: pytest.MonkeyPatch)
     assert len(started) == 2 and answers[0] is answers[1]
     assert answers[2].methods["occlusion"]["passes"] > 10 * answers[0].methods["occlusion"]["passes"]
     assert next(iter(answers[0].models)) == bundles.DEFAULT_BUNDLE
-    assert answers[0].usual == ("unoise", "gradcam"), "what is slow is not ticked by itself"
+    assert answers[0].usual(bundles.DEFAULT_BUNDLE) == ("unoise", "gradcam"), "what is slow is not ticked by itself"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,8 @@ def test_the_estimate_is_about_what_the_engine_does(matrix: Any, parameters: Any
 
 def test_the_estimate_is_by_the_last_run_if_that_was_the_same(world: Any) -> None:
     ct, told = scene_tests.add_ct(world.scene), asked()
-    ran = {"settings": {"axial_slices": [0, 2], "occlusion": {"patch": 15, "stride": 0, "fill": 0.0, "kind": "quick"}},
+    usual = {"patch": 15, "stride": 0, "fill": 0.0, "minutes": 0.0, "kind": "quick"}
+    ran = {"settings": {"axial_slices": [0, 2], "occlusion": usual},
            "seconds": {"segmentation": 1.0, "occlusion": 5.0}}  # fmt: skip
     same, other = choices(), choices(stride=2)
     assert facts.seconds_of(ct, "occlusion", told, same, ran) == 10

@@ -17,7 +17,7 @@ if not offscreen.can_draw():
     pytest.skip("nothing draws without a screen here: install libegl1 libgl1 libglx-mesa0", allow_module_level=True)
 
 import slicer
-from UNoiseSlicerLib import display, exchange
+from UNoiseSlicerLib import display, exchange, space
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.annotation import Warnings
 from UNoiseSlicerLib.scene_tests import STRAIGHT, WARNING, add_volume, report
@@ -76,7 +76,7 @@ def test_colour_where_the_map_is_high_and_none_where_it_is_low(seen: Any) -> Non
     picture = seen.show(legend=False)
     hot = seen.at(picture, HOT)
     assert not grey(hot)
-    expected = 255 * (0.7 * display.rgba("inferno")[-1, :3] + 0.3 * 0.5)  # body at the middle of its window
+    expected = 255 * (0.5 * display.rgba("inferno")[-1, :3] + 0.5 * 0.5)  # body at the middle of its window
     assert np.abs(hot - expected).max() < 12
     assert grey(seen.at(picture, COLD)) and grey(seen.at(picture, OUTSIDE))
     assert np.abs(seen.at(picture, OUTSIDE) - 127).max() < 6
@@ -216,3 +216,80 @@ def test_side_by_side_shows_the_ct_and_each_method_alike(seen: Any, world: Any) 
     assert red == (seen.red.node.GetSliceOffset(), seen.red.node.GetFieldOfView()), "the usual views are left alone"
     display.side_by_side(world.scene, seen.ct, display.Look(), False)
     assert layout.GetViewArrangement() == before
+
+
+@pytest.mark.parametrize(("method", "top"), [("unoise", 7.4), ("gradcam", 0.1), ("occlusion", 1.0), ("gradcam", 4e-5)])
+def test_the_legend_has_one_size_and_is_read_on_bone(world: Any, method: Any, top: Any) -> None:
+    """White letters lie on a darkened ground, whatever lies below; name and unit in the same place for every map."""
+    world.lay_out()
+    hu = np.full((10, 600, 800), 1000, np.int16)  # beyond the view's edges
+    ct = add_volume(world.scene, hu, STRAIGHT, "CT")
+    ct.GetDisplayNode().SetAutoWindowLevel(False)
+    ct.GetDisplayNode().SetWindowLevel(400, 40)
+    facts = report((method,)) | {"units": {method: "logit"}}
+    exchange.learn(facts["titles"])
+    values = np.full(hu.shape, -1, np.float32)
+    values[ORGAN] = top
+    scenes.place(world.scene, ct, exchange.Results(facts, (values > 0).astype(np.uint8), {method: values}))
+    view = world.views["Red"]
+    display.show(world.scene, ct, method, display.Look())
+    view.fit()
+    view.node.SetFieldOfView(240, 200, 1)
+    below = view.picture().astype(int).max(axis=2)[:, 360:]
+    below[: below.shape[0] // 8] = 255  # the warning has a place of its own
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(
+        scenes.maps_of(world.scene, ct)[method].GetDisplayNode()
+    )
+    title, unit = (line.strip() for line in legend.GetTitleText().split("\n"))
+    assert (title, unit) == (exchange.TITLES[method], "[logit]")
+    rows, _columns = np.nonzero(below < 140)  # the darkened ground
+    height = view.window.GetSize()[1]
+    assert abs(rows.min() / height - 0.26) < 0.02 and abs(rows.max() / height - 0.69) < 0.02
+    ground = below[rows.min() : rows.min() + 6]
+    assert np.median(ground[ground < 140]) < 110, "letters are told from it"
+
+
+def test_another_module_gets_back_what_lay_over_the_ct(seen: Any) -> None:
+    pet = add_volume(seen.scene, np.full(SHAPE, 5, np.int16), STRAIGHT, "PET")
+    yellow = next(c for c in display.composites(seen.scene, False) if c is not seen.red.composite)
+    seen.red.composite.SetForegroundVolumeID(pet.GetID())
+    seen.show()
+    shown = seen.nodes["importance-unoise"].GetID()
+    assert {seen.red.composite.GetForegroundVolumeID(), yellow.GetForegroundVolumeID()} == {shown}
+    display.give_back_all(seen.scene)
+    assert seen.red.composite.GetForegroundVolumeID() == pet.GetID()
+    assert yellow.GetForegroundVolumeID() == shown, "where nothing was, the map stays"
+    seen.show()
+    assert seen.red.composite.GetForegroundVolumeID() == shown
+
+
+def test_organ_and_map_in_3d(seen: Any, world: Any) -> None:
+    """Off until asked for; the surface has the outline's colour, the cloud the map's, and with both it is seen."""
+    view = offscreen.Space(world)
+
+    def picture(surface: bool, cloud: bool, method: Any = "unoise") -> Any:
+        space.show(world.scene, seen.ct, method, display.Look(), surface, cloud, view.rendering)
+        return view.picture().astype(int)
+
+    def share(pixels: Any, is_colour: Any) -> float:
+        return float(is_colour(pixels[..., 0], pixels[..., 1], pixels[..., 2]).mean())
+
+    def blue(r: Any, g: Any, b: Any) -> Any:
+        return (b > 60) & (b > r + 30)
+
+    def warm(r: Any, g: Any, b: Any) -> Any:
+        return (r > 60) & (r > b + 20)
+
+    empty = picture(False, False)
+    assert not share(empty, blue) and not share(empty, warm)
+    assert share(picture(True, False), blue) > 0.02 and not share(picture(True, False), warm)
+    assert share(picture(False, True), warm) > 0.005
+    assert share(picture(True, True), warm) > 0.001, "it is seen through the surface"
+    assert not share(picture(False, True, ""), warm), "no map, no cloud"
+    surface = seen.nodes["segmentation"].GetClosedSurfaceInternalRepresentation("pancreas")
+    box = surface.GetBounds()
+    assert abs((box[1] - box[0]) - 20 * 0.8) < 1.6 and abs((box[3] - box[2]) - 10 * 0.7) < 1.4
+    before = world.scene.GetNumberOfNodes()
+    scenes.remove(world.scene, seen.nodes["importance-unoise"])
+    assert world.scene.GetNumberOfNodesByClass("vtkMRMLVolumePropertyNode") == 0 and before > 0
+    assert np.abs(picture(False, False) - empty).max() == 0

@@ -338,6 +338,7 @@ def test_bad_input_is_told_in_the_panel(panel: Any, monkeypatch: pytest.MonkeyPa
     p.parameters.region = Region.WHOLE
     p.parameters.model = "/nowhere"
     p.ui.explainButton.click()
+    p.told()
     p.wait()
     assert "/nowhere - no such model bundle" in p.message()
 
@@ -456,6 +457,7 @@ def test_warnings_of_the_engine_reach_the_panel(panel: Any, world: Any, bundle: 
     p.grab(tmp_path / "warned.png", 1000)
     p.parameters.model = str(bundle)
     p.ui.explainButton.click()
+    p.told()  # what this model may be asked
     p.wait()
     assert p.message() == "" and table.rowCount == 4 and table.columnSpan(4, 0) == 1
     assert "\n" not in display.warning_in(world.views["Red"].composite)
@@ -815,16 +817,16 @@ def test_a_model_of_ones_own_is_chosen_by_its_folder(
     p = panel()
     p.choose("")
     box, shipped = p.ui.modelBox, next(iter(p.widget.logic.about.models))
-    assert box.itemText(box.count - 1) == "Other folder..."
+    assert box.itemText(box.count - 2) == "Other folder..."
     monkeypatch.setattr(p.widget, "ask_folder", lambda _title: "")
-    box.setCurrentIndex(box.count - 1)
+    box.setCurrentIndex(box.findText("Other folder..."))
     assert p.parameters.model == shipped == box.itemData(box.currentIndex), "no folder: as before"
     monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(bundle))
-    box.setCurrentIndex(box.count - 1)
+    box.setCurrentIndex(box.findText("Other folder..."))
     p.told()
     assert p.parameters.model == str(bundle) and box.currentText == "Small test model"
     monkeypatch.setattr(p.widget, "ask_folder", lambda _title: str(tmp_path))
-    box.setCurrentIndex(box.count - 1)
+    box.setCurrentIndex(box.findText("Other folder..."))
     p.told()
     assert "is not a model bundle" in p.ui.modelLabel.text and "damaged" in box.currentText
     box.setCurrentIndex(0)
@@ -844,6 +846,7 @@ if "unoise_engine.worker" in sys.orig_argv:
         name: ClassVar[str] = "rings"
         title: ClassVar[str] = "Rings"
         about: ClassVar[str] = "how far from the middle"
+        unit: ClassVar[str] = "rings"
         needs: ClassVar[str] = ""
         chosen: ClassVar[bool] = False
         radius: int = bounded(3, least=1, most=9, about="of the smallest")
@@ -980,8 +983,11 @@ def test_the_choices_reach_the_engine(panel: Any, bundle: Any, monkeypatch: pyte
     p.ui.explainButton.click()
     options = asked[0]["explain"]["options"]
     parameters = {"occlusion": {"patch": 9, "stride": 4}}
-    assert options["explanation"] == {"methods": ["gradcam", "occlusion"], "slices": [2, 7], "parameters": parameters}
-    assert options["model"] == {"bundle": str(bundle), "device": "cuda"} and options["reading"] == {"trust_hu": False}
+    assert options["explanation"] == {"methods": ["gradcam", "occlusion"], "slices": [2, 7],
+                                      "focus": False, "parameters": parameters}  # fmt: skip
+    assert options["model"] == {"bundle": str(bundle), "device": "cuda", "label": ""} and options["reading"] == {
+        "trust_hu": False
+    }
     explain = question_from(json.dumps(asked[0]).encode()).explain
     assert explain is not None and explain.options.explanation.chosen["occlusion"] == Occlusion(patch=9, stride=4)
     assert "The engine cannot be started (no such file) - install" in p.message() and p.widget.logic.run is None
@@ -1369,3 +1375,39 @@ def test_the_ct_of_a_slicer_that_was_killed_is_removed_at_the_next_start(
     while not gone(int(pid)) and time.monotonic() < end:
         time.sleep(0.1)
     assert gone(int(pid)), "the engine runs on"
+
+
+def test_values_under_the_mouse_are_told(panel: Any, world: Any) -> None:
+    """As Slicer's Data Probe does: the crosshair node says where the mouse is."""
+    crosshair = slicer.vtkMRMLCrosshairNode()
+    crosshair.SetSingletonTag("default")
+    crosshair = world.scene.AddNode(crosshair)
+    p = panel()
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    p.ui.explainButton.click()
+    p.wait()
+    crosshair.SetCursorPositionRAS(tuple((small_world.MATRIX @ (50, 26, 4, 1))[:3]))
+    lines = p.ui.cursorLabel.text.split("\n")
+    hu = slicer.util.arrayFromVolume(ct)[4, 26, 50]
+    assert lines[0].endswith(f": {hu} HU") and [line.split(":")[0] for line in lines[1:]] == ["U-Noise", "Grad-CAM"]
+    assert " logit, above " in lines[1] and " a.u., above " in lines[2] and lines[1].endswith("% of the voxels")
+    crosshair.SetCursorPositionRAS((900.0, 0.0, 0.0))
+    assert p.ui.cursorLabel.text == ""
+    p.widget.exit()
+    assert world.views["Red"].composite.GetForegroundVolumeID(), "where nothing was, the map stays"
+
+
+def test_the_report_is_saved_with_one_click(panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    p = panel()
+    p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
+    p.ui.explainButton.click()
+    p.wait()
+    monkeypatch.setattr(p.widget, "ask_report", lambda: "")
+    p.ui.reportButton.click()
+    assert p.message() == "" and not list(tmp_path.iterdir())
+    monkeypatch.setattr(p.widget, "ask_report", lambda: str(tmp_path / "page"))
+    p.ui.reportButton.click()
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert p.message() == f"Saved {tmp_path / 'page.html'}" and text.count("data:image/png;base64") == 4
+    assert "Small test model" in text and "U-Noise, axial slice" in text and "Not for clinical use" in text

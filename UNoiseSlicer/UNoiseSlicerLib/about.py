@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
@@ -31,21 +33,49 @@ class About:
     methods: dict[str, dict[str, Any]]
     devices: tuple[str, ...]
     pixels: int  # of the slice that a method's passes are counted on
+    voxels: int  # of the block
+    models_home: Path  # where it looks for the user's own models
 
     @staticmethod
     def of(event: Mapping[str, Any]) -> About:
         """Raises KeyError, TypeError or ValueError for what is no answer."""
         models, methods = ({one["name"]: one for one in event[key]} for key in ("models", "methods"))
-        return About(models, methods, tuple(event["devices"]), int(event["pixels"]))
+        return About(models, methods, tuple(event["devices"]), int(event["pixels"]), int(event["voxels"]),
+                     Path(event["models_home"]))  # fmt: skip
 
     @property
     def titles(self) -> dict[str, str]:
         return {name: method["title"] for name, method in self.methods.items()}
 
-    @property
-    def usual(self) -> tuple[str, ...]:
-        """The methods that are ticked until somebody chooses."""
-        return tuple(n for n, method in self.methods.items() if method["default"] and method["passes"] <= QUICK)
+    def usual(self, model: str) -> tuple[str, ...]:
+        """The methods that are ticked for a model until somebody chooses."""
+        return tuple(n for n in self.open_to(model) if self.methods[n]["default"] and not self.is_slow(n, model))
+
+    def is_slow(self, method: str, model: str) -> bool:
+        return self.methods[method]["passes"] * self.repeats(method, model) > QUICK
+
+    def repeats(self, method: str, model: str) -> int:
+        """How often the passes of a method are needed."""
+        labels = self.models.get(model, {}).get("labels", ())
+        return max(1, len(labels) - 1) if self.methods[method]["each_label"] else 1
+
+    def open_to(self, model: str) -> tuple[str, ...]:
+        """The methods that a model may be explained by."""
+        return tuple(self.models.get(model, {}).get("methods", self.methods))
+
+    def labels_of(self, model: str) -> list[str]:
+        """Those to choose from; none for a model that knows one."""
+        labels = self.models.get(model, {}).get("labels", [])
+        return list(labels) if len(labels) > 1 else []
+
+    def has_windows(self, model: str) -> bool:
+        """Whether it looks at a block window by window."""
+        return bool(self.models.get(model, {}).get("block", {}).get("window"))
+
+
+def forget() -> None:
+    """After there are other models than the engine has told of."""
+    _answers.clear()
 
 
 def title_of(model: Mapping[str, Any]) -> str:
@@ -119,13 +149,57 @@ def seconds_of(ct: Any, method: str, about: About, choices: Choices, report: dic
     start, stop = settings.get("axial_slices", (0, 0))
     asked = {one["name"]: one["default"] for one in about.methods[method]["parameters"]}
     asked |= choices.parameters.get(method, {})
+    model = about.models.get(choices.model) or next(iter(about.models.values()))
+    is_other = report.get("model", {}).get("sha256", model.get("sha256")) != model.get("sha256")
+    if is_other or bool(settings.get("focus")) != choices.focus:  # the last run tells nothing of this one
+        stop = start
     if stop > start and method in seconds and asked.items() <= settings.get(method, {}).items():
         return slices * seconds[method] / (stop - start)
-    model = about.models.get(choices.model) or next(iter(about.models.values()))
-    passes = slices * about.methods[method]["passes"] * _pixels(ct, model.get("spacing_mm", 2.0)) / about.pixels
+    if model.get("block"):
+        return _seconds_of_block(ct, method, about, choices, model, report)
+    repeats = about.repeats(method, choices.model)
+    passes = (
+        slices * repeats * about.methods[method]["passes"] * _pixels(ct, model.get("spacing_mm", 2.0)) / about.pixels
+    )
     if stop > start:
         return passes * seconds["segmentation"] / (stop - start)
     return passes * SECONDS_A_PASS * model.get("bytes", MODEL_BYTES) / MODEL_BYTES
+
+
+def _seconds_of_block(
+    ct: Any, method: str, about: About, choices: Choices, model: dict[str, Any], report: dict[str, Any]
+) -> float:
+    """The same for a model that looks at blocks: at the speed that the last run had for a window, or at a guess."""
+    sides = [n * old / (new or old) for n, old, new in zip(_size(ct), _spacing(ct), model["block"]["spacing_mm"])]
+    window = [min(w, n) for w, n in zip(model["block"]["window"] or sides, sides)]
+    step = model["block"]["step"]
+    windows = math.prod(max(1, math.ceil((n - w) / (w * step)) + 1) for n, w in zip(sides, window))
+    a_pass = (
+        SECONDS_A_PASS * math.prod(window) / about.pixels * math.sqrt(model.get("bytes", MODEL_BYTES) / MODEL_BYTES)
+    )
+    if _is_of(report, model):
+        a_pass = report["seconds"]["segmentation"] / windows
+    touched = 1 if choices.focus else min(windows, math.ceil(1 / step) ** 3)  # by one patch
+    seen = window if choices.focus else sides
+    told = about.methods[method]
+    passes = about.repeats(method, choices.model) * max(1, told["block_passes"] * math.prod(seen) / about.voxels)
+    return min(a_pass * touched * passes, told["block_seconds"] or math.inf)
+
+
+def _is_of(report: dict[str, Any], model: dict[str, Any]) -> bool:
+    return report.get("model", {}).get("sha256") == model.get("sha256") and "segmentation" in report.get("seconds", {})
+
+
+def _size(ct: Any) -> tuple[int, ...]:
+    """Voxels (k, j, i) of the patient's axes: k from the feet to the head."""
+    axis, size = axial_axis(matrix_of(ct))[0], ct.GetImageData().GetDimensions()
+    return (size[axis], *(size[a] for a in (2, 1, 0) if a != axis))
+
+
+def _spacing(ct: Any) -> tuple[float, ...]:
+    """mm, in the same order."""
+    axis, spacing = axial_axis(matrix_of(ct))[0], ct.GetSpacing()
+    return (spacing[axis], *(spacing[a] for a in (2, 1, 0) if a != axis))
 
 
 def _pixels(ct: Any, spacing_mm: float) -> float:

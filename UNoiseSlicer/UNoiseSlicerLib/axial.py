@@ -53,8 +53,8 @@ def slice_in_view(scene: Any, node: Any) -> int | None:
     return slice_at(node, tuple(middle.GetElement(row, 3) for row in range(3)))
 
 
-def most_important_point(node: Any, among: list[int]) -> tuple[float, float, float] | None:
-    """Where to look: the middle of the importance (RAS, world) on the slice that holds most of it; None if all is 0.
+def most_important_plane(node: Any, among: list[int]) -> int | None:
+    """The plane along the axial voxel axis that holds most of the importance; None if all is 0.
 
     Only the planes in `among` are looked at, if there are any with importance: a map may run high where the model
     sees no organ, but nothing is explained there.
@@ -66,8 +66,15 @@ def most_important_point(node: Any, among: list[int]) -> tuple[float, float, flo
         return None
     if per_slice[among].any():
         per_slice = np.where(np.isin(np.arange(len(per_slice)), among), per_slice, 0)
-    k = int(per_slice.argmax())
-    flat = np.take(values, k, axis=2 - axis)
+    return int(per_slice.argmax())
+
+
+def most_important_point(node: Any, among: list[int]) -> tuple[float, float, float] | None:
+    """Where to look: the middle of the importance (RAS, world) on the most important plane; None if all is 0."""
+    k, axis = most_important_plane(node, among), axial_axis(matrix_of(node))[0]
+    if k is None:
+        return None
+    flat = np.maximum(np.take(slicer.util.arrayFromVolume(node), k, axis=2 - axis), 0)
     centre = [float((np.arange(n) * flat.sum(axis=1 - a)).sum() / flat.sum()) for a, n in enumerate(flat.shape)]
     kji = [*centre[: 2 - axis], float(k), *centre[2 - axis :]]
     local = matrix_of(node).MultiplyPoint((*reversed(kji), 1.0))[:3]

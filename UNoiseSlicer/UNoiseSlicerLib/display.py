@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -24,10 +25,12 @@ COLOURS = {
     "cividis": "00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78 "
     "8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838",
 }
+BLUE, RED = (0.2, 0.5, 1.0), (1.0, 0.3, 0.15)  # less and more than in the other result
 ALPHA_FULL_AT = 0.4  # of the range: what matters little lets the CT through, as in the engine's pictures
 TOP = "UNoise.Top"  # attribute of a map: when it was looked through, and where its colours end
 USUAL_SHARE = 0.5  # percent of the important voxels that may lie beyond the colours' end
 QUANTILE_SAMPLE = 400_000  # voxels: enough for a tenth of a percent, and quick enough for a slider
+LEGEND_LETTERS = 14  # a line
 LAYOUT_ID = 7150
 METHODS_AT_FIRST = ("", "", "")  # views beside the CT's, until the engine or a result has named the methods
 VIEW_GROUP = 71  # linked among themselves only
@@ -40,7 +43,7 @@ class Look:
 
     colours: str = "inferno"
     threshold: float = 10.0  # of the highest importance; below it no colour
-    opacity: float = 70.0
+    opacity: float = 50.0
     share: float = 100.0  # of the voxels that stay visible, the most important first
     legend: bool = True
 
@@ -48,8 +51,9 @@ class Look:
 # --- one map ---
 
 
-def show(scene: Any, ct: Any, method: str, look: Look) -> Any:
-    """Shows one method's map over the CT in the ordinary slice views ("" for none) and returns its node.
+def show(scene: Any, ct: Any, method: str, look: Look, compared: Any = None, difference: Any = None) -> Any:
+    """Shows one method's map over the CT in the ordinary slice views ("" for none) and returns its node. The outline of
+    `compared` shows, too, and a `difference` in the map's place.
 
     While a map shows, the segmentation is an outline: a filled one would hide it. Raises Refused, with everything put
     away, if the CT is not what was explained any more.
@@ -65,14 +69,19 @@ def show(scene: Any, ct: Any, method: str, look: Look) -> Any:
     for name, node in maps.items():
         dress(scene, node, name, look)
         curtain(scene, ct, name, node, look.share if node is shown or is_side_by_side(scene) else 100.0)
-    outlines(scene, ct, filled=shown is None)
+    outlines(scene, ct, filled=shown is None and compared is None, compared=compared)
+    if difference is not None:
+        dress_difference(scene, difference)
+        legend(difference, look.legend)
+        legend(shown, False)
     for composite in composites(scene, side_by_side=False):
-        layers(composite, ct, shown, look)
+        layers(composite, ct, difference or shown, look)
     for composite in composites(scene, side_by_side=True):
         other = scene.GetNodeByID(composite.GetForegroundVolumeID() or "")
         layers(composite, ct, other if other in maps.values() else None, look)
     for node in maps.values():
-        legend(node, look.legend and (node is shown or is_side_by_side(scene)))
+        is_seen = (node is shown and difference is None) or is_side_by_side(scene)
+        legend(node, look.legend and is_seen)
     return shown
 
 
@@ -89,6 +98,20 @@ def dress(scene: Any, node: Any, method: str, look: Look) -> None:
     display.ApplyThresholdOn()
     display.SetInterpolate(True)
     display.EndModify(was)
+
+
+def dress_difference(scene: Any, node: Any) -> None:
+    """From -1, blue, over nothing to 1, red."""
+    table = _table(scene, "difference-colours", "U-Noise difference", 256)
+    was = table.StartModify()
+    for k, x in enumerate(np.linspace(-1, 1, 256)):
+        table.SetColor(k, f"{x:.2f}", *(BLUE if x < 0 else RED), min(abs(x) / ALPHA_FULL_AT, 1))
+    table.EndModify(was)
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID(table.GetID())
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(-1, 1)
+    display.SetInterpolate(True)
 
 
 def highest(node: Any) -> float:
@@ -138,30 +161,42 @@ def legend(node: Any, visible: bool) -> None:
         known.SetName(_("U-Noise legend"))  # Slicer would put the CT's name into it
         known.SetUseColorNamesForLabels(False)
         known.SetNumberOfLabels(3)
-        known.SetSize(0.08, 0.35)
+        known.SetSize(0.15, 0.4)
         known.SetPosition(0.97, 0.5)
-        known.GetTitleTextProperty().SetFontSize(13)
-        known.GetLabelTextProperty().SetFontSize(12)
+        for text in (known.GetTitleTextProperty(), known.GetLabelTextProperty()):
+            text.SetFontFamilyToCourier()  # letters of one width
+            text.SetBold(True)
+            text.SetColor(1, 1, 1)
+            text.SetBackgroundColor(0, 0, 0)  # to be read on bone, too
+            text.SetBackgroundOpacity(0.6)
     known.SetLabelFormat(_digits(highest(node)))
-    known.SetTitleText(_("importance"))
+    known.SetTitleText(_legend_title(node))
     known.SetVisibility(visible)
     known.Modified()  # views look again only then whether they show the volume
 
 
 def _digits(top: float) -> str:
-    """Labels of about the same width: the legend's letters shrink when they get longer."""
-    return next((f for least, f in ((100, "%.0f"), (1, "%.1f"), (0.02, "%.2f")) if top >= least), "%.0e")
+    """Labels of the same width: the legend's letters are as large as the longest line allows."""
+    return next((f for least, f in ((100, "%7.0f"), (1, "%7.1f"), (0.02, "%7.2f")) if top >= least), "%7.0e")
 
 
-def outlines(scene: Any, ct: Any, filled: bool) -> None:
-    """Of all segmentations that models made, only the one of this CT's last run shows: all have the same colour. What
-    was hidden by hand stays hidden."""
+def _legend_title(node: Any) -> str:
+    """Method and unit, in lines of the same width."""
+    method = (node.GetAttribute(scenes.ROLE) or "").partition("-")[2]
+    lines = textwrap.wrap(exchange.TITLES.get(method, method), LEGEND_LETTERS)[:2]
+    lines.append(f"[{node.GetAttribute(scenes.UNIT) or _('no unit')}]")
+    return "\n".join(line[:LEGEND_LETTERS].center(LEGEND_LETTERS) for line in lines)
+
+
+def outlines(scene: Any, ct: Any, filled: bool, compared: Any = None) -> None:
+    """Of all segmentations that models made, only the one of this CT's last run shows, and one that it is compared
+    with. What was hidden by hand stays hidden."""
     current = scenes.results_of(scene, ct).get("segmentation") if not scenes.why_stale(scene, ct) else None
     for node in volumes.nodes_of(scene, "vtkMRMLSegmentationNode"):
         shown = node.GetDisplayNode()
         if ct is not None and node.GetAttribute(scenes.ROLE) and shown is not None:
-            scenes.hold(shown, "Visibility", off=node is not current)
-            if node is current:
+            scenes.hold(shown, "Visibility", off=node is not current and node is not compared)
+            if node is current or node is compared:
                 scenes.hold(shown, "Visibility2DFill", off=not filled)
 
 
@@ -203,6 +238,14 @@ def curtain(scene: Any, ct: Any, method: str, node: Any, share: float) -> Any:
     return old
 
 
+def ranked(scene: Any, ct: Any, node: Any) -> np.ndarray:
+    """The values of a map that count: of the slices that were explained, and of which it says something."""
+    values = slicer.util.arrayFromVolume(node)
+    axis = 2 - axial.axial_axis(volumes.matrix_of(ct))[0]
+    part = np.moveaxis(values[_explained(scene, ct, values.shape)], axis, 0)
+    return part[part.any(axis=(1, 2))].reshape(-1)
+
+
 def hiding_level(values: np.ndarray, share: float) -> float:
     """The importance up to which voxels are hidden, so that at most `share` percent stay."""
     step = max(1, values.size // QUANTILE_SAMPLE)
@@ -218,6 +261,14 @@ def put_away(scene: Any, ct: Any) -> None:
         give_back(composite, "Label")
     outlines(scene, ct, filled=True)
     side_by_side(scene, ct, Look(), False)
+
+
+def give_back_all(scene: Any) -> None:
+    """Puts back what users had in their own views before a map took its place."""
+    for composite in composites(scene, side_by_side=False):
+        for layer in ("Foreground", "Label"):
+            if composite.GetNodeReference(_mark(layer)) is not None:
+                give_back(composite, layer)
 
 
 def put_away_stale(scene: Any) -> list[str]:
@@ -286,7 +337,8 @@ def composites(scene: Any, side_by_side: bool) -> list[Any]:
 
 def layers(composite: Any, ct: Any, shown: Any, look: Look) -> None:
     """CT below, the map above it, its curtain on top."""
-    role = shown.GetAttribute(scenes.ROLE).replace("importance-", "curtain-") if shown is not None else ""
+    method = shown.GetAttribute(scenes.ROLE).partition("-")[2] if shown is not None else ""
+    role = f"curtain-{method}"
     hidden = scenes.results_of(composite.GetScene(), ct).get(role)
     was = composite.StartModify()
     composite.SetBackgroundVolumeID(ct.GetID())

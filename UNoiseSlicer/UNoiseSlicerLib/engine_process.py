@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,19 @@ class EngineProcess:
     {"event": "end", "code": 0}            once, after everything else; negative codes are signals
     """
 
-    def __init__(self, python: str, engine_home: Path, request: dict[str, Any], environment: Mapping[str, str]):
-        """Starts `python -m unoise_engine.worker` with the package found in `engine_home`. Raises OSError."""
+    def __init__(
+        self,
+        python: str,
+        engine_home: Path,
+        request: dict[str, Any],
+        environment: Mapping[str, str],
+        command: Sequence[str] = (MODULE,),
+    ):
+        """Starts `python -m unoise_engine.worker`, or another `command` of the engine's, with the package found in
+        `engine_home`. Raises OSError."""
         path = os.pathsep.join(p for p in (str(engine_home), environment.get("PYTHONPATH", "")) if p)
         self._process = subprocess.Popen(  # noqa: S603  our own interpreter and our own module
-            [python, "-m", MODULE],
+            [python, "-m", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

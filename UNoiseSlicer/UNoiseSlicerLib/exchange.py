@@ -17,6 +17,7 @@ import slicer.util
 import vtk
 from slicer.i18n import tr as _
 
+from UNoiseSlicerLib.body import body_of
 from UNoiseSlicerLib.volumes import image_of, matrix_of, nodes_of, upright
 
 TITLES: dict[str, str] = {}  # method -> its title in the engine's order, as far as the engine has told
@@ -183,8 +184,15 @@ def reading(folder: Path, ct: Any) -> Generator[None, None, Results]:
     try:
         segmentation = read_on_grid(folder / files["segmentation"], ct)
         yield
+        body, notes = body_of(ct), report.setdefault("notes", [])
+        yield
         for method in methods:
             maps[method] = read_on_grid(folder / files[f"importance-{method}"], ct)
+            beside = (maps[method] > 0) & ~body
+            if beside.any():
+                maps[method][beside] = 0
+                notes.append(_("{method}: importance beside the body is set to 0").format(
+                    method=TITLES.get(method, method)))  # fmt: skip
             if not np.isfinite(maps[method]).all():
                 raise Refused(
                     _("The {method} map of the {organ} holds values that are not numbers - nothing was added; report "

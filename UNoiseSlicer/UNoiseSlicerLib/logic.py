@@ -23,6 +23,7 @@ from UNoiseSlicerLib.dicom_export import DicomExport
 from UNoiseSlicerLib.engine_run import EngineRun, check_room
 from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.fingerprint import difference, fingerprint
+from UNoiseSlicerLib.model_import import ModelImport
 from UNoiseSlicerLib.parameters import UNoiseSlicerParameterNode
 from UNoiseSlicerLib.workspace import sweep
 
@@ -38,6 +39,8 @@ class Choices:
     slices: tuple[int, int] | None = None  # axial, from the feet, the end excluded
     device: str = "auto"
     parameters: dict[str, dict[str, Any]] = field(default_factory=dict)  # method -> those that are not the usual ones
+    label: str = ""  # of a model that knows several
+    focus: bool = False  # one window of a block instead of all
     trust_hu: bool = False  # the person was asked, and vouches for the values
 
 
@@ -52,7 +55,7 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         ScriptedLoadableModuleLogic.__init__(self)
         self.python = python
         self.environment = environment
-        self.run: EngineRun | None = None
+        self.run: EngineRun | ModelImport | None = None
         self.about: About | None = None
         self._asking: Asking | None = None
         self._asked: tuple[Any, ...] = ()
@@ -75,6 +78,14 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         self._only_one()
         self.run = export = DicomExport(self, ct, parent, database)
         return export
+
+    def import_model(self, source: Path, licence: str) -> ModelImport:
+        """Starts making a bundle of a model, in the user's own collection. Raises Refused."""
+        self._only_one()
+        if self.about is None:
+            raise Refused(_("The engine has not told yet where models are kept - try again in a moment."))
+        self.run = made = ModelImport(self, source, self.about.models_home, licence)
+        return made
 
     def ask(
         self, folders: tuple[str, ...] = (), parameters: dict[str, dict[str, Any]] | None = None, again: bool = False
@@ -140,10 +151,11 @@ class Run(EngineRun):
         c = self.choices
         options = {
             "reading": {"trust_hu": c.trust_hu},
-            "model": {"bundle": c.model, "device": c.device},
+            "model": {"bundle": c.model, "device": c.device, "label": c.label},
             "explanation": {
                 "methods": list(c.methods),
                 "slices": list(c.slices) if c.slices else None,
+                "focus": c.focus,
                 "parameters": c.parameters,
             },
             "results": {"format": "nrrd", "picture": False, "compress": False},  # the views show it

@@ -6,7 +6,7 @@ import enum
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-from slicer import vtkMRMLScalarVolumeNode
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
@@ -55,6 +55,8 @@ class UNoiseSlicerParameterNode:
 
     inputVolume: vtkMRMLScalarVolumeNode
     model: str = ""  # a bundle's name that the engine knows, or a folder; empty: the engine's default
+    label: str = ""  # which one of a model of several; empty: its first
+    focus: bool = False  # of a model that looks at blocks window by window: one window alone
     methods: str = USUAL  # names, with commas between
     methodParameters: str = "{}"  # JSON: method -> its parameters that are not the usual ones
     region: Region = Region.WHOLE
@@ -64,11 +66,15 @@ class UNoiseSlicerParameterNode:
 
     shownMethod: str = ""
     threshold: Annotated[float, WithinRange(0, 100)] = 10.0
-    opacity: Annotated[float, WithinRange(0, 100)] = 70.0
+    opacity: Annotated[float, WithinRange(0, 100)] = 50.0
     share: Annotated[float, WithinRange(1, 100)] = 100.0
     colours: Colours = Colours.INFERNO
     legend: bool = True
     sideBySide: bool = False
+    compared: vtkMRMLSegmentationNode
+    difference: bool = False  # the map's place is taken by its difference from the compared result's
+    surface: bool = False  # in the 3-D view: of the organ
+    cloud: bool = False  # and of the map
 
     if TYPE_CHECKING:  # what the wrapper adds
 

@@ -29,11 +29,13 @@ ROLE = "UNoise.Role"  # node attribute: what a result is; also the reference to 
 CT = "UNoise.CT"  # node reference role, so that it survives saving and loading under other ids
 REPORT = "UNoise.Report"  # attribute of the summary table: the engine's report.json
 WARNING = "UNoise.Warning"  # attribute of every map: the sentence that views must show
+UNIT = "UNoise.Unit"  # attribute of every map: of its values
 CAUTION = "UNoise.Caution"  # attribute of every map: in short, in which way the CT is not what the model knows
 ORGAN_SLICES = "UNoise.OrganSlices"  # attribute of the summary table: axial slices, from the feet
 EXPLAINED = "UNoise.Explained"  # attribute of every result: the fingerprint of its CT
 SLICES = "UNoise.Slices"  # attribute of every result: the slices that were explained, and how many the CT had
-EARLIER = "UNoise.Earlier"  # attribute of results that were put aside for those of other slices
+MADE = "UNoise.Made"  # attribute of every result: by which model (hash), of which label, the model's title
+EARLIER = "UNoise.Earlier"  # attribute of results that were put aside for those of other slices, models or labels
 KEPT = "UNoise.Kept"  # node references of the summary table: what its run put aside
 KINDS = ("vtkMRMLVolumeNode", "vtkMRMLSegmentationNode", "vtkMRMLTableNode")
 SHORT = 70  # letters that fit a view
@@ -46,7 +48,7 @@ def place(scene: Any, ct: Any, results: Results) -> dict[str, Any]:
 
     Nodes of an earlier run on this CT are filled anew, those that this run did not make are removed - but nothing of
     the user's: a segmentation that somebody has worked on stays, under another name, and so do results of slices that
-    this run did not explain. `kept` tells which.
+    this run did not explain, of another model or of another label. `kept` tells which.
     """
     scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
     try:
@@ -54,16 +56,20 @@ def place(scene: Any, ct: Any, results: Results) -> dict[str, Any]:
         stamp = {
             EXPLAINED: fingerprint(ct, trust_clock=False).text,
             SLICES: json.dumps([*results.report["settings"]["axial_slices"], slice_count(ct)]),
+            MADE: _made(results.report),
         }
-        kept = _put_aside(scene, ct, json.loads(stamp[SLICES]))
+        kept = _put_aside(scene, ct, json.loads(stamp[SLICES]), stamp[MADE])
         old = results_of(scene, ct)
         warning, nodes = results.report.get("warning", ""), {}
         nodes["segmentation"] = _place_segmentation(scene, ct, results, old.get("segmentation"), stamp)
         for method, values in results.maps.items():
             role, title = f"importance-{method}", TITLES.get(method, method)
             title = _("{ct} {method} importance").format(ct=naming.HERE, method=title)
+            if label := results.report["settings"].get("label"):
+                title = _("{map} for {label}").format(map=title, label=label)
             nodes[role] = place_volume(scene, ct, role, title, values, old.get(role), "vtkMRMLScalarVolumeNode", stamp)
             nodes[role].SetAttribute(WARNING, warning)
+            nodes[role].SetAttribute(UNIT, results.report.get("units", {}).get(method, ""))
             nodes[role].SetAttribute(CAUTION, caution(results.report))
         nodes["summary"] = _place_summary(scene, ct, results, old.get("summary"), stamp)
         nodes["summary"].RemoveNodeReferenceIDs(KEPT)
@@ -190,6 +196,8 @@ def remove(scene: Any, node: Any) -> None:
     extras = [node.GetNthDisplayNode(k) for k in range(node.GetNumberOfDisplayNodes())] if hasattr(
         node, "GetNthDisplayNode") else []  # fmt: skip
     extras += [node.GetStorageNode()] if hasattr(node, "GetStorageNode") else []
+    for shown in list(extras):  # of a volume rendering
+        extras += [getattr(shown, get)() for get in ("GetVolumePropertyNode", "GetROINode") if hasattr(shown, get)]
     scene.RemoveNode(node)
     for extra in extras:
         if extra is not None:
@@ -266,19 +274,29 @@ def _planes(slices: list[int], ct: Any) -> list[int]:
     return sorted(total - 1 - k for k in slices) if backwards else slices
 
 
-def _put_aside(scene: Any, ct: Any, slices: list[int]) -> list[Any]:
+def _made(report: dict[str, Any]) -> str:
+    model, label = report.get("model", {}), report["settings"].get("label", "")
+    return json.dumps([model.get("sha256", ""), label, model.get("title", "")])
+
+
+def _put_aside(scene: Any, ct: Any, slices: list[int], made: str) -> list[Any]:
     """Makes room for results of these slices, and returns the nodes that stay beside them: a segmentation that was
-    worked on, now the user's own, and results of slices that are not among these."""
+    worked on, now the user's own, and results of slices that are not among these, or that were made otherwise."""
     kept = []
     first, end, total = slices
     for node in every_result(scene, ct):
+        is_other = (node.GetAttribute(MADE) or made) != made
         role, of = node.GetAttribute(ROLE), json.loads(node.GetAttribute(SLICES) or "[]")
         is_covered = (first, end) == (0, total) or not of or (of[2] == total and first <= of[0] and of[1] <= end)
         if role.startswith("curtain-"):
             remove(scene, node)
-        elif not is_covered:
-            kept += [] if node.GetAttribute(EARLIER) else [node]
-            node.SetAttribute(EARLIER, "1")
+        elif is_other or not is_covered:
+            if not node.GetAttribute(EARLIER):
+                kept.append(node)
+                node.SetAttribute(EARLIER, "1")
+                if is_other:
+                    title = json.loads(node.GetAttribute(MADE))[2]
+                    naming.call(node, _("{result}, {model}").format(result=naming.title_of(node), model=title), ct)
         elif role == "segmentation" and segmentation.is_edited(node, read_fingerprint(node.GetAttribute(EXPLAINED))):
             kept.append(node)
             _give_away(scene, ct, node)

@@ -19,7 +19,7 @@ import slicer.util
 import vtk
 from vtk.util import numpy_support
 
-from UNoiseSlicerLib import axial, display, exchange, volumes
+from UNoiseSlicerLib import axial, display, exchange, report_page, under_cursor, volumes
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.segmentation import OUTLINE
 
@@ -1037,6 +1037,104 @@ def test_what_the_views_showed_before_is_saved_with_the_scene(scene: Any) -> Non
         assert scene.ReadFromMRB(str(path / "s.mrb"))
     display.show(scene, scene.GetFirstNodeByName("CT"), "", display.Look())
     assert view_of(scene).GetForegroundVolumeID() == scene.GetFirstNodeByName("PET").GetID()
+
+
+def test_a_map_ends_where_the_body_does(scene: Any) -> None:
+    """Not on the table and not in the air around; what lies inside, air too, stays, and so does what is below 0."""
+    hu = np.full((6, 60, 80), -1000, np.int16)
+    hu[:, 5:40, 10:70] = 30
+    hu[:, 15:25, 30:40] = -900  # a lung, open to the feet
+    hu[:, 50:52, 5:75] = 300  # the table
+    for matrix, order in ((STRAIGHT, (0, 1, 2)), (TURNED, (1, 0, 2))):
+        ct = add_volume(scene, np.ascontiguousarray(hu.transpose(order)), matrix, "patient")
+        values = np.full(hu.shape, 2, np.float32)
+        values[:, 55:] = -3
+        with folder() as path:
+            facts = report(("gradcam",), (0, axial.slice_count(ct)))
+            (path / "report.json").write_text(json.dumps(facts), encoding="utf-8")
+            for name, array in (("segmentation", np.zeros(hu.shape, np.uint8)), ("importance-gradcam", values)):
+                node = add_volume(scene, np.ascontiguousarray(array.transpose(order)), matrix, name)
+                exchange.write_as_is(node, path / f"{name}.nrrd")
+            read = exchange.read_results(path, ct)
+        found = read.maps["gradcam"].transpose(order)
+        assert (found[:, 8:37, 13:67] == 2).all() and (found[:, 43:55] == 0).all() and (found[:, 55:] == -3).all()
+        assert (found[:, :2] == 0).all() and any("beside the body" in note for note in read.report["notes"])
+        exchange.learn({})
+
+
+def test_values_under_the_cursor(scene: Any) -> None:
+    ct = add_ct(scene, OBLIQUE)
+    facts = results(("unoise",))
+    facts.report["units"] = {"unoise": "logit"}
+    scenes.place(scene, ct, facts)
+    move = translation(scene, 30)
+    ct.SetAndObserveTransformNodeID(move.GetID())
+
+    def told(k: int, j: int, i: int) -> str:
+        x, y, z, _one = OBLIQUE @ (i, j, k, 1)
+        return under_cursor.told_at(scene, ct, (x + 30, y, z))
+
+    first, second = told(4, 7, 12).split("\n")
+    assert first.endswith(": 100 HU") and second == "U-Noise: 4 logit, above 100.0 % of the voxels"
+    low, middle = (float(told(*v).split("above ")[1].split()[0]) for v in ((0, 0, 0), (3, 5, 10)))
+    explained = SHAPE[0] * SHAPE[1] * SHAPE[2]
+    assert low == 0 and abs(middle - 100 * (1 - 120 / explained)) < 0.1
+    x, y, z, _one = OBLIQUE @ (12, 7, 4, 1)
+    assert told(-1, 7, 12) == told(4, 7, 30) == "" != under_cursor.told_at(scene, ct, (x + 30, y, z))
+    slicer.util.arrayFromVolume(scenes.maps_of(scene, ct)["unoise"])[4, 7, 12] = -9
+    slicer.util.arrayFromVolumeModified(scenes.maps_of(scene, ct)["unoise"])
+    assert "-9 logit, above 0.0 %" in told(4, 7, 12)
+
+
+def test_the_report_is_one_page_that_needs_nothing_else(scene: Any) -> None:
+    ct = add_ct(scene, name="<b>CT & co</b>")
+    facts = results(("unoise",))
+    facts.report.update(warnings=['Odd: "<script>alert(1)</script>"'], units={"unoise": "logit"})
+    scenes.place(scene, ct, facts)
+    with folder() as path:
+        page = path / "report.html"
+        report_page.write_page(scene, ct, page, display.Look(), (("another", "1 ml, dice 0.5", ""),))
+        text = page.read_text(encoding="utf-8")
+        assert [p.name for p in path.iterdir()] == ["report.html"]
+        with refused("report.html", "cannot be written"):
+            report_page.write_page(scene, ct, path / "none" / "report.html", display.Look())
+        assert "<script" not in text and "<b>" not in text and "&lt;b&gt;CT &amp; co" in text
+        for words in (WARNING, "Odd: &quot;", "0.2 ml", "dice 0.5", "4 logit", "axial slice 5 of 10", "axial_slices"):
+            assert words in text, words
+        assert "http" not in text.replace("http-equiv", "") and "default-src 'none'" in text
+        edit_one_voxel(ct)
+        with refused("was changed"):
+            report_page.write_page(scene, ct, page, display.Look())
+        assert page.read_text(encoding="utf-8") == text
+
+
+def test_the_pictures_of_the_report_lie_as_radiologists_have_them(scene: Any) -> None:
+    """Right on the left, anterior on top, whatever way the voxels are stored; colour where the map is high."""
+    for matrix in (STRAIGHT, OBLIQUE, TURNED, STRAIGHT @ np.diag([-1, -1, 1, 1])):
+        ct = add_ct(scene, matrix)
+        ct.GetDisplayNode().AutoWindowLevelOff()
+        ct.GetDisplayNode().SetWindowLevel(400, 40)
+        at = np.linalg.inv(matrix) @ (
+            *np.mean([(matrix @ (*ijk, 1))[:3] for ijk in ((0, 0, 0), (29, 19, 9))], axis=0),
+            1,
+        )
+        axis = axial.axial_axis(volumes.matrix_of(ct))[0]
+        for way, (row, column) in {(1, 0): (0.5, 0.25), (-1, 0): (0.5, 0.75), (0, 1): (0.25, 0.5)}.items():
+            values = np.zeros(SHAPE, np.float32)
+            ends = np.array([29, 19, 9]) / 4
+            shift = np.linalg.inv(matrix)[:3, :3] @ (*way, 0)
+            shift[axis] = 0
+            main = np.argmax(np.abs(shift * ct.GetSpacing()))
+            ijk = at[:3].copy()
+            ijk[main] += np.sign(shift[main]) * ends[main]
+            i, j, k = np.round(ijk).astype(int)
+            values[k, j, i] = 1
+            node = add_volume(scene, values, matrix, "map")
+            plane = (i, j, k)[axis]
+            picture = report_page.axial_picture(ct, node, np.zeros(SHAPE, np.uint8), plane, display.Look())
+            hot = np.argwhere(np.ptp(picture.astype(int), axis=2) > 30)
+            assert len(hot) == 1, (matrix, way)
+            assert np.allclose(hot[0] / np.array(picture.shape[:2]), (row, column), atol=0.1), (matrix, way, hot)
 
 
 ALL = {name: test for name, test in list(globals().items()) if name.startswith("test_")}

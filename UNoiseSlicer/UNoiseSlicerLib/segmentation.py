@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Any
 
@@ -13,11 +14,13 @@ from UNoiseSlicerLib.fingerprint import Fingerprint
 from UNoiseSlicerLib.volumes import image_of, matrix_from, matrix_of
 
 MASK = "UNoise.Mask"  # node attribute: checksum of the voxels that the model found
-PANCREAS = (
+TERMINOLOGY = (
     "Segmentation category and type - 3D Slicer General Anatomy list"
-    "~SCT^123037004^Anatomical Structure~SCT^15776009^Pancreas~^^~Anatomic codes - DICOM master list~^^~^^"
+    "~SCT^123037004^Anatomical Structure~SCT^{code}^{meaning}~{side}~Anatomic codes - DICOM master list~^^~^^"
 )
+SIDES = {"left": "SCT^7771000^Left", "right": "SCT^24028007^Right"}
 OUTLINE = (0.22, 0.82, 1.0)  # cyan: absent from the colour maps
+OUTLINES = (OUTLINE, (1.0, 0.55, 0.9), (0.45, 1.0, 0.65), (0.72, 0.72, 1.0), (1.0, 1.0, 1.0))  # so are these
 OUTLINE_PIXELS = 2
 
 
@@ -37,22 +40,41 @@ def fill(node: Any, ct: Any, organ: str, voxels: np.ndarray) -> None:
     image.SetImageToWorldMatrix(matrix_of(ct))
     segment = slicer.vtkSegment()
     segment.SetName(organ)
-    segment.SetColor(*OUTLINE)
-    if organ.lower() == "pancreas":
-        segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), PANCREAS)
+    segment.SetColor(*colour_of(organ))
+    if entry := terminology(organ):
+        segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
     segment.AddRepresentation(binary, image)
     segmentation.AddSegment(segment, organ)
     node.SetAttribute(MASK, checksum(voxels, ct))
 
 
-def mask_on(node: Any, matrix: Any, size: tuple[int, ...]) -> np.ndarray | None:
-    """The node's one segment as (k, j, i) voxels, 0 or 1, on a grid given by IJK to RAS and (i, j, k); None if there
-    are more segments or none, or if they cannot be laid on the grid."""
+def colour_of(organ: str) -> tuple[float, float, float]:
+    """The same one for a label each time."""
+    return OUTLINE if organ.lower() == "pancreas" else OUTLINES[zlib.crc32(organ.encode()) % len(OUTLINES)]
+
+
+def terminology(organ: str) -> str:
+    """Slicer's entry for a label by its English name, such as kidney_left; empty for what SNOMED CT, in DICOM's
+    selection, does not have under that name."""
+    from pydicom.sr.codedict import codes  # Slicer has it; it takes a moment to load
+
+    words = re.split(r"[\s_-]+", organ.lower())
+    sides = [word for word in words if word in SIDES]
+    keyword = "".join(word.capitalize() for word in words if word not in SIDES)
+    known: Any = getattr(codes.SCT, keyword, None) if keyword.isidentifier() else None
+    if len(sides) > 1 or not hasattr(known, "meaning"):
+        return ""
+    return TERMINOLOGY.format(code=known.value, meaning=known.meaning, side=SIDES[sides[0]] if sides else "^^")
+
+
+def mask_on(node: Any, matrix: Any, size: tuple[int, ...], chosen: str = "") -> np.ndarray | None:
+    """The node's one segment, or the one with the id `chosen`, as (k, j, i) voxels, 0 or 1, on a grid given by IJK to
+    RAS and (i, j, k); None if there are more segments or none, or if they cannot be laid on the grid."""
     segmentation = node.GetSegmentation()
-    if segmentation.GetNumberOfSegments() != 1:
+    if not chosen and segmentation.GetNumberOfSegments() != 1:
         return None
     grid, image = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
-    node.GetBinaryLabelmapRepresentation(segmentation.GetNthSegmentID(0), image)
+    node.GetBinaryLabelmapRepresentation(chosen or segmentation.GetNthSegmentID(0), image)
     grid.ShallowCopy(image_of(np.zeros(tuple(reversed(size)), np.uint8)))
     grid.SetImageToWorldMatrix(matrix)
     resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage

@@ -20,13 +20,25 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from UNoiseSlicerLib import about as facts
-from UNoiseSlicerLib import axial, dicom_export, display, exchange, install, volumes
+from UNoiseSlicerLib import (
+    axial,
+    compare,
+    dicom_export,
+    display,
+    exchange,
+    install,
+    report_page,
+    space,
+    under_cursor,
+    volumes,
+)
 from UNoiseSlicerLib import logic as logics
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.annotation import Warnings
 from UNoiseSlicerLib.dicom_export import DicomExport
 from UNoiseSlicerLib.engine_run import State
 from UNoiseSlicerLib.exchange import Refused
+from UNoiseSlicerLib.model_import import ModelImport
 from UNoiseSlicerLib.parameters import (
     MOST_SLICES,
     Device,
@@ -45,6 +57,8 @@ CT_EVENTS = (
     slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent,
     slicer.vtkMRMLTransformableNode.TransformModifiedEvent,
 )
+IMPORT = "<import>"  # in the place of a model's name
+PAGES = (".html", ".htm")
 PICTURES = (".png", ".jpg", ".jpeg")  # what Screen Capture writes
 
 
@@ -61,6 +75,8 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._stale = ""  # why the results are put away
         self._logged = 0
         self._filling = self._drawing = False
+        self._known_comparison: list[Any] = []
+        self._imported = ""  # a model that the engine will know when it is asked again
         self._waiting = False  # Explain was clicked before the engine had told what it has
         self._boxes: dict[str, Any] = {}  # method -> its check box
         self._fields: dict[str, dict[str, Field]] = {}  # method -> parameter -> its box
@@ -84,13 +100,18 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
         if layout is not None:
             self.addObserver(layout, vtk.vtkCommand.ModifiedEvent, self._on_layout)
+        crosshair = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+        if crosshair is not None:
+            self.addObserver(crosshair, crosshair.CursorPositionModifiedEvent, self._on_cursor)
         self.ui.explainButton.clicked.connect(self._on_explain)
         self.ui.modelBox.currentIndexChanged.connect(self._on_model)
+        self.ui.labelBox.currentIndexChanged.connect(self._on_label)
         self.ui.methodBox.currentIndexChanged.connect(self._on_method)
         self.ui.jumpButton.clicked.connect(self._on_jump)
         self.ui.exportButton.clicked.connect(self._on_export)
         self.ui.dicomButton.clicked.connect(self._on_export_dicom)
         self.ui.pictureButton.clicked.connect(self._on_picture)
+        self.ui.reportButton.clicked.connect(self._on_report)
         self.ui.wheelButton.clicked.connect(self._on_wheel)
         self.ui.wheelButton.setVisible(False)
         self.initializeParameterNode()
@@ -105,6 +126,12 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self) -> None:
         self.initializeParameterNode()
         self._ask(again=self.logic.about is None)
+
+    def exit(self) -> None:
+        """What somebody had over the CT comes back for the other modules; a map stays where nothing was."""
+        display.give_back_all(slicer.mrmlScene)
+        self._shown = None
+        self.ui.cursorLabel.setText("")
 
     def initializeParameterNode(self) -> None:
         p = self.logic.getParameterNode()
@@ -170,6 +197,16 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if ct is p.inputVolume:
             self._on_parameters()
 
+    def _on_cursor(self, crosshair: Any, _event: Any) -> None:
+        """The mouse is over a view."""
+        p, world = self._parameters, [0.0, 0.0, 0.0]
+        if p is None or self._drawing or not self.parent.isEntered:
+            return
+        inside = crosshair.GetCursorPositionRAS(world)
+        here = (world[0], world[1], world[2])
+        text = under_cursor.told_at(slicer.mrmlScene, p.inputVolume, here) if inside and p.inputVolume else ""
+        self.ui.cursorLabel.setText(text)
+
     def _on_layout(self, *_event: Any) -> None:
         """Another layout was chosen in Slicer's own menu: the button goes along, and does not fight for the views."""
         p, scene = self._parameters, slicer.mrmlScene
@@ -189,7 +226,8 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if p is None:
             return
         self._say("")
-        self._waiting = self.logic.about is None and self._ask()
+        about = self.logic.about
+        self._waiting = (about is None or p.model not in about.models) and self._ask()
         if self._waiting:  # its answer goes on here
             self._update_buttons()
             return
@@ -229,7 +267,16 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                     )
                 )
             slices = (k, k + 1)
-        return logics.Choices(p.model, self._methods(p), slices, p.device.value, self._parameters_of_methods(p))
+        about = self.logic.about
+        return logics.Choices(
+            p.model,
+            self._methods(p),
+            slices,
+            p.device.value,
+            self._parameters_of_methods(p),
+            label=p.label if about is not None and about.labels_of(p.model) else "",
+            focus=p.focus and about is not None and about.has_windows(p.model),
+        )
 
     def _on_tick(self) -> None:
         if self.logic.hear():
@@ -254,7 +301,12 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._rest()
             if done and isinstance(run, DicomExport):
                 self._say(run.said)
-            elif done:
+            elif done and isinstance(run, ModelImport):
+                self._say(run.said)
+                self._imported = run.name
+                facts.forget()
+                self._ask(again=True)
+            elif done and isinstance(run, logics.Run):
                 self._arrived(run.ct)
             self._update_buttons()
 
@@ -318,6 +370,8 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The engine has told what it has, or will not."""
         if self._parameters is None:
             return
+        if self.logic.about is not None and self._imported in self.logic.about.models:
+            self._parameters.model, self._imported = self._imported, ""
         self._make_boxes()
         self._fill_models()
         self._shown = None
@@ -345,16 +399,18 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 before = widget
 
     def _methods(self, p: UNoiseSlicerParameterNode) -> tuple[str, ...]:
-        """Those that are chosen and that the engine has; none if it has not told: it takes its own then."""
+        """Those that are chosen and that the model may be explained by; none if the engine has not told what it has: it
+        takes its own then."""
         about = self.logic.about
-        return tuple(n for n in methods_of(p, about.usual) if n in about.methods) if about else ()
+        return tuple(n for n in methods_of(p, about.usual(p.model)) if n in about.open_to(p.model)) if about else ()
 
     def _on_choice(self, *_value: Any) -> None:
         """A method was ticked, or a number of one was changed."""
-        p = self._parameters
-        if self._filling or p is None:
+        p, about = self._parameters, self.logic.about
+        if self._filling or p is None or about is None:
             return
-        p.methods = ",".join(name for name, box in self._boxes.items() if box.checked)
+        hidden = set(methods_of(p, ())) - set(about.open_to(p.model))  # chosen for another model
+        p.methods = ",".join(name for name, box in self._boxes.items() if box.checked or name in hidden)
         changed = {
             method: {name: field.value for name, field in fields.items() if field.value != field.usual}
             for method, fields in self._fields.items()
@@ -374,6 +430,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         methods, parameters = self._methods(p), self._parameters_of_methods(p)
         for method, box in self._boxes.items():
             box.setChecked(method in methods)
+            box.setEnabled(method in about.open_to(p.model))
             for name, field in self._fields[method].items():
                 field.show(parameters.get(method, {}).get(name, field.usual))
                 field.widget.setVisible(method in methods)
@@ -445,7 +502,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         except Refused:
             return ""
         report = scenes.report_of(slicer.mrmlScene, p.inputVolume)
-        slow = [name for name in choices.methods if about.methods[name]["passes"] > facts.QUICK]
+        slow = [name for name in choices.methods if about.is_slow(name, choices.model)]
         text = _("{method} takes about {time}.")
         times = {name: facts.seconds_of(p.inputVolume, name, about, choices, report) for name in slow}
         return "\n".join(
@@ -479,6 +536,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             for name in names:
                 box.addItem(facts.title_of(known[name]) if name in known else name, name)
             box.addItem(_("Other folder..."), "")
+            box.addItem(_("Import model..."), IMPORT)
             if names and current not in names and p is not None:
                 if current:
                     gone = _("The model {name} is not here any more - {title} is chosen instead.")
@@ -487,15 +545,53 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             box.setCurrentIndex(max(0, box.findData(current)))
         finally:
             self._filling = False
+        self._fill_labels()
         model = known.get(current)
         self.ui.modelLabel.setText(facts.shown_of(model) if model else "")
         details = facts.details_of(model) if model else ""
         self.ui.modelLabel.setToolTip(details or _("What the model is, as its maker says."))
 
+    def _import(self) -> None:
+        """A model of nnU-Net, TotalSegmentator or MONAI, made into one that the engine can explain."""
+        folder = self.ask_folder(_("Folder of a model of nnU-Net, TotalSegmentator or MONAI"))
+        if folder:
+            licence = self.ask_text(_("Licence of its weights (empty: as the model says itself)"))
+            with self._sentences():
+                self._begin(self.logic.import_model(Path(folder), licence))
+            self._update_buttons()
+
+    def _fill_labels(self) -> None:
+        """What to ask of a model that knows several labels, or works window by window."""
+        box, p, about = self.ui.labelBox, self._parameters, self.logic.about
+        labels = about.labels_of(p.model) if about is not None and p is not None else []
+        if labels and p is not None and p.label not in labels:
+            p.label = labels[0]
+        was, self._filling = self._filling, True
+        try:
+            box.clear()
+            for name in labels:
+                box.addItem(name, name)
+            if labels and p is not None:
+                box.setCurrentIndex(labels.index(p.label))
+        finally:
+            self._filling = was
+        for widget in (box, self.ui.labelBoxLabel):
+            widget.setVisible(bool(labels))
+        self.ui.focusBox.setVisible(about is not None and p is not None and about.has_windows(p.model))
+
+    def _on_label(self, *_index: Any) -> None:
+        if not self._filling and self._parameters is not None:
+            self._parameters.label = self.ui.labelBox.itemData(self.ui.labelBox.currentIndex) or ""
+
     def _on_model(self, *_index: Any) -> None:
         if self._filling or self._parameters is None:
             return
-        chosen = self.ui.modelBox.itemData(self.ui.modelBox.currentIndex) or self.ask_folder(_("Model folder"))
+        chosen = self.ui.modelBox.itemData(self.ui.modelBox.currentIndex)
+        if chosen == IMPORT:
+            self._fill_models()
+            self._import()
+            return
+        chosen = chosen or self.ask_folder(_("Model folder"))
         if chosen:
             self._parameters.model = chosen
         self._fill_models()
@@ -518,6 +614,10 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _fill_table(self, report: dict[str, Any]) -> None:
         table, titles = self.ui.summaryTable, scenes.summary_titles()
         rows = scenes.summary_rows(report) if report else []
+        p = self._parameters
+        if rows and p is not None and (other := self._compared(p)[0]) is not None:
+            with self._sentences():
+                rows.insert(1, self._comparison(p.inputVolume, other).row)
         table.clearSpans()
         table.setColumnCount(len(titles))
         table.setRowCount(0)
@@ -537,6 +637,14 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             item.setToolTip(text)
             table.setItem(r, 0, item)
 
+    def _comparison(self, ct: Any, other: Any) -> compare.Comparison:
+        """Worked out again only after one of the two was changed."""
+        found = scenes.results_of(slicer.mrmlScene, ct)["segmentation"]
+        key = [(n.GetID(), n.GetName(), n.GetTransformNodeID(), n.GetSegmentation().GetMTime()) for n in (found, other)]
+        if self._known_comparison[:1] != [key]:
+            self._known_comparison = [key, compare.compare(slicer.mrmlScene, ct, other)]
+        return self._known_comparison[1]
+
     # --- the views ---
 
     @staticmethod
@@ -551,7 +659,16 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ct, stale = p.inputVolume, scenes.why_stale(scene, p.inputVolume)
         wanted: Any = stale or None
         if self._has_fresh_maps(ct):
-            wanted = (ct.GetID(), p.shownMethod, self._look(p), p.sideBySide, ct.GetTransformNodeID())
+            wanted = (
+                ct.GetID(),
+                p.shownMethod,
+                self._look(p),
+                p.sideBySide,
+                p.surface,
+                p.cloud,
+                ct.GetTransformNodeID(),
+                self._compared(p),
+            )
         if wanted and wanted == self._shown:
             return
         self._shown = wanted
@@ -561,13 +678,29 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with self._busy_drawing():
             if stale or wanted is None:
                 display.put_away(scene, p.inputVolume)
+                compare.outline(scene, None)
+                compare.drop(scene)
+                space.show(scene, None, "", self._look(p), False, False, volume_rendering())
                 self._warnings.refresh()
                 return
-            display.show(scene, p.inputVolume, p.shownMethod, self._look(p))
+            other, with_difference = self._compared(p)
+            compare.outline(scene, other)
+            apart = compare.difference(scene, ct, other, p.shownMethod) if with_difference else None
+            compare.drop(scene, kept=apart)
+            display.show(scene, ct, p.shownMethod, self._look(p), other, apart)
+            space.show(scene, ct, p.shownMethod, self._look(p), p.surface, p.cloud, volume_rendering())
             is_right = display.is_arranged(scene, p.inputVolume) if p.sideBySide else not display.is_side_by_side(scene)
             if not is_right:
                 self._arrange(p)
             self._warn_in_views()
+
+    @staticmethod
+    def _compared(p: UNoiseSlicerParameterNode) -> tuple[Any, bool]:
+        """What the result is compared with, or None, and whether the difference of the maps shows."""
+        scene, ct = slicer.mrmlScene, p.inputVolume
+        other = p.compared if p.compared is not scenes.results_of(scene, ct).get("segmentation") else None
+        has_both = compare.other_map(scene, ct, other, p.shownMethod) is not None
+        return other, p.difference and has_both
 
     def _arrange(self, p: UNoiseSlicerParameterNode) -> None:
         with self._busy_drawing():
@@ -653,8 +786,22 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                     )  # fmt: skip
                 self._say(_("Saved {file}").format(file=picture))
 
+    def _on_report(self, *_clicked: Any) -> None:
+        path, p = self.ask_report(), self._parameters
+        if path and p is not None:
+            with self._sentences():
+                page = Path(path if Path(path).suffix.lower() in PAGES else f"{path}.html")
+                other = self._compared(p)[0]
+                more = (self._comparison(p.inputVolume, other).row,) if other is not None else ()
+                report_page.write_page(slicer.mrmlScene, p.inputVolume, page, self._look(p), more)
+                self._say(_("Saved {file}").format(file=page))
+            self._on_parameters()  # the CT was looked at once more
+
     def ask_folder(self, title: str) -> str:
         return qt.QFileDialog.getExistingDirectory(self.parent, title)
+
+    def ask_text(self, question: str) -> str:
+        return qt.QInputDialog.getText(self.parent, _("U-Noise"), question) or ""
 
     def ask_wheel(self) -> str:
         return qt.QFileDialog.getOpenFileName(
@@ -663,6 +810,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def ask_picture(self) -> str:
         return qt.QFileDialog.getSaveFileName(self.parent, _("Save picture"), "U-Noise.png", _("Pictures (*.png)"))
+
+    def ask_report(self) -> str:
+        return qt.QFileDialog.getSaveFileName(self.parent, _("Save report"), "U-Noise.html", _("Web pages (*.html)"))
 
     # --- messages ---
 
@@ -686,6 +836,12 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             kind = type(error).__name__
             self._say(_("U-Noise made a mistake ({kind}: {error}) - see Slicer's error log, and report it.").format(
                 kind=kind, error=error))  # fmt: skip
+
+
+def volume_rendering() -> Any:
+    """The logic of Slicer's module; None where it is left out."""
+    module = getattr(slicer.modules, "volumerendering", None)
+    return module.logic() if module is not None else None
 
 
 class Field:

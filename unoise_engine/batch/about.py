@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,16 +15,18 @@ from unoise_engine.errors import EngineError, Integrity
 from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.methods import METHODS
 from unoise_engine.explanation.settings import KINDS
-from unoise_engine.models.bundles import DEFAULT_BUNDLE, known_bundles
-from unoise_engine.models.manifest import model_hash, read_manifest
+from unoise_engine.models.bundles import DEFAULT_BUNDLE, known_bundles, models_home
+from unoise_engine.models.manifest import UNOISE, Manifest, model_hash, read_manifest
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recipe import Recipe
+from unoise_engine.models.segmenter import LABELS, NOISE
 from unoise_engine.models.settings import DEVICES
 from unoise_engine.results.case_folder import REPORT_VERSION
 from unoise_engine.results.settings import FORMATS
 from unoise_engine.typed import to_table
 
 SIDE = 256  # pixels of the slice that a method's passes are counted on
+BLOCK = (SIDE // 4, SIDE // 2, SIDE // 2)  # voxels of the block, for models that look at blocks
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ def about(asked: About) -> dict[str, Any]:
         "models": [*models(asked.folders)],
         "methods": [*methods(asked.parameters)],
         "pixels": SIDE * SIDE,
+        "voxels": math.prod(BLOCK),
+        "models_home": str(models_home()),
         "devices": [device for device in DEVICES if device != "cuda" or _has_cuda()],
         "formats": list(FORMATS),
     }
@@ -67,6 +72,8 @@ def models(folders: tuple[Path, ...] = ()) -> Iterator[dict[str, Any]]:
             **here,
             **{key: getattr(manifest, key) for key in told},
             "labels": list(manifest.labels),
+            "methods": _open_to(manifest),
+            "block": _block(manifest.recipe),
             "sha256": model_hash(manifest),
             "spacing_mm": _pixel_mm(manifest.recipe),
             "rank": manifest.recipe.rank,
@@ -75,22 +82,46 @@ def models(folders: tuple[Path, ...] = ()) -> Iterator[dict[str, Any]]:
         }
 
 
+def _open_to(manifest: Manifest) -> list[str]:
+    """The methods that the manifest does not rule out. Whether a net's gradient can be had shows when it is opened."""
+    ruled_out = set() if f"{UNOISE}.onnx" in manifest.files else {NOISE}
+    if not isinstance(manifest.recipe, Preparation) or len(manifest.labels) < 2:
+        ruled_out.add(LABELS)
+    return [name for name, method in METHODS.items() if method.needs not in ruled_out]
+
+
+def _block(recipe: Recipe | Preparation) -> dict[str, Any]:
+    """Of a model that looks at blocks: their spacing, and the window that it is given at a time, none for all at once;
+    axes (k, j, i) of the model. Empty for others."""
+    if not isinstance(recipe, Preparation) or recipe.rank != 3:
+        return {}
+    return {"spacing_mm": list(recipe.spacing_mm), "window": list(recipe.window.size), "step": recipe.window.step}
+
+
 def _pixel_mm(recipe: Recipe | Preparation) -> float:
     """Side of a pixel that the model sees; 0: as it is."""
     return min(recipe.spacing_mm[1:]) if isinstance(recipe, Preparation) else recipe.spacing_mm
 
 
 def methods(parameters: Mapping[str, Method] = MappingProxyType({})) -> Iterator[dict[str, Any]]:
-    """`passes` is how often the model runs for one slice of SIDE x SIDE pixels with these `parameters`, about;
-    `default` says whether the method is used if none is named; `least` and `most` bound a parameter, None where nothing
-    does."""
+    """`passes` is how often the model runs for one slice of SIDE x SIDE pixels with these `parameters`, about, and
+    `block_passes` for a BLOCK, which is given `block_seconds` at most (None: any time it takes); where `each_label` is
+    true, for each of the model's labels. `default` says whether the method is used if none is named; `least` and `most`
+    bound a parameter, None where nothing does."""
     for name, method in METHODS.items():
+        asked = parameters.get(name, method)
+        places: Callable[..., int] = getattr(asked, "places", lambda *size: 1)
+        limit: Callable[[int], float] = getattr(asked, "limit", lambda rank: math.inf)
         yield {
             "name": name,
             "title": method.title,
             "description": method.about,
+            "unit": method.unit,
             "default": method.chosen,
-            "passes": getattr(parameters.get(name, method), "places", lambda *size: 1)(SIDE, SIDE),
+            "each_label": method.needs == LABELS,
+            "passes": places(SIDE, SIDE),
+            "block_passes": places(*BLOCK),
+            "block_seconds": limit(3) if math.isfinite(limit(3)) else None,
             "parameters": [*_parameters(method)],
         }
 

@@ -1,8 +1,9 @@
 """A case in a process of its own: a crash, or the system's memory killer, costs that case and no other.
 
 python -c ... unoise_engine.batch.isolate        one Job as a line of JSON on standard input, which stays open:
-                                                 when it closes, the caller is gone and the process ends
--> JSON lines on standard output: progress, then one of outcome, busy, abort
+                                                 when it closes, the caller is gone and the process ends; a line
+                                                 more: finished maps are kept and the rest is left out
+-> JSON lines on standard output: progress, estimate, then one of outcome, busy, abort, stopped
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from unoise_engine.batch.records import Record
 from unoise_engine.child import environment, python
 from unoise_engine.errors import CaseFailed, EngineError, Environment, error_from
 from unoise_engine.lock import Busy, held
-from unoise_engine.progress import JsonLines
+from unoise_engine.progress import Enough, JsonLines
 
 DEBUG = "UNOISE_DEBUG"  # set for --debug: tracebacks are shown
 SILENT_SECONDS = 1800.0  # a process that says nothing for so long hangs; progress comes every second or so
@@ -85,7 +86,7 @@ class Children:
             _end(child)
             with self._guard:
                 self._running.discard(child)
-        if self.stopped.is_set() and last.get("event") != "outcome":
+        if last.get("event") == "stopped" or (self.stopped.is_set() and last.get("event") != "outcome"):
             raise Stopped
         if last.get("event") == "outcome":
             return Outcome.from_dict(last["outcome"])
@@ -101,6 +102,15 @@ class Children:
         with self._guard:
             for child in self._running:
                 child.kill()
+
+    def enough(self) -> None:
+        """Asks every process to keep the maps that are finished and to end."""
+        with self._guard:
+            for child in self._running:
+                with suppress(OSError, ValueError):  # its other end is gone, or closed
+                    assert child.stdin is not None  # noqa: S101 - for the type checker
+                    child.stdin.write("enough\n")
+                    child.stdin.flush()
 
     def _start(self) -> subprocess.Popen[str]:
         with self._guard:
@@ -150,7 +160,7 @@ def _converse(child: subprocess.Popen[str], job: Job, tell: Tell, silence: _Sile
             last = json.loads(line)
         except ValueError:
             continue  # half a line of a process that was killed
-        if last.get("event") == "progress":
+        if last.get("event") in ("progress", "estimate"):
             tell(last)
     return last
 
@@ -194,8 +204,8 @@ def main() -> None:
     if not line:
         return  # there was nothing to do
     job = typed.read(Job, json.loads(line), "job")
-    threading.Thread(target=_end_with_caller, daemon=True).start()
-    speak = JsonLines(channel)
+    speak = _Speak(channel)
+    threading.Thread(target=speak.listen, daemon=True).start()
     try:
         from unoise_engine.models.bundles import load_bundle
 
@@ -207,10 +217,29 @@ def main() -> None:
         speak.event("outcome", outcome=outcome.to_dict())
     except Busy:
         speak.event("busy")
+    except Enough:
+        speak.event("stopped")
     except EngineError as error:
         speak.event("abort", **error.facts)
 
 
-def _end_with_caller() -> None:
-    sys.stdin.read()
-    os._exit(1)
+class _Speak(JsonLines):
+    """Ends the work when the caller wants no more, and the process when the caller is gone."""
+
+    enough = False
+
+    def listen(self) -> None:
+        for _ in sys.stdin:
+            self.enough = True
+        os._exit(1)
+
+    @contextmanager
+    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[..., None]]:
+        with super().stage(case, name, total) as advance:
+
+            def heard(amount: float, note: str = "") -> None:
+                advance(amount, note)
+                if self.enough:
+                    raise Enough
+
+            yield heard

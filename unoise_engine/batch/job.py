@@ -177,7 +177,13 @@ def _do(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
                 write_thumbnail(partial / report["files"]["overview"], draft.path)
         shown = {key: report[key] for key in TOLD}
         outputs = {name: build(Output, one) for name, one in hash_all(partial).items()}
-        done = replace(record, status=report["status"], outputs=outputs, report=shown, finished=now())
+        # Of a run that was stopped between two maps the record knows the finished ones, so --resume does the rest.
+        methods = tuple(report["settings"]["methods"])
+        cut = replace(job.options, explanation=replace(job.options.explanation, methods=methods))
+        settings = replace(job, options=cut).settings
+        done = replace(
+            record, status=report["status"], settings=settings, outputs=outputs, report=shown, finished=now()
+        )
         write_record(done, partial)
         sync_folder(partial)
         finished.append(done)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
-from unoise_engine.batch.isolate import Children, Stopped, Tell
+from unoise_engine.batch.isolate import Children, Tell
 from unoise_engine.batch.job import Job, Outcome, find_done
+from unoise_engine.errors import Signalled
 from unoise_engine.lock import Busy, is_held
 
 WAIT_SECONDS = 0.1
@@ -30,7 +32,10 @@ def one_after_the_other(jobs: Sequence[Job], do: Callable[[Job], Outcome]) -> Ge
 
 
 def side_by_side(jobs: Sequence[Job], workers: int, tell: Tell, children: Children) -> Generator[Outcome, None, None]:
-    """Each in a process of its own, `workers` at a time. Closing the iterator ends them all."""
+    """Each in a process of its own, `workers` at a time. Closing the iterator ends them all.
+
+    Ctrl-C on a single job leaves it the time to keep the maps that are finished; a second one does not.
+    """
     waiting = _Waiting(jobs)
     results: queue.Queue[Outcome | BaseException] = queue.Queue()
 
@@ -44,8 +49,6 @@ def side_by_side(jobs: Sequence[Job], workers: int, tell: Tell, children: Childr
                 else:
                     waiting.done()
                     results.put(outcome)
-        except Stopped:
-            pass
         except BaseException as error:
             results.put(error)
 
@@ -54,7 +57,17 @@ def side_by_side(jobs: Sequence[Job], workers: int, tell: Tell, children: Childr
         for thread in threads:
             thread.start()
         for _ in range(len(jobs)):
-            result = _get(results)
+            try:
+                result = _get(results)
+            except Signalled as signalled:
+                if len(jobs) > 1 or signalled.source != "interrupted":
+                    raise
+                children.enough()
+                print("keeping the maps that are finished; Ctrl-C again ends at once", file=sys.stderr)
+                result = _get(results)
+                if isinstance(result, Outcome):
+                    yield result
+                raise signalled from None
             if isinstance(result, BaseException):
                 raise result
             yield result

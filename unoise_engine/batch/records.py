@@ -53,6 +53,7 @@ class Organ:
     found: bool
     volume_ml: float
     axial_slice_of_largest_area: int | None = None
+    axial_slice_from_feet: int | None = None
 
 
 @dataclass(frozen=True)

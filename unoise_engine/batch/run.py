@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 from uuid import uuid4
 
 from unoise_engine.batch.adopt import adopt
@@ -30,11 +31,12 @@ from unoise_engine.models.bundles import DEFAULT_BUNDLE, find_bundle, load_bundl
 from unoise_engine.models.given import modality_of
 from unoise_engine.models.manifest import read_manifest
 from unoise_engine.models.session import Bundle
-from unoise_engine.progress import Progress, Relay, progress
+from unoise_engine.progress import Progress, Relay, progress, said_time
 from unoise_engine.results.case_folder import prepare_output
 from unoise_engine.volume.find import Case, find_cases
 from unoise_engine.volume.write import cannot_write
 
+log = logging.getLogger("unoise_engine")
 Broken = TypeVar("Broken", bound=BaseException)
 
 
@@ -64,7 +66,9 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
     skipped: list[str] = []
 
     def skip(sentence: str, names: str) -> None:
-        print(sentence if not batch.keep_names else f"{sentence} {names}", file=sys.stderr)
+        said = sentence if not batch.keep_names else f"{sentence} {names}"
+        print(said, file=sys.stderr)
+        log.info(said)
         show.event("skipped", message=f"{sentence} {names}")
         skipped.append(f"{sentence} {names}")
 
@@ -95,12 +99,21 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
             if batch.cluster:
                 outcomes = on_cluster(jobs, batch.cluster)
             elif apart:
-                tell = relay if not several else lambda event: show.event("progress", **_facts(event))
+
+                def tell(event: dict[str, Any]) -> None:
+                    if event["event"] == "estimate":
+                        relay.close()
+                        run.estimate(event)
+                    elif several:
+                        show.event("progress", **_facts(event))
+                    else:
+                        relay(event)
+
                 outcomes = side_by_side(jobs, workers, tell, children)
             else:
                 outcomes = one_after_the_other(jobs, lambda job: do_case(job, bundle, show))
-            silent: Callable[[float], None] = lambda amount: None  # noqa: E731 - typed so
-            bar = show.stage("", "cases", len(cases)) if several and isolate else nullcontext(silent)
+            silent: Callable[[bool], None] = lambda worked: None  # noqa: E731 - typed so
+            bar = show.cases(len(cases)) if several and isolate else nullcontext(silent)
             source = {job.case: job.source for job in jobs}
             try:
                 with closing(outcomes), closing(relay), bar as advance:
@@ -108,7 +121,7 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
                         relay.close()  # a line, and no bar that it would run into
                         run.note(outcome)
                         run.tell(outcome, source[outcome.record.case])
-                        advance(1)
+                        advance(not outcome.already)
             finally:
                 sweep(request.out)  # processes that were ended leave halves
                 run.end(jobs)
@@ -136,11 +149,26 @@ class _Run:
         self.for_people = progress_mode != "json"
         self.ledger, self.count = Ledger(request.out), Counter[str]()
         self.noted: set[str] = set()
+        self.estimated: set[str] = set()
+        self.already = self.doubted = self.empty = 0
 
     def note(self, outcome: Outcome) -> None:
         self.ledger.add(outcome.record)
         self.count[outcome.record.status] += 1
         self.noted.add(outcome.record.case)
+        report = outcome.record.report
+        self.already += outcome.already
+        self.doubted += bool(report.get("warnings"))
+        self.empty += not report.get("organ", {"found": True})["found"]
+
+    def estimate(self, event: dict[str, Any]) -> None:
+        """Before a method that takes long: for people once a run."""
+        self.show.event("estimate", **_facts(event))
+        if self.for_people and event["stage"] not in self.estimated:
+            self.estimated.add(event["stage"])
+            slices, time = event["slices"], said_time(event["seconds"])
+            said = f"{event['title']} on {slices} slices: up to {time} (h:m:s), often less; Ctrl-C keeps the other maps"
+            print(said, file=sys.stderr)
 
     def tell(self, outcome: Outcome, source: str) -> None:
         record, folder = outcome.record, self.request.out / outcome.record.case
@@ -152,8 +180,8 @@ class _Run:
         self.show.event(
             "case", case=record.case, status=record.status, folder=str(folder), organ=organ, warnings=doubts
         )
-        if self.for_people:
-            _print_case(record, folder, outcome.already)
+        if not (outcome.already and self.cases > 1):
+            self.say(*_case_lines(record, folder, outcome.already))
 
     def _tell_of_refusal(self, outcome: Outcome, source: str) -> None:
         record, before = outcome.record, " (found before)" if outcome.already else ""
@@ -161,7 +189,7 @@ class _Run:
         full = printable(" - ".join(facts[part] for part in ("source", "what", "cure") if facts[part]))
         head = f"CASE {record.case}: {record.status} {record.code}: "
         said = full if self.request.options.batch.keep_names else printable(record.message) + before
-        print(head + said, file=sys.stderr)
+        self.say(head + said, file=sys.stderr)
         self.show.event("case", case=record.case, status=record.status, **facts, message=full)
         if outcome.error:
             keep(self.request.out, head + full)
@@ -169,25 +197,35 @@ class _Run:
     def end(self, jobs: list[Job]) -> None:
         for job in jobs if len(self.noted) < self.cases else ():  # what was done, but not told before it was stopped
             if job.case not in self.noted and (outcome := find_done(job)[0]):
-                self.note(outcome)
+                self.note(replace(outcome, already=False))
         done = self.count.total()
         if done:
             write_summary(self.request.out, self.warning)
-        if not self.for_people:
-            return
         if self.cases > 1:
             parts = " + ".join(f"{self.count[s]} {s.lower()}" for s in STATUSES)
             rest = f" + {self.cases - done} not done" if done < self.cases else ""
-            print(f"{self.cases} inputs = {parts}{rest}")
+            before = f" ({self.already} done before)" if self.already else ""
+            self.say(f"{self.cases} inputs = {parts}{rest}{before}")
         if self.count["REFUSED"] + self.count["FAILED"] and (self.request.out / MESSAGES).is_file():
-            print(f"which files: {self.request.out / MESSAGES}")
+            self.say(f"which files: {self.request.out / MESSAGES}")
         if self.count["OK"] + self.count["CORRECTED"]:
-            print(self.warning)
+            self.say(self.warning)
+        if (summary := self.request.out / SUMMARY[1]).is_file() and self.cases > 1:
+            self.say(f"{self.doubted} with warnings, {self.empty} without the organ - look at {summary}")
+
+    def say(self, *lines: str, file: TextIO | None = None) -> None:
+        """To people, and to the log if there is one."""
+        for line in lines:
+            if self.for_people or file:
+                print(line, file=file or sys.stdout)
+            log.info(line)
 
     def how_far(self, error: Broken) -> Broken:
         """The same error, which says what is done and how to go on."""
         done, cure = f"{self.count.total()} of {self.cases} cases are done", "go on with --resume"
-        if self.cases == 1:
+        if self.cases == 1 and self.count.total():
+            done = "the maps that were finished are kept"
+        elif self.cases == 1:
             done, cure = "nothing of it is kept", "run it again"
         if isinstance(error, Signalled):
             error.what, error.cure = done, cure
@@ -249,13 +287,13 @@ def _facts(message: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in message.items() if key != "event"}
 
 
-def _print_case(record: Record, folder: Path, already: bool) -> None:
+def _case_lines(record: Record, folder: Path, already: bool) -> Iterator[str]:
     organ, seconds = record.report["organ"], record.report["seconds"]
     size = f"{organ['name']} {organ['volume_ml']:.1f} ml" if organ["found"] else f"no {organ['name']} found"
     stages = [name for name in ("segmentation", *record.settings["methods"]) if not already]
     times = ", ".join(f"{name} {seconds[name]:.1f} s" for name in stages) or "done before"
-    print(f"CASE {record.case}: {record.status} - {size} - {times} - {folder}")
+    yield f"CASE {record.case}: {record.status} - {size} - {times} - {folder}"
     for doubt in record.report.get("warnings", []):
-        print(f"  WARNING: {doubt}")
+        yield f"  WARNING: {doubt}"
     for note in (*record.report["corrections"], *record.report["notes"], *record.report.get("verdicts", ())):
-        print(f"  {note}")
+        yield f"  {note}"

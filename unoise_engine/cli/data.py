@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unoise_engine.cli.examples import epilog
 from unoise_engine.cli.options import Out, ProgressMode, Show, SplitSeed, TestShare, TrustHU, ValShare, numbers
 from unoise_engine.errors import Usage
 
@@ -87,7 +88,7 @@ def paint(
     print(f"{len(done)} painted CTs in {out}")
 
 
-@prepare_app.command("slices")
+@prepare_app.command("slices", epilog=epilog("prepare slices"))
 def prepare_slices(
     source: Annotated[Path, typer.Argument(help="Slice archive (.npz) with the arrays image, mask, patient, ...")],
     out: Out,
@@ -107,7 +108,7 @@ def prepare_slices(
     print(f"{len(archive.image)} slices of {len(names)} patients in {out}")
 
 
-@prepare_app.command("msd")
+@prepare_app.command("msd", epilog=epilog("prepare msd"))
 def prepare_msd(
     source: Annotated[Path, typer.Argument(help="The unpacked folder Task07_Pancreas.")],
     out: Out,
@@ -126,7 +127,7 @@ def prepare_msd(
     _prepare(find_msd(source, tumour == Tumour.merged, trust_hu), out, val_share, test_share, seed, progress)
 
 
-@prepare_app.command("pancreas-ct")
+@prepare_app.command("pancreas-ct", epilog=epilog("prepare pancreas-ct"))
 def prepare_pancreas_ct(
     source: Annotated[Path, typer.Argument(help="Folder with PANCREAS_0001/... and label0001.nii.gz ... below it.")],
     out: Out,
@@ -144,7 +145,7 @@ def prepare_pancreas_ct(
     _prepare(find_pancreas_ct(source, trust_hu), out, val_share, test_share, seed, progress)
 
 
-@prepare_app.command("pairs")
+@prepare_app.command("pairs", epilog=epilog("prepare pairs"))
 def prepare_pairs(
     source: Annotated[Path, typer.Argument(help="Folder of CT / label pairs.")],
     out: Out,

@@ -11,7 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unoise_engine.cli.options import Bundle, Device, Label, Out, ProgressMode, Show, comma, slice_range
+from unoise_engine.cli.log import Log, keep_log
+from unoise_engine.cli.options import (
+    METHOD_NAMES,
+    Also,
+    Bundle,
+    Device,
+    Inputs,
+    Label,
+    Out,
+    ProgressMode,
+    Show,
+    Slices,
+    comma,
+    given,
+    slice_range,
+)
 from unoise_engine.errors import Usage
 
 if TYPE_CHECKING:
@@ -25,16 +40,21 @@ class FileFormat(StrEnum):
 
 
 def explain(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Image files or DICOM folders.")],
     out: Out,
+    inputs: Inputs = None,
+    also: Also = None,
     methods: Annotated[
-        str | None, typer.Option(help="Comma-separated; all if left out. `unoise_engine methods` shows them.")
+        str | None,
+        typer.Option(
+            help=f"Comma-separated, of {METHOD_NAMES}. Left out: those that take seconds. "
+            "`unoise_engine methods` says what each does."
+        ),
     ] = None,
     bundle: Bundle = "",
     label: Label = "",
     device: Device = "auto",
     file_format: Annotated[FileFormat, typer.Option("--format", help="Of the results.")] = FileFormat.nifti,
-    slices: Annotated[str, typer.Option(metavar="A:B", help="Axial slices A to B-1, counted from the feet.")] = "",
+    slices: Slices = "",
     focus: Annotated[
         bool, typer.Option("--focus", help="Imported 3-D models: explain one window centred on the label, not all.")
     ] = False,
@@ -57,10 +77,13 @@ def explain(
         typer.Option("--set", metavar="METHOD.NAME=VALUE", help="Any parameter of a method; give it again for more."),
     ] = None,
     progress: Show = ProgressMode.auto,
+    log: Log = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results of these cases.")] = False,
     threads: Annotated[int, typer.Option(help="Processor threads a case; 0 shares all among the jobs.")] = 0,
     jobs: Annotated[int, typer.Option(help="Cases side by side; 0 is one a core.")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Do only what its record does not call done.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on: do the cases that are not done, and those that failed.")
+    ] = False,
     cluster: Annotated[str, typer.Option(metavar="ADDRESS", help="A Dask scheduler, as tcp://host:8786.")] = "",
     keep_names: Annotated[
         bool, typer.Option("--keep-names", help="Name results after their files, not case-0001 (may show names).")
@@ -99,7 +122,8 @@ def explain(
         results=ResultSettings(file_format.value, de_identify=de_identify, display_maps=display_maps),
         batch=BatchSettings(overwrite, resume, jobs, cluster, keep_names),
     )
-    request = Request(tuple(inputs), out, options)
+    request = Request(given(inputs, also), out, options)
+    keep_log(log)
     if explain_all(request, progress.value, isolate=True):
         raise typer.Exit(1)
 
@@ -135,8 +159,9 @@ def methods() -> None:
 
 
 def obscure(
-    inputs: Annotated[list[Path], typer.Argument(metavar="CT...", help="Image files or DICOM folders.")],
     out: Out,
+    inputs: Inputs = None,
+    also: Also = None,
     visible: Annotated[float, typer.Option(help="Share of every slice that stays as it is.")] = 0.3,
     seed: Annotated[int, typer.Option(help="Of the noise: the same seed gives the same file.")] = 0,
     bundle: Bundle = "",
@@ -152,8 +177,9 @@ def obscure(
     from unoise_engine.results.case_folder import prepare_output
     from unoise_engine.volume.find import find_cases
 
-    refuse_overlap(out, inputs, inside_too=False)
-    cases = find_cases(inputs)
+    paths = [*given(inputs, also)]
+    refuse_overlap(out, paths, inside_too=False)
+    cases = find_cases(paths)
     opened = load_bundle(bundle or DEFAULT_BUNDLE, device)
     prepare_output(out)
     refused = 0
@@ -192,7 +218,7 @@ def send(
 
 
 def demo(out: Out = Path("demo"), seed: Annotated[int, typer.Option(help="Which synthetic patient.")] = 2026) -> None:
-    """Make a synthetic CT, explain it with the shipped model by every method, and compare with the known label."""
+    """Make a synthetic CT, explain it with the model that ships, and compare with the label, which is known."""
     from unoise_engine.lab.demo import run
 
     run(out, seed)

@@ -7,6 +7,7 @@ reads standard output any more.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -18,6 +19,8 @@ from typing import Any
 from unoise_engine.cli.streams import NobodyReads, own_streams
 from unoise_engine.errors import CaseRefused, EngineError, Interrupted, Signalled, printable
 from unoise_engine.progress import JsonLines
+
+LOG = logging.getLogger("unoise_engine")
 
 TRAINING_PACKAGES = {"torch", "lightning", "tensorboard", "onnx", "onnxscript", "safetensors"}
 NOBODY_READS = 141  # as shells have it for a program that SIGPIPE ended
@@ -70,6 +73,9 @@ def say(error: BaseException, json_lines: bool) -> int:
     """The one line, and the exit code that belongs to it."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 0
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help is all there is to say
+        print(error.format_message())  # type: ignore[attr-defined]
+        return 2
     exit_code, facts = _told(error)
     message = " - ".join(part for part in (facts["source"], facts["what"], facts["cure"]) if part)
     if isinstance(error, CaseRefused):
@@ -77,6 +83,7 @@ def say(error: BaseException, json_lines: bool) -> int:
     elif isinstance(error, Interrupted):
         message = f"interrupted - {message}"
     message = printable(" ".join(message.split()))
+    LOG.info("exit code %s: %s", exit_code, " - ".join(filter(None, (facts["what"], facts["cure"]))))  # no names
     with suppress(NobodyReads, EngineError):
         if json_lines:
             JsonLines().event("error", **facts, message=message)
@@ -91,7 +98,9 @@ def _told(error: BaseException) -> tuple[int, dict[str, str]]:
         return error.exit_code, error.facts
     name = type(error).__name__
     if hasattr(error, "format_message"):  # click's own complaints about the command line
-        code, parts = 2, ("", error.format_message(), "see unoise_engine --help")
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "unoise_engine"
+        code, parts = 2, ("", error.format_message().rstrip("."), f"see {where} --help")
     elif isinstance(error, MemoryError):
         code, parts = 3, ("", "out of memory", "close other programs, or explain fewer slices with --slices")
     elif isinstance(error, ModuleNotFoundError):

@@ -17,6 +17,15 @@ class ProgressMode(StrEnum):
     off = "off"
 
 
+# A literal, so that --help needs none of the methods' own imports; a test compares it with them.
+METHOD_NAMES = "unoise, gradcam, occlusion, structures, gradient, unoise-refined"
+Inputs = Annotated[list[Path] | None, typer.Argument(metavar="INPUT...", help="Image files or DICOM folders.")]
+Also = Annotated[
+    list[Path] | None, typer.Option("-i", "--input", metavar="INPUT", help="The same, for those used to it.")
+]
+Slices = Annotated[
+    str, typer.Option(metavar="A:B", help="Axial slices A to B, both included, from 1 at the feet as in pictures.")
+]
 Bundle = Annotated[str, typer.Option("--bundle", help="A shipped model's name, or a bundle folder.")]
 Label = Annotated[
     str, typer.Option("--label", metavar="NAME[,NAME]", help="What a model of several labels is asked about.")
@@ -31,6 +40,14 @@ ValShare = Annotated[float, typer.Option(help="Of the patients, to steer trainin
 TestShare = Annotated[float, typer.Option(help="Of the patients, to judge.")]
 SplitSeed = Annotated[int, typer.Option(help="Of the split, which is written down in split.json.")]
 TrustHU = Annotated[bool, typer.Option("--trust-hu", help="Take values for HU even if they look wrong.")]
+
+
+def given(inputs: list[Path] | None, also: list[Path] | None) -> tuple[Path, ...]:
+    """All that was named, as arguments or with -i. Raises Usage if nothing was."""
+    found = (*(inputs or ()), *(also or ()))
+    if not found:
+        raise Usage("INPUT", "is missing", "give image files or folders with DICOM series")
+    return found
 
 
 def comma(names: str) -> tuple[str, ...]:
@@ -48,9 +65,11 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def slice_range(text: str) -> tuple[int, int] | None:
+    """A:B as people count, from 1 at the feet and with B -> as arrays do, from 0 and without the last."""
     if not text:
         return None
     first, colon, last = text.partition(":")
-    if not (colon and first.isdigit() and last.isdigit()):
-        raise Usage(f"--slices {text}", "is no range", "write it as A:B, for example 10:20")
-    return int(first), int(last)
+    if not (colon and first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        cure = "write it as A:B, the first and the last slice, from 1 at the feet: 10:20, or 10:10 for one"
+        raise Usage(f"--slices {text}", "is no range", cure)
+    return int(first) - 1, int(last)

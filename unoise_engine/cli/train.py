@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from unoise_engine.cli.examples import epilog
 from unoise_engine.cli.options import Label, Out, ProgressMode, Show, TrainDevice
 from unoise_engine.errors import Usage
 
-train_app = typer.Typer(no_args_is_help=True, help="Train the utility, then U-Noise on it (extra: train).")
+train_app = typer.Typer(help="Train the utility, then U-Noise on it (extra: train).", epilog=epilog("train utility"))
+
+
+@train_app.callback(invoke_without_command=True)
+def train(
+    context: typer.Context,
+    recipes: Annotated[bool, typer.Option("--list", help="Show the recipes that ship, and exit.")] = False,
+) -> None:
+    if recipes:
+        for name, path in _recipes().items():
+            head = itertools.takewhile(lambda line: line.startswith("#"), path.read_text("utf-8").splitlines())
+            print(f"{name:18}  {re.split('[.:] ', ' '.join(line.strip('# ') for line in head))[0].strip('.')}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 class Targets(StrEnum):
@@ -22,14 +38,18 @@ class Targets(StrEnum):
 
 Devices = Annotated[int, typer.Option(help="GPUs (or CPU processes) that train together on each node.")]
 Nodes = Annotated[int, typer.Option(help="Machines that train together, under torchrun or Slurm.")]
-RecipeFile = Annotated[str, typer.Option("--recipe", help="A TOML recipe, or the name of one that ships.")]
+RecipeFile = Annotated[
+    str, typer.Option("--recipe", help="A TOML recipe, or one that ships: `train --list` shows them.")
+]
+Steps = Annotated[int, typer.Option("--steps", min=0, help="So many batches, instead of the recipe's; 0: as it says.")]
 
 
-@train_app.command("utility")
+@train_app.command("utility", epilog=epilog("train utility"))
 def train_utility_command(
     data: Annotated[list[Path], typer.Argument(help="Folder of CT / label pairs, or several that are mixed.")],
     out: Out,
     recipe: RecipeFile = "phantom-utility",
+    steps: Steps = 0,
     init: Annotated[Path | None, typer.Option(help="Start from this run's weights instead of afresh.")] = None,
     device: TrainDevice = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
@@ -41,20 +61,22 @@ def train_utility_command(
     from unoise_engine.training.fit import train_utility
     from unoise_engine.training.recipes import UtilityRecipe, read_recipe
 
-    chosen = read_recipe(_recipe_file(recipe), UtilityRecipe)
+    chosen = _so_long(read_recipe(_recipe_file(recipe), UtilityRecipe), steps)
     how = _together(device, devices, num_nodes)
     run = train_utility(data, out, chosen, init=init, resume=resume, progress=progress.value, **how)
     _say_run(run)
 
 
-@train_app.command("unoise")
+@train_app.command("unoise", epilog=epilog("train unoise"))
 def train_unoise_command(
     data: Annotated[list[Path], typer.Argument(help="Folders of CT / label pairs, the same as the utility's.")],
     utility: Annotated[Path, typer.Option(help="The utility's run, or the bundle of an imported model.")],
     out: Out,
     recipe: RecipeFile = "pancreas-unoise",
+    steps: Annotated[
+        int, typer.Option("--steps", min=0, help="So many batches, instead of the recipe's (imported models: 300).")
+    ] = 0,
     label: Label = "",
-    steps: Annotated[int, typer.Option(help="Imported models: steps of learning; 0: 300.")] = 0,
     patch: Annotated[int, typer.Option(help="Imported models: side of the boxes looked at, in voxels; 0: 64.")] = 0,
     seed: Annotated[int, typer.Option(help="Imported models: of all chance.")] = 0,
     size: Annotated[str, typer.Option(help="small, medium or large, instead of the recipe's.")] = "",
@@ -86,7 +108,7 @@ def train_unoise_command(
     from unoise_engine.training.tables import build
     from unoise_engine.typed import to_table
 
-    chosen = read_recipe(_recipe_file(recipe), UNoiseRecipe)
+    chosen = _so_long(read_recipe(_recipe_file(recipe), UNoiseRecipe), steps)
     if size:
         chosen = replace(chosen, noise=build(Noise, {**to_table(chosen.noise), "size": size}, "--size"))
     if targets != Targets.recipe:
@@ -126,10 +148,21 @@ def _say_run(run: Path) -> None:
         print(run)
 
 
-def _recipe_file(name: str) -> Path:
+def _so_long(recipe: Any, steps: int) -> Any:
+    from dataclasses import replace
+
+    return replace(recipe, fit=replace(recipe.fit, max_steps=steps, epochs=0)) if steps else recipe
+
+
+def _recipes() -> dict[str, Path]:
+    """Those that ship; cards are no recipes."""
     from unoise_engine.shipped import shipped
 
-    known = shipped("recipes", "*.toml")
+    return {name: path for name, path in shipped("recipes", "*.toml").items() if not name.endswith("-card")}
+
+
+def _recipe_file(name: str) -> Path:
+    known = _recipes()
     if name in known:
         return known[name]
     if not Path(name).is_file():

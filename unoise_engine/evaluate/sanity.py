@@ -143,6 +143,9 @@ class SameArea(Wrapped):
     ) -> np.ndarray:
         return self.model.occluded(image, places, patch, fill, region) - np.float32(self.shift or 0)
 
+    def replaced(self, image: np.ndarray, other: np.ndarray, changed: Region, region: Region | None) -> np.ndarray:
+        return self.model.replaced(image, other, changed, region) - np.float32(self.shift or 0)
+
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
     """Rank correlation of two maps; NaN where one of them says nothing (is constant, or empty)."""

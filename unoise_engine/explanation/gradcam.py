@@ -20,6 +20,7 @@ class GradCAM:
     title: ClassVar[str] = "Grad-CAM"
     about: ClassVar[str] = "which places of the deepest layer raise the score, by its gradient"
     ends: ClassVar[tuple[str, str]] = ("does not raise the score", "raises it most")
+    unit: ClassVar[str] = "a.u."
     needs: ClassVar[str] = GRADCAM
     chosen: ClassVar[bool] = True
 

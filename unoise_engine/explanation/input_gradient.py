@@ -28,6 +28,7 @@ class InputGradient:
     title: ClassVar[str] = "Input gradient"
     about: ClassVar[str] = "how strongly the score answers a small change of each voxel"
     ends: ClassVar[tuple[str, str]] = ("the score does not answer", "it answers most")
+    unit: ClassVar[str] = "score per SD"
     needs: ClassVar[str] = GRADIENT
     chosen: ClassVar[bool] = False
 

@@ -10,12 +10,9 @@ import numpy as np
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.segmenter import Segmenter
 
-# So many items' worth of work was done; a method may add a `note` for whoever watches. It may raise Enough.
+# So many items' worth of work was done; a method may add a `note` for whoever watches. It may raise
+# progress.Enough: a method that gets better step by step then keeps what there is.
 Advance = Callable[..., None]
-
-
-class Enough(Exception):
-    """From an `Advance`, to a method that gets better step by step: be content with what there is."""
 
 
 def silent(_: float, note: str = "") -> None:
@@ -31,6 +28,7 @@ class Method(Protocol):
     name: ClassVar[str]  # in options, files and reports
     title: ClassVar[str]  # for people
     about: ClassVar[str]  # one sentence: what the map shows
+    unit: ClassVar[str]  # of the map's values, as short as a legend has room for
     needs: ClassVar[str]  # what the segmenter must be able to answer (models/segmenter.py); empty: any will do
     chosen: ClassVar[bool]  # whether it is used where nobody chooses
 

@@ -49,8 +49,9 @@ class Occlusion:
     title: ClassVar[str] = "Occlusion"
     about: ClassVar[str] = "how much of the segmentation is lost when a patch is greyed out"
     ends: ClassVar[tuple[str, str]] = ("nothing is lost without it", "dice lost without it")
+    unit: ClassVar[str] = "dice lost"
     needs: ClassVar[str] = ""
-    chosen: ClassVar[bool] = True
+    chosen: ClassVar[bool] = False  # it takes minutes a slice
 
     patch: int = bounded(15, least=1, about="side of the grey square in the model's pixels; the paper uses 15")
     stride: int = bounded(0, least=0, about="step of the square; the paper uses 2; 0: fine where it matters")
@@ -99,7 +100,7 @@ class Occlusion:
         lattice = Lattice.every(self.stride or FINE, organ.shape, self.patch)
         known = np.where(self.tried(image, lattice), np.nan, 0)
         region = None if self.stride else around(organ)
-        told, deadline = 0.0, self._deadline(organ.ndim)
+        told, deadline = 0.0, time.monotonic() + self.limit(organ.ndim)
         if region is not None and isinstance(model, Windowed):
             known[~lattice.within(model.reach(region, organ.shape))] = 0
         near = lattice.distance(region)
@@ -125,11 +126,10 @@ class Occlusion:
         advance(1 - told)
         return lattice.spread(values.astype(np.float32), organ.shape)
 
-    def _deadline(self, rank: int) -> float:
-        if self.stride:
-            return math.inf
+    def limit(self, rank: int) -> float:
+        """Seconds that an item of that rank is given."""
         minutes = self.minutes or (MINUTES_A_BLOCK if rank == 3 else math.inf)
-        return time.monotonic() + 60 * minutes
+        return math.inf if self.stride else 60 * minutes
 
     def tried(self, image: np.ndarray, lattice: Lattice) -> np.ndarray:
         """Which places have a voxel of the body that the patch would change: the others get 0."""

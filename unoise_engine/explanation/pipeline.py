@@ -12,13 +12,14 @@ import numpy as np
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.focus import Focus
 from unoise_engine.explanation.hiding import largest_noise
+from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.methods import titles_of
 from unoise_engine.explanation.proof import Proof, Trial, provable, worth_it
-from unoise_engine.explanation.segment import segment
+from unoise_engine.explanation.segment import Prediction, segment
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_answers, about_jumps, about_pieces, about_scan
 from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
-from unoise_engine.models.given import OnGrid, given_of, modality_of
+from unoise_engine.models.given import Given, OnGrid, given_of, modality_of
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recall import recalling
 from unoise_engine.models.segmenter import NOISE
@@ -81,6 +82,7 @@ def explain_volume(
         trial = Trial(bundle, found, largest_noise(manifest))
     for name, method in settings.chosen.items():
         maps = room(given.shape, folder)
+        _estimate(method, given, found, seconds["segmentation"], case, progress)
         with progress.stage(case, name, len(given)) as advance:
             for some in given.steps():
                 with clock(seconds, "prepare"):
@@ -98,6 +100,19 @@ def explain_volume(
                 proofs[name] = proof
         yield f"importance-{name}", given.restore(maps)
         del maps  # before there are the next ones
+
+
+def _estimate(
+    method: Method, given: Given, found: Prediction, segmentation_s: float, case: str, progress: Progress
+) -> None:
+    """Tells beforehand what a method of many passes may take, from the time that segmenting took. At most: passes that
+    look at a part of an item cost less than a whole one."""
+    places = getattr(method, "places", None)
+    if places is None or given.recipe.rank == 3:  # blocks have a limit of time of their own
+        return
+    slices = int(found.shows.sum())
+    each = places(*given.shape[1:]) * segmentation_s / len(given)
+    progress.event("estimate", case=case, stage=method.name, title=method.title, slices=slices, seconds=each * slices)
 
 
 def explain(

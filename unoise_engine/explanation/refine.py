@@ -10,11 +10,12 @@ from typing import ClassVar
 import numpy as np
 
 from unoise_engine.errors import Usage
-from unoise_engine.explanation.method import Advance, Enough
+from unoise_engine.explanation.method import Advance
 from unoise_engine.explanation.objective import Objective
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.enlarge import weights
 from unoise_engine.models.segmenter import GRADIENT, NOISE, Segmenter
+from unoise_engine.progress import Enough
 from unoise_engine.typed import bounded
 
 RATE, DECAY = 0.5, (0.9, 0.99)  # Adam's step, and how slowly its means forget
@@ -47,6 +48,7 @@ class RefinedUNoise:
     name: ClassVar[str] = "unoise-refined"
     title: ClassVar[str] = "U-Noise, refined on this CT"
     about: ClassVar[str] = "where noise would spoil the segmentation, found on this CT by gradient steps"
+    unit: ClassVar[str] = "logit"
     needs: ClassVar[str] = GRADIENT
     chosen: ClassVar[bool] = False
 

@@ -19,10 +19,10 @@ KINDS = {name: type(method) for name, method in METHODS.items()}
 @dataclass(frozen=True)
 class Settings:
     """Without `methods` those of the usual ones that the model can be explained by. `slices` counts axial slices from
-    the feet, the last one excluded; None: all. `parameters` holds the methods, by name, that are not to work as usual:
-    ``{"occlusion": Occlusion(patch=9)}``. `focus`: of a model that looks at blocks window by window, one window centred
-    on the label is explained, not all. `prove`: whether maps are tried on the CT itself (proof.py); None: where that
-    takes less than they did."""
+    0 at the feet, the last one excluded; None: all. `parameters` holds the methods, by name, that are not to work as
+    usual: ``{"occlusion": Occlusion(patch=9)}``. `focus`: of a model that looks at blocks window by window, one window
+    centred on the label is explained, not all. `prove`: whether maps are tried on the CT itself (proof.py); None: where
+    that takes less than they did."""
 
     methods: tuple[str, ...] = ()
     slices: tuple[int, int] | None = None
@@ -35,12 +35,12 @@ class Settings:
             if name not in METHODS:
                 raise Usage(f"--methods {name}", "unknown method", f"choose from {', '.join(METHODS)}")
         if self.slices and not 0 <= self.slices[0] < self.slices[1]:
-            first, last = self.slices
-            raise Usage(f"--slices {first}:{last}", "is no range", "write it as A:B, A below B, for example 10:20")
+            raise Usage(f"slices {[*self.slices]}", "is no range", "give [first, last + 1], counted from 0 at the feet")
 
     def for_model(self, model: Segmenter) -> Settings:
         """The same with every method named. Raises Usage if the model cannot be explained by one that is asked for."""
-        named = replace(self, methods=self.methods or answerable(model, CHOSEN))
+        usual = answerable(model, CHOSEN) or answerable(model)[:1]
+        named = replace(self, methods=self.methods or usual)
         check_answerable(model, named.chosen.values())
         if self.prove and not provable(model):
             raise Usage("--prove", "is for models of this engine that see slices one by one", "leave it out")

@@ -33,6 +33,7 @@ class Structures:
     title: ClassVar[str] = "Occlusion by structure"
     about: ClassVar[str] = "how much of the segmentation is lost when another structure that the model finds is hidden"
     ends: ClassVar[tuple[str, str]] = ("nothing is lost without it", "dice lost without it")
+    unit: ClassVar[str] = "dice lost"
     needs: ClassVar[str] = LABELS
     chosen: ClassVar[bool] = True
 

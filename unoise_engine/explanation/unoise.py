@@ -25,6 +25,7 @@ class UNoise:
     title: ClassVar[str] = "U-Noise"
     about: ClassVar[str] = "where noise would spoil the segmentation, learnt by a small net"
     ends: ClassVar[tuple[str, str]] = ("bears the most noise", "bears the least")
+    unit: ClassVar[str] = "logit"
     needs: ClassVar[str] = NOISE
     chosen: ClassVar[bool] = True
 

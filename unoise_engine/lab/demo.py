@@ -1,4 +1,4 @@
-"""`unoise_engine demo`: a synthetic CT whose pancreas is known, explained by every method, and the outcome compared."""
+"""`unoise_engine demo`: a synthetic CT whose pancreas is known, explained by the usual methods, and compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from rich.table import Table
 
 from unoise_engine.evaluate.overlap import dice
 from unoise_engine.explanation.methods import titles_of
-from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.lab.phantom.labels import LABELS
 from unoise_engine.lab.phantom.write import write_phantoms
@@ -18,8 +17,6 @@ from unoise_engine.progress import progress
 from unoise_engine.results.case_folder import explain_case, prepare_output
 from unoise_engine.volume.find import find_cases
 from unoise_engine.volume.read import read_image
-
-COARSE = Occlusion(patch=24, stride=24)  # a minute instead of five
 
 
 def run(out: Path, seed: int) -> None:
@@ -31,7 +28,7 @@ def run(out: Path, seed: int) -> None:
         (ct_path,) = write_phantoms(out / "synthetic-ct", 1, seed, replace=True)
         advance(1)
     (case,) = find_cases([ct_path])
-    report = explain_case(case, out, bundle, Settings(parameters={"occlusion": COARSE}), show, overwrite=True)
+    report = explain_case(case, out, bundle, Settings(), show, overwrite=True)
 
     organ = bundle.manifest.organ
     truth = read_image(ct_path.with_name(ct_path.name.replace("-ct.", "-labels."))).voxels == LABELS[organ]

@@ -63,7 +63,7 @@ class Input:
         stop = total if stop is None else stop
         if not 0 <= start < stop <= total:
             what = f"outside the CT's {total} axial slices"
-            raise Usage(f"--slices {start}:{stop}", what, f"choose within 0:{total}")
+            raise Usage(f"--slices {start + 1}:{stop}", what, f"choose within 1:{total}")
         slice_mm, row_mm, column_mm = view.spacing_mm
         axes = [(rows, row_mm, recipe.spacing_mm), (columns, column_mm, recipe.spacing_mm)]
         if recipe.rank == 3:

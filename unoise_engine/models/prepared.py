@@ -65,7 +65,7 @@ class Prepared:
         stop = total if stop is None else stop
         if not 0 <= start < stop <= total:
             what = f"outside the CT's {total} axial slices"
-            raise Usage(f"--slices {start}:{stop}", what, f"choose within 0:{total}")
+            raise Usage(f"--slices {start + 1}:{stop}", what, f"choose within 1:{total}")
         turned = AxialView.towards(ct.grid, recipe.axes)
         image = turned.apply(view.undo(view.apply(ct.voxels)[start:stop])).astype(np.float32)
         if not np.isfinite(image).all():

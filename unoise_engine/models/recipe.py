@@ -24,12 +24,12 @@ class Recipe:
     """
 
     window_hu: tuple[float, float] = (-160.0, 240.0)  # the usual soft-tissue window: width 400, level 40
-    spacing_mm: float = 2.0
-    multiple_of: int = 16  # 2^(levels - 1) of the deepest net
-    channels: int = 1
+    spacing_mm: float = 2.0  # side of a pixel, in plane
+    multiple_of: int = 16  # each side is padded to that; 2^(levels - 1) of the deepest net
+    channels: int = 1  # copies of the slice that the net takes
     mean: tuple[float, ...] = (0.25,)  # about the mean and spread of a windowed abdominal slice
-    std: tuple[float, ...] = (0.25,)
-    slice_mm: float = 0.0
+    std: tuple[float, ...] = (0.25,)  # one a channel, as mean
+    slice_mm: float = 0.0  # 0: single slices; else blocks, resampled to slices so far apart
 
     def __post_init__(self) -> None:
         lo, hi = self.window_hu

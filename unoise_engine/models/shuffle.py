@@ -7,17 +7,19 @@ import numpy as np
 from unoise_engine.models.onnx_format import parse, serialise, tensors
 
 KINDS: dict[int, np.dtype] = {1: np.dtype("<f4"), 10: np.dtype("<f2")}  # TensorProto.DataType
+AXES = (4, 5)  # of a kernel in 2-D and in 3-D
 
 
 def shuffle_kernels(content: bytes, seed: int) -> bytes:
-    """An ONNX file with the values of each kernel (a float tensor of four dimensions) in random order.
+    """An ONNX file with the values of each kernel (a float tensor of four or five dimensions) in random
+    order.
 
     Their spread stays, their structure goes; biases and constants stay. Raises ValueError if there is no kernel.
     """
     model, random = parse(content), np.random.default_rng([seed, 0x5EED])
     found = 0
     for tensor in tensors(model):
-        if len(tensor.dims) == 4 and tensor.data_type in KINDS:
+        if len(tensor.dims) in AXES and tensor.data_type in KINDS:
             values = tensor.float_data or np.frombuffer(tensor.raw_data, KINDS[tensor.data_type])
             if len(values) > 1:
                 mixed = random.permutation(values)

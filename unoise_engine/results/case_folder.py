@@ -7,7 +7,7 @@ With the format dicom: segmentation.dcm, importance-<method>.dcm and overlay-<me
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -17,7 +17,7 @@ import numpy as np
 
 from unoise_engine import __version__
 from unoise_engine.errors import Environment
-from unoise_engine.explanation.methods import titles_of
+from unoise_engine.explanation.methods import METHODS, titles_of
 from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.proof import Proof
 from unoise_engine.explanation.settings import Settings
@@ -26,7 +26,7 @@ from unoise_engine.files import new_file, new_folder, write_json
 from unoise_engine.models.given import OnGrid, voxels_of
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.session import Bundle
-from unoise_engine.progress import Progress, clock
+from unoise_engine.progress import Enough, Progress, clock
 from unoise_engine.results.overview import Overview
 from unoise_engine.results.plain import PlainOverview
 from unoise_engine.results.settings import ResultSettings
@@ -176,19 +176,20 @@ def _explain_into(
 
     # Not in `folder`: Windows renames none that holds an open file.
     focus: dict[str, Any] = {}
+    made: list[str] = []
     proofs: dict[str, Proof] = {}
     given = ct, bundle, settings, progress, seconds, case.id, warnings, folder.parent, focus, proofs
-    explained = explain_volume(*given)
-    for name, volume in explained:
+    for name, volume in _as_far_as_wanted(explain_volume(*given), made):
         if name == "segmentation":
             areas = [int(np.count_nonzero(one)) for one in volume.slices()]
             found = sum(areas)
             middle = int(np.argmax(areas)) if found else middle
             organ = {
-                "name": manifest.organ,
-                "found": found > 0,
-                "volume_ml": round(found * ct.grid.voxel_ml, 3),
-                "axial_slice_of_largest_area": middle if found else None,
+                "name": manifest.organ,  # what was segmented and explained
+                "found": found > 0,  # whether the model found any of it
+                "volume_ml": round(found * ct.grid.voxel_ml, 3),  # of the segmentation
+                "axial_slice_of_largest_area": middle if found else None,  # counted from 0 at the feet
+                "axial_slice_from_feet": middle + 1 if found else None,  # the same, counted from 1, as pictures do
             }
             if not isinstance(bundle.recipe, Preparation):
                 warnings += about_volume(
@@ -211,6 +212,12 @@ def _explain_into(
             files |= writer.write(name, volume, folder)
         del volume  # before there are the maps of the next
 
+    wanted, settings = (
+        settings,
+        replace(settings, methods=tuple(m for m in settings.methods if f"importance-{m}" in made)),
+    )
+    if left_out := [titles[name] for name in wanted.methods if name not in settings.methods]:
+        notes.append(f"interrupted before it was finished: {', '.join(left_out)}")
     if picture is not None:
         with clock(seconds, "picture"):
             title = f"{case.id[:60]}  -  model: {manifest.title}"
@@ -220,20 +227,21 @@ def _explain_into(
                 picture.draw(draft.path, title, note, "\n".join([*warnings, *reading.notes, manifest.warning]))
     corrections = [*reading.notes, *writer.notes]
     report = {
-        "report_version": REPORT_VERSION,
-        "case": case.id,
-        "status": "CORRECTED" if corrections else "OK",
-        "corrections": corrections,
-        "warning": manifest.warning,
-        "warnings": [*warnings, *writer.warnings],
-        "notes": [*notes, *bundle.notes],
-        "organ": organ,
-        "proof": {name: proof.told() for name, proof in proofs.items()},
-        "verdicts": [proof.sentence(titles[name]) for name, proof in proofs.items()],
-        "seconds": {name: round(value, 3) for name, value in seconds.items()},
-        "files": files,
-        "titles": {name: titles[name] for name in settings.methods},
-        "settings": {
+        "report_version": REPORT_VERSION,  # of these fields; 1
+        "case": case.id,  # name of the case and of its folder
+        "status": "CORRECTED" if corrections else "OK",  # `OK`, or `CORRECTED`: something about the files was mended
+        "corrections": corrections,  # what was mended, in sentences
+        "warning": manifest.warning,  # what holds for every result of this model
+        "warnings": [*warnings, *writer.warnings],  # what speaks against trusting this result, in sentences
+        "notes": [*notes, *bundle.notes],  # what else is worth knowing
+        "organ": organ,  # see `organ.` above
+        "proof": {name: proof.told() for name, proof in proofs.items()},  # what a map keeps, tried on this CT
+        "verdicts": [proof.sentence(titles[name]) for name, proof in proofs.items()],  # the same, in sentences
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},  # a stage
+        "files": files,  # name of each result -> file in the folder
+        "titles": {name: titles[name] for name in settings.methods},  # of the methods, for people
+        "units": {name: METHODS[name].unit for name in settings.methods},  # of the maps' values
+        "settings": {  # methods, `axial_slices` [start, stop), parameters of each method, device, format
             "methods": list(settings.methods),
             "axial_slices": [start, stop],
             **({"label": manifest.organ} if manifest.chosen else {}),
@@ -242,18 +250,35 @@ def _explain_into(
             "device": bundle.device,
             **writer.settings,
         },
-        "input": {"files": case.files, "voxel_type": str(ct.voxels.dtype), "geometry_lps": asdict(ct.grid)},
-        "model": {
+        "input": {  # how many files; voxel type; grid: size, spacing in mm, origin and direction in DICOM's LPS frame
+            "files": case.files,
+            "voxel_type": str(ct.voxels.dtype),
+            "geometry_lps": asdict(ct.grid),
+        },
+        "model": {  # name, title, sha256 of its manifest, whether it was trained on synthetic CTs alone, attribution
             "name": manifest.name,
             "title": manifest.title,
             "sha256": bundle.hash,
             "synthetic": manifest.synthetic,
             "attribution": manifest.attribution,
         },
-        "versions": versions(),
+        "versions": versions(),  # of the engine, Python and the packages that matter
     }
     write_json(folder / "report.json", report)
     return report
+
+
+def _as_far_as_wanted(explained: Iterator[tuple[str, OnGrid]], made: list[str]) -> Iterator[tuple[str, OnGrid]]:
+    """The results until whoever listens has had enough; `made` gets their names. Without any map Enough goes on up."""
+    try:
+        for one in explained:
+            name = one[0]
+            yield one
+            del one  # before there are the maps of the next
+            made.append(name)
+    except Enough:
+        if len(made) < 2:
+            raise
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from unoise_engine.results.body import body_box
 from unoise_engine.results.shown import Shown
 
 PANEL_INCHES = 3.4
+LETTERS_AN_INCH, LINE_INCHES = 12, 0.16  # of titles and warnings
 SOFT_TISSUE_HU = (-160.0, 240.0)  # width 400, level 40
 OUTLINE = "#39d0ff"
 OPAQUE = 0.7  # how much of the CT the most important pixel hides
@@ -45,8 +47,11 @@ class Overview:
         rows, columns = self.hu.shape
         tall = rows * self.spacing_mm[0] / (columns * self.spacing_mm[1])
         n = 1 + len(self.maps)
+        title, warning = (_wrapped(text, int(PANEL_INCHES * n * LETTERS_AN_INCH)) for text in (title, warning))
+        lines = warning.count("\n") + title.count("\n") - 1  # beyond two of warnings and one of title
+        more = LINE_INCHES * max(0, lines) + 0.2 * any(self.verdicts.values())
         figure = Figure(
-            figsize=(PANEL_INCHES * n, PANEL_INCHES * tall + 1.35 + 0.2 * any(self.verdicts.values())),
+            figsize=(PANEL_INCHES * n, PANEL_INCHES * tall + 1.35 + more),
             facecolor="black",
             layout="constrained",
         )
@@ -107,3 +112,8 @@ class Overview:
             where = {"ha": side, "va": "top", "transform": bar.ax.transAxes}
             bar.ax.text(x, -0.5, text, color="white", fontsize=7, **where)
         bar.set_label(shown.note or " ", color="white", fontsize=7, labelpad=12)
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Lines no longer than the picture is wide."""
+    return "\n".join(part for line in text.splitlines() for part in textwrap.wrap(line, width) or [""])

@@ -113,7 +113,7 @@ class Stream(IterableDataset[Batch]):
             if case.others is not None:
                 for s in range(1, structures):
                     organ[i, s][here] = case.others[k][there] == s
-        names = [f"{self.cases[c].name} slice {k}" for c, k in batch]
+        names = [f"{self.cases[c].name} slice {k + 1}" for c, k in batch]
         return {
             "image": torch.from_numpy(image),
             "organ": torch.from_numpy(organ),

@@ -21,6 +21,7 @@ class RunMethod:
     name: ClassVar[str] = "run"
     title: ClassVar[str] = "U-Noise of a run"
     about: ClassVar[str] = "where noise would spoil the segmentation, learnt by a run's net"
+    unit: ClassVar[str] = "logit"
     needs: ClassVar[str] = ""
     chosen: ClassVar[bool] = False
 

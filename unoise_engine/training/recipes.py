@@ -32,7 +32,7 @@ class Net:
     """A U-Net's shape; the defaults are the paper's utility (34M parameters)."""
 
     depth: int = 5  # resolution levels
-    first_channels: int = 64
+    first_channels: int = 64  # of the first level; doubled with each level below
 
     def __post_init__(self) -> None:
         require(2 <= self.depth <= 7, f"depth must lie in 2 .. 7: {self.depth}")
@@ -43,11 +43,11 @@ class Net:
 class Data:
     """Which voxels are the organ, and which patients learn, steer and judge."""
 
-    organ: str = "pancreas"
+    organ: str = "pancreas"  # the label that is learnt, as labels.json names it
     labels: tuple[int, ...] = ()  # empty: look the organ up in the data's labels.json or dataset.json
-    val_share: float = 0.15  # of the patients
-    test_share: float = 0.15
-    split_seed: int = 0
+    val_share: float = 0.15  # of the patients, to steer training
+    test_share: float = 0.15  # of the patients, to judge
+    split_seed: int = 0  # of the split of patients, where the data bring none
     others: tuple[str, ...] = ()  # structures the net learns beside the organ, where the labels name them
     shares: tuple[float, ...] = ()  # of the slices drawn, from each data folder in order; empty: as they come
     val_cases: int = 0  # at most, of each folder; 0: all
@@ -74,8 +74,8 @@ class Data:
 class Draw:
     """How training slices are drawn and cropped. Sizes are pixels of the prepared slice."""
 
-    crop: int = 192
-    batch: int = 8
+    crop: int = 192  # side of a crop
+    batch: int = 8  # slices a step
     empty_share: float = 0.1  # of the slices drawn, those without organ: else the model draws organ everywhere
     organ_crops: float = 0.5  # share of crops that must contain the organ's centre; the others fall anywhere
 
@@ -90,12 +90,12 @@ class Draw:
 class Augment:
     """Greatest random change of a slice, each drawn anew per slice. Intensities in units of the window (0 .. 1)."""
 
-    rotate_deg: float = 10.0
+    rotate_deg: float = 10.0  # turn in plane
     scale: float = 0.15  # factor 1 - scale .. 1 + scale
-    shift_px: float = 6.0
-    elastic_px: float = 2.0
-    gain: float = 0.1
-    offset: float = 0.05
+    shift_px: float = 6.0  # shift in plane
+    elastic_px: float = 2.0  # smooth bending
+    gain: float = 0.1  # intensity times 1 - gain .. 1 + gain
+    offset: float = 0.05  # intensity plus -offset .. offset
     gamma: float = 0.15  # exponent 1 - gamma .. 1 + gamma
     noise: float = 0.05  # standard deviation
     erase: float = 0.0  # share of slices whose organ is replaced by the window's lower end: an abdomen without it
@@ -121,15 +121,15 @@ class Fit:
     """How long and how fast. Set one of epochs and max_steps; a step is one batch."""
 
     epochs: int = 0  # passes over the slices drawn
-    max_steps: int = 0
+    max_steps: int = 0  # batches in all
     round_steps: int = 100  # steps between two validations; each ends with a checkpoint
-    lr: float = 3e-3
-    weight_decay: float = 1e-2
-    schedule: str = "one-cycle"
-    precision: str = "auto"
+    lr: float = 3e-3  # learning rate; the highest, where the schedule is one-cycle
+    weight_decay: float = 1e-2  # of AdamW; 0: Adam instead
+    schedule: str = "one-cycle"  # one-cycle or constant
+    precision: str = "auto"  # auto, 32-true, bf16-mixed or 16-mixed
     average: float = 0.0  # decay a step of the running mean of the weights, which is judged and kept; 0: none
     patience: int = 0  # validations without gain before stopping; 0: never
-    seed: int = 0
+    seed: int = 0  # of weights, draws and noise
 
     def __post_init__(self) -> None:
         require(self.epochs >= 0 and self.max_steps >= 0, "epochs and max_steps must be at least 0")
@@ -149,7 +149,7 @@ class Fit:
 class UtilityFit(Fit):
     """The utility's loss is a choice; U-Noise's is the paper's."""
 
-    loss: str = "bce+dice"
+    loss: str = "bce+dice"  # bce+dice or bce
     others_weight: float = 0.5  # of the other structures' loss beside the organ's
 
     def __post_init__(self) -> None:
@@ -162,13 +162,13 @@ class UtilityFit(Fit):
 class Noise:
     """The noise model: its size and the published constants (units of the normalised image); the rest is ours."""
 
-    size: str = "large"
-    sigma_min: float = NoiseConfig.sigma_min
-    sigma_max: float = NoiseConfig.sigma_max
-    noise_reward: float = NoiseConfig.noise_reward
+    size: str = "large"  # small, medium or large: 2, 3 or 4 levels
+    sigma_min: float = NoiseConfig.sigma_min  # least standard deviation of the noise
+    sigma_max: float = NoiseConfig.sigma_max  # largest standard deviation of the noise
+    noise_reward: float = NoiseConfig.noise_reward  # weight of the noise added against the loss of the utility
     targets: str = "labels"  # or "predictions": the utility's own on the clean image, which needs no labels
     budget_weight: float = 0.0  # of the loss over sampled shares visible (budgets.py) beside the published one
-    budget_shares: tuple[float, float] = (Budgets.low, Budgets.high)
+    budget_shares: tuple[float, float] = (Budgets.low, Budgets.high)  # least and largest share visible that is drawn
     cell: int = 1  # the map is averaged over cells of so many pixels a side; 1: as published
     near: bool = False  # the net is told the utility's prediction and starts from nearness to it (near.py)
 

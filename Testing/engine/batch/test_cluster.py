@@ -86,7 +86,7 @@ def test_a_lost_worker_loses_nothing_and_doubles_nothing(
     assert [line["code"] for line in lines(out) if line["status"] != "OK"] == ["EMPTY_FILE"]
     assert not leftovers(out)
     again = command(cohort, "-o", out, "--cluster", address, "--resume")
-    assert again.returncode == 1 and again.stdout.count("done before") == 8 and len(lines(out)) == 9
+    assert again.returncode == 1 and "(9 done before)" in again.stdout and len(lines(out)) == 9
     explain(cohort, tmp_path / "here")
     assert volumes(out) == volumes(tmp_path / "here"), "a cluster changes nothing"
 
@@ -130,7 +130,7 @@ def test_a_lost_scheduler_is_one_line_and_loses_nothing(
     assert "the scheduler was lost - " in err and "; 2 of 3 cases are done: go on with --resume" in err
     assert "3 inputs = 2 ok" in said and len(lines(out)) == 2 and (out / "summary.html").exists()
     again = command(cohort, "-o", out, "--resume", SLOW="0")
-    assert again.returncode == 0 and again.stdout.count("done before") == 2 and not leftovers(out)
+    assert again.returncode == 0 and "(2 done before)" in again.stdout and not leftovers(out)
 
 
 def test_a_worker_of_another_version_does_nothing(

@@ -97,6 +97,7 @@ class Rings:
     name: ClassVar[str] = "rings"
     title: ClassVar[str] = "Rings"
     about: ClassVar[str] = "how far from the middle"
+    unit: ClassVar[str] = "rings"
     needs: ClassVar[str] = ""
     chosen: ClassVar[bool] = False
 

@@ -88,7 +88,7 @@ def test_interrupted_is_resumable(command: Any, cohort: Any, tmp_path: Path, num
     assert processes_of_group(run.pid) == []
     assert not [p for p in leftovers(out) if "partial" in p.name]
     again = command(cohort, "-o", out, "--resume", "--jobs", 2, SLOW="0")
-    assert again.returncode == 0 and again.stdout.count("done before") == 2 and len(lines(out)) == 3
+    assert again.returncode == 0 and "(2 done before)" in again.stdout and len(lines(out)) == 3
 
 
 def test_what_stops_every_case_says_what_is_done(
@@ -218,7 +218,7 @@ def test_results_of_a_version_without_inventories_go_on(
         inventory.unlink()
     first = volumes(out)
     assert explain(cohort, out, resume=True) == 0
-    assert capsys.readouterr().out.count("done before") == 3 and volumes(out) == first
+    assert "(3 done before)" in capsys.readouterr().out and volumes(out) == first
     for inventory in (out / INVENTORY, *out.glob(f"*/{INVENTORY}")):
         inventory.unlink()
     corrected = out / "case-0002" / "segmentation.nii.gz"

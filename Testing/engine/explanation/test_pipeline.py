@@ -46,7 +46,7 @@ def test_what_is_yielded_and_told(ct: Any, tiny_bundle: Any) -> None:
 
 def test_without_anything_asked_for_the_usual_methods(ct: Any, tiny_bundle: Any) -> None:
     found = explain(ct, bundle=tiny_bundle, device="cpu")
-    assert [*found] == ["segmentation", "importance-unoise", "importance-gradcam", "importance-occlusion"]
+    assert [*found] == ["segmentation", "importance-unoise", "importance-gradcam"]
     again = explain(ct, ["unoise"], load_bundle(tiny_bundle, "cpu"))
     assert np.array_equal(again["importance-unoise"].voxels, found["importance-unoise"].voxels)
     assert found["segmentation"].grid == ct.grid

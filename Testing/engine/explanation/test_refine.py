@@ -8,13 +8,14 @@ import pytest
 
 from unoise_engine.cli.app import app
 from unoise_engine.errors import Usage
-from unoise_engine.explanation.method import Enough, silent
+from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.methods import CHOSEN, METHODS, answerable
 from unoise_engine.explanation.objective import Objective
 from unoise_engine.explanation.refine import LEVELS, Grid, RefinedUNoise
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.segmenter import GRADIENT, NOISE
+from unoise_engine.progress import Enough
 
 
 class Needs:

@@ -87,7 +87,7 @@ def test_weights_by_hand() -> None:
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 5), (3, 3), (5, 3), (0, 11), (10, 11)])
 def test_slices_that_are_not_there(start: Any, stop: Any) -> None:
-    with pytest.raises(Usage, match=f"--slices {start}:{stop} - outside the CT's 10 axial slices - .* 0:10"):
+    with pytest.raises(Usage, match=f"--slices {start + 1}:{stop} - outside the CT's 10 axial slices - .* 1:10"):
         Input.of(ellipsoid_ct(), Recipe(), start, stop)
     assert len(Input.of(ellipsoid_ct(), Recipe(), 0, 10)) == len(Input.of(ellipsoid_ct(), Recipe())) == 10
 

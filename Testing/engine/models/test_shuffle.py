@@ -25,8 +25,9 @@ def kernel(kind: Any = TensorProto.FLOAT, raw: Any = False, shape: Any = (3, 1, 
 @pytest.mark.parametrize(
     ("kind", "raw"), [(TensorProto.FLOAT, False), (TensorProto.FLOAT, True), (TensorProto.FLOAT16, True)]
 )
-def test_in_another_order(kind: Any, raw: Any) -> None:
-    content = model_with(kernel(kind, raw), numpy_helper.from_array(np.arange(6, dtype=np.float32), "bias"))
+@pytest.mark.parametrize("shape", [(3, 1, 2, 2), (1, 3, 1, 2, 2)], ids=["2-D", "3-D"])
+def test_in_another_order(shape: Any, kind: Any, raw: Any) -> None:
+    content = model_with(kernel(kind, raw, shape), numpy_helper.from_array(np.arange(6, dtype=np.float32), "bias"))
     after = onnx.load_from_string(shuffle_kernels(content, 3)).graph.initializer
     assert not (after[0].raw_data and after[0].float_data)  # one way to store them, as before
     mixed = numpy_helper.to_array(after[0]).ravel()

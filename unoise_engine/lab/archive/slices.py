@@ -28,7 +28,7 @@ from unoise_engine.models.input import resize_weights
 
 ARRAYS = ("image", "mask", "patient", "instance", "margin_px", "spacing_mm")
 SMALLEST_PX = 17
-CURE = "see README, 'Slice archives', for the arrays it must hold"
+CURE = "see docs/how-to/data-sets.md, 'Slice archives', for the arrays it must hold"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The README's lines for clusters, as they stand there; Slurm's own commands are stand-ins that start processes."""
+"""The page's lines for clusters, as they stand there; Slurm's own commands are stand-ins that start processes."""
 
 import os
 import re
@@ -30,8 +30,8 @@ STAND_INS = {
 
 
 def blocks() -> Any:
-    """The code blocks of the section, and what it has in backticks across lines."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("### On a cluster")[1].split("\n### ")[0]
+    """The code blocks of the page, and what it has in backticks across lines."""
+    section = (ROOT / "docs/how-to/cluster.md").read_text(encoding="utf-8")
     inline = [
         " ".join(text.split())
         for text in re.findall(r"(?<!`)`([^`]+)`(?!`)", re.sub(r"```.*?```", "", section, flags=re.S))
@@ -41,7 +41,7 @@ def blocks() -> Any:
 
 @pytest.fixture
 def shell(tmp_path: Path, tiny_bundle: Any) -> Any:
-    """Runs a script of the README in a session of its own, with our folders put in, and ends what it left running."""
+    """Runs a script of the page in a session of its own, with our folders put in, and ends what it left running."""
     started = []
     (tmp_path / "bin").mkdir()
     for name, text in STAND_INS.items():
