@@ -202,7 +202,7 @@ def _paper() -> str:
         [
             curve.name,
             f"{curve.area / told.full_dice:.3f}",
-            f"{float(np.interp(0.5, curve.visible, curve.dice)) / told.full_dice:.3f}",
+            f"{curve.half / told.full_dice:.3f}",
         ]
         for curve in told.curves
     ]

@@ -25,9 +25,7 @@ NEAR = " (near)"  # of U-Noise whose net is told the prediction and starts from 
 def titles_of(model: Segmenter) -> dict[str, str]:
     """The methods' titles for this model: plain U-Noise is the paper's algorithm 1, whose net sees the item alone."""
     near = NOISE in model.answers and model.looks_at_scores
-    return {
-        name: f"{title}{NEAR}" if near and METHODS[name].needs == NOISE else title for name, title in TITLES.items()
-    }
+    return {name: m.title + (NEAR if near and m.needs == NOISE else "") for name, m in METHODS.items()}
 
 
 def choose(names: Sequence[str], *configured: Method) -> dict[str, Method]:

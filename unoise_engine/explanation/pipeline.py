@@ -13,6 +13,7 @@ from unoise_engine.errors import Usage
 from unoise_engine.explanation.focus import Focus
 from unoise_engine.explanation.hiding import largest_noise
 from unoise_engine.explanation.method import Method
+from unoise_engine.explanation.methods import titles_of
 from unoise_engine.explanation.proof import Proof, Trial, provable, worth_it
 from unoise_engine.explanation.segment import Prediction, segment
 from unoise_engine.explanation.settings import Settings
@@ -91,7 +92,7 @@ def explain_volume(
                     maps[some] = given.as_planes(explain(model, x, found.target(some), advance))
         if warnings is not None:
             shown = (maps[int(k)] for k in np.flatnonzero(found.shows))
-            warnings += about_answers(f"The map of {method.title}", shown)
+            warnings += about_answers(f"The map of {titles_of(bundle)[name]}", shown)
         if trial is not None and proofs is not None:
             with progress.stage(case, f"proof of {name}", 1), clock(seconds, "proof"):
                 proof = trial.prove([np.array(maps[k]) for k in trial.planes], method.needs == NOISE)

@@ -17,7 +17,7 @@ import numpy as np
 
 from unoise_engine import __version__
 from unoise_engine.errors import Environment
-from unoise_engine.explanation.methods import METHODS, TITLES
+from unoise_engine.explanation.methods import METHODS, titles_of
 from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.proof import Proof
 from unoise_engine.explanation.settings import Settings
@@ -99,7 +99,7 @@ def _writer(reading: Reading, case: Case, bundle: Bundle, settings: Settings, ho
         engine_version=__version__,
         warning=manifest.warning,
         slices=settings.slices or (0, len(AxialView.of(reading.ct.grid).apply(reading.ct.voxels))),
-        titles=TITLES,
+        titles=titles_of(bundle),
         parameters=settled(settings.told),
     )
     files, frames = reading.slice_files, reading.slice_frames
@@ -164,7 +164,7 @@ def _explain_into(
     seconds: dict[str, float],
     with_picture: bool,
 ) -> dict[str, Any]:
-    ct, manifest = reading.ct, bundle.manifest
+    ct, manifest, titles = reading.ct, bundle.manifest, titles_of(bundle)
     view = AxialView.of(ct.grid)
     start, stop = settings.slices or (0, len(view.apply(ct.voxels)))
     files: dict[str, str] = {}
@@ -207,7 +207,7 @@ def _explain_into(
             method = name.removeprefix("importance-")
             verdict = proofs[method].verdict if method in proofs else ""
             here = view.apply(ct.voxels)[middle]
-            picture.add(method, shown(method, volume.slice(middle), here, manifest, bundle.coarse_px), verdict)
+            picture.add(titles[method], shown(method, volume.slice(middle), here, manifest, bundle.coarse_px), verdict)
         with clock(seconds, "write"):
             files |= writer.write(name, volume, folder)
         del volume  # before there are the maps of the next
@@ -216,7 +216,7 @@ def _explain_into(
         settings,
         replace(settings, methods=tuple(m for m in settings.methods if f"importance-{m}" in made)),
     )
-    if left_out := [TITLES[name] for name in wanted.methods if name not in settings.methods]:
+    if left_out := [titles[name] for name in wanted.methods if name not in settings.methods]:
         notes.append(f"interrupted before it was finished: {', '.join(left_out)}")
     if picture is not None:
         with clock(seconds, "picture"):
@@ -236,10 +236,10 @@ def _explain_into(
         "notes": [*notes, *bundle.notes],  # what else is worth knowing
         "organ": organ,  # see `organ.` above
         "proof": {name: proof.told() for name, proof in proofs.items()},  # what a map keeps, tried on this CT
-        "verdicts": [proof.sentence(TITLES[name]) for name, proof in proofs.items()],  # the same, in sentences
+        "verdicts": [proof.sentence(titles[name]) for name, proof in proofs.items()],  # the same, in sentences
         "seconds": {name: round(value, 3) for name, value in seconds.items()},  # a stage
         "files": files,  # name of each result -> file in the folder
-        "titles": {name: TITLES[name] for name in settings.methods},  # of the methods, for people
+        "titles": {name: titles[name] for name in settings.methods},  # of the methods, for people
         "units": {name: METHODS[name].unit for name in settings.methods},  # of the maps' values
         "settings": {  # methods, `axial_slices` [start, stop), parameters of each method, device, format
             "methods": list(settings.methods),

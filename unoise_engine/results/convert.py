@@ -89,7 +89,7 @@ def _origin(report: dict[str, Any]) -> Origin:
             engine_version=str(report["versions"]["unoise_engine"]),
             warning=str(report["warning"]),
             slices=(int(start), int(stop)),
-            titles=TITLES,
+            titles=TITLES | {name: str(title) for name, title in report.get("titles", {}).items() if name in TITLES},
             parameters=settled({name: settings[name] for name in settings["methods"] if name in settings}),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from unoise_engine.drawing import load_matplotlib
-from unoise_engine.explanation.methods import TITLES
 from unoise_engine.results.body import body_box
 from unoise_engine.results.shown import Shown
 
@@ -35,10 +34,10 @@ class Overview:
         self.maps: dict[str, Shown] = {}
         self.verdicts: dict[str, str] = {}
 
-    def add(self, method: str, shown: Shown, verdict: str = "") -> None:
+    def add(self, title: str, shown: Shown, verdict: str = "") -> None:
         """`verdict` says in a few words how the map does on this CT (explanation/proof.py)."""
-        self.maps[method] = replace(shown, values=np.array(shown.values[self.box]))
-        self.verdicts[method] = verdict
+        self.maps[title] = replace(shown, values=np.array(shown.values[self.box]))
+        self.verdicts[title] = verdict
 
     def draw(self, path: Path, title: str, slice_note: str, warning: str) -> None:
         """Writes a PNG. `warning` stands under the picture."""
@@ -62,7 +61,7 @@ class Overview:
         found = bool(self.organ.any())
         for axes, name in zip(panels, ["", *self.maps]):
             self._ct(axes)
-            heading = TITLES.get(name, name) or ("CT and outline" if found else "CT (no organ found here)")
+            heading = name or ("CT and outline" if found else "CT (no organ found here)")
             if any(self.verdicts.values()):
                 heading += f"\n{self.verdicts.get(name) or ' '}"
             axes.set_title(heading, color="white", fontsize=10)

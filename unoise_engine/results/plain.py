@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from unoise_engine.explanation.methods import TITLES
 from unoise_engine.results.body import body_box
 from unoise_engine.results.dicom.font import ADVANCE, wrap
 from unoise_engine.results.dicom.picture import ORANGE, WHITE, band, burn, overlay
@@ -35,9 +34,9 @@ class PlainOverview:
         """Square pixels, each repeated."""
         return np.asarray(image[self.box][self.places])
 
-    def add(self, method: str, shown: Shown, verdict: str = "") -> None:
-        self.maps[method] = replace(shown, values=self._enlarged(shown.values))
-        self.verdicts[method] = verdict
+    def add(self, title: str, shown: Shown, verdict: str = "") -> None:
+        self.maps[title] = replace(shown, values=self._enlarged(shown.values))
+        self.verdicts[title] = verdict
 
     def draw(self, path: Path, title: str, slice_note: str, warning: str) -> None:
         """Writes a PNG. `warning` stands under the picture. Raises OSError."""
@@ -45,8 +44,8 @@ class PlainOverview:
         heading = "CT and outline" if found else "CT (no organ found here)"
         proved = any(self.verdicts.values())
         panels = [self._panel([heading, " "][: 1 + proved], np.zeros(self.hu.shape, np.float32), slice_note, " ", " ")]
-        for method, shown in self.maps.items():
-            said = [TITLES.get(method, method), self.verdicts[method] or " "][: 1 + proved]
+        for name, shown in self.maps.items():
+            said = [name, self.verdicts[name] or " "][: 1 + proved]
             panels.append(
                 self._panel(said, shown.values, f"dark: {shown.low}", f"bright: {shown.high}", shown.note or " ")
             )

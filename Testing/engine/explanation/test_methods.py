@@ -8,10 +8,10 @@ import pytest
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.lattice import Lattice
 from unoise_engine.explanation.method import silent
-from unoise_engine.explanation.methods import METHODS, answerable, check_answerable, choose
+from unoise_engine.explanation.methods import METHODS, answerable, check_answerable, choose, titles_of
 from unoise_engine.explanation.occlusion import Occlusion, around
 from unoise_engine.explanation.target import Target
-from unoise_engine.models.segmenter import occluded_items
+from unoise_engine.models.segmenter import NOISE, occluded_items
 
 
 class Threshold:
@@ -233,3 +233,13 @@ def test_a_model_is_asked_nothing_that_it_cannot_answer() -> None:
     check_answerable(dumb, choose(["occlusion", "gradcam"]).values())
     with pytest.raises(Usage, match=r"--methods unoise - .*\(noise\) - choose from gradcam, occlusion"):
         check_answerable(dumb, choose(["gradcam", "unoise"]).values())
+
+
+def test_a_net_that_is_told_the_prediction_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Threshold, "answers", frozenset({NOISE}), raising=False)
+    model: Any = Threshold()
+    assert titles_of(model) == {name: method.title for name, method in METHODS.items()}
+    monkeypatch.setattr(Threshold, "looks_at_scores", True)
+    assert titles_of(model)["unoise"] == "U-Noise (near)" and titles_of(model)["gradcam"] == "Grad-CAM"
+    monkeypatch.setattr(Threshold, "answers", frozenset(), raising=False)
+    assert titles_of(model)["unoise"] == "U-Noise", "there is no net to ask"

@@ -116,7 +116,7 @@ def draw_curves(study: Study, figure_of: Any) -> Any:
 
 
 def draw_deciles(study: Study, figure_of: Any) -> Any:
-    """Fig. 3b: one image, a tenth of its pixels at a time, the most important tenth first."""
+    """Fig. 3b: one image on grey, a tenth of its pixels more at a time, the most important first."""
     bundle = load_bundle(study.folders["bundle"], "cpu")
     x, truth, target, name = samples(study, 1)[0]
     rows: list[tuple[str, np.ndarray]] = [(TITLES["unoise"], UNoise()(bundle, x[None], target, silent)[0])]
@@ -130,9 +130,9 @@ def draw_deciles(study: Study, figure_of: Any) -> Any:
         tie = np.random.default_rng(study.seed).random(importance.shape)
         tenth = ranks(importance, tie) * DECILES // importance.size
         for k, one in enumerate(row):
-            _show(one, np.where(tenth == k, x[0], x[0].min())[box], truth[box])
-            one.set_title(f"{title}\n1st tenth" if k == 0 else f"{k + 1}", fontsize=7)
-    figure.suptitle(f"{name}: its tenths by importance", fontsize=9)
+            _show(one, np.where(tenth <= k, x[0], 0)[box], truth[box])
+            one.set_title(f"{title}\n10 %" if k == 0 else f"{10 * (k + 1)} %", fontsize=7)
+    figure.suptitle(f"{name}: its most important pixels", fontsize=9)
     return figure
 
 

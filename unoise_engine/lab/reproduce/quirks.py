@@ -5,11 +5,14 @@ from __future__ import annotations
 from unoise_engine.lab.reproduce.recipes import Recipes
 from unoise_engine.training.recipes import Fit
 
+WINDOW = "min-max over the set, in the script published later; by the pictures about -150 to 250 HU (inferred)"
+AUGMENTED = "flips, contrast, gamma, brightness; elastic, grid, optical; shift, scale, rotate"
+
 # (what, published, recipe paper, recipe default)
 COMMON = (
     (
         "512 to 256 pixels",
-        "every second pixel: aliases",
+        "every second pixel, in the script published later: aliases",
         "resampled to {spacing:g} mm with an anti-aliasing kernel; not switched back",
         "resampled to {spacing:g} mm with an anti-aliasing kernel",
     ),
@@ -29,14 +32,14 @@ COMMON = (
     ),
     (
         "occlusion's score",
-        "a 'dice' of raw logits; every patch one stride too far right",
+        "a 'dice' of raw logits, occluded minus not; every patch one stride too far right; 121 x 121 stretched to 256",
         "dice of masks; patches where they belong",
         "dice of masks; patches where they belong",
     ),
     ("timing", "no synchronisation with the GPU", "synchronised, median of 5", "synchronised, median of 5"),
     (
         "picture of a map with z >= 0 everywhere",
-        "0 / 0",
+        "all zero; not a number where the largest -z is exactly 0",
         "all zero",
         "all zero",
     ),
@@ -51,14 +54,18 @@ def rows(recipes: Recipes) -> list[list[str]]:
     utility, published = recipes.utility, recipes.published
     ct, draw, noise = utility.ct, utility.draw, published.noise
     low, high = ct.window_hu
+    rate, kinds = published.fit.lr, "turns, scale, shifts, elastic, intensity; strengths are ours"
     augmented = utility.augment.rotate_deg or utility.augment.elastic_px
     table = [
         ["channels", "3, the slice tiled", f"{ct.channels}"],
         ["normalisation", "ImageNet mean and spread", f"mean {ct.mean[0]:g}, spread {ct.std[0]:g}"],
-        ["window", "min-max over the whole set", f"{low:g} to {high:g} HU"],
+        ["window", WINDOW, f"{low:g} to {high:g} HU"],
+        ["grey values while training", "float32", f"bytes, {(high - low) / 255:.2g} HU a step"],
         ["slices without organ", "never seen", f"{draw.empty_share:.0%} of those drawn"],
-        ["augmentation of the utility", "none told", "turns, scale, shifts, intensity" if augmented else "none"],
-        ["utility's loss", "not told", utility.fit.loss],
+        ["augmentation", AUGMENTED, f"{kinds}{', flips' if utility.augment.flip else ''}" if augmented else "none"],
+        ["utility's loss", "BCE", utility.fit.loss],
+        ["learning rate", "3e-3, U-Noise from a segmenter 1e-3", f"utility {utility.fit.lr:g}, U-Noise {rate:g}"],
+        ["precision", "32 bit", utility.fit.precision],
         ["sigma, lambda", "1 to 5, 1e-3", f"{noise.sigma_min:g} to {noise.sigma_max:g}, {noise.noise_reward:g}"],
         ["length", "100 epochs", length(published.fit)],
     ]

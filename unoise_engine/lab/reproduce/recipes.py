@@ -9,7 +9,7 @@ from typing import Any
 from unoise_engine.errors import Environment, Usage
 from unoise_engine.lab.reproduce.scale import Scale
 from unoise_engine.shipped import shipped
-from unoise_engine.training.recipes import Net, UNoiseRecipe, UtilityRecipe, read_recipe
+from unoise_engine.training.recipes import Augment, Net, UNoiseRecipe, UtilityRecipe, read_recipe
 
 KINDS = ("default", "paper")
 SIZES = ("small", "medium", "large")
@@ -57,9 +57,8 @@ def choose_recipes(kind: str, scale: Scale, organ: str, window_hu: tuple[float, 
         utility = replace(utility, fit=shorter(utility.fit, scale.utility_steps))
         published = replace(published, fit=shorter(published.fit, scale.unoise_steps))
         ours = replace(ours, fit=shorter(ours.fit, scale.ours_steps))
-        small = replace(utility.augment, shift_px=min(2.0, utility.augment.shift_px),
-                        elastic_px=min(1.0, utility.augment.elastic_px))  # fmt: skip
-        utility = replace(utility, augment=small)
+        utility = replace(utility, augment=gentler(utility.augment))
+        published = replace(published, augment=gentler(published.augment))
     published = replace(published, draw=replace(published.draw, crop=crop))
     ours = replace(ours, draw=replace(ours.draw, crop=crop))
     return Recipes(kind, utility, published, ours, scale.segmenter_steps)
@@ -68,6 +67,11 @@ def choose_recipes(kind: str, scale: Scale, organ: str, window_hu: tuple[float, 
 def shorter(fit: Any, steps: int) -> Any:
     """The same training in so many steps; 0 leaves it as it is."""
     return replace(fit, epochs=0, max_steps=steps, round_steps=max(1, steps // ROUNDS)) if steps else fit
+
+
+def gentler(augment: Augment) -> Augment:
+    """For slices of few pixels."""
+    return replace(augment, shift_px=min(2.0, augment.shift_px), elastic_px=min(1.0, augment.elastic_px))
 
 
 def _file(name: str) -> Path:

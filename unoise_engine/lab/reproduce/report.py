@@ -78,8 +78,11 @@ def write_page(path: Path, content: Content) -> None:
         _areas(study, summary),
         "<h2>Ranking per image, both fills</h2>",
         _goals(study, summary),
-        "<h2>Fig. 3b: tenths of importance</h2>",
-        _picture(content.figures["fig3b"], "Each picture shows one tenth of the pixels, the most important first."),
+        "<h2>Fig. 3b: more and more, by importance</h2>",
+        _picture(
+            content.figures["fig3b"],
+            "A tenth more of the pixels in each picture, the most important first; the rest is grey, as hidden.",
+        ),
         "<h2>Fig. 4: half of the pixels visible</h2>",
         _picture(content.figures["fig4"], "Grey, one threshold for the set."),
         "<h2>Table 1: parameters</h2>",
@@ -145,7 +148,7 @@ def _seconds(content: Content) -> str:
     times = {k: v for k, v in content.seconds.items() if isinstance(v, float)}
     rows = [[name, f"{value:.5f}", PAPER_SECONDS.get(name, "")] for name, value in times.items()]
     train = content.facts[f"{content.study.name}-unoise-large"]["train_seconds"]
-    rows.append(["training U-Noise Large", f"{train:.0f}", "17760"])
+    rows.append(["training U-Noise Large", f"{train:.0f}", "17790"])
     size = content.seconds.get("size", "")
     return _table(
         ["", f"here: {size}, {content.seconds.get('device', '')}", "published: 256 x 256, RTX 2070 Super"], rows

@@ -61,6 +61,9 @@ def test_the_paper_scale_is_the_published_size() -> None:
     assert (utility.fit.epochs, noise.fit.epochs, noise.fit.lr, noise.fit.seed) == (100, 100, 1e-3, 3)
     assert recipes.noise("large", False).fit.lr == 3e-3
     config = noise.noise.config
+    assert utility.fit.lr == recipes.segmenter("small").fit.lr == 3e-3
+    for one in (utility, noise):
+        assert one.fit.precision == "32-true" and one.augment.flip and one.augment.elastic_px and one.augment.rotate_deg
     assert (config.sigma_min, config.sigma_max, config.noise_reward) == (1, 5, 1e-3)
     assert noise.noise.cell == 1 and not noise.noise.budget_weight and noise.noise.targets == "labels"
 
@@ -74,6 +77,9 @@ def test_quirks_say_what_this_recipe_did() -> None:
     assert paper["window"] == "-1 to 9 HU" and default["window"] == "-160 to 240 HU"
     assert paper["slices without organ"].startswith("0%") and not default["slices without organ"].startswith("0%")
     assert "24 steps" in paper["length"]
+    assert paper["learning rate"] == "utility 0.003, U-Noise 0.003" and paper["precision"] == "32-true"
+    assert "flips" in paper["augmentation"] and "flips" not in default["augmentation"]
+    assert paper["grey values while training"].startswith("bytes, 0.039 HU")
 
 
 def test_names_that_do_not_exist() -> None:
