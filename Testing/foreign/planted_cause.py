@@ -225,7 +225,9 @@ def imported(net: Path, out: Path, phantoms: Path | None, steps: int, seed: int)
     """The bundle of a net, with U-Noise where there are phantoms to teach it on."""
     folder = out / f"{net.name}-imported"
     if not folder.exists():
-        source = read_monai(net) if (net / "configs").is_dir() else read_nnunet(net)
+        finished = [*net.glob("fold_*/checkpoint_final.pth")]  # or stopped before its end
+        how = {} if finished else {"checkpoint": "checkpoint_best.pth"}
+        source = read_monai(net) if (net / "configs").is_dir() else read_nnunet(net, **how)
         import_model(source, folder, licence="Apache-2.0")
     if phantoms is not None:
         taught = out / f"{net.name}-taught"
