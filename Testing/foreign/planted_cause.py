@@ -62,10 +62,13 @@ DISTANCE = "distance"
 ABOVE_DECOYS, ABOVE_TISSUE = "above decoys", "above tissue as far"
 QUESTIONS = ABOVE_DECOYS, ABOVE_TISSUE
 PLANES = 4  # of a CT that a 2-D net is asked about
-METHODS: dict[int, tuple[Method, ...]] = {  # by the net's rank; how much a method is given fits an hour's run on a CPU
-    2: (GradCAM(), InputGradient(), Structures(), Occlusion(patch=5), UNoise(), RefinedUNoise(steps=30, cell=2)),
+METHODS: dict[int, tuple[Method, ...]] = {  # by the net's rank; as much as a CPU can do within an hour or so
+    2: (
+        GradCAM(), InputGradient(), Structures(), Occlusion(patch=5, minutes=0.1), UNoise(),
+        RefinedUNoise(steps=30, cell=2),
+    ),
     3: (
-        GradCAM(), InputGradient(draws=4), Structures(), Occlusion(patch=5, minutes=0.5), UNoise(),
+        GradCAM(), InputGradient(draws=4), Structures(), Occlusion(patch=5, minutes=0.3), UNoise(),
         RefinedUNoise(steps=20, draws=2, cell=2),
     ),
 }  # fmt: skip
