@@ -1,7 +1,7 @@
 # Each target sets up all it needs: Python 3.11 or newer and make suffice. `make` or `make help` lists them.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help docs viewers demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan release-tree mutants clean test-foreign train-nnunet
+.PHONY: help docs viewers demo test test-slicer lint check bench bench-model bench-batch bench-kills fuzz faults screenshots lock sbom scan release-tree mutants clean test-foreign train-nnunet planted-cause speed-foreign
 
 # The targets, each with the first line of what stands above it.
 help:
@@ -58,6 +58,16 @@ test-foreign: .venv-foreign/ok
 # Small nets that nnunetv2 trains on planted phantoms, to import and to explain. Takes a quarter of an hour.
 train-nnunet: .venv-foreign/ok
 	OMP_NUM_THREADS=1 .venv-foreign/bin/python -m Testing.foreign.train_nnunet runs/nnunet
+
+# After train-nnunet: what maps of those nets, and of MONAI's on the same phantoms, say of the known cause; an hour or more.
+planted-cause: .venv-foreign/ok
+	OMP_NUM_THREADS=1 .venv-foreign/bin/python -m Testing.foreign.train_monai runs/monai runs/nnunet/phantoms
+	OMP_NUM_THREADS=1 .venv-foreign/bin/python -m Testing.foreign.planted_cause runs/planted \
+	  runs/nnunet/nnUNet_results/*/* runs/monai/* --taught runs/nnunet/phantoms
+
+# After train-nnunet: time and memory beside nnunetv2's own predictor.
+speed-foreign: .venv-foreign/ok
+	.venv-foreign/bin/python -m Testing.foreign.speed runs/nnunet/nnUNet_results/*/*__3d_fullres
 
 # Remakes the icon and the pictures of the Slicer module (Resources/Screenshots), with the model that ships.
 screenshots: .venv-slicer/ok

@@ -62,10 +62,13 @@ DISTANCE = "distance"
 ABOVE_DECOYS, ABOVE_TISSUE = "above decoys", "above tissue as far"
 QUESTIONS = ABOVE_DECOYS, ABOVE_TISSUE
 PLANES = 4  # of a CT that a 2-D net is asked about
-METHODS: dict[int, tuple[Method, ...]] = {  # by the net's rank; how much a method is given fits an hour's run on a CPU
-    2: (GradCAM(), InputGradient(), Structures(), Occlusion(patch=5), UNoise(), RefinedUNoise(steps=30, cell=2)),
+METHODS: dict[int, tuple[Method, ...]] = {  # by the net's rank; as much as a CPU can do within an hour or so
+    2: (
+        GradCAM(), InputGradient(), Structures(), Occlusion(patch=5, minutes=0.1), UNoise(),
+        RefinedUNoise(steps=30, cell=2),
+    ),
     3: (
-        GradCAM(), InputGradient(draws=4), Structures(), Occlusion(patch=5, minutes=0.5), UNoise(),
+        GradCAM(), InputGradient(draws=4), Structures(), Occlusion(patch=5, minutes=0.3), UNoise(),
         RefinedUNoise(steps=20, draws=2, cell=2),
     ),
 }  # fmt: skip
@@ -225,7 +228,9 @@ def imported(net: Path, out: Path, phantoms: Path | None, steps: int, seed: int)
     """The bundle of a net, with U-Noise where there are phantoms to teach it on."""
     folder = out / f"{net.name}-imported"
     if not folder.exists():
-        source = read_monai(net) if (net / "configs").is_dir() else read_nnunet(net)
+        finished = [*net.glob("fold_*/checkpoint_final.pth")]  # or stopped before its end
+        how = {} if finished else {"checkpoint": "checkpoint_best.pth"}
+        source = read_monai(net) if (net / "configs").is_dir() else read_nnunet(net, **how)
         import_model(source, folder, licence="Apache-2.0")
     if phantoms is not None:
         taught = out / f"{net.name}-taught"

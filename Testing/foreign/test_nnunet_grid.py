@@ -63,12 +63,9 @@ def imported(tmp_path_factory: Any, trained: Path) -> Path:
     return folder
 
 
-def predicted(folder: Path, file: Path) -> np.ndarray:
-    """nnunetv2's labels on the file's own voxels, (z, y, x).
-
-    Its net, preprocessing and predictor; only its search for the trainer, which imports every trainer there is and all
-    that those need, is passed by.
-    """
+def own_predictor(folder: Path) -> Any:
+    """nnunetv2's net, preprocessing and predictor; only its search for the trainer, which imports every trainer there
+    is and all that those need, is passed by."""
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -88,8 +85,14 @@ def predicted(folder: Path, file: Path) -> np.ndarray:
     )  # fmt: skip
     weights = [checkpoint["network_weights"]]
     predictor.manual_initialization(net, plans, settings, weights, about, checkpoint["trainer_name"], None)
+    net.load_state_dict(weights[0])
+    return predictor
+
+
+def predicted(folder: Path, file: Path) -> np.ndarray:
+    """nnunetv2's labels on the file's own voxels, (z, y, x)."""
     out = file.with_name("predicted")
-    predictor.predict_from_files_sequential([[str(file)]], [str(out)])
+    own_predictor(folder).predict_from_files_sequential([[str(file)]], [str(out)])
     found: np.ndarray = sitk.GetArrayFromImage(sitk.ReadImage(f"{out}.nii.gz"))
     return found
 

@@ -22,7 +22,7 @@ DATASET, NUMBER = "Dataset902_Planted", 902
 LABELS = {"background": 0, "target": 1, "landmark": 2, "decoy": 3, "decoy_landmark": 4}
 EPOCH = 50  # steps
 RATE = 3e-3
-PATCHES = {"2d": [64, 64], "3d_fullres": [16, 64, 64]}
+PATCHES = {"2d": [64, 64], "3d_fullres": [8, 48, 48]}
 FEATURES = [8, 16, 32, 64]
 
 
@@ -80,7 +80,7 @@ def shrink(settings: dict[str, Any], patch: list[int]) -> None:
         "n_stages": stages,
         "features_per_stage": FEATURES,
         "kernel_sizes": [[3] * rank] * stages,
-        "strides": [[1] * rank, *([[2] * rank] * (stages - 1))],
+        "strides": [[1] * rank, *([[2] * rank] * (stages - 2)), [1, 2, 2][-rank:]],
         "n_conv_per_stage": [2] * stages,
         "n_conv_per_stage_decoder": [2] * (stages - 1),
     }
