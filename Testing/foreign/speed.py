@@ -48,7 +48,9 @@ def our_map(results: Path, bundle: Path, ct: Path, label: str) -> None:
     from unoise_engine.explanation.pipeline import explain
     from unoise_engine.models.bundles import load_bundle
 
-    explain(ct, ("gradcam",), load_bundle(bundle, "cpu", threads=1, tried=True, label=label))
+    found = explain(ct, ("gradcam",), load_bundle(bundle, "cpu", threads=1, tried=True, label=label))
+    if not found["segmentation"].voxels.any():
+        sys.exit(f"the net finds no {label}, so that there is nothing to explain")
 
 
 def their_map(results: Path, bundle: Path, ct: Path, label: str) -> None:
@@ -80,13 +82,11 @@ def child(name: str, words: list[str]) -> None:
     import importlib
     import resource
 
-    import torch
-
     import unoise_engine.explanation.pipeline  # noqa: F401 - imports do not count
 
-    torch.set_num_threads(1)
     if name in NEEDS:
         importlib.import_module(NEEDS[name])
+        importlib.import_module("torch").set_num_threads(1)
     results, bundle, ct, label = words
     began = time.process_time()
     PROGRAMS[name](Path(results), Path(bundle), Path(ct), label)
