@@ -1,4 +1,4 @@
-"""Where the cause is known: a small MONAI net, taught here within a minute, and what its maps say of it."""
+"""Where the cause is known: a small MONAI net, taught here within a minute or two, and what its maps say of it."""
 
 from pathlib import Path
 
@@ -45,8 +45,8 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     home = tmp_path_factory.mktemp("planted")
     torch.set_num_threads(1)
-    write_phantoms(home / "phantoms", 8, 0, 96, 24, 1, planted=True)
-    return train(home, home / "phantoms", "2d", 250)
+    write_phantoms(home / "phantoms", 16, 0, 96, 24, 1, planted=True)
+    return train(home, home / "phantoms", "2d", 450)
 
 
 def test_a_net_of_monai(net: Path, tmp_path: Path) -> None:
