@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from Testing.foreign import planted_cause
-from Testing.foreign.planted_cause import ABOVE_DECOYS, ABOVE_TISSUE, DISTANCE, judge
+from Testing.foreign.planted_cause import ABOVE_TISSUE, DISTANCE, judge
 from unoise_engine.lab.phantom.planted import LABELS
 from unoise_engine.volume.distance import signed_distance
 
@@ -57,6 +57,5 @@ def test_a_net_of_monai(net: Path, tmp_path: Path) -> None:
     assert np.mean(found.dices) > 0.5 and found.judged
     assert set(found.rows) == {DISTANCE, "gradient", "unoise"}
     gradient = found.rows["gradient"]
-    assert np.mean(gradient.learnt[ABOVE_DECOYS]) > 0.8
     assert np.mean(gradient.learnt[ABOVE_TISSUE]) > 0.1 + np.mean(gradient.shuffled[ABOVE_TISSUE])
     assert "| gradient |" in (tmp_path / "planted.md").read_text()
