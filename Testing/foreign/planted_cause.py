@@ -170,8 +170,8 @@ def judge(importance: np.ndarray, labels: np.ndarray, tie: np.ndarray) -> tuple[
     return above(placed[landmark], placed[np.isin(labels, DECOYS)]), float(np.nanmean(as_far))
 
 
-def measure(bundle: Bundle, cts: Sequence[Path], methods: Sequence[Method], seed: int) -> Found:
-    """Prints each CT's figures as they come."""
+def measure(bundle: Bundle, cts: Sequence[Path], methods: Sequence[Method], seed: int) -> Iterator[Found]:
+    """What is known after each CT; prints its figures as they come."""
     found = Found()
     for number, ct in enumerate(cts):
         scene = Scene.of(ct, bundle)
@@ -180,6 +180,7 @@ def measure(bundle: Bundle, cts: Sequence[Path], methods: Sequence[Method], seed
         found.judged += len(some)
         print(f"  {ct.name}: dice {found.dices[-1]:.3f}, {len(some)} slices", flush=True)
         if not len(some):
+            yield found
             continue
         near = np.stack([signed_distance(mask) if mask.any() else np.zeros(mask.shape) for mask in scene.mask])
         row = found.rows.setdefault(DISTANCE, Row())
@@ -193,11 +194,9 @@ def measure(bundle: Bundle, cts: Sequence[Path], methods: Sequence[Method], seed
             for values, one in ((row.learnt, maps), (row.shuffled, again)):
                 for question, value in scene.judged(one, some, seed).items():
                     values[question].append(value)
-            print(
-                f"    {method.name}: {row.learnt[ABOVE_TISSUE][-1]:.3f}, {row.shuffled[ABOVE_TISSUE][-1]:.3f}",
-                flush=True,
-            )
-    return found
+            told = [f"{row.learnt[q][-1]:.3f} ({row.shuffled[q][-1]:.3f})" for q in QUESTIONS]
+            print(f"    {method.name}: {', '.join(told)}", flush=True)
+        yield found
 
 
 def table(name: str, found: Found, seed: int) -> list[str]:
@@ -253,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Found]:
     parser.add_argument("--steps", type=int, default=300)
     chosen = parser.parse_args(arguments)
     cts = write_phantoms(chosen.out / "held-out", chosen.cts, chosen.seed, 96, 24, 1, planted=True)
-    results = {}
+    results: dict[str, Found] = {}
     for net in chosen.nets:
         print(net.name, flush=True)
         bundle = imported(net, chosen.out, chosen.taught, chosen.steps, chosen.seed)
@@ -261,10 +260,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Found]:
             one for one in METHODS[bundle.recipe.rank]
             if one.needs in ("", *bundle.answers) and one.name in (chosen.methods or [one.name])
         ]  # fmt: skip
-        results[net.name] = measure(bundle, cts, methods, chosen.seed)
-        with (chosen.out / "planted.md").open("a") as file:
-            file.write("\n".join(table(net.name, results[net.name], chosen.seed)) + "\n")
-        print((chosen.out / "planted.md").read_text(), flush=True)
+        for found in measure(bundle, cts, methods, chosen.seed):
+            results[net.name] = found
+            lines = [line for name, known in results.items() for line in table(name, known, chosen.seed)]
+            (chosen.out / "planted.md").write_text("\n".join(lines))
+        print("\n".join(table(net.name, results[net.name], chosen.seed)), flush=True)
     return results
 
 

@@ -23,8 +23,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-MIB = 1 << 20
-
 
 def ours(results: Path, bundle: Path, ct: Path, label: str) -> None:
     from unoise_engine.explanation.segment import segment
@@ -48,7 +46,9 @@ def our_map(results: Path, bundle: Path, ct: Path, label: str) -> None:
     from unoise_engine.explanation.pipeline import explain
     from unoise_engine.models.bundles import load_bundle
 
-    explain(ct, ("gradcam",), load_bundle(bundle, "cpu", threads=1, tried=True, label=label))
+    found = explain(ct, ("gradcam",), load_bundle(bundle, "cpu", threads=1, tried=True, label=label))
+    if not found["segmentation"].voxels.any():
+        sys.exit(f"the net finds no {label}, so that there is nothing to explain")
 
 
 def their_map(results: Path, bundle: Path, ct: Path, label: str) -> None:
@@ -78,20 +78,18 @@ NEEDS = {"nnunetv2": "nnunetv2.inference.predict_from_raw_data", "nnunetv2-cam":
 def child(name: str, words: list[str]) -> None:
     """Runs one program, and prints {"seconds", "peak"} as JSON in the last line."""
     import importlib
-    import resource
-
-    import torch
 
     import unoise_engine.explanation.pipeline  # noqa: F401 - imports do not count
 
-    torch.set_num_threads(1)
     if name in NEEDS:
         importlib.import_module(NEEDS[name])
+        importlib.import_module("torch").set_num_threads(1)
     results, bundle, ct, label = words
     began = time.process_time()
     PROGRAMS[name](Path(results), Path(bundle), Path(ct), label)
     seconds = time.process_time() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB
+    # Not getrusage, whose peak is also that of the process that started this one.
+    peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
     print(json.dumps({"seconds": seconds, "peak": peak}))
 
 

@@ -78,12 +78,16 @@ def test_the_threshold_is_that_of_the_first_slice() -> None:
         def occluded(self, image: Any, places: Any, patch: Any, fill: Any, region: Any = None) -> Any:
             return image[None]
 
+        def replaced(self, image: Any, other: Any, changed: Any, region: Any) -> Any:
+            return other
+
     x = np.arange(12, dtype=np.float32).reshape(1, 1, 3, 4)
     echo: Any = Echo()
     model, places = SameArea(echo, 5), np.zeros((1, 2), int)
     assert np.array_equal(model.occluded(x[0], places, 1, 0.0), x[0:1])  # it was not asked what it finds
     assert np.array_equal(model.predict(x), x - 6) and np.array_equal(model.predict(x + 1), x - 5)
     assert np.array_equal(model.occluded(x[0], places, 1, 0.0), x - 6)
+    assert np.array_equal(model.replaced(x[0], x[0] + 1, (), None), x[0] - 5)
     assert (SameArea(echo, 99).predict(x) == x).all()  # more than there are: all but the last
     assert (SameArea(echo, 0).predict(x) > 0).sum() == 0
 
