@@ -7,8 +7,8 @@ thread, from the same phantom's file to labels or map on its grid, in turn; what
 seconds of the processor from opening the model to the result, without imports, and the process's peak memory, with
 them. nnunetv2-cam is left out, and said so, where it cannot be imported; it needs grad-cam, OpenCV and torchvision.
 
-What nnunetv2-cam sums differs: all classes' logits where the label is found, not the label's margin alone. The work is
-the same: for each window a pass for the labels, one with its gradient for the map.
+nnunetv2-cam does not do quite the same: it sums all classes' logits where the label is found, not the label's margin
+alone, and looks at all windows, not at those alone that show the label.
 """
 
 from __future__ import annotations
