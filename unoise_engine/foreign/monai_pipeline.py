@@ -43,12 +43,13 @@ AFTER = ("Activations", "AsDiscrete", "Invert", *TIDYING, *UNSEEN)
 
 @dataclass(frozen=True)
 class Ending:
-    """What postprocessing makes of the net's answer: `outputs` as in a manifest, scores brought back by the spline
-    `back`, and what it does besides."""
+    """What postprocessing makes of the net's answer: `outputs` as in a manifest, what is brought back, by the spline
+    `back`, `back_as` logits or probabilities, and what it does besides."""
 
     outputs: str
     back: int
     besides: tuple[str, ...] = ()
+    back_as: str = "logits"
 
 
 def components(config: Config, value: Any, where: str) -> Iterator[tuple[str, Component]]:
@@ -118,7 +119,7 @@ def read_line(config: Config, image: str) -> Line:
 
 def read_ending(config: Config, answer: str) -> Ending:
     """Softmax with argmax, or sigmoid with a threshold of one half; anything else is refused."""
-    activation, decision, back, nearest, besides = "", "", 1, False, []
+    activation, decision, back, nearest, besides, back_as = "", "", 1, False, [], "logits"
     for where, transform in components(config, config.at("postprocessing", []), "postprocessing"):
         position = image_key(config, transform, where, answer)
         if position is None:
@@ -150,6 +151,7 @@ def read_ending(config: Config, answer: str) -> Ending:
             if decision and not nearest:
                 raise config.refused(at, "interpolates between labels")
             back = 0 if nearest else 1
+            back_as = "probabilities" if activation and back else "logits"
         elif name == "SaveImage" and told.get("resample"):
             back = 0
         elif name in TIDYING:
@@ -158,7 +160,7 @@ def read_ending(config: Config, answer: str) -> Ending:
             raise config.refused(at, f"is none of those that are known ({', '.join(AFTER)})")
     if not decision:
         raise config.refused("postprocessing", "says neither argmax nor a threshold, so labels cannot be told")
-    return Ending(decision, back, tuple(besides))
+    return Ending(decision, back, tuple(besides), back_as)
 
 
 def read_window(config: Config, line: Line) -> tuple[Window, int | None]:
@@ -230,7 +232,7 @@ def read_preparation(config: Config, image: str, answer: str, modality: str) -> 
             rank=3 if plane is None else 2,
             spacing_mm=(spacing[order[0]], spacing[order[1]], spacing[order[2]]),
             steps=tuple(line.steps),
-            resampling=line.resampling(ending.back),
+            resampling=line.resampling(ending.back, ending.back_as),
             window=window,
             modality=modality,
         )

@@ -27,8 +27,8 @@ class Line:
     multiple_of: int = 1
     fill: float = 0.0
 
-    def resampling(self, back: int) -> Resampling:
-        return Resampling("first", self.order, back=back, back_as="probabilities" if back else "logits")
+    def resampling(self, back: int, back_as: str = "logits") -> Resampling:
+        return Resampling("first", self.order, back=back, back_as=back_as)
 
 
 def refuse_unless(fine: bool, what: str) -> None:

@@ -93,11 +93,20 @@ def test_a_usual_bundle_becomes_numbers(tmp_path: Path) -> None:
         rank=3,
         spacing_mm=(1.5, 1.5, 2.0),
         steps=(Step("resample"), Step("clip", (-57, 164)), Step("scale", (-57, 164, 0, 1))),
-        resampling=Resampling("first", 1, back=1),
+        resampling=Resampling("first", 1, back=1, back_as="probabilities"),
         window=Window((32, 32, 16), 0.75, "monai", "gaussian-monai", 0.125, padding="edge"),
         modality="CT",
     )
     assert (ending.outputs, ending.besides) == ("softmax", ("KeepLargestConnectedComponent",))
+
+
+def test_what_is_brought_back_before_the_activation_are_logits(tmp_path: Path) -> None:
+    steps = INFERENCE["postprocessing"]["transforms"]
+    turned = [steps[1], steps[0], *steps[2:]]
+    assert [step["_target_"] for step in turned[:2]] == ["Invertd", "Activationsd"]
+    folder = written(tmp_path, {**INFERENCE, "postprocessing": {**INFERENCE["postprocessing"], "transforms": turned}})
+    found = read_preparation(Config.read(folder), "image", "pred", "CT")[0].resampling
+    assert (found.back, found.back_as) == (1, "logits")
 
 
 @pytest.mark.parametrize(("transform", "steps"), [
