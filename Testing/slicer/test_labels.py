@@ -242,7 +242,7 @@ def test_what_cannot_be_imported_says_why(panel: Any, tmp_path: Path, monkeypatc
     importing(p, monkeypatch, tmp_path / "nothing")
     assert "nothing" in p.message() and " - " in p.message() and "\n" not in p.message()
     assert (p.parameters.model, p.ui.modelBox.currentIndex) == before
-    assert not list((tmp_path / "models").iterdir())
+    assert not [*(tmp_path / "models").glob("*")]
 
 
 def test_a_slicer_without_the_packages_is_told_where_to_import(
