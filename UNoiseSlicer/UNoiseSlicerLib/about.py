@@ -113,7 +113,8 @@ class Asking:
         home = engine_home()
         question = {"about": {"folders": list(folders), "parameters": dict(parameters)}}
         worker = home / "unoise_engine" / "worker.py"
-        self.key = json.dumps([str(worker), worker.stat().st_mtime_ns, question], sort_keys=True)
+        asked = [python or "", environment or {}, str(worker), worker.stat().st_mtime_ns, question]
+        self.key = json.dumps(asked, sort_keys=True)  # another environment may have other models
         self.answer, self.failed = _answers.get(self.key), False
         self._process: EngineProcess | None = None
         if self.answer is None:

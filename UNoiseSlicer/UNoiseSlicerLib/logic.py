@@ -113,6 +113,9 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         """Has the engine tell what it has, unless it was asked that; `hear` takes in the answer. True while it is under
         way. `folders` are models beside the known ones, `parameters` as in Choices."""
         question = (folders, json.dumps(parameters or {}, sort_keys=True))
+        if again and self._asking is not None:  # its answer may be of before
+            self._asking.close()
+            self._asking = None
         if self._asking is None and (again or question != self._asked):
             self._asked = question
             try:
