@@ -42,3 +42,10 @@ def test_counting_in_turns_loses_nothing(tmp_path: Path) -> None:
     children = [subprocess.Popen([sys.executable, "-c", COUNT, str(tmp_path)]) for _ in range(4)]
     assert [child.wait() for child in children] == [0] * 4
     assert (tmp_path / "n").read_text() == "800"
+
+
+def test_one_s_own_lock_is_no_other_run(tmp_path: Path) -> None:
+    with held(tmp_path, "run-mine"):
+        assert any_held(tmp_path) and not any_held(tmp_path, but="run-mine")
+        with held(tmp_path, "run-other"):
+            assert any_held(tmp_path, but="run-mine")

@@ -167,3 +167,20 @@ def test_one_question_of_two_channels_keeps_nothing(tmp_path: Path) -> None:
     recipe = Preparation("SAR", 3, (4.0, 3.0, 3.0), (Step("resample"),), Resampling(), Window((6, 8, 8)))
     model = load_bundle(write_foreign(tmp_path, recipe, count=2), "cpu")
     assert segment(model, Prepared.of(ellipsoid_ct(shape=(12, 40, 44)), recipe)).kept is None
+
+
+def test_what_was_cut_off_has_no_label(tmp_path: Path) -> None:
+    """Nor does the way back put one there: all around the box that the model saw is background."""
+    steps = (Step("crop-nonzero"), Step("normalise", (0, 50)), Step("resample"))
+    recipe = Preparation("SAR", 3, (4.0, 3.0, 3.0), steps, Resampling(), Window((6, 8, 8), 0.5))
+    ct = ellipsoid_ct(shape=(12, 40, 44))
+    voxels = np.zeros_like(ct.voxels)
+    box = (slice(2, 10), slice(8, 30), slice(10, 36))
+    voxels[box] = np.random.default_rng(0).normal(60, 30, voxels[box].shape)
+    found = segment(
+        load_bundle(write_foreign(tmp_path, recipe), "cpu", label="two"), Prepared.of(ct.with_voxels(voxels), recipe)
+    )
+    mask = found.mask(7).voxels == 7
+    assert found.kept is not None and mask[box].any()
+    mask[box] = False
+    assert not mask.any()
