@@ -14,7 +14,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 (RELEASED,) = map(str.split, re.findall(r"^RELEASED = (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-APART = {"slicer", "peers", "bench", "train", "dev"}  # tests, other readers, rivals in speed, training, development
+# Tests, other readers, rivals in speed, torch, docs, development.
+APART = {"slicer", "peers", "bench", "train", "import", "docs", "dev"}
 
 
 def pinned(path: Path) -> dict[str, str]:
