@@ -1,8 +1,10 @@
-"""Hooks of mkdocs: reference pages from the code, and links that leave docs/ as they stand in the repository."""
+"""Hooks of mkdocs: reference pages from the code, notebooks as pages, and links that leave docs/ as they stand in the
+repository."""
 
 from __future__ import annotations
 
 import ast
+import json
 import posixpath
 import re
 from enum import Enum
@@ -12,8 +14,8 @@ from typing import Any, get_type_hints
 ROOT = Path(__file__).parents[1]
 # Files outside of docs/ that are pages or pictures of the site.
 BESIDE = (
-    "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "Resources/Recipes/README.md", "Resources/Screenshots/*.png",
-    "Resources/Models/*/MODEL_CARD.md", "Resources/Models/*/*.png",
+    "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "SECURITY.md", "CHANGELOG.md", "Resources/Recipes/README.md",
+    "Resources/Screenshots/*.png", "Resources/Models/*/MODEL_CARD.md", "Resources/Models/*/*.png",
 )  # fmt: skip
 WORDS = {"int": "whole number", "float": "number", "bool": "true or false", "str": "text"}
 LINK = re.compile(r"(\]\(|<img src=\")([^)#\s\"]+)")
@@ -25,7 +27,36 @@ def on_files(files: Any, config: Any) -> Any:
     for pattern in BESIDE:
         for path in sorted(ROOT.glob(pattern)):
             files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
+    for path in sorted((ROOT / "docs").rglob("*.ipynb")):
+        page = path.relative_to(ROOT / "docs").with_suffix(".md").as_posix()
+        files.append(File.generated(config, page, content=notebook(path)))
     return files
+
+
+def notebook(path: Path) -> str:
+    """A notebook as Markdown, with the outputs that it was committed with; its links are checked like a page's own."""
+    parts = []
+    for cell in json.loads(path.read_text("utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        magic, _, rest = source.partition("\n")
+        kind, code = ("sh", rest) if magic == "%%sh" else ("toml", rest) if ".toml" in magic else ("python", source)
+        parts.append(f"```{kind}\n{code}\n```")
+        parts += [_output(one) for one in cell["outputs"]]
+    parts.insert(1, f"[The notebook itself]({path.name}), to run.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _output(one: dict[str, Any]) -> str:
+    data = one.get("data", {})
+    for kind in ("image/png", "image/jpeg"):
+        if kind in data:
+            return f'<img alt="output" src="data:{kind};base64,{"".join(data[kind].split())}">'
+    if "text/markdown" in data:
+        return re.sub(r"^#", "###", "".join(data["text/markdown"]), flags=re.MULTILINE)
+    return f"```text\n{''.join(one.get('text') or data.get('text/plain', '')).rstrip()}\n```"
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -40,6 +71,8 @@ def site_link(link: str, page: str) -> str:
     """A link as it stands in the repository -> as it stands on the site, where docs/ is the root."""
     if re.match(r"[a-z]+:", link):
         return link
+    if link != posixpath.basename(page).replace(".md", ".ipynb"):  # a page made of a notebook hands out the notebook
+        link = re.sub(r"\.ipynb$", ".md", link)
     beside = (ROOT / page).is_file() and not (ROOT / "docs" / page).is_file()
     folder = posixpath.dirname(page if beside else f"docs/{page}")
     target = posixpath.normpath(posixpath.join(folder, link)).removeprefix("docs/")
@@ -127,7 +160,7 @@ def _classes(path: str) -> dict[str, list[tuple[str, str, str, str]]]:
 
 def report() -> str:
     """Fields of a report, from the code that writes it. The comment behind a field is its meaning."""
-    path = "unoise_engine/results/case_folder.py"
+    path = "unoise_engine/results/account.py"
     text = (ROOT / path).read_text("utf-8")
     lines = text.splitlines()
     rows = ["| field | meaning |", "|---|---|"]

@@ -153,6 +153,43 @@ class Bar(Quiet):
             yield advance
 
 
+class Call(Quiet):
+    """Calls a function of the user's with the stage and how much of it is done, 0 to 1."""
+
+    def __init__(self, tell: Callable[[str, float], object]) -> None:
+        self.tell = tell
+
+    @contextmanager
+    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[..., None]]:
+        done = 0.0
+
+        def advance(amount: float, note: str = "") -> None:
+            nonlocal done
+            done = min(done + amount, total)
+            self.tell(name, done / max(total, 1))
+
+        self.tell(name, 0.0)
+        yield advance
+        if done < total:
+            self.tell(name, 1.0)
+
+
+class Lines(Quiet):
+    """A line a stage on standard error, for logs and notebooks."""
+
+    @contextmanager
+    def stage(self, case: str, name: str, total: int) -> Iterator[Callable[..., None]]:
+        started = time.monotonic()
+        print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
+        yield lambda amount, note="": None
+        print(f"{time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
+
+    def event(self, kind: str, **facts: Any) -> None:
+        if kind == "estimate":
+            each = f"{facts['slices']} slices, about {said_time(facts['seconds'])} at most"
+            print(f"{facts['title']}: {each}", file=sys.stderr, flush=True)
+
+
 class Pace:
     """How long a batch still takes, by the cases that are done. Between two of them the time runs down."""
 
@@ -212,6 +249,15 @@ def progress(mode: str) -> Progress:
     if mode == "auto" and sys.stderr.isatty():
         return Bar()
     return Quiet()
+
+
+def progress_of(wanted: bool | Callable[[str, float], object] | None) -> Progress:
+    """For a call from Python: True shows a bar to a terminal and lines elsewhere; a function is called (`Call`)."""
+    if callable(wanted):
+        return Call(wanted)
+    if not wanted:
+        return Quiet()
+    return Bar() if sys.stderr.isatty() else Lines()
 
 
 @contextmanager

@@ -33,13 +33,20 @@ HEAVY = {
     "dynamic_network_architectures": {"foreign"},
     "onnxruntime": {"models.runtime"},
     "google": {"models.onnx_format"},  # protobuf
-    "SimpleITK": {"volume", "models", "lab.archive"},
+    "SimpleITK": {"volume", "models", "lab.archive", "results.explanation"},  # the last names its types alone
     "pydicom": {"volume", "results.dicom", "results.convert", "send"},
     "highdicom": {"results.dicom"},
     "pynetdicom": {"send"},
     "http": {"send"},
     "socket": {"send"},
-    "matplotlib": {"drawing", "results.overview", "evaluate.figures", "evaluate.panels"},
+    "matplotlib": {
+        "drawing",
+        "results.overview",
+        "results.picture",
+        "results.explanation",
+        "evaluate.figures",
+        "evaluate.panels",
+    },
     "typer": {"cli"},
     "distributed": {"batch.cluster"},
     "dask": {"batch.cluster"},

@@ -90,7 +90,7 @@ def test_the_library(watched: Any, cohort: Any, tiny_bundle: Any) -> None:
         "-c",
         "import sys, time, numpy, unoise_engine\n"
         "maps = unoise_engine.explain(sys.argv[1], methods=['unoise'], bundle=sys.argv[2])\n"
-        "numpy.save(sys.argv[3], maps['importance-unoise'].voxels)\n"
+        "numpy.save(sys.argv[3], maps['unoise'])\n"
         "time.sleep(13)\n",
         cohort / "ct0.nii.gz",
         tiny_bundle,

@@ -43,11 +43,10 @@ def theirs(results: Path, bundle: Path, ct: Path, label: str) -> None:
 
 
 def our_map(results: Path, bundle: Path, ct: Path, label: str) -> None:
-    from unoise_engine.explanation.pipeline import explain
-    from unoise_engine.models.bundles import load_bundle
+    from unoise_engine import explain, load_bundle
 
     found = explain(ct, ("gradcam",), load_bundle(bundle, "cpu", threads=1, tried=True, label=label))
-    if not found["segmentation"].voxels.any():
+    if not found.segmentation.any():
         sys.exit(f"the net finds no {label}, so that there is nothing to explain")
 
 

@@ -21,7 +21,7 @@ from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.segmenter import LABELS, NOISE
 from unoise_engine.models.settings import DEVICES
-from unoise_engine.results.case_folder import REPORT_VERSION
+from unoise_engine.results.account import REPORT_VERSION
 from unoise_engine.results.settings import FORMATS
 from unoise_engine.typed import to_table
 

@@ -25,9 +25,9 @@ from unoise_engine.cli.options import (
     Slices,
     comma,
     given,
-    slice_range,
 )
 from unoise_engine.errors import Usage
+from unoise_engine.volume.counting import slice_range
 
 if TYPE_CHECKING:
     from unoise_engine.explanation.settings import Settings

@@ -62,14 +62,3 @@ def numbers(text: str) -> tuple[int, ...]:
     if not all(part.isdecimal() and int(part) for part in parts):
         raise Usage(f"--labels {text}", "are no label numbers", "write them as 7 or 7,8")
     return tuple(map(int, parts))
-
-
-def slice_range(text: str) -> tuple[int, int] | None:
-    """A:B as people count, from 1 at the feet and with B -> as arrays do, from 0 and without the last."""
-    if not text:
-        return None
-    first, colon, last = text.partition(":")
-    if not (colon and first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
-        cure = "write it as A:B, the first and the last slice, from 1 at the feet: 10:20, or 10:10 for one"
-        raise Usage(f"--slices {text}", "is no range", cure)
-    return int(first) - 1, int(last)

@@ -19,8 +19,8 @@ from unoise_engine.cli.options import (
     Slices,
     TrustHU,
     comma,
-    slice_range,
 )
+from unoise_engine.volume.counting import slice_range
 
 
 class Fill(StrEnum):

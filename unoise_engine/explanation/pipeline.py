@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unoise_engine.errors import Usage
 from unoise_engine.explanation.focus import Focus
 from unoise_engine.explanation.hiding import largest_noise
 from unoise_engine.explanation.method import Method
@@ -18,15 +17,12 @@ from unoise_engine.explanation.proof import Proof, Trial, provable, worth_it
 from unoise_engine.explanation.segment import Prediction, segment
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_answers, about_jumps, about_pieces, about_scan
-from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
-from unoise_engine.models.given import Given, OnGrid, given_of, modality_of
+from unoise_engine.models.given import Given, OnGrid, given_of
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recall import recalling
 from unoise_engine.models.segmenter import NOISE
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Quiet, clock
-from unoise_engine.volume.case import ReadSettings
-from unoise_engine.volume.find import find_cases
 from unoise_engine.volume.scratch import room
 from unoise_engine.volume.volume import Volume
 
@@ -113,27 +109,3 @@ def _estimate(
     slices = int(found.shows.sum())
     each = places(*given.shape[1:]) * segmentation_s / len(given)
     progress.event("estimate", case=case, stage=method.name, title=method.title, slices=slices, seconds=each * slices)
-
-
-def explain(
-    source: str | Path | Volume,
-    methods: Sequence[str] = (),
-    bundle: str | Path | Bundle = DEFAULT_BUNDLE,
-    device: str = "auto",
-    label: str = "",
-) -> dict[str, Volume]:
-    """Explains one CT, given as a file, a DICOM folder or a Volume in HU, by the usual methods or those named.
-
-    `label` names what a bundle of several labels is asked about; several, joined by commas, are taken as one.
-    Returns {"segmentation": ..., "importance-unoise": ..., ...} on the CT's grid. Raises unoise_engine.errors.
-    """
-    opened = bundle if isinstance(bundle, Bundle) else load_bundle(bundle, device, label=label)
-    if isinstance(source, Volume):
-        ct = source
-    else:
-        cases = find_cases([Path(source)], ReadSettings(modality=modality_of(opened.recipe)))
-        if len(cases) > 1:
-            raise Usage(source, f"holds {len(cases)} CTs", "give one of them")
-        ct = cases[0].read().ct
-    found = explain_volume(ct, opened, Settings(methods=tuple(methods)))
-    return {name: result.volume() for name, result in found}

@@ -6,37 +6,26 @@ With the format dicom: segmentation.dcm, importance-<method>.dcm and overlay-<me
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Protocol
 
-import numpy as np
-
 from unoise_engine import __version__
-from unoise_engine.errors import Environment
-from unoise_engine.explanation.methods import METHODS, titles_of
-from unoise_engine.explanation.pipeline import explain_volume
-from unoise_engine.explanation.proof import Proof
+from unoise_engine.explanation.methods import titles_of
 from unoise_engine.explanation.settings import Settings
-from unoise_engine.explanation.trust import about_volume
 from unoise_engine.files import new_file, new_folder, write_json
 from unoise_engine.models.given import OnGrid, voxels_of
-from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Enough, Progress, clock
-from unoise_engine.results.overview import Overview
-from unoise_engine.results.plain import PlainOverview
+from unoise_engine.results.account import Account
+from unoise_engine.results.picture import Picture
 from unoise_engine.results.settings import ResultSettings
-from unoise_engine.results.shown import shown
 from unoise_engine.volume.find import Case, Reading
 from unoise_engine.volume.raw import write_raw
 from unoise_engine.volume.volume import AxialView, Volume
 from unoise_engine.volume.write import SUFFIXES, cannot_write, write_volume
-
-REPORT_VERSION = 1
 
 
 def prepare_output(out: Path) -> None:
@@ -138,9 +127,10 @@ def explain_case(
                 reading = case.read()
             reading = replace(reading, notes=tuple(hide(note) for note in reading.notes))
             needed = _bytes_needed(reading.ct, bundle, settings)
-            writer = _writer(reading, case, bundle, settings, how)
-            parts = reading, case, bundle, settings, progress, writer, seconds, how.picture
-            report = _explain_into(partial, *parts)
+            account, made = Account(reading, bundle, settings, seconds), list[str]()
+            # Scratch files not in `partial`: Windows renames none that holds an open file.
+            results = _as_far_as_wanted(account.explained(progress, case.id, partial.parent), made)
+            report = write_case(partial, account, case, results, made, how)
             finish(partial, report)
     except OSError as error:
         raise cannot_write(final, error, needed) from None
@@ -153,117 +143,37 @@ def _bytes_needed(ct: Volume, bundle: Bundle, settings: Settings) -> int:
     return ct.voxels.size * (1 + 4 * len(settings.methods)) + 3 * planes
 
 
-def _explain_into(
+def write_case(
     folder: Path,
-    reading: Reading,
+    account: Account,
     case: Case,
-    bundle: Bundle,
-    settings: Settings,
-    progress: Progress,
-    writer: Writer,
-    seconds: dict[str, float],
-    with_picture: bool,
+    results: Iterable[tuple[str, OnGrid]],
+    made: list[str],
+    how: ResultSettings,
 ) -> dict[str, Any]:
-    ct, manifest, titles = reading.ct, bundle.manifest, titles_of(bundle)
-    view = AxialView.of(ct.grid)
-    start, stop = settings.slices or (0, len(view.apply(ct.voxels)))
+    """Files, picture and report of the results, as they come; `made` names those that were finished in the end."""
+    writer = _writer(account.reading, case, account.bundle, account.settings, how)
     files: dict[str, str] = {}
-    notes: list[str] = []
-    warnings: list[str] = []
-    organ: dict[str, Any] = {}
-    picture: Overview | PlainOverview | None = None
-    middle = (start + stop) // 2
-
-    # Not in `folder`: Windows renames none that holds an open file.
-    focus: dict[str, Any] = {}
-    made: list[str] = []
-    proofs: dict[str, Proof] = {}
-    given = ct, bundle, settings, progress, seconds, case.id, warnings, folder.parent, focus, proofs
-    for name, volume in _as_far_as_wanted(explain_volume(*given), made):
+    picture: Picture | None = None
+    for name, volume in results:
         if name == "segmentation":
-            areas = [int(np.count_nonzero(one)) for one in volume.slices()]
-            found = sum(areas)
-            middle = int(np.argmax(areas)) if found else middle
-            organ = {
-                "name": manifest.organ,  # what was segmented and explained
-                "found": found > 0,  # whether the model found any of it
-                "volume_ml": round(found * ct.grid.voxel_ml, 3),  # of the segmentation
-                "axial_slice_of_largest_area": middle if found else None,  # counted from 0 at the feet
-                "axial_slice_from_feet": middle + 1 if found else None,  # the same, counted from 1, as pictures do
-            }
-            if not isinstance(bundle.recipe, Preparation):
-                warnings += about_volume(
-                    [n * ct.grid.voxel_ml for n in areas[start:stop]], manifest.organ, manifest.scope
-                )
-            if not found:
-                notes.append(f"no {manifest.organ} found in this CT")
-            if with_picture:
-                seen = view.apply(ct.voxels)[middle], volume.slice(middle) > 0, view.spacing_mm[1:]
-                try:
-                    picture = Overview(*seen)
-                except Environment:  # no matplotlib, or no temporary folder for it
-                    picture = PlainOverview(*seen)
+            picture = Picture(account, volume, account.middle) if how.picture else None
         elif picture is not None:
-            method = name.removeprefix("importance-")
-            verdict = proofs[method].verdict if method in proofs else ""
-            here = view.apply(ct.voxels)[middle]
-            picture.add(titles[method], shown(method, volume.slice(middle), here, manifest, bundle.coarse_px), verdict)
-        with clock(seconds, "write"):
+            picture.add(name.removeprefix("importance-"), volume)
+        with clock(account.seconds, "write"):
             files |= writer.write(name, volume, folder)
         del volume  # before there are the maps of the next
 
-    wanted, settings = (
-        settings,
-        replace(settings, methods=tuple(m for m in settings.methods if f"importance-{m}" in made)),
-    )
-    if left_out := [titles[name] for name in wanted.methods if name not in settings.methods]:
-        notes.append(f"interrupted before it was finished: {', '.join(left_out)}")
+    wanted, titles = account.settings, account.titles
+    account.settings = replace(wanted, methods=tuple(m for m in wanted.methods if f"importance-{m}" in made))
+    if left_out := [titles[name] for name in wanted.methods if name not in account.settings.methods]:
+        account.notes.append(f"interrupted before it was finished: {', '.join(left_out)}")
     if picture is not None:
-        with clock(seconds, "picture"):
-            title = f"{case.id[:60]}  -  model: {manifest.title}"
-            note = f"axial slice {middle + 1} of {len(view.apply(ct.voxels))} from the feet"
+        with clock(account.seconds, "picture"):
             files["overview"] = "overview.png"
             with new_file(folder / files["overview"]) as draft:
-                picture.draw(draft.path, title, note, "\n".join([*warnings, *reading.notes, manifest.warning]))
-    corrections = [*reading.notes, *writer.notes]
-    report = {
-        "report_version": REPORT_VERSION,  # of these fields; 1
-        "case": case.id,  # name of the case and of its folder
-        "status": "CORRECTED" if corrections else "OK",  # `OK`, or `CORRECTED`: something about the files was mended
-        "corrections": corrections,  # what was mended, in sentences
-        "warning": manifest.warning,  # what holds for every result of this model
-        "warnings": [*warnings, *writer.warnings],  # what speaks against trusting this result, in sentences
-        "notes": [*notes, *bundle.notes],  # what else is worth knowing
-        "organ": organ,  # see `organ.` above
-        "proof": {name: proof.told() for name, proof in proofs.items()},  # what a map keeps, tried on this CT
-        "verdicts": [proof.sentence(titles[name]) for name, proof in proofs.items()],  # the same, in sentences
-        "seconds": {name: round(value, 3) for name, value in seconds.items()},  # a stage
-        "files": files,  # name of each result -> file in the folder
-        "titles": {name: titles[name] for name in settings.methods},  # of the methods, for people
-        "units": {name: METHODS[name].unit for name in settings.methods},  # of the maps' values
-        "settings": {  # methods, `axial_slices` [start, stop), parameters of each method, device, format
-            "methods": list(settings.methods),
-            "axial_slices": [start, stop],
-            **({"label": manifest.organ} if manifest.chosen else {}),
-            **({"focus": focus} if focus else {}),
-            **settings.told,
-            "device": bundle.device,
-            **writer.settings,
-        },
-        "input": {  # how many files; voxel type; grid: size, spacing in mm, origin and direction in DICOM's LPS frame
-            "files": case.files,
-            "voxel_type": str(ct.voxels.dtype),
-            "geometry_lps": asdict(ct.grid),
-        },
-        "model": {  # name, title, sha256 of its manifest, whether it was trained on synthetic CTs alone, attribution
-            "name": manifest.name,
-            "title": manifest.title,
-            "sha256": bundle.hash,
-            "synthetic": manifest.synthetic,
-            "attribution": manifest.attribution,
-        },
-        "versions": versions(),  # of the engine, Python and the packages that matter
-    }
+                picture.panels.draw(draft.path, *picture.words(case.id))
+    report = account.report(case.id, files, case.files, writer.notes, writer.warnings, writer.settings)
     write_json(folder / "report.json", report)
     return report
 
@@ -279,16 +189,3 @@ def _as_far_as_wanted(explained: Iterator[tuple[str, OnGrid]], made: list[str]) 
     except Enough:
         if len(made) < 2:
             raise
-
-
-def versions() -> dict[str, str]:
-    """Of the engine and of what its numbers depend on."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"unoise_engine": __version__, "python": platform.python_version()}
-    for package in ("numpy", "SimpleITK", "pydicom", "onnxruntime"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found

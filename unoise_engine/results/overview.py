@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unoise_engine.drawing import load_matplotlib
 from unoise_engine.results.body import body_box
 from unoise_engine.results.shown import Shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PANEL_INCHES = 3.4
 LETTERS_AN_INCH, LINE_INCHES = 12, 0.16  # of titles and warnings
@@ -41,8 +46,19 @@ class Overview:
 
     def draw(self, path: Path, title: str, slice_note: str, warning: str) -> None:
         """Writes a PNG. `warning` stands under the picture."""
+        figure = self.figure(title, slice_note, warning)
+        figure.savefig(path, dpi=130, facecolor="black", metadata={"Software": None})
+
+    def figure(self, title: str, slice_note: str, warning: str) -> Figure:
+        """The picture as matplotlib has it; a notebook shows it without pyplot."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+
+        class Drawn(Figure):
+            def _repr_jpeg_(self) -> bytes:
+                kept = BytesIO()
+                self.savefig(kept, format="jpeg", dpi=80, facecolor="black")
+                return kept.getvalue()
 
         rows, columns = self.hu.shape
         tall = rows * self.spacing_mm[0] / (columns * self.spacing_mm[1])
@@ -50,7 +66,7 @@ class Overview:
         title, warning = (_wrapped(text, int(PANEL_INCHES * n * LETTERS_AN_INCH)) for text in (title, warning))
         lines = warning.count("\n") + title.count("\n") - 1  # beyond two of warnings and one of title
         more = LINE_INCHES * max(0, lines) + 0.2 * any(self.verdicts.values())
-        figure = Figure(
+        figure = Drawn(
             figsize=(PANEL_INCHES * n, PANEL_INCHES * tall + 1.35 + more),
             facecolor="black",
             layout="constrained",
@@ -74,7 +90,7 @@ class Overview:
         # Names of cases, models and organs are no mathematics, whatever dollar signs they have.
         figure.suptitle(title, color="white", fontsize=11, parse_math=False)
         figure.supxlabel(warning, color="#ffb347", fontsize=9, parse_math=False)
-        figure.savefig(path, dpi=130, facecolor="black", metadata={"Software": None})
+        return figure
 
     def _ct(self, axes) -> None:  # type: ignore[no-untyped-def]
         low, high = SOFT_TISSUE_HU

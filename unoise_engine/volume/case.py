@@ -75,7 +75,7 @@ def of_image(path: Path, name: str, how: ReadSettings) -> Case:
         ct, notes, planes = read_straight(path, how.trust_hu, Deadline(), how.modality)
         return Reading(ct, tuple(notes), planes=planes)
 
-    return Case(safe_id(name), path, (path, *beside(path)), lambda: _guard(path, read))
+    return Case(safe_id(name), path, (path, *beside(path)), lambda: guarded(path, read))
 
 
 def of_series(
@@ -92,7 +92,7 @@ def of_series(
             return Reading(found.ct, said, files, frames)
         return Reading(found.ct, said, planes=found.planes, original_files=files, original_frames=frames)
 
-    return Case(safe_id(name), source, series.files, lambda: _guard(source, read), part, tuple(notes))
+    return Case(safe_id(name), source, series.files, lambda: guarded(source, read), part, tuple(notes))
 
 
 def of_refusal(path: Path, error: CaseRefused) -> Case:
@@ -125,7 +125,7 @@ def find_again(
         raise CaseRefused("UNREADABLE", source, what, "leave the files as they are while a run lasts") from None
 
 
-def _guard(source: Path, read: Callable[[], Reading]) -> Reading:
+def guarded(source: object, read: Callable[[], Reading]) -> Reading:
     """Whatever a hostile file leads to is a refusal of this case."""
     try:
         return read()

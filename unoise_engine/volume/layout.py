@@ -59,11 +59,11 @@ def unreadable_file(path: object, error: OSError) -> CaseRefused:
     return CaseRefused("UNREADABLE", path, f"cannot be read ({reason})", "check the path and its permissions")
 
 
-def damaged(path: Path, what: str) -> CaseRefused:
+def damaged(path: object, what: str) -> CaseRefused:
     return CaseRefused("DAMAGED", path, what, "copy or export the CT again")
 
 
-def check_layout(layout: Layout, path: Path) -> None:
+def check_layout(layout: Layout, path: object) -> None:
     """What a header may ask for at all. Raises CaseRefused: DAMAGED, TOO_LARGE, GEOMETRY."""
     if min(layout.size) < 1 or layout.offset < 0:
         raise damaged(path, f"announces the impossible size {layout.size}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,19 +123,35 @@ def _geometry(
     if qform_code > 0:
         found.append(_qform(fields) * unit)
     if not found:
-        cure = "save it with its orientation (sform or qform), for example from 3D Slicer"
-        raise CaseRefused("NO_ORIENTATION", path, "does not say which side is up or left", cure)
+        raise unoriented(path)
     if len(found) == 2:
-        last = [n - 1 for n in size]
-        corners = np.array([[x, y, z, 1] for x in (0, last[0]) for y in (0, last[1]) for z in (0, last[2])], float)
         turned = [found[1], _qform(fields, half_turn=True) * unit] if _may_be_half_turn(fields) else [found[1]]
-        with np.errstate(all="ignore"):
-            apart = min(np.linalg.norm(corners @ (found[0] - one).T, axis=1).max() for one in turned)
-        if not apart <= AGREE_MM:
-            what = f"is placed {apart:.1f} mm apart by its two orientations (sform and qform)"
-            raise CaseRefused("ORIENTATION_CONFLICT", path, what, "remove the wrong one, or export the CT again")
-    lps = np.array([[-1.0], [-1.0], [1.0]]) * found[0]
+        check_agreement(found[0], turned, size, path)
+    return to_lps(found[0])
+
+
+def to_lps(affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Voxel to RAS, (3, 4) -> (steps in mm a voxel axis, origin), LPS."""
+    lps = np.array([[-1.0], [-1.0], [1.0]]) * affine
     return lps[:, :3], lps[:, 3]
+
+
+def unoriented(source: object) -> CaseRefused:
+    cure = "save it with its orientation (sform or qform), for example from 3D Slicer"
+    return CaseRefused("NO_ORIENTATION", source, "does not say which side is up or left", cure)
+
+
+def check_agreement(
+    sform: np.ndarray, qforms: Sequence[np.ndarray], size: tuple[int, int, int], source: object
+) -> None:
+    """Refuses (3, 4) affines that place a corner apart; of several readings of the qform one has to agree."""
+    last = [n - 1 for n in size]
+    corners = np.array([[x, y, z, 1] for x in (0, last[0]) for y in (0, last[1]) for z in (0, last[2])], float)
+    with np.errstate(all="ignore"):
+        apart = min(np.linalg.norm(corners @ (sform - one).T, axis=1).max() for one in qforms)
+    if not apart <= AGREE_MM:
+        what = f"is placed {apart:.1f} mm apart by its two orientations (sform and qform)"
+        raise CaseRefused("ORIENTATION_CONFLICT", source, what, "remove the wrong one, or export the CT again")
 
 
 def _may_be_half_turn(fields: dict[str, tuple[Any, ...]]) -> bool:

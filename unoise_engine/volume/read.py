@@ -55,18 +55,26 @@ def read_straight(
     grid = rigid_grid(layout.size, layout.steps_mm, layout.origin_mm)
     if grid is not None:
         check_size(grid, path)
-    voxels = read_voxels(layout, path, deadline)
+    return upright(read_voxels(layout, path, deadline), layout, path, trust_hu, modality)
+
+
+def upright(
+    voxels: np.ndarray, layout: Layout, source: object, trust_hu: bool, modality: str
+) -> tuple[Volume, list[str], Planes | None]:
+    """`read_straight` from the voxels on, (z, y, x); may change them in place."""
     notes: list[str] = []
     if modality == "CT":
-        voxels, notes = vet(voxels, path, trust_hu)
+        voxels, notes = vet(voxels, source, trust_hu)
     else:
-        check_content(voxels, path)
+        check_content(voxels, source)
+    grid = rigid_grid(layout.size, layout.steps_mm, layout.origin_mm)
     if grid is not None:
+        check_size(grid, source)
         return Volume(voxels, grid), notes, None
     notes.append("its axes were not perpendicular (sheared): resampled to an upright grid")
     planes = Planes.of_affine(layout.size, layout.steps_mm, layout.origin_mm)
-    ct = straighten(voxels, layout.steps_mm, layout.origin_mm, path)
-    check_size(ct.grid, path)
+    ct = straighten(voxels, layout.steps_mm, layout.origin_mm, source)
+    check_size(ct.grid, source)
     return ct, notes, planes
 
 

@@ -65,7 +65,7 @@ def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         raise MissingExtra("matplotlib", "plot")
 
     monkeypatch.setattr(
-        "unoise_engine.results.case_folder.Overview",
+        "unoise_engine.results.picture.Overview",
         none,
     )
 

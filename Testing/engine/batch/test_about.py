@@ -14,7 +14,7 @@ from unoise_engine.batch.about import About, about, models
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.methods import METHODS
 from unoise_engine.models.bundles import DEFAULT_BUNDLE
-from unoise_engine.results.case_folder import REPORT_VERSION
+from unoise_engine.results.account import REPORT_VERSION
 
 
 @pytest.fixture

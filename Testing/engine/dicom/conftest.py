@@ -43,7 +43,7 @@ def explained(source: Any, out: Any, bundle: Any, file_format: Any = "dicom", **
     options = {"methods": ("unoise", "gradcam"), **options}
     request = asked((source,), out, bundle=str(bundle), format=file_format, threads=1, **options)
     with mock.patch(
-        "unoise_engine.results.case_folder.Overview",
+        "unoise_engine.results.picture.Overview",
         side_effect=MissingExtra("matplotlib", "plot"),
     ):  # slow
         assert explain_all(request, "off") == 0

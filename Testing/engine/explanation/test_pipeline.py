@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
-from Testing.engine.conftest import ellipsoid_ct, image_of
-from unoise_engine.errors import Usage
-from unoise_engine.explanation.pipeline import explain, explain_volume
+from Testing.engine.conftest import ellipsoid_ct
+from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.clean_up import CleanUp
@@ -44,14 +42,6 @@ def test_what_is_yielded_and_told(ct: Any, tiny_bundle: Any) -> None:
     assert any("field of view" in one for one in warnings)  # 72 mm wide
 
 
-def test_without_anything_asked_for_the_usual_methods(ct: Any, tiny_bundle: Any) -> None:
-    found = explain(ct, bundle=tiny_bundle, device="cpu")
-    assert [*found] == ["segmentation", "importance-unoise", "importance-gradcam"]
-    again = explain(ct, ["unoise"], load_bundle(tiny_bundle, "cpu"))
-    assert np.array_equal(again["importance-unoise"].voxels, found["importance-unoise"].voxels)
-    assert found["segmentation"].grid == ct.grid
-
-
 def test_what_speaks_against_a_result_is_said(tiny_bundle: Any, tmp_path: Path) -> None:
     """Two organs of one size, far apart, of which the model keeps one; and slices missing between the others."""
     from dataclasses import replace
@@ -68,12 +58,3 @@ def test_what_speaks_against_a_result_is_said(tiny_bundle: Any, tmp_path: Path) 
                      warnings=warnings)]  # fmt: skip
     assert any(one.startswith("What looked like bright lay in pieces far apart") for one in warnings)
     assert any("slices differ from the one before more than slices 2 mm apart do" in one for one in warnings)
-
-
-def test_one_ct_at_a_time(ct: Any, tiny_bundle: Any, tmp_path: Path) -> None:
-    sitk.WriteImage(image_of(ct), str(tmp_path / "a.nii.gz"))
-    (only,) = {"segmentation"} & set(explain(tmp_path, ["unoise"], tiny_bundle, "cpu"))
-    assert only
-    sitk.WriteImage(image_of(ellipsoid_ct((10, 48, 48))), str(tmp_path / "b.nii.gz"))
-    with pytest.raises(Usage, match="holds 2 CTs - give one of them"):
-        explain(tmp_path, ["unoise"], tiny_bundle, "cpu")

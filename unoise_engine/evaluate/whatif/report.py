@@ -14,7 +14,7 @@ from unoise_engine.evaluate.whatif.picture import draw_strongest
 from unoise_engine.evaluate.whatif.scene import Effect, Scene
 from unoise_engine.evaluate.whatif.settings import HideSettings
 from unoise_engine.files import new_file, new_folder, write_json
-from unoise_engine.results.case_folder import versions
+from unoise_engine.results.account import versions
 from unoise_engine.typed import to_table
 from unoise_engine.volume.write import cannot_write
 
