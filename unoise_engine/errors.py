@@ -99,11 +99,28 @@ class MissingExtra(Environment):
     """An optional package is not installed; the sentence names the extra that brings it."""
 
     def __init__(self, package: str, extra: str):
-        super().__init__(package, "is needed here but not installed", f"run: pip install 'unoise-engine[{extra}]'")
+        super().__init__(package, "is needed here but not installed", f"run: {install_line(extra)}")
         self._extra = package, extra
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._extra
+
+
+def install_line(extra: str = "", package: str = "") -> str:
+    """What to type for an extra, or for one package that is always needed. The engine is on no index, and how it came
+    here is unknown: so the packages are named, as its own metadata do."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        wanted = [line.partition(";") for line in requires("unoise-engine") or ()]
+    except PackageNotFoundError:  # run from a source tree
+        return f'pip install ".{f"[{extra}]" if extra else ""}" in a clone of the repository'
+    of_extra = [
+        name.strip() for name, _, marker in wanted if extra and f"extra == '{extra}'" in marker.replace('"', "'")
+    ]
+    always = [name.strip() for name, _, marker in wanted if "extra ==" not in marker]
+    own = [name for name in always if package and name.lower().startswith(package.lower())]
+    return "pip install " + " ".join(f'"{name}"' for name in of_extra or own or always)
 
 
 class Integrity(EngineError):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COMMAND = ("unoise_engine", "import")
 EXTRA = "unoise-engine[import]"  # the packages that it needs, of which Slicer has few
 FAILED = "error: "
+NOT_THERE = "not installed"  # in the engine's sentence about a package that it lacks
 NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 
 
@@ -71,7 +72,7 @@ class ModelImport:
         self._logic.run = None
 
     def _refusal(self, code: int) -> Refused:
-        if self._missing or EXTRA in self._error:
+        if self._missing or NOT_THERE in self._error:
             package = self._missing or self._error.split(" - ")[0]
             return Refused(
                 _("Importing needs the Python package {package}, which Slicer lacks - where {extra} is installed, run "

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from unoise_engine.cli.streams import NobodyReads, own_streams
-from unoise_engine.errors import CaseRefused, EngineError, Interrupted, Signalled, printable
+from unoise_engine.errors import CaseRefused, EngineError, Interrupted, Signalled, install_line, printable
 from unoise_engine.progress import JsonLines
 
 LOG = logging.getLogger("unoise_engine")
@@ -104,8 +104,9 @@ def _told(error: BaseException) -> tuple[int, dict[str, str]]:
     elif isinstance(error, MemoryError):
         code, parts = 3, ("", "out of memory", "close other programs, or explain fewer slices with --slices")
     elif isinstance(error, ModuleNotFoundError):
-        extra = "[train]" if error.name in TRAINING_PACKAGES else ""
-        code, parts = 3, (str(error), "a package is missing", f"run: pip install 'unoise-engine{extra}'")
+        package = (error.name or "").partition(".")[0]
+        line = install_line("train" if package in TRAINING_PACKAGES else "", package)
+        code, parts = 3, (str(error), "a package is missing", f"run: {line}")
     else:
         code, parts = 1, ("", f"internal error ({name}: {error})", "run again with --debug and report it")
     return code, {"code": name, **dict(zip(("source", "what", "cure"), parts))}

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from os.path import lexists
 from pathlib import Path
 
-from unoise_engine.errors import Environment, Usage
+from unoise_engine.errors import MissingExtra, Usage
 from unoise_engine.files import exists
 
 
@@ -25,7 +25,7 @@ def teach_imported(
 ) -> None:
     """Prints what was learnt. Raises Usage, Environment or Integrity."""
     if find_spec("torch") is None:
-        raise Environment("torch", "is not installed", "pip install 'unoise-engine[train]'")
+        raise MissingExtra("torch", "train")
     from unoise_engine.foreign.teach import Teaching, teach
     from unoise_engine.models.bundles import load_bundle
     from unoise_engine.models.windowed import Windowed

@@ -378,7 +378,7 @@ def test_other_inputs_and_wrong_wishes_are_refused_before_work(
         "unoise_engine.results.settings.find_spec",
         lambda name: None,
     )
-    with pytest.raises(MissingExtra, match=r"unoise-engine\[dicom\]"):
+    with pytest.raises(MissingExtra, match=r"run: pip install .*highdicom"):
         explain_all(asked((series,), out, bundle=str(tiny_bundle), format="dicom"), "off")
 
 
