@@ -41,6 +41,9 @@ def evaluate(
     device: Device = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
     overwrite: Overwrite = False,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Judge the maps of a model that finds nearly nothing, too.")
+    ] = False,
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Judge a model's segmentation and importance maps by numbers, on labelled CTs: tables, curves, a report."""
@@ -75,6 +78,7 @@ def evaluate(
         threads=threads,
         command=shlex.join(["unoise_engine", *sys.argv[1:]]),
         overwrite=overwrite,
+        anyway=anyway,
     )
     prepare_output(out)
     refused = run(request, tell(progress.value))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import shlex
+import sys
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +16,7 @@ import typer
 
 from unoise_engine.cli.examples import epilog
 from unoise_engine.cli.options import Label, Out, ProgressMode, Show, TrainDevice
-from unoise_engine.errors import Usage
+from unoise_engine.errors import MissingExtra, Usage
 
 train_app = typer.Typer(help="Train the utility, then U-Noise on it (extra: train).", epilog=epilog("train utility"))
 
@@ -48,7 +52,7 @@ Steps = Annotated[int, typer.Option("--steps", min=0, help="So many batches, ins
 def train_utility_command(
     data: Annotated[list[Path], typer.Argument(help="Folder of CT / label pairs, or several that are mixed.")],
     out: Out,
-    recipe: RecipeFile = "phantom-utility",
+    recipe: RecipeFile = "default-utility",
     steps: Steps = 0,
     init: Annotated[Path | None, typer.Option(help="Start from this run's weights instead of afresh.")] = None,
     device: TrainDevice = "auto",
@@ -58,13 +62,16 @@ def train_utility_command(
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Train the U-Net that segments the organ."""
+    file = _recipe_file(recipe)
+    _say_loading(progress, f"{out.name}: recipe {recipe}")
     from unoise_engine.training.fit import train_utility
     from unoise_engine.training.recipes import UtilityRecipe, read_recipe
 
-    chosen = _so_long(read_recipe(_recipe_file(recipe), UtilityRecipe), steps)
+    chosen = _so_long(read_recipe(file, UtilityRecipe), steps)
     how = _together(device, devices, num_nodes)
     run = train_utility(data, out, chosen, init=init, resume=resume, progress=progress.value, **how)
-    _say_run(run)
+    folders = " ".join(shlex.quote(str(one)) for one in data)
+    _say_run(run, f"train unoise {folders} --utility {shlex.quote(str(run))} -o {shlex.quote(str(run) + '-unoise')}")
 
 
 @train_app.command("unoise", epilog=epilog("train unoise"))
@@ -72,7 +79,7 @@ def train_unoise_command(
     data: Annotated[list[Path], typer.Argument(help="Folders of CT / label pairs, the same as the utility's.")],
     utility: Annotated[Path, typer.Option(help="The utility's run, or the bundle of an imported model.")],
     out: Out,
-    recipe: RecipeFile = "pancreas-unoise",
+    recipe: RecipeFile = "default-unoise",
     steps: Annotated[
         int, typer.Option("--steps", min=0, help="So many batches, instead of the recipe's (imported models: 300).")
     ] = 0,
@@ -101,6 +108,8 @@ def train_unoise_command(
         how_long = {"label": label, "steps": steps, "patch": patch, "seed": seed}
         teach_imported(data, utility, out, **how_long, device=device, progress=progress.value)  # type: ignore[arg-type]
         return
+    file = _recipe_file(recipe)
+    _say_loading(progress, f"{out.name}: recipe {recipe}")
     from dataclasses import replace
 
     from unoise_engine.training.fit import train_unoise
@@ -108,14 +117,14 @@ def train_unoise_command(
     from unoise_engine.training.tables import build
     from unoise_engine.typed import to_table
 
-    chosen = _so_long(read_recipe(_recipe_file(recipe), UNoiseRecipe), steps)
+    chosen = _so_long(read_recipe(file, UNoiseRecipe), steps)
     if size:
         chosen = replace(chosen, noise=build(Noise, {**to_table(chosen.noise), "size": size}, "--size"))
     if targets != Targets.recipe:
         chosen = replace(chosen, noise=replace(chosen.noise, targets=targets.value))
     how = _together(device, devices, num_nodes)
     run = train_unoise(data, utility, out, chosen, init=init, resume=resume, progress=progress.value, **how)
-    _say_run(run)
+    _say_run(run, f"export {shlex.quote(str(utility))} {shlex.quote(str(run))} -o my-model --card card.toml")
 
 
 def export(
@@ -127,11 +136,23 @@ def export(
     weights: Annotated[bool, typer.Option(help="Also the weights for training on (safetensors).")] = True,
 ) -> None:
     """Turn two runs into a model bundle (ONNX), refused unless onnxruntime agrees with torch."""
+    _say_loading(ProgressMode.auto, out.name)
     from unoise_engine.lab.phantom.abdomen import PROBE, synthesise
     from unoise_engine.training.export import export_bundle
 
     probe = synthesise(**PROBE).ct
     print(export_bundle(utility, unoise, out, card=card, metrics=metrics, weights=weights, probe=probe))
+    print(f"next: unoise_engine explain ct.nii.gz -o out --bundle {shlex.quote(str(out))}", file=sys.stderr)
+    print(f"      unoise_engine evaluate --data DATA --split {shlex.quote(str(utility / 'split.json'))} "
+          f"--bundle {shlex.quote(str(out))} -o judged", file=sys.stderr)  # fmt: skip
+
+
+def _say_loading(progress: ProgressMode, what: str) -> None:
+    """Within a blink of the start; what comes next takes seconds. Raises MissingExtra."""
+    if find_spec("torch") is None:
+        raise MissingExtra("torch", "train")
+    if progress == ProgressMode.auto and "RANK" not in os.environ and "LOCAL_RANK" not in os.environ:
+        print(f"{what}; loading PyTorch ...", file=sys.stderr, flush=True)
 
 
 def _together(device: str, devices: int, nodes: int) -> dict[str, Any]:
@@ -140,12 +161,19 @@ def _together(device: str, devices: int, nodes: int) -> dict[str, Any]:
     return {"device": device, "devices": devices, "nodes": nodes}
 
 
-def _say_run(run: Path) -> None:
+def _say_run(run: Path, then: str) -> None:
     """Once, however many processes trained it."""
+    from unoise_engine.training.export import LEAST_DICE, best_value
     from unoise_engine.training.fit import leads
 
-    if leads():
-        print(run)
+    if not leads():
+        return
+    for column, choose in (("val_dice", max), ("val_loss", min)):
+        for name, value in best_value(run, column, choose).items():
+            poor = ": it finds nearly nothing, train it longer" if name == "val_dice" and value < LEAST_DICE else ""
+            print(f"best {name.replace('val_', 'validation ')} {value:g}{poor}", file=sys.stderr)
+    print(f"next: unoise_engine {then}", file=sys.stderr)
+    print(run)
 
 
 def _so_long(recipe: Any, steps: int) -> Any:

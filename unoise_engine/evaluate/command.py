@@ -15,11 +15,12 @@ from unoise_engine.evaluate.cause import Cause, cause_measures
 from unoise_engine.evaluate.curves import Curves
 from unoise_engine.evaluate.data import Entry, Scan, find_entries, fingerprint, read_part, read_scan
 from unoise_engine.evaluate.equal_distance import RINGS_MM, equal_distance_measures, lost_at_equal_distance
+from unoise_engine.evaluate.interval import Estimate
 from unoise_engine.evaluate.maps import find_maps, read_map
-from unoise_engine.evaluate.report import About, write_report
+from unoise_engine.evaluate.report import About, write_report, write_short_report
 from unoise_engine.evaluate.sanity import Check, check_maps, check_measures
 from unoise_engine.evaluate.segmentation import CaseResult, finds_nothing, judge, summarise
-from unoise_engine.evaluate.tables import check_rows, write_csv, write_tables
+from unoise_engine.evaluate.tables import check_rows, write_csv, write_segmentation, write_tables
 from unoise_engine.explanation.baselines import BASELINES
 from unoise_engine.explanation.baselines import TITLES as BASELINE_TITLES
 from unoise_engine.explanation.hiding import largest_noise
@@ -84,6 +85,7 @@ class Request:
     threads: int = 0
     command: str = ""
     overwrite: bool = False  # an earlier report of ours in `out`
+    anyway: bool = False  # the maps of a model that finds nearly nothing are judged too
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
@@ -127,8 +129,24 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
     if not chosen.slices:
         raise Usage("no slice to judge", "every case was refused, see the lines above", "correct the data")
     overall = summarise(results, request.seed, request.resamples)
-    if nothing := finds_nothing(overall):
-        print(nothing, file=sys.stderr)
+    about = About(
+        command=request.command,
+        seed=request.seed,
+        resamples=request.resamples,
+        data=tuple(folder.resolve().name for folder in request.data),
+        data_hash=fingerprint(entries),
+        part=request.part if request.split else "",
+        model=bundle.manifest.name,
+        model_title=bundle.manifest.title,
+        model_hash=bundle.hash,
+        warning=bundle.manifest.warning,
+        refused=len(entries) - len(results),
+        nothing=finds_nothing(overall),
+    )
+    if about.nothing:
+        print(about.nothing, file=sys.stderr)
+        if not request.anyway:
+            return _only_segmentation(request, about, chosen, results, overall)
     how = How(draws=request.draws, seed=request.seed, sigma=largest_noise(bundle.manifest))
     _tell_time(request, chosen, how, seconds, len(more))
     _explain(request, chosen, bundle, show, more)
@@ -150,25 +168,23 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
     known = {**titles_of(bundle), **BASELINE_TITLES}
     titles = {name: known.get(name, name) for name in answers.names}
     titles |= {name: f"{known[name.removesuffix(SHUFFLED)]}{SHUFFLED}" for name in shuffled}
-    about = About(
-        command=request.command,
-        seed=request.seed,
-        resamples=request.resamples,
-        data=tuple(folder.resolve().name for folder in request.data),
-        data_hash=fingerprint(entries),
-        part=request.part if request.split else "",
-        model=bundle.manifest.name,
-        model_title=bundle.manifest.title,
-        model_hash=bundle.hash,
-        warning=bundle.manifest.warning,
-        refused=len(entries) - len(results),
-        nothing=nothing,
-    )
     try:
         write_tables(request.out, curves, measures, results, overall)
         write_csv(request.out / "checks.csv", check_rows(checks, answers.slices))
         pictures = _draw(request, bundle, chosen, curves, titles, about)
         write_report(request.out / "report.md", about, curves, measures, overall, titles, pictures)
+    except OSError as error:
+        raise cannot_write(request.out, error) from None
+    return about.refused
+
+
+def _only_segmentation(
+    request: Request, about: About, chosen: Chosen, results: list[CaseResult], overall: Mapping[str, Estimate]
+) -> int:
+    """What is left to report of a model that finds nearly nothing: its maps explain nothing."""
+    try:
+        write_segmentation(request.out, results, overall)
+        write_short_report(request.out / "report.md", about, chosen.slices, overall)
     except OSError as error:
         raise cannot_write(request.out, error) from None
     return about.refused

@@ -26,7 +26,7 @@ from unoise_engine.evaluate.interval import Estimate
 from unoise_engine.evaluate.published import published
 from unoise_engine.evaluate.sanity import BEYOND, EXPLAINER, STABILITY, UTILITY
 from unoise_engine.explanation.hiding import FILLS
-from unoise_engine.explanation.slices import facts
+from unoise_engine.explanation.slices import LabelledSlice, facts
 from unoise_engine.files import write
 
 FILL_WORDS = {"grey": "hidden by grey (0)", "noise": "hidden by noise"}
@@ -61,13 +61,7 @@ def write_report(
     pictures: Sequence[str],
 ) -> None:
     found = {(m.method, m.fill, m.ranking, m.name): m for m in measures}
-    blocks = [
-        f"# Evaluation of {about.model_title}",
-        f"**{about.nothing}**" if about.nothing else "",
-        _about(about, curves),
-        "## Segmentation",
-        _table(["", "value [95 % interval]"], [[name, str(value)] for name, value in overall.items()]),
-    ]
+    blocks = _head(about, curves.answers.slices, overall)
     for ranking, fill in curves.combinations:
         blocks += [f"## Dice against share visible: {FILL_WORDS[fill]}, {RANKING_WORDS[ranking]}"]
         blocks += [_visibility(curves, found, titles, ranking, fill)]
@@ -82,9 +76,27 @@ def write_report(
     write(path, "\n\n".join(block for block in blocks if block) + "\n", replace=True)
 
 
-def _about(about: About, curves: Curves) -> str:
-    told = facts(curves.answers.slices)
-    empty = int((~curves.with_organ).sum())
+def write_short_report(
+    path: Path, about: About, slices: Sequence[LabelledSlice], overall: Mapping[str, Estimate]
+) -> None:
+    """Of a model that finds nearly nothing: its segmentation, and that no map was judged."""
+    told = "No map was judged. `--anyway` judges them all the same."
+    write(path, "\n\n".join(block for block in [*_head(about, slices, overall), told] if block) + "\n", replace=True)
+
+
+def _head(about: About, slices: Sequence[LabelledSlice], overall: Mapping[str, Estimate]) -> list[str]:
+    return [
+        f"# Evaluation of {about.model_title}",
+        f"**{about.nothing}**" if about.nothing else "",
+        _about(about, slices),
+        "## Segmentation",
+        _table(["", "value [95 % interval]"], [[name, str(value)] for name, value in overall.items()]),
+    ]
+
+
+def _about(about: About, slices: Sequence[LabelledSlice]) -> str:
+    told = facts(slices)
+    empty = sum(not one.organ.any() for one in slices)
     rows = [
         ["command", f"`{about.command}`" if about.command else "called from Python"],
         ["model", f"{about.model}, sha256 {about.model_hash[:16]}"],
@@ -101,7 +113,7 @@ def _about(about: About, curves: Curves) -> str:
         ["engine", f"unoise_engine {__version__}"],
     ]
     text = _table(["", ""], rows)
-    if len(curves.patients.names) < 2:
+    if int(told["patients"]) < 2:
         text += "\n\nOne patient only: there are no intervals."
     return f"{text}\n\n{about.warning}"
 

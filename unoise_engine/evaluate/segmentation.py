@@ -94,7 +94,7 @@ def finds_nothing(overall: Mapping[str, Estimate]) -> str:
         return ""
     return (
         f"The model finds nearly nothing of the organ here (mean dice {told.value:.3f}): there is nothing that a map "
-        "could explain, and no figure of a map below means anything. Train the model longer, or look at the data."
+        "could explain. Train the model longer, or look at the data and the labels."
     )
 
 

@@ -28,8 +28,15 @@ def write_tables(
 ) -> None:
     """OUT/curves.csv, summary.csv, per-patient.csv, segmentation.csv"""
     write_csv(out / "curves.csv", _curve_rows(curves))
-    write_csv(out / "summary.csv", [*_segmentation_rows(overall), *map(_measure_row, measures)])
     write_csv(out / "per-patient.csv", _patient_rows(curves))
+    write_segmentation(out, results, overall, measures)
+
+
+def write_segmentation(
+    out: Path, results: Sequence[CaseResult], overall: Mapping[str, Estimate], measures: Sequence[Measure] = ()
+) -> None:
+    """OUT/summary.csv, segmentation.csv"""
+    write_csv(out / "summary.csv", [*_segmentation_rows(overall), *map(_measure_row, measures)])
     write_csv(out / "segmentation.csv", [as_row(r) for r in results])
 
 

@@ -13,7 +13,7 @@ from unoise_engine.explanation.settings import Settings
 from unoise_engine.lab.phantom.labels import LABELS
 from unoise_engine.lab.phantom.write import write_phantoms
 from unoise_engine.models.bundles import load_bundle
-from unoise_engine.progress import progress
+from unoise_engine.progress import progress_of
 from unoise_engine.results.case_folder import explain_case, prepare_output
 from unoise_engine.volume.find import find_cases
 from unoise_engine.volume.read import read_image
@@ -22,7 +22,7 @@ from unoise_engine.volume.read import read_image
 def run(out: Path, seed: int) -> None:
     """Writes the CT, its labels and the results under `out`, and prints a table. An earlier demo there is replaced."""
     prepare_output(out)
-    show = progress("auto")
+    show = progress_of(True)
     bundle = load_bundle()
     with show.stage("demo", "synthetic CT", 1) as advance:
         (ct_path,) = write_phantoms(out / "synthetic-ct", 1, seed, replace=True)

@@ -82,6 +82,7 @@ def export_bundle(
     net, noise_net = utility.net(), unoise.net(utility.recipe.ct.channels)
     if (dice := best_value(utility_run, "val_dice", max).get("val_dice", 1.0)) < LEAST_DICE:
         say(f"{utility_run} - finds nearly nothing (validation dice {dice:g}), so no map explains it - train it longer")
+    say("rounding the weights to half precision, and measuring what that changes")
     try:
         stored, stored_noise = rounded(net), rounded(noise_net)
     except ValueError as e:
@@ -113,11 +114,14 @@ def export_bundle(
     )
     try:
         with new_folder(out, inventory=False) as scratch:
+            say("writing ONNX files")
             files = write_models(stored, stored_noise, scratch)
             if weights:
                 files |= write_weights({"utility": net, "unoise": noise_net}, scratch)
             write_manifest(scratch, manifest, files)
-            check_agreement(load_bundle(scratch, device="cpu"), stored, stored_noise)
+            say("comparing onnxruntime with PyTorch")
+            apart = check_agreement(load_bundle(scratch, device="cpu"), stored, stored_noise)
+            say(f"they agree: apart by at most {apart:.0e} of the largest value")
     except OSError as e:
         raise Environment(out, f"cannot be written ({e.strerror})", "choose another place") from None
     return out
@@ -152,8 +156,10 @@ def write_weights(trained: Mapping[str, UNet | NearNet], folder: Path) -> dict[s
     return files
 
 
-def check_agreement(bundle: Bundle, utility: UNet, unoise: UNet | NearNet) -> None:
-    """onnxruntime against torch with the same rounded weights, Grad-CAM against autograd. Raises Integrity."""
+def check_agreement(bundle: Bundle, utility: UNet, unoise: UNet | NearNet) -> float:
+    """onnxruntime against torch with the same rounded weights, Grad-CAM against autograd. Returns the largest
+    difference, as a share of the largest value. Raises Integrity."""
+    apart = []
     step = max(finest(utility), finest(unoise))
     for n, rows, columns in SHAPES:
         slices, target, wanted = telling_input(utility, (n, utility.in_channels, rows * step, columns * step))
@@ -161,17 +167,18 @@ def check_agreement(bundle: Bundle, utility: UNet, unoise: UNet | NearNet) -> No
             logits = utility(slices)
             noise_logits = unoise(slices, logits) if isinstance(unoise, NearNet) else unoise(slices)
         x = slices.numpy()
-        compare("utility.onnx", bundle.predict(x), logits, LOGITS_TOLERANCE)
+        apart.append(compare("utility.onnx", bundle.predict(x), logits, LOGITS_TOLERANCE))
         # In a near net the logarithm of nearly nothing weighs rounding more.
         tolerance = MAP_TOLERANCE if isinstance(unoise, NearNet) else LOGITS_TOLERANCE
-        compare("unoise.onnx", bundle.noise_logits(x, logits.numpy()), noise_logits, tolerance)
-        compare("utility.onnx: Grad-CAM", bundle.gradcam(x, target.numpy()), wanted, MAP_TOLERANCE)
-        check_occlusion(bundle, utility, slices)
+        apart.append(compare("unoise.onnx", bundle.noise_logits(x, logits.numpy()), noise_logits, tolerance))
+        apart.append(compare("utility.onnx: Grad-CAM", bundle.gradcam(x, target.numpy()), wanted, MAP_TOLERANCE))
+        apart.append(check_occlusion(bundle, utility, slices))
         own = gradcam_by_autograd(utility, slices, (torch.from_numpy(bundle.predict(x)) > 0).float(), coarse=True)
-        compare("utility.onnx: Grad-CAM", bundle.predict_and_explain(x)[1], own, MAP_TOLERANCE)
+        apart.append(compare("utility.onnx: Grad-CAM", bundle.predict_and_explain(x)[1], own, MAP_TOLERANCE))
+    return max(apart)
 
 
-def check_occlusion(bundle: Bundle, utility: UNet, slices: Tensor) -> None:
+def check_occlusion(bundle: Bundle, utility: UNet, slices: Tensor) -> float:
     """Patches in the middle and in a corner, and one that touches an edge, against full passes of torch."""
     _, _, h, w = slices.shape
     side = min(15, h // 2, w // 2)
@@ -179,7 +186,7 @@ def check_occlusion(bundle: Bundle, utility: UNet, slices: Tensor) -> None:
     with torch.no_grad():
         wanted = utility(torch.from_numpy(occluded_items(image, places, side, 0.5)))
     got = bundle.occluded(image, places, side, 0.5)
-    compare("occlusion.onnx", got, wanted, LOGITS_TOLERANCE)
+    return compare("occlusion.onnx", got, wanted, LOGITS_TOLERANCE)
 
 
 def cost_of_rounding(trained: UNet, stored: UNet, recipe: Recipe, ct: Volume) -> dict[str, float]:
@@ -220,7 +227,7 @@ def finest(net: UNet | NearNet) -> int:
     return max(2 ** (int(net.depth) - 1), int(getattr(net, "cell", 1)))
 
 
-def compare(name: str, got: np.ndarray, wanted: Tensor, tolerance: float) -> None:
+def compare(name: str, got: np.ndarray, wanted: Tensor, tolerance: float) -> float:
     scale = float(wanted.abs().max())
     apart = float(np.abs(got - wanted.numpy()).max()) / max(scale, 1e-12) if got.shape == wanted.shape else np.inf
     if not apart <= tolerance:
@@ -229,6 +236,7 @@ def compare(name: str, got: np.ndarray, wanted: Tensor, tolerance: float) -> Non
             f"differs from the trained model by {apart:.1e} of its largest value (at most {tolerance:.0e} is allowed)",
             "nothing was exported; report this with your versions of torch, onnx and onnxruntime",
         )
+    return apart
 
 
 def describe(net: UNet | NearNet) -> dict[str, int]:

@@ -22,7 +22,7 @@ from unoise_engine.files import refuse_overlap
 from unoise_engine.training import begun, norms, runs
 from unoise_engine.training.cases import load_cases
 from unoise_engine.training.checkpoints import BEST, network_weights
-from unoise_engine.training.device import choose_device
+from unoise_engine.training.device import choose_device, choose_precision
 from unoise_engine.training.draw import Stream
 from unoise_engine.training.fold import folded
 from unoise_engine.training.leaks import contents_of, read_rest, readers, refuse_leaks, refuse_others, taught_before
@@ -30,7 +30,7 @@ from unoise_engine.training.learners import NoiseLearner, Scans, UtilityLearner,
 from unoise_engine.training.level import Sample, best_level, raise_top, relevel
 from unoise_engine.training.loop import Rounds, run_loop
 from unoise_engine.training.near import NearNet
-from unoise_engine.training.progress import choose_progress, say, teller
+from unoise_engine.training.progress import Kind, choose_progress, say, say_start, teller
 from unoise_engine.training.recipes import Data, UNoiseRecipe, UtilityRecipe
 from unoise_engine.training.sources import Source, open_sources, split_sources
 from unoise_engine.training.split import Split
@@ -72,8 +72,10 @@ def train_utility(
             return out
         split = split_sources(sources, recipe.data) if state.checkpoint is None else Split.read(out)
         show = choose_progress(progress)
+        steers = steering(sources, split, recipe.data)
+        say_first(show, out, device, recipe, split, len(steers))
         train = load_cases(sources, split.train, recipe.ct, teller(show))
-        val = load_cases(sources, steering(sources, split, recipe.data), recipe.ct, teller(show))
+        val = load_cases(sources, steers, recipe.ct, teller(show))
         seed_everything(recipe.fit.seed, verbose=False)
         net = earlier(init, recipe, split) if init else runs.make_net(recipe.net, recipe.ct.channels, outputs(recipe))
         if leads():
@@ -146,12 +148,15 @@ def train_unoise(
             cts = find_cts(folders)
             split = split_cts(cts, utility.split, told) if state.checkpoint is None else Split.read(out)
             rest = {one.case: one.read for one in cts if one.case in split.test}
+            say_first(show, out, device, recipe, split, len(split.val))
             train, val = (load_unlabelled(cts, part, utility, frozen, device, teller(show))
                           for part in (split.train, split.val))  # fmt: skip
         else:
             sources, split, rest = open_sources(folders, replace(told, others=())), utility.split, {}
+            steers = steering(sources, split, told)
+            say_first(show, out, device, recipe, split, len(steers))
             train = load_cases(sources, split.train, utility.recipe.ct, teller(show))
-            val = load_cases(sources, steering(sources, split, told), utility.recipe.ct, teller(show))
+            val = load_cases(sources, steers, utility.recipe.ct, teller(show))
         if init is not None and (learnt := set(Split.read(init).train) & {*split.val, *split.test}):
             what = f"has learnt {min(learnt)}, which validates or tests here"
             raise Usage(init, what, "give a run of the same split")
@@ -175,6 +180,14 @@ def train_unoise(
                 settle(out, learner, rounds, device)
             begun.finish(out)
     return out
+
+
+def say_first(
+    show: Kind, out: Path, device: str, recipe: UtilityRecipe | UNoiseRecipe, split: Split, steers: int
+) -> None:
+    if leads():
+        chosen = choose_device(device)
+        say_start(show, out.name, chosen, choose_precision(recipe.fit.precision, chosen), split, steers)
 
 
 def settle(run: Path, learner: NoiseLearner, rounds: Rounds, device: str) -> None:

@@ -14,10 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from unoise_engine.errors import Usage
+from unoise_engine.training.split import Split
 
 Kind = Literal["bar", "lines", "json", "off"]
 KINDS = ("auto", "bar", "lines", "json", "off")
-EVERY_SECONDS = 0.5  # between two JSON lines
+EVERY_SECONDS = 0.5  # between two JSON lines, and two changes of the bar's words
+LINE_SECONDS = 30.0  # between two lines within a round
 
 
 def choose_progress(wanted: str) -> Kind:
@@ -38,13 +40,31 @@ def event(kind: str, **facts: Any) -> None:
     print(json.dumps({"event": kind, **facts}), flush=True)
 
 
+def say_start(kind: Kind, run: str, device: str, precision: str, split: Split, steering: int) -> None:
+    """The first that is said: on what it runs, and how many CTs do what."""
+    if kind == "json":
+        counts = {"learn": len(split.train), "steer": steering, "test": len(split.test)}
+        event("training", case=run, device=device, precision=precision, **counts)
+    elif kind != "off":
+        told = f"{len(split.train)} CTs to learn from, {steering} to steer by, {len(split.test)} kept for the test"
+        say(f"{run}: on {device} ({precision}); {told}")
+
+
 def teller(kind: Kind) -> Callable[[str, int, int], None]:
     """Tells of the work before the first step: a case's name, how many are done, how many there are."""
     if kind == "bar":
         return lambda case, done, total: print(f"\r\x1b[Kreading {case} ({done}/{total})", end="", file=sys.stderr)
     if kind == "json":
         return lambda case, done, total: event("progress", case=case, stage="reading", done=done, total=total)
-    return lambda case, done, total: None
+    last = time.monotonic()
+
+    def line(case: str, done: int, total: int) -> None:
+        nonlocal last
+        if kind == "lines" and (done == total or time.monotonic() - last >= LINE_SECONDS):
+            last = time.monotonic()
+            say(f"read {done} of {total}")
+
+    return line
 
 
 class Show(Callback):
@@ -52,7 +72,7 @@ class Show(Callback):
 
     def __init__(self, kind: Kind, run: str, steps: int, watched: str, slices_a_step: int):
         self.kind, self.run, self.steps, self.watched, self.slices = kind, run, steps, watched, slices_a_step
-        self.told = 0.0
+        self.told, self.round = 0.0, ""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not trainer.is_global_zero:
@@ -70,10 +90,17 @@ class Show(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started, self.from_step = time.monotonic(), trainer.global_step
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
+        now, loss = time.monotonic(), f"loss {float(outputs['loss']):.4f}"
         if self.kind == "bar":
             self.bar.update(self.task, completed=trainer.global_step)
-        elif self.kind == "json" and time.monotonic() - self.told >= EVERY_SECONDS:
+            if now - self.told >= EVERY_SECONDS:
+                self.told = now
+                self.bar.update(self.task, said=loss + self.round)
+        elif self.kind == "lines" and now - (self.told or self.began) >= LINE_SECONDS:
+            self.told = now
+            say(f"{self.run}: step {trainer.global_step}/{self.steps}, {loss}{self.round}")
+        elif self.kind == "json" and now - self.told >= EVERY_SECONDS:
             self.told = time.monotonic()
             done = trainer.global_step
             left = (self.told - self.began) / (done - self.began_at) * (self.steps - done)
@@ -86,10 +113,13 @@ class Show(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loss, value = (float(trainer.callback_metrics[name]) for name in ("train_loss", self.watched))
-        words = f"loss {loss:.4f}, {self.watched.replace('val_', 'validation ')} {value:.4f}, {self.speed:.0f} slices/s"
+        speed = f"{self.speed:.{0 if self.speed >= 10 else 1}f}"  # a slow one is not 0
+        self.round = f", {self.watched.replace('val_', 'validation ')} {value:.4f}"
+        words = f"loss {loss:.4f}{self.round}, {speed} slices/s"
         if self.kind == "bar":
             self.bar.update(self.task, said=words)
         elif self.kind == "lines":
+            self.told = time.monotonic()
             say(f"{self.run}: step {trainer.global_step}/{self.steps}, {words}")
         elif self.kind == "json":
             facts = {"step": trainer.global_step, "train_loss": loss, self.watched: value}

@@ -271,7 +271,7 @@ def test_a_planted_cause_is_measured(tiny_bundle: Any, tmp_path: Path) -> None:
     table = {"bright": 1, "landmark": 2, "decoy": 3, "decoy_landmark": 4}
     (data / "labels.json").write_text(json.dumps(table))
     decoys = ("decoy", "decoy_landmark")
-    evaluate(data, tmp_path / "out", tiny_bundle, methods=("random",), landmark="landmark", decoys=decoys)
+    evaluate(data, tmp_path / "out", tiny_bundle, methods=("random",), landmark="landmark", decoys=decoys, anyway=True)
     report = (tmp_path / "out" / "report.md").read_text("utf-8")
     assert "## The planted cause" in report and "Decoy organs taken for the target" in report
     with pytest.raises(Usage, match="gives no number for 'spot'"):
@@ -323,8 +323,12 @@ def test_a_model_that_finds_nothing_is_said_so_first(
         sitk.WriteImage(moved, str(path))
     evaluate(folder, tmp_path / "out", tiny_bundle, methods=("random",))
     assert capsys.readouterr().err.startswith("The model finds nearly nothing of the organ here (mean dice 0.0")
-    first = (tmp_path / "out" / "report.md").read_text("utf-8").split("\n\n")[1]
-    assert first.startswith("**The model finds nearly nothing")
+    report = (tmp_path / "out" / "report.md").read_text("utf-8")
+    assert report.split("\n\n")[1].startswith("**The model finds nearly nothing") and "No map was judged" in report
+    assert {p.name for p in (tmp_path / "out").glob("[!.]*")} == {"report.md", "segmentation.csv", "summary.csv"}
+    evaluate(folder, tmp_path / "anyway", tiny_bundle, methods=("random",), anyway=True)
+    report = (tmp_path / "anyway" / "report.md").read_text("utf-8")
+    assert "nearly nothing" in report and "No map was judged" not in report and "Dice against share visible" in report
 
 
 def test_a_model_that_finds_its_organ_is_not_doubted(out: Any) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -264,7 +265,10 @@ def test_nothing_but_our_own_words(world: Any, tmp_path: Path, capfd: pytest.Cap
     train_utility(world, tmp_path / "run", utility_recipe(), device="cpu", progress="lines")
     heard = capfd.readouterr()
     assert heard.out == ""
-    assert [line.split(",")[0] for line in heard.err.splitlines()] == ["run: step 4/8", "run: step 8/8"]
+    first, *rounds = heard.err.splitlines()
+    assert re.fullmatch(r"run: on cpu \(\S+\); 3 CTs to learn from, 1 to steer by, \d kept for the test", first)
+    assert [line.split(",")[0] for line in rounds] == ["run: step 4/8", "run: step 8/8"]
+    assert all(re.search(r"loss [\d.]+, validation dice [\d.]+, [\d.]+ slices/s$", line) for line in rounds)
 
 
 def test_soft_dice_by_hand() -> None:

@@ -32,17 +32,17 @@ class Stages:
         self, name: str, depends: Any, make: Callable[[Path, bool], dict[str, Any]], command: str = ""
     ) -> tuple[str, dict[str, Any]]:
         """The key, for stages that depend on this one, and its facts. Raises Interrupted, and what `make` does."""
-        key = digest([name, depends])
+        key, number = digest([name, depends]), len(self.done) + 1
         path, folder = self.records / f"{name}.json", self.out / name
         record = read(path)
         if record.get("key") == key and "facts" in record and folder.is_dir():
-            print(f"reproduce: {name}: done before", file=sys.stderr)
+            print(f"reproduce: stage {number}, {name}: done before", file=sys.stderr)
         else:
             begun = record.get("key") == key and folder.is_dir()
             if not begun:
                 remove(folder)  # made on other ground
             self._write(path, {"key": key})
-            print(f"reproduce: {name} ...", file=sys.stderr, flush=True)
+            print(f"reproduce: stage {number}, {name} ...", file=sys.stderr, flush=True)
             started = time.perf_counter()
             try:
                 facts = make(folder, begun)

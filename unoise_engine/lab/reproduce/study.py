@@ -103,6 +103,7 @@ class Study:
                 seed=self.seed,
                 resamples=self.scale.resamples,
                 overwrite=True,  # what an interrupted stage has written
+                anyway=True,  # of a short training too
                 command=f"reproduce, stage {self.name}-evaluation",
             )
             channels = self.recipes.utility.ct.channels
