@@ -49,7 +49,8 @@ class About:
 
     def usual(self, model: str) -> tuple[str, ...]:
         """The methods that are ticked for a model until somebody chooses."""
-        return tuple(n for n in self.open_to(model) if self.methods[n]["default"] and not self.is_slow(n, model))
+        usual = self.models.get(model, {}).get("usual", ())
+        return tuple(name for name in usual if name in self.methods and not self.is_slow(name, model))
 
     def is_slow(self, method: str, model: str) -> bool:
         return self.methods[method]["passes"] * self.repeats(method, model) > QUICK

@@ -17,7 +17,7 @@ import numpy as np
 
 from unoise_engine import __version__
 from unoise_engine.errors import Environment
-from unoise_engine.explanation.methods import METHODS, titles_of
+from unoise_engine.explanation.methods import METHODS, TITLES
 from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.proof import Proof
 from unoise_engine.explanation.settings import Settings
@@ -99,7 +99,7 @@ def _writer(reading: Reading, case: Case, bundle: Bundle, settings: Settings, ho
         engine_version=__version__,
         warning=manifest.warning,
         slices=settings.slices or (0, len(AxialView.of(reading.ct.grid).apply(reading.ct.voxels))),
-        titles=titles_of(bundle),
+        titles=TITLES,
         parameters=settled(settings.told),
     )
     files, frames = reading.slice_files, reading.slice_frames
@@ -164,7 +164,7 @@ def _explain_into(
     seconds: dict[str, float],
     with_picture: bool,
 ) -> dict[str, Any]:
-    ct, manifest, titles = reading.ct, bundle.manifest, titles_of(bundle)
+    ct, manifest, titles = reading.ct, bundle.manifest, TITLES
     view = AxialView.of(ct.grid)
     start, stop = settings.slices or (0, len(view.apply(ct.voxels)))
     files: dict[str, str] = {}

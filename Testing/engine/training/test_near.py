@@ -125,15 +125,17 @@ def test_a_noise_model_goes_on_from_its_bundle(world: Any, utility_run: Any, tmp
     folder = export_bundle(utility_run, first, tmp_path / "bundle", card=CARD)
     utility, noise = tmp_path / "utility", tmp_path / "noise"
     told = ["bundle", "unpack", str(folder), "--split", str(utility_run / "split.json"), "-o", str(utility)]
-    answer = CliRunner().invoke(app, [*told, "--unoise", str(utility)])
+    answer = CliRunner().invoke(app, [*told, "--near", str(utility)])
     assert isinstance(answer.exception, Usage) and "a folder of its own" in str(answer.exception)
     answer = CliRunner().invoke(app, [*told, "--unoise", str(noise)])
+    assert isinstance(answer.exception, Usage) and "has no U-Noise - it has unoise-near" in str(answer.exception)
+    answer = CliRunner().invoke(app, [*told, "--near", str(noise)])
     assert answer.exit_code == 0, answer.output
     run = UNoiseRun.open(noise)
     run.check_explains(UtilityRun.open(utility))
     assert run.recipe.noise == replace(recipe.noise, budget_weight=0.0)
     again = export_bundle(utility, noise, tmp_path / "again", card=CARD)
-    assert (again / "unoise.onnx").read_bytes() == (folder / "unoise.onnx").read_bytes()
+    assert (again / "unoise-near.onnx").read_bytes() == (folder / "unoise-near.onnx").read_bytes()
 
     still = replace(recipe, noise=replace(recipe.noise, budget_weight=0.0), fit=replace(recipe.fit, lr=1e-30))
     further = train_unoise(world, utility, tmp_path / "further", still, init=noise, device="cpu", progress="off")
