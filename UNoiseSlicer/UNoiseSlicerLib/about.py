@@ -35,13 +35,14 @@ class About:
     pixels: int  # of the slice that a method's passes are counted on
     voxels: int  # of the block
     models_home: Path  # where it looks for the user's own models
+    fills: dict[str, str]  # what may stand in the place of what is hidden: name -> in words
 
     @staticmethod
     def of(event: Mapping[str, Any]) -> About:
         """Raises KeyError, TypeError or ValueError for what is no answer."""
         models, methods = ({one["name"]: one for one in event[key]} for key in ("models", "methods"))
         return About(models, methods, tuple(event["devices"]), int(event["pixels"]), int(event["voxels"]),
-                     Path(event["models_home"]))  # fmt: skip
+                     Path(event["models_home"]), dict(event.get("fills", {})))  # fmt: skip
 
     @property
     def titles(self) -> dict[str, str]:

@@ -22,7 +22,7 @@ class UNoise:
 
     name: ClassVar[str] = "unoise"
     title: ClassVar[str] = "U-Noise"
-    about: ClassVar[str] = "where noise would spoil the segmentation, learnt by a small net"
+    about: ClassVar[str] = "where noise would spoil the segmentation, learnt by a small net that sees the CT alone"
     ends: ClassVar[tuple[str, str]] = ("bears the most noise", "bears the least")
     unit: ClassVar[str] = "logit"
     needs: ClassVar[str] = NOISE
@@ -45,7 +45,7 @@ class NearUNoise:
 
     name: ClassVar[str] = "unoise-near"
     title: ClassVar[str] = "U-Noise (near)"
-    about: ClassVar[str] = "the same by a net that is told what was found, and starts from nearness to it"
+    about: ClassVar[str] = "where noise would spoil the segmentation, learnt by a net that starts from nearness to it"
     ends: ClassVar[tuple[str, str]] = UNoise.ends
     unit: ClassVar[str] = "logit"
     needs: ClassVar[str] = NEAR
