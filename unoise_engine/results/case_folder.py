@@ -57,8 +57,8 @@ class Writer(Protocol):
     warnings: tuple[str, ...]
     settings: dict[str, Any]
 
-    def write(self, name: str, volume: OnGrid, folder: Path) -> dict[str, str]:
-        """Returns what was written, name -> path within `folder`."""
+    def write(self, name: str, volume: OnGrid, folder: Path, verdict: str = "") -> dict[str, str]:
+        """Returns what was written, name -> path within `folder`. `verdict`: how a map did on this CT, in words."""
         ...
 
 
@@ -72,7 +72,7 @@ class Volumes:
         self.settings = {"format": file_format}
         self.suffix = SUFFIXES[file_format]
 
-    def write(self, name: str, volume: OnGrid, folder: Path) -> dict[str, str]:
+    def write(self, name: str, volume: OnGrid, folder: Path, verdict: str = "") -> dict[str, str]:
         write_volume(volume, folder / (name + self.suffix))
         return {name: name + self.suffix}
 
@@ -80,7 +80,7 @@ class Volumes:
 class RawVolumes(Volumes):
     """NRRD, uncompressed: larger, and many times as fast."""
 
-    def write(self, name: str, volume: OnGrid, folder: Path) -> dict[str, str]:
+    def write(self, name: str, volume: OnGrid, folder: Path, verdict: str = "") -> dict[str, str]:
         write_raw(volume, folder / (name + self.suffix))
         return {name: name + self.suffix}
 
@@ -180,6 +180,8 @@ def _explain_into(
     proofs: dict[str, Proof] = {}
     given = ct, bundle, settings, progress, seconds, case.id, warnings, folder.parent, focus, proofs
     for name, volume in _as_far_as_wanted(explain_volume(*given), made):
+        method = name.removeprefix("importance-")
+        verdict = proofs[method].verdict if method in proofs else ""
         if name == "segmentation":
             areas = [int(np.count_nonzero(one)) for one in volume.slices()]
             found = sum(areas)
@@ -204,12 +206,10 @@ def _explain_into(
                 except Environment:  # no matplotlib, or no temporary folder for it
                     picture = PlainOverview(*seen)
         elif picture is not None:
-            method = name.removeprefix("importance-")
-            verdict = proofs[method].verdict if method in proofs else ""
             here = view.apply(ct.voxels)[middle]
             picture.add(titles[method], shown(method, volume.slice(middle), here, manifest, bundle.coarse_px), verdict)
         with clock(seconds, "write"):
-            files |= writer.write(name, volume, folder)
+            files |= writer.write(name, volume, folder, verdict)
         del volume  # before there are the maps of the next
 
     wanted, settings = (
