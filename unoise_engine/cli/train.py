@@ -110,7 +110,7 @@ def train_unoise_command(
 
     chosen = _so_long(read_recipe(_recipe_file(recipe), UNoiseRecipe), steps)
     if size:
-        chosen = replace(chosen, noise=build(Noise, {**to_table(chosen.noise), "size": size}, "--size"))
+        chosen = replace(chosen, noise=build(Noise, {**to_table(chosen.noise), "size": size, "depth": 0}, "--size"))
     if targets != Targets.recipe:
         chosen = replace(chosen, noise=replace(chosen.noise, targets=targets.value))
     how = _together(device, devices, num_nodes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -62,9 +63,11 @@ def unpack(
 def told_of(folder: Path, manifest: Manifest, noise: UNet | NearNet) -> Noise:
     """The recipe's [noise] of a bundle's noise model, as far as the bundle tells it."""
     with _told(folder):
-        size = next(size for size, depth in DEPTHS.items() if depth == noise.depth)
+        sizes = {depth: size for size, depth in DEPTHS.items()}
+        shape: dict[str, Any] = {"size": sizes.get(noise.depth, "large"), "first_channels": noise.first_channels}
+        shape |= {} if noise.depth in sizes else {"depth": noise.depth}
         cell = int(getattr(noise, "cell", 1))
-        return Noise(size, cell=cell, near=isinstance(noise, NearNet), **manifest.architecture.get("noise", {}))
+        return Noise(**shape, cell=cell, near=isinstance(noise, NearNet), **manifest.architecture.get("noise", {}))
 
 
 def rebuilt(folder: Path, manifest: Manifest) -> tuple[UNet, UNet | NearNet]:

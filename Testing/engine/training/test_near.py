@@ -120,7 +120,9 @@ def test_it_trains_exports_and_explains(world: Any, utility_run: Any, tmp_path: 
 def test_a_noise_model_goes_on_from_its_bundle(world: Any, utility_run: Any, tmp_path: Path) -> None:
     """Unpacked, exported again, and taught further with nothing changed but the norms that the bundle lost."""
     recipe = unoise_recipe()
-    recipe = replace(recipe, noise=replace(recipe.noise, near=True, cell=2, budget_weight=1.0, noise_reward=2e-3))
+    recipe = replace(
+        recipe, noise=replace(recipe.noise, near=True, cell=2, budget_weight=1.0, noise_reward=2e-3, first_channels=8)
+    )
     first = train_unoise(world, utility_run, tmp_path / "first", recipe, device="cpu", progress="off")
     folder = export_bundle(utility_run, first, tmp_path / "bundle", card=CARD)
     utility, noise = tmp_path / "utility", tmp_path / "noise"
