@@ -129,8 +129,8 @@ class Hiding:
     def _take(self, event: dict[str, Any]) -> None:
         self.notes = [str(note) for note in event.get("notes", [])]
         for row in event.get("effects", [])[:1]:
-            numbers = (float(row[key]) for key in ("dice", "ml_before", "ml_lost", "hidden_ml"))
-            self.effect = Effect(self.name, *numbers, self._fill)
+            dice, before, lost, hidden = (float(row[key]) for key in ("dice", "ml_before", "ml_lost", "hidden_ml"))
+            self.effect = Effect(self.name, dice, before, lost, hidden, self._fill)
             if self._after.is_file():
                 ghost(self.ct, self.name, exchange.read_on_grid(self._after, self.ct))
 

@@ -152,8 +152,7 @@ def write_models(utility: UNet, noise: Mapping[str, UNet | NearNet], folder: Pat
         "occlusion-clean": clean_model(utility),
     }
     for name, one in noise.items():
-        near = isinstance(one, NearNet)
-        models[name] = near_model(one, "noise_logits") if near else unet_model(one, "noise_logits")
+        models[name] = near_model(one, "noise_logits") if isinstance(one, NearNet) else unet_model(one, "noise_logits")
     files = {f"{name}.onnx": folder / f"{name}.onnx" for name in models}
     for model, path in zip(models.values(), files.values()):
         write_onnx(model, path)
