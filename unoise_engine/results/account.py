@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from unoise_engine import __version__
-from unoise_engine.explanation.methods import METHODS, titles_of
+from unoise_engine.explanation.methods import METHODS, TITLES
 from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.proof import Proof
 from unoise_engine.explanation.settings import Settings
@@ -44,7 +44,7 @@ class Account:
 
     @property
     def titles(self) -> dict[str, str]:
-        return titles_of(self.bundle)
+        return TITLES
 
     @property
     def view(self) -> AxialView:
@@ -59,6 +59,10 @@ class Account:
     def range(self) -> tuple[int, int]:
         """Of the axial slices that are explained, from 0, the last one excluded."""
         return self.settings.slices or (0, self.slices)
+
+    def verdict(self, method: str) -> str:
+        """How its map does on this CT, in a few words; empty where that was not tried."""
+        return self.proofs[method].verdict if method in self.proofs else ""
 
     def explained(self, progress: Progress, case: str = "", folder: Path | None = None) -> Iterator[tuple[str, OnGrid]]:
         """As `pipeline.explain_volume`, which says what it yields and raises."""

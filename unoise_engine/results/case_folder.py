@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 from typing import Any, Protocol
 
 from unoise_engine import __version__
-from unoise_engine.explanation.methods import titles_of
+from unoise_engine.explanation.methods import TITLES
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.files import new_file, new_folder, write_json
 from unoise_engine.models.given import OnGrid, voxels_of
@@ -46,8 +46,8 @@ class Writer(Protocol):
     warnings: tuple[str, ...]
     settings: dict[str, Any]
 
-    def write(self, name: str, volume: OnGrid, folder: Path) -> dict[str, str]:
-        """Returns what was written, name -> path within `folder`."""
+    def write(self, name: str, volume: OnGrid, folder: Path, verdict: str = "") -> dict[str, str]:
+        """Returns what was written, name -> path within `folder`. `verdict`: how a map did on this CT, in words."""
         ...
 
 
@@ -61,7 +61,7 @@ class Volumes:
         self.settings = {"format": file_format}
         self.suffix = SUFFIXES[file_format]
 
-    def write(self, name: str, volume: OnGrid, folder: Path) -> dict[str, str]:
+    def write(self, name: str, volume: OnGrid, folder: Path, verdict: str = "") -> dict[str, str]:
         write_volume(volume, folder / (name + self.suffix))
         return {name: name + self.suffix}
 
@@ -69,7 +69,7 @@ class Volumes:
 class RawVolumes(Volumes):
     """NRRD, uncompressed: larger, and many times as fast."""
 
-    def write(self, name: str, volume: OnGrid, folder: Path) -> dict[str, str]:
+    def write(self, name: str, volume: OnGrid, folder: Path, verdict: str = "") -> dict[str, str]:
         write_raw(volume, folder / (name + self.suffix))
         return {name: name + self.suffix}
 
@@ -88,7 +88,7 @@ def _writer(reading: Reading, case: Case, bundle: Bundle, settings: Settings, ho
         engine_version=__version__,
         warning=manifest.warning,
         slices=settings.slices or (0, len(AxialView.of(reading.ct.grid).apply(reading.ct.voxels))),
-        titles=titles_of(bundle),
+        titles=TITLES,
         parameters=settled(settings.told),
     )
     files, frames = reading.slice_files, reading.slice_frames
@@ -156,12 +156,14 @@ def write_case(
     files: dict[str, str] = {}
     picture: Picture | None = None
     for name, volume in results:
+        method = name.removeprefix("importance-")
+        verdict = account.verdict(method)
         if name == "segmentation":
             picture = Picture(account, volume, account.middle) if how.picture else None
         elif picture is not None:
-            picture.add(name.removeprefix("importance-"), volume)
+            picture.add(method, volume, verdict)
         with clock(account.seconds, "write"):
-            files |= writer.write(name, volume, folder)
+            files |= writer.write(name, volume, folder, verdict)
         del volume  # before there are the maps of the next
 
     wanted, titles = account.settings, account.titles

@@ -131,7 +131,7 @@ class Explanation(Mapping[str, np.ndarray]):
         picture = Picture(account, self._results[SEGMENTATION], k, needed=True)
         for name, one in self._results.items():
             if name != SEGMENTATION:
-                picture.add(name, one)
+                picture.add(name, one, account.verdict(name))
         return picture.figure(self._case.id)
 
     def __repr__(self) -> str:

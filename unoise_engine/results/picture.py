@@ -31,9 +31,9 @@ class Picture:
                 raise
             self.panels = PlainOverview(*seen)
 
-    def add(self, method: str, importance: OnGrid) -> None:
-        bundle, proofs = self.account.bundle, self.account.proofs
-        verdict = proofs[method].verdict if method in proofs else ""
+    def add(self, method: str, importance: OnGrid, verdict: str = "") -> None:
+        """`verdict` says in a few words how the map does on this CT (explanation/proof.py)."""
+        bundle = self.account.bundle
         values = shown(method, importance.slice(self.k), self.hu, bundle.manifest, bundle.coarse_px)
         self.panels.add(self.account.titles[method], values, verdict)
 
