@@ -70,9 +70,9 @@ def test_the_readme_alone_leads_from_nothing_to_an_explained_ct(tmp_path: Path) 
                      for _, language, code in blocks(ROOT / "README.md"))  # fmt: skip
     (mine,) = write_phantoms(tmp_path / "mine", 1, 0, size=96, slices=24)
     mine.rename(mine.with_name("ct.nii.gz"))
-    (other,) = write_phantoms(tmp_path / "other", 1, 1, size=96, slices=24)
     (tmp_path / "mine" / "COHORT").mkdir()
-    other.rename(tmp_path / "mine" / "COHORT" / "other.nii.gz")
+    for one in write_phantoms(tmp_path / "others", 2, 1, size=96, slices=24):
+        one.rename(tmp_path / "mine" / "COHORT" / one.name)
     install, rest = text.split("pip install", 1)
     line, rest = rest.split("\n", 1)
     shell(f"{install}pip install{line}\ncp -r {shlex.quote(str(tmp_path / 'mine'))}/* .\n{rest}", tmp_path / "home")
