@@ -417,7 +417,7 @@ function key(event) {
 async function open() {
   tell();
   if (!window.niivue) {
-    return trouble(`The viewer is not beside this page (${byId("niivue").getAttribute("src")}) - hand on the whole folder of results.`);
+    return trouble(`The viewer is not beside this page (${byId("viewer").getAttribute("src")}) - hand on the whole folder of results.`);
   }
   const gl = document.createElement("canvas").getContext("webgl2");
   if (!gl || typeof DecompressionStream === "undefined") {
