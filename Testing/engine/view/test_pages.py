@@ -108,7 +108,7 @@ def test_a_page_is_no_result(make: Any, done: Path, capsys: pytest.CaptureFixtur
 
 def test_the_command(make: Any, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", lambda url: not opened.append(url))
+    monkeypatch.setattr("webbrowser.open", lambda url: bool(opened.__iadd__([url])))
     page = done / "case-0001" / "view.html"
     quiet = CliRunner().invoke(app, ["view", str(done), "--no-open"])
     assert quiet.exit_code == 0 and quiet.output.strip() == str(page) and opened == []
@@ -171,7 +171,7 @@ def other_ct(out: Path, report: dict[str, Any]) -> None:
     (spoil_scale, "report.json - cannot be read ("),
     (lose_map, "importance-gradcam.nii.gz - is missing - explain the CT again"),
     (cut_map, "importance-gradcam.nii.gz - "),
-    (lose_table, "inputs.csv - does not say which file this case is of, and the page shows the CT - explain the CT again"),
+    (lose_table, "inputs.csv - does not say which file this case is of, and the page shows the CT - explain"),
     (lose_ct, "gone.nii.gz - is not there any more - bring it back, or explain the CT again"),
     (other_ct, "ct.nii.gz - has changed since it was explained - explain the CT again"),
 ])  # fmt: skip
@@ -239,3 +239,18 @@ def test_words_from_outside_cannot_leave_their_place(make: Any, tmp_path: Path) 
     write_page(tmp_path / "view.html", "viewer.js", told, {"ct": b""})
     text = (tmp_path / "view.html").read_text("utf-8")
     assert "<script>alert" not in text and text.count("</script>") == 4 and facts(tmp_path / "view.html") == told
+
+
+def test_where_results_are_small_the_ct_is_rounded(make: Any, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unoise_engine.results.view.case.SMALL", 0)
+    monkeypatch.setattr("unoise_engine.results.view.case.FIXED", 0)
+    hu, page, sizes = axial(make().parent / "in" / "ct.nii.gz"), done / "case-0001" / "view.html", []
+    for times, slope in ((10, 1), (0, 16)):
+        monkeypatch.setattr("unoise_engine.results.view.case.TIMES", times)
+        make_pages(Request(done, "none"))
+        told = facts(page)
+        assert told["slope"] == slope and told["rounded"] == (slope > 1)
+        there = unpacked_ct(packed(page, "ct"), told["size"][::-1]) * told["slope"] + told["shift"]
+        assert np.abs(there - hu).max() <= told["slope"] / 2
+        sizes.append(len(packed(page, "ct")))
+    assert sizes[0] > 2 * sizes[1]

@@ -21,6 +21,10 @@ from unoise_engine.volume.volume import AxialView, Volume
 MARGIN_MM = 30.0  # around the organ
 LARGEST = 96_000_000  # voxels of a page; browsers and graphics cards hold several times their bytes
 INT16 = (-32768, 32767)
+TIMES = 1.5  # of the results' size: as large as a page may be; else CT values are rounded, COARSER and coarser
+COARSER = (1, 2, 4, 8, 16)
+SMALL, FIXED = 500_000, 50_000  # bytes of data that are no burden; of what is not data
+BASE64 = 4 / 3
 TOLD = ("warning", "warnings", "corrections", "notes", "verdicts", "proof", "organ")
 
 
@@ -69,9 +73,15 @@ class CasePage:
     def write(self, folder: Path, out: Path, report: Mapping[str, Any], effects: list[dict[str, Any]]) -> None:
         """OUT/<case>/view.html, in the `folder` that is to become the case's. `effects`: rows of what-if. Raises
         OSError, Environment."""
-        slope, shift = self._quantised()
         box, (mm_z, mm_y, mm_x) = self.box, self.view.spacing_mm
-        self.packed["ct"] = pack_ct(self._stored(box.cut(self.ct[k]), slope, shift) for k in box.slices)
+        results = sum(path.stat().st_size for path in folder.iterdir() if path.name[0] != "." and path.name != PAGE)
+        maps = sum(map(len, self.packed.values()))
+        finest, shift = self._quantised()
+        for coarser in COARSER:
+            slope = finest * coarser
+            self.packed["ct"] = pack_ct(self._stored(box.cut(self.ct[k]), slope, shift) for k in box.slices)
+            if (size := maps + len(self.packed["ct"])) < SMALL or size * BASE64 < TIMES * results - FIXED:
+                break
         rows, columns = box.cut(np.empty(box.full, bool)).shape
         facts = {
             **{key: report[key] for key in TOLD},
@@ -86,6 +96,7 @@ class CasePage:
             "slices": len(self.ct),
             "every": box.step,
             "slope": slope,
+            "rounded": slope / finest > 1,
             "shift": shift,
             "unit": "HU" if self.modality == "CT" else "",
             "modality": self.modality,

@@ -13,6 +13,10 @@ SILENT = 0  # the code of voxels that no map speaks of: their slice was not expl
 EVEN = 100  # steps of even width in value, and as many that hold the same number of voxels each
 FINE = 50  # more of the latter among the topmost, on which the slider of the most important lies
 TOPMOST = 0.02
+# Codes are looked up by the leading bits of a value, which is many times as fast as to search for it: those of positive
+# floats are in order.
+DROPPED = 12
+_BINS = (np.arange((0x7F800000 >> DROPPED) + 1, dtype=np.uint32) << DROPPED).view(np.float32)
 SAMPLE = 1_000_000  # voxels that stand for all where steps are chosen
 ABOVE_COLOURS = 0.005  # of the important voxels may lie beyond the colours' end: a few bright ones leave the rest dark
 
@@ -44,7 +48,7 @@ class Table:
 
 def pack_ct(slices: Iterable[np.ndarray]) -> bytes:
     """int16 slices (rows, columns): each as differences from the voxel before, zigzag, low bytes before high ones."""
-    packer, parts = zlib.compressobj(6), []
+    packer, parts = zlib.compressobj(strategy=zlib.Z_RLE), []  # noise repeats nothing: smaller, and fast
     for plane in slices:
         rest = np.diff(plane.astype("<i2").ravel(), prepend=np.int16(0))  # modulo 2^16
         folded = ((rest << 1) ^ (rest >> 15)).astype("<u2")
@@ -63,6 +67,7 @@ def pack_map(values_of: Callable[[int], np.ndarray | None], slices: range, box: 
     """`values_of` a slice: (rows, columns), 0 and above, or None where nothing is said; asked twice for each of
     `slices`. Those in `box` are packed, as codes: SILENT, 1 for 0, and more for more. The table counts all of them."""
     edges, top = _edges(values_of, slices)
+    code_of = (1 + np.searchsorted(edges, _BINS)).astype(np.uint8)
     sums, counts = np.zeros(256), np.zeros(256, np.int64)
     packer, parts = zlib.compressobj(6), list[bytes]()
     for k in slices:
@@ -70,7 +75,7 @@ def pack_map(values_of: Callable[[int], np.ndarray | None], slices: range, box: 
         if values is None:
             codes = np.zeros(box.full, np.uint8)
         else:
-            codes = (1 + np.searchsorted(edges, values)).astype(np.uint8)
+            codes = code_of[np.ascontiguousarray(values, np.float32).view(np.uint32) >> DROPPED]
             counts += np.bincount(codes.ravel(), minlength=256)
             sums += np.bincount(codes.ravel(), values.ravel(), minlength=256)
         if k in box.slices:

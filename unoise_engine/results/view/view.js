@@ -52,7 +52,9 @@ function tell() {
 }
 
 function trimmed() {
-  return facts.every > 1 ? [`The page holds every ${facts.every}th voxel of rows and columns; the files hold all.`] : [];
+  const every = facts.every > 1 ? [`The page holds every ${facts.every}th voxel of rows and columns; the files hold all.`] : [];
+  const step = `${three(facts.slope)}${facts.unit && " "}${facts.unit}`;
+  return facts.rounded ? [...every, `To keep the page small, values of the ${facts.modality} are rounded to ${step} on it.`] : every;
 }
 
 function table(title, said, head, rows) {
@@ -243,20 +245,15 @@ function valueOf(map, code) {
 function readOut(voxel = here()) {
   const [x, y, z] = voxel, at = x + NX * (y + NY * z);
   const value = ct[at] * facts.slope + facts.shift;
-  const parts = [`slice ${facts.first_slice + z + 1} of ${facts.slices} from the feet`];
-  parts.push(facts.unit ? [`${Math.round(value)} ${facts.unit}`] : [`${three(value)}`, ` ${facts.modality} signal`]);
+  const parts = [[`slice ${facts.first_slice + z + 1} of ${facts.slices} from the feet`]];
+  parts.push(facts.unit ? ["", `${Math.round(value)} ${facts.unit}`] : [`${facts.modality} signal `, three(value)]);
   if (shown) {
     const code = codes[shown.name][at], total = shown.counts.reduce((sum, n) => sum + n, 0);
     const below = shown.counts.slice(0, code).reduce((sum, n) => sum + n, 0);
-    parts.push(code === SILENT ? [`${shown.title}: `, "says nothing of this slice"]
-      : [valueOf(shown, code), ` ${shown.title}, above ${(Math.floor(1000 * below / total) / 10).toFixed(1)} % of the voxels`]);
+    parts.push(code === SILENT ? [`${shown.title}: nothing here`]
+      : [`${shown.title} `, valueOf(shown, code), `, above ${(Math.floor(1000 * below / total) / 10).toFixed(1)} % of the voxels`]);
   }
-  byId("cursor").replaceChildren(...parts.map(part => {
-    const one = make("span");
-    if (typeof part === "string") one.textContent = part;
-    else one.append(make("b", part[0]), part[1] ?? "");
-    return one;
-  }));
+  byId("cursor").replaceChildren(...parts.map(([before, value = "", after = ""]) => make("span", before, make("b", value), after)));
   const [, , k] = here();
   byId("slice").value = k;
   byId("slice-said").textContent = `${facts.first_slice + k + 1} of ${facts.slices} from the feet`;
@@ -444,7 +441,8 @@ async function open() {
     dragMode: 9, fontColor: [0.85, 0.88, 0.9, 1], fontSizeScaling: 0.3, show3Dcrosshair: false,
     onLocationChange: () => readOut(),
   });
-  nv.keyDownListener = nv.keyUpListener = () => {}; // the page has keys of its own
+  nv.keyDownListener = nv.keyUpListener = () => {}; // the page has keys of its own,
+  nv.resetBriCon = () => {}; // and a long touch leaves the window as it is
   await nv.attachToCanvas(byId("gl"), true);
   await nv.loadFromArrayBuffer(nifti(ct, 4, 16, facts.slope, facts.shift), "ct.nii");
   await nv.loadFromArrayBuffer(nifti(new Uint32Array(VOXELS), 2304, 32), "map.nii");
