@@ -125,7 +125,7 @@ def _make(out: Path, folder: Path, request: Request, effects: dict[str, list[dic
     for name in ("segmentation", *(f"importance-{method}" for method in report["settings"]["methods"])):
         page.add(name, _result(folder, report["files"].get(name, name), ct))
     try:
-        page.write(folder, out, report, effects.get(folder.name, []))
+        page.write(folder, copy_viewer(out), report, effects.get(folder.name, []))
     except OSError as error:
         raise cannot_write(folder / PAGE, error) from None
 

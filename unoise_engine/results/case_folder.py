@@ -32,6 +32,7 @@ from unoise_engine.results.plain import PlainOverview
 from unoise_engine.results.settings import ResultSettings
 from unoise_engine.results.shown import Scale, shown
 from unoise_engine.results.view.case import CasePage
+from unoise_engine.results.view.page import copy_viewer
 from unoise_engine.volume.find import Case, Reading
 from unoise_engine.volume.raw import write_raw
 from unoise_engine.volume.volume import AxialView, Volume
@@ -135,6 +136,7 @@ def explain_case(
     needed = 0
     try:
         with new_folder(final, overwrite) as partial:
+            viewer = copy_viewer(out) if how.view else ""
             with clock(seconds, "read"):
                 reading = case.read()
             reading = replace(reading, notes=tuple(hide(note) for note in reading.notes))
@@ -145,7 +147,7 @@ def explain_case(
             report = _explain_into(partial, *parts)
             finish(partial, report)
             if page is not None:  # after `finish`: no result, and it may be made again or left out of what is handed on
-                page.write(partial, out, report, [])
+                page.write(partial, viewer, report, [])
     except OSError as error:
         raise cannot_write(final, error, needed) from None
     return report

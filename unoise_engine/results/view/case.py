@@ -15,7 +15,7 @@ from unoise_engine.results.body import body_box
 from unoise_engine.results.overview import SOFT_TISSUE_HU
 from unoise_engine.results.shown import Scale
 from unoise_engine.results.view.packing import Box, pack_ct, pack_map, pack_mask
-from unoise_engine.results.view.page import PAGE, copy_viewer, write_page
+from unoise_engine.results.view.page import PAGE, write_page
 from unoise_engine.volume.volume import AxialView, Volume
 
 MARGIN_MM = 30.0  # around the organ
@@ -70,9 +70,9 @@ class CasePage:
             "counted_down_from": scale.most_hu,
         }  # fmt: skip
 
-    def write(self, folder: Path, out: Path, report: Mapping[str, Any], effects: list[dict[str, Any]]) -> None:
-        """OUT/<case>/view.html, in the `folder` that is to become the case's. `effects`: rows of what-if. Raises
-        OSError, Environment."""
+    def write(self, folder: Path, viewer: str, report: Mapping[str, Any], effects: list[dict[str, Any]]) -> None:
+        """view.html in the case's folder, or in the one that is to become it. `viewer`: what `copy_viewer` returned;
+        `effects`: rows of what-if. Raises OSError, Environment."""
         box, (mm_z, mm_y, mm_x) = self.box, self.view.spacing_mm
         results = sum(path.stat().st_size for path in folder.iterdir() if path.name[0] != "." and path.name != PAGE)
         maps = sum(map(len, self.packed.values()))
@@ -104,7 +104,7 @@ class CasePage:
             "maps": [{"name": name, "title": report["titles"][name], **one} for name, one in self.maps.items()],
             "effects": effects,
         }
-        write_page(folder / PAGE, copy_viewer(out), facts, self.packed)
+        write_page(folder / PAGE, viewer, facts, self.packed)
 
     def _box(self, organ: Mapping[int, np.ndarray]) -> Box:
         full = self.ct.shape[1:]

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import html
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,8 +36,11 @@ def viewer() -> tuple[Path, Path]:
 
 
 def copy_viewer(out: Path) -> str:
-    """Puts it into the output folder, unless it is there, and returns where a case's page finds it. Raises OSError,
-    Environment."""
+    """Puts it into the output folder, unless it is there, and returns where a case's page finds it. Raises OSError, and
+    Environment where something else has its name."""
+    if os.path.lexists(out / FOLDER) and not (out / FOLDER).is_dir():
+        what = "is no folder, and the viewer of the pages goes there"
+        raise Environment(out / FOLDER, what, "move it away, or choose another output folder")
     (out / FOLDER).mkdir(exist_ok=True)
     for path in viewer():
         copy(path, out / FOLDER / path.name)
