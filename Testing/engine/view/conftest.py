@@ -15,7 +15,7 @@ from unoise_engine.batch.run import explain_all
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SOFTWARE = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
-PATIENCE_MS = 60_000
+PATIENCE_MS = 180_000  # slow where others work, too: all is drawn by the processor
 WIDE, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 800}
 NOTE_VIOLATIONS = """window.refused = [];
 document.addEventListener("securitypolicyviolation", event => refused.push(event.violatedDirective));"""
@@ -26,6 +26,7 @@ class Opened:
 
     def __init__(self, browser: Any, size: Any = None, **how: Any):
         self.context = browser.new_context(viewport=size or WIDE, **how)
+        self.context.set_default_timeout(PATIENCE_MS)
         self.page = self.context.new_page()
         self.page.add_init_script(NOTE_VIOLATIONS)
         self.requests: list[str] = []
@@ -35,7 +36,7 @@ class Opened:
         self.debugger = self.context.new_cdp_session(self.page)
 
     def open(self, path: Path) -> "Opened":
-        self.page.goto(path.as_uri())
+        self.page.goto(path.as_uri(), wait_until="commit")
         self.page.wait_for_selector("body[data-state]", timeout=PATIENCE_MS)
         return self
 

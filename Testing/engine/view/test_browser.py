@@ -116,6 +116,8 @@ def test_the_most_important_stay_visible(case: Any) -> None:
     case.shown.js("choose(facts.maps[0]); byId('share').value = 20; byId('share').dispatchEvent(new Event('input'))")
     said = float(case.shown.text("#share-said").removesuffix(" %"))
     assert 17 < said <= 20
+    for share in (0.005, 0.01, 0.05, 0.2, 0.5):
+        assert 0 < case.shown.js(f"leastVisible(shown, {share})[1]") <= share, "never more, ties are hidden together"
     spoken = case.logit[case.logit.any(axis=(1, 2))]
     kept, gone = (spoken >= np.quantile(spoken, share) for share in (0.82, 0.75))
     assert kept.any() and not gone.all()
@@ -264,6 +266,6 @@ def test_the_summary_leads_to_the_pages(browser: Any, tiny_bundle: Any, tmp_path
     links = shown.page.locator("a", has_text="Look through the slices")
     assert links.count() == 2
     links.nth(1).click()
-    shown.page.wait_for_selector("body[data-state=shown]", timeout=60_000)
+    shown.page.wait_for_selector("body[data-state=shown]")
     assert shown.text("#case") in ("case-0001", "case-0002") and len(list(out.glob("viewer/niivue-*.js"))) == 1
     shown.context.close()

@@ -77,7 +77,7 @@ function proved(name, proof) {
 function whatIf() {
   const amounts = ["ml_after", "ml_lost", "ml_new", "hidden_ml"];
   const rows = facts.effects.map(one => [
-    one.hidden, one.dice.toFixed(3), ...amounts.map(key => one[key].toFixed(1)), `${Math.round(100 * one.covers)} %`,
+    one.hidden.replaceAll("_", " "), one.dice.toFixed(3), ...amounts.map(key => one[key].toFixed(1)), `${Math.round(100 * one.covers)} %`,
   ]);
   const said = `dice of ${facts.organ.name} with and without, the strongest effect first`;
   return table("What if this were hidden?", said,
@@ -125,6 +125,8 @@ function nifti(data, kind, bits, slope = 1, shift = 0) {
   float(108, 352);
   float(112, slope);
   float(116, shift);
+  float(124, facts.window[1]);
+  float(128, facts.window[0]);
   head.setUint8(123, 2); // mm
   int16(254, 1); // the matrix below: NIfTI's x and y run the other way
   [-1, -1, 1].forEach((sign, k) => float(280 + 20 * k, sign * facts.spacing_mm[k]));
@@ -318,11 +320,13 @@ function press(group, name) {
 }
 
 function setView(name) {
+  const before = view;
   view = VIEWS.find(one => one[0] === name)[1];
   press("views", name);
+  nv.setSliceType(view);
+  if ((before === SOLID) === (view === SOLID)) return;
   nv.volumes[0].opacity = view === SOLID ? 0.3 : 1;
   nv.refreshLayers(nv.volumes[0], 0);
-  nv.setSliceType(view);
   paint(); // what hides the rest of the CT would hide all of a solid
 }
 
@@ -450,9 +454,9 @@ async function open() {
   nv.drawScene = () => { draw(); drawLines(); };
   nv.setInterpolation(false);
   addControls();
-  setWindow(facts.modality === "CT" ? WINDOWS[0][0] : "Usual window", ...facts.window);
-  choose(facts.maps[0] ?? null);
+  press("windows", byId("windows").firstChild.textContent); // it stands in the CT's header
   setView(NZ < 4 ? "Axial" : "All");
+  choose(facts.maps[0] ?? null);
   go(start());
   document.body.dataset.state = "shown";
 }
