@@ -19,6 +19,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from UNoiseSlicerLib import axial, exchange, what_if
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.about import About, Asking
+from UNoiseSlicerLib.batch import Batch
 from UNoiseSlicerLib.dicom_export import DicomExport
 from UNoiseSlicerLib.engine_run import EngineRun, check_room
 from UNoiseSlicerLib.exchange import Refused
@@ -56,7 +57,7 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         ScriptedLoadableModuleLogic.__init__(self)
         self.python = python
         self.environment = environment
-        self.run: EngineRun | ModelImport | Hiding | None = None
+        self.run: EngineRun | ModelImport | Hiding | Batch | None = None
         self.session: Session | None = None  # an engine that has a CT open
         self.about: About | None = None
         self._asking: Asking | None = None
@@ -81,8 +82,8 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         self.run = export = DicomExport(self, ct, parent, database)
         return export
 
-    def hide(self, ct: Any, node: Any, choices: Choices) -> Hiding:
-        """Asks what the model finds on a CT without an ROI or a segment. Raises Refused."""
+    def hide(self, ct: Any, node: Any, choices: Choices, fill: str = "mean") -> Hiding:
+        """Asks what the model finds without an ROI or a segment, in whose place `fill` stands. Raises Refused."""
         self._only_one()
         what_if.check(ct.GetScene() if ct is not None else None, ct)
         mask = what_if.mask_of(ct, node)
@@ -92,12 +93,18 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         try:
             self.session = self.session or Session(self, ct)
             is_drawn = not node.IsA("vtkMRMLSegmentationNode")
-            self.run = hiding = Hiding(self, self.session, mask, node.GetName(), is_drawn, choices)
+            self.run = hiding = Hiding(self, self.session, mask, node.GetName(), is_drawn, choices, fill)
         except OSError as error:
             raise Refused(
                 _("The engine cannot be started ({reason}) - install the extension again.").format(reason=error)
             ) from None
         return hiding
+
+    def explain_folder(self, source: Path, out: Path, choices: Choices) -> Batch:
+        """Starts explaining every CT of a folder, or goes on with it; the scene stays as it is. Raises Refused."""
+        self._only_one()
+        self.run = batch = Batch(self, source, out, choices)
+        return batch
 
     def import_model(self, source: Path, licence: str) -> ModelImport:
         """Starts making a bundle of a model, in the user's own collection. Raises Refused."""

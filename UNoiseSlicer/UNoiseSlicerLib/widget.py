@@ -35,6 +35,7 @@ from UNoiseSlicerLib import (
 from UNoiseSlicerLib import logic as logics
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.annotation import Warnings
+from UNoiseSlicerLib.batch import Batch
 from UNoiseSlicerLib.dicom_export import DicomExport
 from UNoiseSlicerLib.engine_run import State
 from UNoiseSlicerLib.exchange import Refused
@@ -114,6 +115,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.pictureButton.clicked.connect(self._on_picture)
         self.ui.reportButton.clicked.connect(self._on_report)
         self.ui.hideButton.clicked.connect(self._on_hide)
+        self.ui.folderButton.clicked.connect(self._on_folder)
         self.ui.wheelButton.clicked.connect(self._on_wheel)
         self.ui.wheelButton.setVisible(False)
         self.initializeParameterNode()
@@ -306,6 +308,8 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             elif done and isinstance(run, Hiding) and run.effect is not None:
                 self._say("\n".join(run.notes))
                 self.ui.hiddenText.appendPlainText(run.effect.line)
+            elif done and isinstance(run, Batch):
+                self._say(run.said)
             elif done and isinstance(run, ModelImport):
                 self._say(run.said)
                 self._imported = run.name
@@ -387,6 +391,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _make_boxes(self) -> None:
         """A check box for each method, and boxes for its parameters below it."""
         about = self.logic.about
+        for name, words in about.fills.items() if about is not None and not self._boxes else ():
+            self.ui.fillBox.addItem(name, name)
+            self.ui.fillBox.setItemData(self.ui.fillBox.count - 1, words, qt.Qt.ToolTipRole)
         before = self.ui.modelBox
         for name, method in about.methods.items() if about is not None and not self._boxes else ():
             box, row = qt.QCheckBox(method["title"]), qt.QHBoxLayout()
@@ -481,6 +488,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         found = p is not None and self._has_fresh_maps(p.inputVolume)
         self.ui.resultsButton.setEnabled(found and not running)
         self.ui.hiddenButton.setEnabled(p is not None and p.inputVolume is not None and not running)
+        self.ui.batchButton.setEnabled(p is not None and not running)
         reason = dicom_export.why_not(p.inputVolume) if p is not None and found else ""
         purpose = _(
             "Writes segmentation, maps and colour pictures as DICOM objects of the CT's own study, in a new folder."
@@ -799,7 +807,20 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._say("")
         with self._sentences():
             install.ensure(slicer.util)
-            self._begin(self.logic.hide(p.inputVolume, p.hidden, self._choices(p)))
+            self._begin(self.logic.hide(p.inputVolume, p.hidden, self._choices(p), self._fill()))
+        self._update_buttons()
+
+    def _on_folder(self, *_clicked: Any) -> None:
+        """A folder of CTs, and another for the results."""
+        p = self._parameters
+        source = self.ask_folder(_("Folder of CTs")) if p is not None else ""
+        out = self.ask_folder(_("Folder for the results, empty or of an earlier run")) if source else ""
+        if p is None or not out:
+            return
+        self._say("")
+        with self._sentences():
+            install.ensure(slicer.util)
+            self._begin(self.logic.explain_folder(Path(source), Path(out), self._choices(p)))
         self._update_buttons()
 
     def _on_report(self, *_clicked: Any) -> None:
@@ -812,6 +833,10 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 report_page.write_page(slicer.mrmlScene, p.inputVolume, page, self._look(p), more)
                 self._say(_("Saved {file}").format(file=page))
             self._on_parameters()  # the CT was looked at once more
+
+    def _fill(self) -> str:
+        """What is to stand in the place of what is hidden."""
+        return self.ui.fillBox.itemData(self.ui.fillBox.currentIndex) or "mean"
 
     def ask_folder(self, title: str) -> str:
         return qt.QFileDialog.getExistingDirectory(self.parent, title)

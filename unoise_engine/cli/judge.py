@@ -19,9 +19,13 @@ def evaluate(
     part: Annotated[str, typer.Option(help="Of the split: train, val or test.")] = "test",
     patient: Annotated[str, typer.Option(metavar="REGEX", help="What in a case's name is the patient.")] = "",
     labels: Annotated[str, typer.Option(help="The organ's numbers, where no labels.json names them.")] = "",
-    methods: Annotated[str, typer.Option(help="Comma-separated, baselines too; the first is compared with all.")] = (
-        "unoise,gradcam,occlusion,random,edges,distance"
-    ),
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated, baselines too; the first is compared with all. By default the usual ones, occlusion "
+            "and all baselines."
+        ),
+    ] = "",
     maps: Annotated[
         list[Path] | None, typer.Option(help="Folder of importance volumes, <method>/<case>.nii.gz: anyone's method.")
     ] = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from unoise_engine.explanation.baselines import BASELINES
 from unoise_engine.explanation.baselines import TITLES as BASELINE_TITLES
 from unoise_engine.explanation.hiding import largest_noise
 from unoise_engine.explanation.method import Method, silent
-from unoise_engine.explanation.methods import METHODS, check_answerable, choose, titles_of
+from unoise_engine.explanation.methods import LEARNT, METHODS, TITLES, answerable, check_answerable, choose, usual
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.segment import segment
 from unoise_engine.explanation.slices import LabelledSlice, evenly
@@ -33,8 +33,6 @@ from unoise_engine.explanation.visibility import How, evaluate_maps
 from unoise_engine.files import refuse_earlier, refuse_overlap
 from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
 from unoise_engine.models.given import own
-from unoise_engine.models.manifest import UNOISE
-from unoise_engine.models.segmenter import NOISE
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Quiet
 from unoise_engine.volume.contents import slice_hashes
@@ -70,7 +68,7 @@ class Request:
     slices_per_case: int = 8  # with organ; 0: all
     empty_per_case: int = 2  # without
     checks_per_case: int = 1  # that stability and shuffled weights are tried on
-    methods: tuple[str, ...] = ("unoise", "gradcam", "occlusion", *BASELINES)
+    methods: tuple[str, ...] = ()  # none: the usual ones of the model, occlusion and all baselines
     maps: tuple[Path, ...] = ()
     landmark: str = ""  # label of what makes the organ the target, where that is known
     decoys: tuple[str, ...] = ()  # labels of what looks the same
@@ -117,6 +115,9 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
     if request.decoys and not request.landmark:
         raise Usage("--decoys", "belong to a --landmark", "name it too")
     bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads)
+    if not request.methods:
+        some = dict.fromkeys((*usual(answerable(bundle)), "occlusion", *BASELINES))
+        request = replace(request, methods=tuple(some))
     check_answerable(bundle, choose([n for n in request.methods if n in METHODS]).values())
     organ = bundle.manifest.organ
     keep = read_part(request.split, request.part) if request.split else None
@@ -147,7 +148,7 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
     if request.landmark:
         told = chosen.slices, chosen.causes, chosen.found, chosen.maps
         measures += cause_measures(*told, request.seed, request.resamples)
-    known = {**titles_of(bundle), **BASELINE_TITLES}
+    known = {**TITLES, **BASELINE_TITLES}
     titles = {name: known.get(name, name) for name in answers.names}
     titles |= {name: f"{known[name.removesuffix(SHUFFLED)]}{SHUFFLED}" for name in shuffled}
     about = About(
@@ -255,13 +256,13 @@ def _check(request: Request, chosen: Chosen, bundle: Bundle, show: Progress) -> 
 
 def _shuffled_maps(request: Request, chosen: Chosen, bundle: Bundle) -> dict[str, list[np.ndarray]]:
     """What the learnt maps would be with their own nets' weights shuffled: nothing of it was learnt."""
-    broken = bundle.shuffled((UNOISE,), request.seed)
+    broken = bundle.shuffled((*bundle.manifest.noise_models.values(),), request.seed)
     return {
         f"{name}{SHUFFLED}": [
             method(broken, one.image[None], target, silent)[0] for one, target in zip(chosen.slices, chosen.targets)
         ]
         for name, method in choose([n for n in request.methods if n in METHODS]).items()
-        if method.needs == NOISE
+        if method.needs in LEARNT
     }
 
 

@@ -18,10 +18,11 @@ from unoise_engine.evaluate.equal_distance import unexplained
 from unoise_engine.evaluate.interval import Bootstrap
 from unoise_engine.explanation.baselines import BASELINES
 from unoise_engine.explanation.method import Advance, Method, silent
+from unoise_engine.explanation.methods import LEARNT
 from unoise_engine.explanation.slices import LabelledSlice, Patients, chance
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.given import own
-from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, Region, Segmenter, Wrapped
+from unoise_engine.models.segmenter import GRADCAM, GRADIENT, Region, Segmenter, Wrapped
 from unoise_engine.models.session import Bundle
 
 NOISE_HU = 10.0  # usual in an abdominal CT
@@ -54,7 +55,7 @@ def check_maps(
     """All checks on the slices `at`, which show a prediction. Maps that are no method or baseline are left out."""
     shuffled = {
         "utility": bundle.shuffled(("utility", "gradcam"), seed),
-        "unoise": bundle.shuffled(("unoise",), seed),
+        "unoise": bundle.shuffled((*bundle.manifest.noise_models.values(),), seed),
     }
     checks = []
     for s in at:
@@ -97,7 +98,7 @@ def _questions(
         asked = [] if name == "random" else [(STABILITY, lambda: measured(bundle, noisy))]
         return asked + ([(UTILITY, lambda: measured(broken, one))] if name == "distance" else [])
     again = [(STABILITY, lambda: explained(bundle, noisy))]
-    if methods[name].needs == NOISE:
+    if methods[name].needs in LEARNT:
         again += [(EXPLAINER, lambda: explained(broken_unoise, one))]
     if methods[name].needs in (GRADCAM, GRADIENT):  # the same question: the score sums the same pixels
         return [*again, (UTILITY, lambda: explained(broken, one, np.where(organ, 1.0, -1.0)[None, None]))]

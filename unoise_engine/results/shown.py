@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from unoise_engine.explanation.hiding import largest_noise, tolerance
-from unoise_engine.explanation.methods import METHODS
+from unoise_engine.explanation.methods import LEARNT, METHODS
 from unoise_engine.explanation.trust import BODY_HU, enclosed
 from unoise_engine.models.manifest import Manifest
 from unoise_engine.models.recipe import Recipe
-from unoise_engine.models.segmenter import GRADCAM, NOISE
+from unoise_engine.models.segmenter import GRADCAM
 
 ENDS = ("not important", "most important")
 
@@ -36,7 +36,7 @@ class Scale:
         """`coarse_px`: the sides of the pixels of which Grad-CAM was made, in the model's pixels."""
         recipe, kind = manifest.recipe, METHODS[method]
         low, high = getattr(kind, "ends", ENDS)
-        if kind.needs == NOISE and isinstance(recipe, Recipe):
+        if kind.needs in LEARNT and isinstance(recipe, Recipe):
             most = largest_noise(manifest) * recipe.std[0] * float(np.ptp(recipe.window_hu))
             return Scale(low, high, "HU of noise", most_hu=most)
         note = ""
