@@ -65,6 +65,7 @@ class CasePage:
 
         self.packed[name], table = pack_map(values, self.slices, self.box)
         low, high = scale.ends(table.top)
+        high += " or more" if scale.most_hu is None else " or less"  # the colours end below the very largest
         self.maps[name.removeprefix("importance-")] = {
             **asdict(table), "low": low, "high": high, "unit": scale.unit, "note": scale.note,
             "counted_down_from": scale.most_hu,
