@@ -202,7 +202,7 @@ def test_saved_as_the_command_line_saves(tmp_path: Path, ct_file: Path, tiny: An
     ]
     subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[2])
     theirs = tmp_path / "theirs" / "case-0001"
-    assert {p.name for p in home.iterdir()} == {p.name for p in theirs.iterdir()} - {"record.json", "thumbnail.jpg"}
+    assert {p.name for p in home.iterdir()} == {p.name for p in theirs.iterdir()} - {"record.json", "thumbnail.jpg", "view.html"}
     for name in ("segmentation.nii.gz", "importance-unoise.nii.gz", "importance-gradcam.nii.gz", "overview.png"):
         assert (home / name).read_bytes() == (theirs / name).read_bytes(), name
     with pytest.raises(unoise_engine.EngineError, match="exists already"):

@@ -144,7 +144,8 @@ def test_explain_from_click_to_maps(panel: Any, world: Any, tmp_path: Path) -> N
     ct = add_ct(p.scene)
     p.ui.inputSelector.setCurrentNode(ct)
     assert p.parameters.inputVolume is ct and p.ui.explainButton.enabled
-    assert [box.text for box in p.widget._boxes.values()][:3] == ["U-Noise", "Grad-CAM", "Occlusion"]
+    titles = ["U-Noise (near)", "U-Noise", "Grad-CAM", "Occlusion"]
+    assert [box.text for box in p.widget._boxes.values()][:4] == titles
     p.tick("unoise", "gradcam", "occlusion")
     assert "Occlusion takes about" in p.ui.estimateLabel.text and not p.field("occlusion", "patch").isHidden()
     p.ui.explainButton.click()

@@ -49,9 +49,10 @@ class About:
         return {name: method["title"] for name, method in self.methods.items()}
 
     def usual(self, model: str) -> tuple[str, ...]:
-        """The methods that are ticked for a model until somebody chooses."""
-        usual = self.models.get(model, {}).get("usual", ())
-        return tuple(name for name in usual if name in self.methods and not self.is_slow(name, model))
+        """The methods that are ticked for a model until somebody chooses; of one that is not known yet, any model's."""
+        known = [self.models[model]] if model in self.models else [*self.models.values()]
+        usual = {name for one in known for name in one.get("usual", ())}
+        return tuple(name for name in self.methods if name in usual and not self.is_slow(name, model))
 
     def is_slow(self, method: str, model: str) -> bool:
         return self.methods[method]["passes"] * self.repeats(method, model) > QUICK

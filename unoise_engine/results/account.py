@@ -16,10 +16,11 @@ from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.proof import Proof
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_volume
-from unoise_engine.models.given import OnGrid
+from unoise_engine.models.given import OnGrid, modality_of
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
+from unoise_engine.results.shown import Scale
 from unoise_engine.volume.case import Reading
 from unoise_engine.volume.volume import AxialView
 
@@ -59,6 +60,11 @@ class Account:
     def range(self) -> tuple[int, int]:
         """Of the axial slices that are explained, from 0, the last one excluded."""
         return self.settings.slices or (0, self.slices)
+
+    @property
+    def scales(self) -> dict[str, Scale]:
+        """How pictures show each map."""
+        return {n: Scale.of(n, self.bundle.manifest, self.bundle.coarse_px) for n in self.settings.methods}
 
     def verdict(self, method: str) -> str:
         """How its map does on this CT, in a few words; empty where that was not tried."""
@@ -119,6 +125,7 @@ class Account:
             "files": files,  # name of each result -> file in the folder
             "titles": {name: titles[name] for name in settings.methods},  # of the methods, for people
             "units": {name: METHODS[name].unit for name in settings.methods},  # of the maps' values
+            "scales": {name: asdict(self.scales[name]) for name in settings.methods},  # in pictures: unit, both ends
             "settings": {  # methods, `axial_slices` [start, stop), parameters of each method, device, format
                 "methods": list(settings.methods),
                 "axial_slices": [*self.range],
@@ -128,8 +135,9 @@ class Account:
                 "device": self.bundle.device,
                 **(how or {}),
             },
-            "input": {  # how many files; voxel type; grid: size, spacing in mm, origin and direction, LPS as in DICOM
+            "input": {  # files; modality; voxel type; grid: size, spacing in mm, origin and direction, LPS as in DICOM
                 "files": input_files,
+                "modality": modality_of(self.bundle.recipe),
                 "voxel_type": str(self.reading.ct.voxels.dtype),
                 "geometry_lps": asdict(self.reading.ct.grid),
             },

@@ -1,6 +1,6 @@
 """The folder of one explained case: volumes, picture and report, written whole or not at all.
 
-OUT/<id>/segmentation.nii.gz, importance-<method>.nii.gz, overview.png, report.json
+OUT/<id>/segmentation.nii.gz, importance-<method>.nii.gz, overview.png, view.html, report.json
 With the format dicom: segmentation.dcm, importance-<method>.dcm and overlay-<method>-<slice>.dcm instead of volumes.
 """
 
@@ -16,12 +16,14 @@ from unoise_engine import __version__
 from unoise_engine.explanation.methods import TITLES
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.files import new_file, new_folder, write_json
-from unoise_engine.models.given import OnGrid, voxels_of
+from unoise_engine.models.given import OnGrid, modality_of, voxels_of
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Enough, Progress, clock
 from unoise_engine.results.account import Account
 from unoise_engine.results.picture import Picture
 from unoise_engine.results.settings import ResultSettings
+from unoise_engine.results.view.case import CasePage
+from unoise_engine.results.view.page import copy_viewer
 from unoise_engine.volume.find import Case, Reading
 from unoise_engine.volume.raw import write_raw
 from unoise_engine.volume.volume import AxialView, Volume
@@ -123,18 +125,27 @@ def explain_case(
     needed = 0
     try:
         with new_folder(final, overwrite) as partial:
+            viewer = copy_viewer(out) if how.view else ""
             with clock(seconds, "read"):
                 reading = case.read()
             reading = replace(reading, notes=tuple(hide(note) for note in reading.notes))
             needed = _bytes_needed(reading.ct, bundle, settings)
             account, made = Account(reading, bundle, settings, seconds), list[str]()
+            page = _page(account, how) if how.view else None
             # Scratch files not in `partial`: Windows renames none that holds an open file.
             results = _as_far_as_wanted(account.explained(progress, case.id, partial.parent), made)
-            report = write_case(partial, account, case, results, made, how)
+            report = write_case(partial, account, case, results, made, how, page)
             finish(partial, report)
+            if page is not None:  # after `finish`: no result, and it may be made again or left out of what is handed on
+                page.write(partial, viewer, report, [])
     except OSError as error:
         raise cannot_write(final, error, needed) from None
     return report
+
+
+def _page(account: Account, how: ResultSettings) -> CasePage:
+    modality = modality_of(account.bundle.recipe)
+    return CasePage(account.reading.ct, account.range, account.scales, how.crop, modality)
 
 
 def _bytes_needed(ct: Volume, bundle: Bundle, settings: Settings) -> int:
@@ -150,6 +161,7 @@ def write_case(
     results: Iterable[tuple[str, OnGrid]],
     made: list[str],
     how: ResultSettings,
+    page: CasePage | None = None,
 ) -> dict[str, Any]:
     """Files, picture and report of the results, as they come; `made` names those that were finished in the end."""
     writer = _writer(account.reading, case, account.bundle, account.settings, how)
@@ -164,6 +176,9 @@ def write_case(
             picture.add(method, volume, verdict)
         with clock(account.seconds, "write"):
             files |= writer.write(name, volume, folder, verdict)
+        if page is not None:
+            with clock(account.seconds, "view"):
+                page.add(name, volume)
         del volume  # before there are the maps of the next
 
     wanted, titles = account.settings, account.titles

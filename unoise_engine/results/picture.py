@@ -33,8 +33,7 @@ class Picture:
 
     def add(self, method: str, importance: OnGrid, verdict: str = "") -> None:
         """`verdict` says in a few words how the map does on this CT (explanation/proof.py)."""
-        bundle = self.account.bundle
-        values = shown(method, importance.slice(self.k), self.hu, bundle.manifest, bundle.coarse_px)
+        values = shown(self.account.scales[method], importance.slice(self.k), self.hu)
         self.panels.add(self.account.titles[method], values, verdict)
 
     def figure(self, case: str) -> Figure:
