@@ -202,7 +202,8 @@ def test_saved_as_the_command_line_saves(tmp_path: Path, ct_file: Path, tiny: An
     ]
     subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[2])
     theirs = tmp_path / "theirs" / "case-0001"
-    assert {p.name for p in home.iterdir()} == {p.name for p in theirs.iterdir()} - {"record.json", "thumbnail.jpg", "view.html"}
+    only_there = {"record.json", "thumbnail.jpg", "view.html"}
+    assert {p.name for p in home.iterdir()} == {p.name for p in theirs.iterdir()} - only_there
     for name in ("segmentation.nii.gz", "importance-unoise.nii.gz", "importance-gradcam.nii.gz", "overview.png"):
         assert (home / name).read_bytes() == (theirs / name).read_bytes(), name
     with pytest.raises(unoise_engine.EngineError, match="exists already"):

@@ -104,7 +104,6 @@ MESSAGES = {
     "dicom": "unoise_engine explain ct.nii.gz -o out --format dicom",
     "plot": 'python -c \'import unoise_engine as u; u.explain("ct.nii.gz", "unoise").plot()\'',
     "cluster": "unoise_engine explain ct.nii.gz -o out --cluster tcp://127.0.0.1:1",
-    "signed": "unoise_engine bundle verify --key author.pub",
     "train": "unoise_engine train utility . -o run",
     "import": "unoise_engine import net.pt -o out",
     "": "pip uninstall -q -y onnxruntime; unoise_engine explain ct.nii.gz -o out",
@@ -116,9 +115,6 @@ def test_what_a_message_says_installs_what_it_misses(extra: str, wheel: Path, tm
     """From the built wheel, without extras. Afterwards the message does not come again."""
     (mine,) = write_phantoms(tmp_path / "phantom", 1, 0, size=96, slices=24)
     mine.rename(tmp_path / "ct.nii.gz")
-    (tmp_path / "author.pub").write_text(
-        "untrusted comment: minisign public key\nRWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\n"
-    )
     active = ". v/bin/activate\n"
     shell(f"python3 -m venv v\n{active}pip install -q {shlex.quote(str(wheel))}", tmp_path)
     said = shell(active + MESSAGES[extra], tmp_path, fails=True)

@@ -104,8 +104,8 @@ class Explanation(Mapping[str, np.ndarray]):
         return to_image(self.volume(name))
 
     def save(self, folder: str | os.PathLike[str], format: str = "nifti", overwrite: bool = False) -> Path:
-        """Writes what the command line writes of a case, but for view.html: volumes ("nifti" or "nrrd") or DICOM objects ("dicom"),
-        overview.png and report.json. Returns the folder, whose name is the case's.
+        """Writes what the command line writes of a case, but for view.html: volumes ("nifti" or "nrrd") or DICOM
+        objects ("dicom"), overview.png and report.json. Returns the folder, whose name is the case's.
 
         Raises Environment if the folder exists, unless `overwrite`, or cannot be written; Usage, MissingExtra or
         CaseRefused for a format that cannot be.
