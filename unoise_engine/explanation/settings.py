@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.methods import CHOSEN, METHODS, answerable, check_answerable
-from unoise_engine.explanation.proof import provable
 from unoise_engine.models.segmenter import Segmenter
 from unoise_engine.typed import to_table
 
@@ -42,8 +41,6 @@ class Settings:
         usual = answerable(model, CHOSEN) or answerable(model)[:1]
         named = replace(self, methods=self.methods or usual)
         check_answerable(model, named.chosen.values())
-        if self.prove and not provable(model):
-            raise Usage("--prove", "is for models of this engine that see slices one by one", "leave it out")
         return named
 
     @property
