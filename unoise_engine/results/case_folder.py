@@ -23,10 +23,11 @@ from unoise_engine.explanation.proof import Proof
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_volume
 from unoise_engine.files import new_file, new_folder, write_json
-from unoise_engine.models.given import OnGrid, voxels_of
+from unoise_engine.models.given import OnGrid, modality_of, voxels_of
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Enough, Progress, clock
+from unoise_engine.results.greys import Greys
 from unoise_engine.results.overview import Overview
 from unoise_engine.results.plain import PlainOverview
 from unoise_engine.results.settings import ResultSettings
@@ -165,7 +166,7 @@ def _explain_into(
     with_picture: bool,
 ) -> dict[str, Any]:
     ct, manifest, titles = reading.ct, bundle.manifest, titles_of(bundle)
-    view = AxialView.of(ct.grid)
+    view, greys = AxialView.of(ct.grid), Greys.of(ct, modality_of(bundle.recipe))
     start, stop = settings.slices or (0, len(view.apply(ct.voxels)))
     files: dict[str, str] = {}
     notes: list[str] = []
@@ -198,7 +199,7 @@ def _explain_into(
             if not found:
                 notes.append(f"no {manifest.organ} found in this CT")
             if with_picture:
-                seen = view.apply(ct.voxels)[middle], volume.slice(middle) > 0, view.spacing_mm[1:]
+                seen = greys(view.apply(ct.voxels)[middle]), volume.slice(middle) > 0, view.spacing_mm[1:]
                 try:
                     picture = Overview(*seen)
                 except Environment:  # no matplotlib, or no temporary folder for it
@@ -206,7 +207,7 @@ def _explain_into(
         elif picture is not None:
             method = name.removeprefix("importance-")
             verdict = proofs[method].verdict if method in proofs else ""
-            here = view.apply(ct.voxels)[middle]
+            here = greys(view.apply(ct.voxels)[middle])
             picture.add(titles[method], shown(method, volume.slice(middle), here, manifest, bundle.coarse_px), verdict)
         with clock(seconds, "write"):
             files |= writer.write(name, volume, folder)

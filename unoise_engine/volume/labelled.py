@@ -24,7 +24,7 @@ def read_labelled(pair: Pair, numbers: Sequence[int], modality: str = "CT") -> t
     Raises CaseRefused: OTHER_GRID, UNKNOWN_LABEL, EMPTY_LABEL, NO_SUCH_LABEL, and whatever `read_image` and `check_ct`
     refuse.
     """
-    ct, labels = check_ct(read_image(pair.ct, modality), pair.ct), whole(read_image(pair.labels), pair.labels)
+    ct, labels = check_ct(read_image(pair.ct, modality), pair.ct), whole(read_image(pair.labels, modality), pair.labels)
     apart = apart_mm(ct.grid, labels.grid)
     if apart > SAME_MM and (turned := in_order_of(ct.grid, labels)) is not None:
         labels, apart = turned, 0.0
