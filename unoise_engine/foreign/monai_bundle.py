@@ -13,8 +13,8 @@ from unoise_engine.foreign.monai_pipeline import of_monai, read_preparation
 from unoise_engine.foreign.source import Source
 from unoise_engine.foreign.torchscript import load_script
 
-# Of monai.networks.nets, those whose ONNX answered as they do. SwinUNETR goes by its model.ts.
-NETS = ("UNet", "BasicUNet", "SegResNet", "SegResNetDS", "DynUNet", "VNet", "AttentionUnet", "UNETR")
+# Of monai.networks.nets, those whose ONNX answered as they do.
+NETS = ("UNet", "BasicUNet", "SegResNet", "SegResNetDS", "DynUNet", "VNet", "AttentionUnet", "UNETR", "SwinUNETR")
 LARGEST_ARGUMENT = 4096  # of a net's sizes
 MODALITIES = {"CT": "CT", "HOUNSFIELD": "CT", "MR": "MR", "MRI": "MR", "PET": "PT", "PT": "PT"}
 LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "docs/LICENSE", "docs/LICENSE.txt")
