@@ -108,11 +108,18 @@ def _net(name: str, told: dict[str, Any], path: Path) -> Any:
     need("torch", "monai")
     import torch
     from monai.networks import nets
+    from torch.overrides import TorchFunctionMode
+
+    class WithNumbers(TorchFunctionMode):
+        """SwinUNETR reads numbers off a line that it makes while it is built."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return func(*args, **(kwargs or {}) | ({"device": "cpu"} if func is torch.linspace else {}))
 
     table = read_checkpoint(path)
     stored = weights(next((table[key] for key in WRAPPINGS if isinstance(table.get(key), dict)), table), path)
     try:
-        with torch.device("meta"):  # no memory is taken: the checkpoint's own tensors are put in place
+        with torch.device("meta"), WithNumbers():  # no memory is taken: the checkpoint's own tensors are put in place
             net = getattr(nets, name)(**told)
         net.load_state_dict(stored, assign=True)
         half = [
