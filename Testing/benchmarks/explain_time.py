@@ -28,7 +28,7 @@ def main() -> None:
             write_volume(synthesise(1, size=512, slices=100).ct, source)
         (case,) = find_cases([source])
         started = time.perf_counter()
-        report = explain_case(case, Path(home), load_bundle(), Settings(("unoise", "gradcam")), Quiet())
+        report = explain_case(case, Path(home), load_bundle(), Settings().for_model(load_bundle()), Quiet())
         total = time.perf_counter() - started
     size = " x ".join(str(n) for n in report["input"]["geometry_lps"]["size"])
     print(f"{size}, U-Noise and Grad-CAM, {os.cpu_count()} processors: {total:.1f} s")

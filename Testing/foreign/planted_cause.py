@@ -34,6 +34,7 @@ from unoise_engine.evaluate.sanity import SameArea
 from unoise_engine.explanation.gradcam import GradCAM
 from unoise_engine.explanation.input_gradient import InputGradient
 from unoise_engine.explanation.method import Method, silent
+from unoise_engine.explanation.methods import LEARNT
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.ranking import ranks
 from unoise_engine.explanation.refine import RefinedUNoise
@@ -41,7 +42,7 @@ from unoise_engine.explanation.segment import Prediction, segment
 from unoise_engine.explanation.slices import evenly
 from unoise_engine.explanation.structures import Structures
 from unoise_engine.explanation.target import Target
-from unoise_engine.explanation.unoise import UNoise
+from unoise_engine.explanation.unoise import NearUNoise
 from unoise_engine.foreign.importing import import_model
 from unoise_engine.foreign.monai_bundle import read_monai
 from unoise_engine.foreign.nnunet import read_nnunet
@@ -49,7 +50,7 @@ from unoise_engine.lab.phantom.planted import LABELS
 from unoise_engine.lab.phantom.write import write_phantoms
 from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.prepared import Prepared
-from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, Segmenter
+from unoise_engine.models.segmenter import GRADCAM, GRADIENT, Segmenter
 from unoise_engine.models.session import Bundle
 from unoise_engine.volume.distance import signed_distance
 from unoise_engine.volume.read import read_image
@@ -64,11 +65,11 @@ QUESTIONS = ABOVE_DECOYS, ABOVE_TISSUE
 PLANES = 4  # of a CT that a 2-D net is asked about
 METHODS: dict[int, tuple[Method, ...]] = {  # by the net's rank; as much as a CPU can do within an hour or so
     2: (
-        GradCAM(), InputGradient(), Structures(), Occlusion(patch=5, minutes=0.1), UNoise(),
+        GradCAM(), InputGradient(), Structures(), Occlusion(patch=5, minutes=0.1), NearUNoise(),
         RefinedUNoise(steps=30, cell=2),
     ),
     3: (
-        GradCAM(), InputGradient(draws=4), Structures(), Occlusion(patch=5, minutes=0.3), UNoise(),
+        GradCAM(), InputGradient(draws=4), Structures(), Occlusion(patch=5, minutes=0.3), NearUNoise(),
         RefinedUNoise(steps=20, draws=2, cell=2),
     ),
 }  # fmt: skip
@@ -126,11 +127,13 @@ class Scene:
         maps, model = np.zeros(self.given.shape, np.float32), bundle
         asked: Segmenter
         if lost is not None:
-            model = bundle.shuffled(("unoise",) if method.needs == NOISE else ("utility",), lost)
+            model = bundle.shuffled(
+                (*bundle.manifest.noise_models.values(),) if method.needs in LEARNT else ("utility",), lost
+            )
         for planes in self._steps(some):
             x, target = self.given.items(planes), self.found.target(planes)
             asked = model
-            if lost is not None and method.needs not in (NOISE, GRADCAM, GRADIENT):
+            if lost is not None and method.needs not in (*LEARNT, GRADCAM, GRADIENT):
                 asked = SameArea(model, int(target.mask.sum()))
                 target = Target(asked.predict(x))
             maps[planes] = self.given.as_planes(method(asked, x, target, silent))

@@ -52,10 +52,10 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_net_of_monai(net: Path, tmp_path: Path) -> None:
     """From training to the table, U-Noise taught by the command itself."""
     taught = ["--taught", str(net.parent / "phantoms"), "--steps", "30"]
-    words = [str(tmp_path), str(net), "--cts", "3", "--methods", "gradient", "unoise", *taught]
+    words = [str(tmp_path), str(net), "--cts", "3", "--methods", "gradient", "unoise-near", *taught]
     found = planted_cause.main(words)[net.name]
     assert np.mean(found.dices) > 0.5 and found.judged
-    assert set(found.rows) == {DISTANCE, "gradient", "unoise"}
+    assert set(found.rows) == {DISTANCE, "gradient", "unoise-near"}
     gradient = found.rows["gradient"]
     assert np.mean(gradient.learnt[ABOVE_TISSUE]) > 0.1 + np.mean(gradient.shuffled[ABOVE_TISSUE])
     assert "| gradient |" in (tmp_path / "planted.md").read_text()

@@ -20,7 +20,7 @@ from unoise_engine.errors import EngineError
 from unoise_engine.models.given import own
 from unoise_engine.models.manifest import verify
 from unoise_engine.models.probe import answer_all, small_slices
-from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE
+from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NEAR, NOISE
 from unoise_engine.models.session import Bundle
 
 MEMORY_BYTES = 4 << 30
@@ -37,8 +37,9 @@ def ask(folder: Path) -> str:
     slices = small_slices(own(bundle.recipe))
     logits = bundle.predict(slices)
     answers = [logits]
-    if NOISE in bundle.answers:
-        answers.append(bundle.noise_logits(slices, logits))
+    for kind, told in ((NOISE, None), (NEAR, logits)):
+        if kind in bundle.answers:
+            answers.append(bundle.noise_logits(slices, told))
     if GRADCAM in bundle.answers:
         answers.append(bundle.gradcam(slices, logits > 0))
     if GRADIENT in bundle.answers:

@@ -17,7 +17,9 @@ pytest.importorskip(
 import slicer
 import small_world
 from test_widget import add_ct, bundle, gone, panel  # noqa: F401  fixtures
-from UNoiseSlicerLib import segmentation, what_if
+from UNoiseSlicerLib import compare, segmentation, what_if
+
+from unoise_engine.evaluate.whatif.fills import FILLS
 
 
 def roi(scene: Any, first: tuple[int, int, int], last: tuple[int, int, int], name: str = "R") -> Any:
@@ -45,7 +47,7 @@ def test_what_is_hidden_is_told_in_dice_and_ml(panel: Any) -> None:  # noqa: F81
     assert line.startswith("half (") and " hidden: dice 0." in line and p.message() == "", (line, p.message())
     engine = p.widget.logic.session.engine.pid
     dice = float(line.split("dice ")[1].split(",")[0])
-    lost, before = (float(n) for n in line.split(", ")[1].removesuffix(" ml lost").split(" of "))
+    lost, before = (float(n) for n in line.split(", ")[2].removesuffix(" ml lost").split(" of "))
     assert 0.5 < dice < 0.8 and 0.35 < lost / before < 0.65, line
     started = time.monotonic()
     assert asked(p, away).endswith("dice 1.00, 0.0 of " + f"{before:.1f} ml lost")
@@ -61,6 +63,27 @@ def test_what_is_hidden_is_told_in_dice_and_ml(panel: Any) -> None:  # noqa: F81
     folder = p.widget.logic.session.folder
     p.widget.cleanup()
     assert not folder.exists() and p.widget.logic.session is None
+
+
+def test_what_is_found_then_lies_over_what_was_found(panel: Any) -> None:  # noqa: F811
+    """The last answer's outline, in a colour of its own; by another fill another line."""
+    p = panel()
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    half = roi(p.scene, (50, 0, 0), (79, 63, 11), "half")
+    first = asked(p, half)
+    (node,) = [n for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if n.GetAttribute(what_if.GHOST)]
+    mask = compare.mask_of(ct, node, "") > 0
+    left, before = (float(first.split(", ")[2].split(" ")[k]) for k in (0, 2))
+    found_ml = mask.sum() * abs(np.linalg.det(small_world.MATRIX[:3, :3])) / 1000
+    assert mask.any() and not mask[..., 52:].any() and found_ml == pytest.approx(before - left, abs=1)
+    colour = node.GetSegmentation().GetNthSegment(0).GetColor()
+    assert colour == what_if.GHOST_COLOUR and not node.GetDisplayNode().GetVisibility2DFill()
+    assert [p.ui.fillBox.itemData(k) for k in range(p.ui.fillBox.count)] == [*FILLS]
+    p.ui.fillBox.setCurrentIndex([*FILLS].index("noise"))
+    again = asked(p, half)
+    assert ", by noise)" in again and again != first.replace("by mean", "by noise")
+    assert sum(bool(n.GetAttribute(what_if.GHOST)) for n in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 1
 
 
 def test_a_ct_that_was_changed_is_sent_again(panel: Any) -> None:  # noqa: F811
@@ -118,7 +141,7 @@ def test_a_segment_is_hidden_without_the_organ(panel: Any) -> None:  # noqa: F81
     segmentation.fill(node, ct, "around", around)
     kept = asked(p, node)
     hidden = asked(p, roi(p.scene, (30, 10, 2), (69, 44, 6)))
-    lost = [float(line.split(", ")[1].split(" of ")[0]) for line in (kept, hidden)]
+    lost = [float(line.split(", ")[2].split(" of ")[0]) for line in (kept, hidden)]
     assert lost[0] < 1 < 20 < lost[1], (kept, hidden)
     node.GetSegmentation().AddEmptySegment("b", "b")
     assert asked(p, node) == hidden and "around has 2 segments - choose" in p.message()

@@ -35,13 +35,14 @@ class About:
     pixels: int  # of the slice that a method's passes are counted on
     voxels: int  # of the block
     models_home: Path  # where it looks for the user's own models
+    fills: dict[str, str]  # what may stand in the place of what is hidden: name -> in words
 
     @staticmethod
     def of(event: Mapping[str, Any]) -> About:
         """Raises KeyError, TypeError or ValueError for what is no answer."""
         models, methods = ({one["name"]: one for one in event[key]} for key in ("models", "methods"))
         return About(models, methods, tuple(event["devices"]), int(event["pixels"]), int(event["voxels"]),
-                     Path(event["models_home"]))  # fmt: skip
+                     Path(event["models_home"]), dict(event.get("fills", {})))  # fmt: skip
 
     @property
     def titles(self) -> dict[str, str]:
@@ -49,7 +50,8 @@ class About:
 
     def usual(self, model: str) -> tuple[str, ...]:
         """The methods that are ticked for a model until somebody chooses."""
-        return tuple(n for n in self.open_to(model) if self.methods[n]["default"] and not self.is_slow(n, model))
+        usual = self.models.get(model, {}).get("usual", ())
+        return tuple(name for name in usual if name in self.methods and not self.is_slow(name, model))
 
     def is_slow(self, method: str, model: str) -> bool:
         return self.methods[method]["passes"] * self.repeats(method, model) > QUICK

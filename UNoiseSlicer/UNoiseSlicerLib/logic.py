@@ -81,8 +81,8 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         self.run = export = DicomExport(self, ct, parent, database)
         return export
 
-    def hide(self, ct: Any, node: Any, choices: Choices) -> Hiding:
-        """Asks what the model finds on a CT without an ROI or a segment. Raises Refused."""
+    def hide(self, ct: Any, node: Any, choices: Choices, fill: str = "mean") -> Hiding:
+        """Asks what the model finds without an ROI or a segment, in whose place `fill` stands. Raises Refused."""
         self._only_one()
         what_if.check(ct.GetScene() if ct is not None else None, ct)
         mask = what_if.mask_of(ct, node)
@@ -92,7 +92,7 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         try:
             self.session = self.session or Session(self, ct)
             is_drawn = not node.IsA("vtkMRMLSegmentationNode")
-            self.run = hiding = Hiding(self, self.session, mask, node.GetName(), is_drawn, choices)
+            self.run = hiding = Hiding(self, self.session, mask, node.GetName(), is_drawn, choices, fill)
         except OSError as error:
             raise Refused(
                 _("The engine cannot be started ({reason}) - install the extension again.").format(reason=error)

@@ -10,7 +10,7 @@ import slicer.util
 import vtk
 from slicer.i18n import tr as _
 
-from UNoiseSlicerLib import compare, exchange, volumes
+from UNoiseSlicerLib import compare, exchange, segmentation, volumes
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.engine_process import LONGEST_TEXT, MODULE, EngineProcess
 from UNoiseSlicerLib.engine_run import State, engine_home, interpreter
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from UNoiseSlicerLib.logic import Choices, UNoiseSlicerLogic
 
 SESSION = (MODULE, "--session")
+GHOST = "UNoise.Ghost"  # node attribute: what is found with something hidden
+GHOST_COLOUR = (1.0, 1.0, 1.0)  # of its outline
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,13 @@ class Effect:
     before_ml: float
     lost_ml: float
     hidden_ml: float
+    fill: str
 
     @property
     def line(self) -> str:
-        return _("{hidden} ({size} ml) hidden: dice {dice}, {lost} of {before} ml lost").format(
-            hidden=self.hidden, size=f"{self.hidden_ml:.1f}", dice=f"{self.dice:.2f}", lost=f"{self.lost_ml:.1f}",
-            before=f"{self.before_ml:.1f}")  # fmt: skip
+        return _("{hidden} ({size} ml, by {fill}) hidden: dice {dice}, {lost} of {before} ml lost").format(
+            hidden=self.hidden, fill=self.fill, size=f"{self.hidden_ml:.1f}", dice=f"{self.dice:.2f}",
+            lost=f"{self.lost_ml:.1f}", before=f"{self.before_ml:.1f}")  # fmt: skip
 
 
 class Session:
@@ -66,17 +69,19 @@ class Session:
 
 
 class Hiding:
-    """One question under way; `effect` is the answer, `notes` what the engine says to it."""
+    """One question under way; `effect` is the answer, `notes` what the engine says to it. With the answer comes what
+    the model finds then, as a segmentation of its own over the one before."""
 
     def __init__(self, logic: UNoiseSlicerLogic, session: Session, mask: np.ndarray, name: str, drawn: bool,
-                 choices: Choices):  # fmt: skip
-        self._logic, self._session, self.name = logic, session, name
+                 choices: Choices, fill: str):  # fmt: skip
+        self._logic, self._session, self.name, self._fill = logic, session, name, fill
         self.ct, self.state = session.ct, State(stage=_("Hiding {name}").format(name=name))
         self.effect: Effect | None = None
         self.notes: list[str] = []
         self._failure: dict[str, str] = {}
         session.asked += 1
         region = session.folder / f"hidden-{session.asked}.nrrd"
+        self._after = session.folder / f"after-{session.asked}.nrrd"
         exchange.write_mask(session.ct, region, mask)
         model = {"bundle": choices.model, "device": choices.device, "label": choices.label}
         question = {
@@ -84,7 +89,8 @@ class Hiding:
             "regions": [str(region)],
             "model": model,
             "reading": {"trust_hu": choices.trust_hu},
-            "hide": {"organ": "hide" if drawn else "keep"},  # what somebody draws over the organ is meant
+            "after": str(self._after),
+            "hide": {"fill": fill, "organ": "hide" if drawn else "keep"},  # what is drawn over the organ is meant
         }
         session.engine.ask({"whatif": question})
 
@@ -123,8 +129,10 @@ class Hiding:
     def _take(self, event: dict[str, Any]) -> None:
         self.notes = [str(note) for note in event.get("notes", [])]
         for row in event.get("effects", [])[:1]:
-            numbers = (float(row[key]) for key in ("dice", "ml_before", "ml_lost", "hidden_ml"))
-            self.effect = Effect(self.name, *numbers)
+            dice, before, lost, hidden = (float(row[key]) for key in ("dice", "ml_before", "ml_lost", "hidden_ml"))
+            self.effect = Effect(self.name, dice, before, lost, hidden, self._fill)
+            if self._after.is_file():
+                ghost(self.ct, self.name, exchange.read_on_grid(self._after, self.ct))
 
     def _refusal(self, otherwise: str) -> Refused:
         if not self._failure:
@@ -133,6 +141,27 @@ class Hiding:
             return PackageMissing(broken_message(self._failure["what"]))
         sentence = " - ".join(part for part in self._failure.values() if part)
         return Refused(sentence.replace(str(self._session.folder / "ct.nrrd"), self.ct.GetName()).replace("--", ""))
+
+
+def ghost(ct: Any, hidden: str, mask: np.ndarray) -> Any:
+    """Draws what is found without something, (k, j, i), beside what is found with it; the last answer alone."""
+    scene = ct.GetScene()
+    drop_ghost(scene)
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", _("{ct} without {hidden}").format(
+        ct=ct.GetName(), hidden=hidden))  # fmt: skip
+    node.SetAttribute(GHOST, "1")
+    segmentation.fill(node, ct, hidden, mask)
+    node.GetSegmentation().GetNthSegment(0).SetColor(*GHOST_COLOUR)
+    node.GetDisplayNode().SetVisibility2DFill(False)
+    node.GetDisplayNode().SetVisibility3D(False)
+    scenes.follow(ct, [node])
+    return node
+
+
+def drop_ghost(scene: Any) -> None:
+    for node in volumes.nodes_of(scene, "vtkMRMLSegmentationNode"):
+        if node.GetAttribute(GHOST):
+            scene.RemoveNode(node)
 
 
 def mask_of(ct: Any, node: Any) -> np.ndarray:

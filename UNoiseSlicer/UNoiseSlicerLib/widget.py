@@ -387,6 +387,9 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _make_boxes(self) -> None:
         """A check box for each method, and boxes for its parameters below it."""
         about = self.logic.about
+        for name, words in about.fills.items() if about is not None and not self._boxes else ():
+            self.ui.fillBox.addItem(name, name)
+            self.ui.fillBox.setItemData(self.ui.fillBox.count - 1, words, qt.Qt.ToolTipRole)
         before = self.ui.modelBox
         for name, method in about.methods.items() if about is not None and not self._boxes else ():
             box, row = qt.QCheckBox(method["title"]), qt.QHBoxLayout()
@@ -799,7 +802,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._say("")
         with self._sentences():
             install.ensure(slicer.util)
-            self._begin(self.logic.hide(p.inputVolume, p.hidden, self._choices(p)))
+            self._begin(self.logic.hide(p.inputVolume, p.hidden, self._choices(p), self._fill()))
         self._update_buttons()
 
     def _on_report(self, *_clicked: Any) -> None:
@@ -812,6 +815,10 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 report_page.write_page(slicer.mrmlScene, p.inputVolume, page, self._look(p), more)
                 self._say(_("Saved {file}").format(file=page))
             self._on_parameters()  # the CT was looked at once more
+
+    def _fill(self) -> str:
+        """What is to stand in the place of what is hidden."""
+        return self.ui.fillBox.itemData(self.ui.fillBox.currentIndex) or "mean"
 
     def ask_folder(self, title: str) -> str:
         return qt.QFileDialog.getExistingDirectory(self.parent, title)

@@ -13,13 +13,13 @@ from typing import Annotated, Any
 from unoise_engine import __version__
 from unoise_engine.errors import EngineError, Integrity
 from unoise_engine.explanation.method import Method
-from unoise_engine.explanation.methods import METHODS
+from unoise_engine.explanation.methods import LEARNT, METHODS, usual
 from unoise_engine.explanation.settings import KINDS
 from unoise_engine.models.bundles import DEFAULT_BUNDLE, known_bundles, models_home
-from unoise_engine.models.manifest import UNOISE, Manifest, model_hash, read_manifest
+from unoise_engine.models.manifest import Manifest, model_hash, read_manifest
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recipe import Recipe
-from unoise_engine.models.segmenter import LABELS, NOISE
+from unoise_engine.models.segmenter import LABELS
 from unoise_engine.models.settings import DEVICES
 from unoise_engine.results.case_folder import REPORT_VERSION
 from unoise_engine.results.settings import FORMATS
@@ -72,7 +72,8 @@ def models(folders: tuple[Path, ...] = ()) -> Iterator[dict[str, Any]]:
             **here,
             **{key: getattr(manifest, key) for key in told},
             "labels": list(manifest.labels),
-            "methods": _open_to(manifest),
+            "methods": (possible := _open_to(manifest)),
+            "usual": [*usual(possible)],
             "block": _block(manifest.recipe),
             "sha256": model_hash(manifest),
             "spacing_mm": _pixel_mm(manifest.recipe),
@@ -84,7 +85,7 @@ def models(folders: tuple[Path, ...] = ()) -> Iterator[dict[str, Any]]:
 
 def _open_to(manifest: Manifest) -> list[str]:
     """The methods that the manifest does not rule out. Whether a net's gradient can be had shows when it is opened."""
-    ruled_out = set() if f"{UNOISE}.onnx" in manifest.files else {NOISE}
+    ruled_out = {*LEARNT} - {*manifest.noise_models}
     if not isinstance(manifest.recipe, Preparation) or len(manifest.labels) < 2:
         ruled_out.add(LABELS)
     return [name for name, method in METHODS.items() if method.needs not in ruled_out]
@@ -106,8 +107,7 @@ def _pixel_mm(recipe: Recipe | Preparation) -> float:
 def methods(parameters: Mapping[str, Method] = MappingProxyType({})) -> Iterator[dict[str, Any]]:
     """`passes` is how often the model runs for one slice of SIDE x SIDE pixels with these `parameters`, about, and
     `block_passes` for a BLOCK, which is given `block_seconds` at most (None: any time it takes); where `each_label` is
-    true, for each of the model's labels. `default` says whether the method is used if none is named; `least` and `most`
-    bound a parameter, None where nothing does."""
+    true, for each of the model's labels. `least` and `most` bound a parameter, None where nothing does."""
     for name, method in METHODS.items():
         asked = parameters.get(name, method)
         places: Callable[..., int] = getattr(asked, "places", lambda *size: 1)
@@ -117,7 +117,6 @@ def methods(parameters: Mapping[str, Method] = MappingProxyType({})) -> Iterator
             "title": method.title,
             "description": method.about,
             "unit": method.unit,
-            "default": method.chosen,
             "each_label": method.needs == LABELS,
             "passes": places(SIDE, SIDE),
             "block_passes": places(*BLOCK),

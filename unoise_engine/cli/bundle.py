@@ -97,6 +97,7 @@ def bundle_unpack(
     unoise: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Its U-Noise as a run, too, for `train unoise --init`.")
     ] = None,
+    near: Annotated[Path | None, typer.Option(metavar="RUN", help="The same of its U-Noise (near).")] = None,
 ) -> None:
     """Make a bundle's utility a run again, so that `train` can go on from it. Needs torch."""
     from unoise_engine.models.bundles import find_bundle
@@ -105,7 +106,7 @@ def bundle_unpack(
     from unoise_engine.training.split import Split
 
     folder = find_bundle(bundle)
-    print(unpack(folder, verify(folder), Split.read(split), out, unoise))
+    print(unpack(folder, verify(folder), Split.read(split), out, unoise, near))
 
 
 @bundle_app.command("list", epilog=epilog("bundle list"))

@@ -32,7 +32,11 @@ def evaluate(
     patient: Annotated[str, typer.Option(metavar="REGEX", help="What in a case's name is the patient.")] = "",
     labels: Annotated[str, typer.Option(help="The organ's numbers, where no labels.json names them.")] = "",
     methods: Annotated[
-        str, typer.Option(help="Comma-separated, baselines too; the first is compared with all. Usual ones otherwise.")
+        str,
+        typer.Option(
+            help="Comma-separated, baselines too; the first is compared with all. By default the usual ones, of slices "
+            "occlusion, and all baselines."
+        ),
     ] = "",
     maps: Annotated[
         list[Path] | None, typer.Option(help="Folder of importance volumes, <method>/<case>.nii.gz: anyone's method.")

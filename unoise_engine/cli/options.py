@@ -18,7 +18,7 @@ class ProgressMode(StrEnum):
 
 
 # A literal, so that --help needs none of the methods' own imports; a test compares it with them.
-METHOD_NAMES = "unoise, gradcam, occlusion, structures, gradient, unoise-refined"
+METHOD_NAMES = "unoise-near, unoise, gradcam, occlusion, structures, gradient, unoise-refined"
 Inputs = Annotated[list[Path] | None, typer.Argument(metavar="INPUT...", help="Image files or DICOM folders.")]
 Also = Annotated[
     list[Path] | None, typer.Option("-i", "--input", metavar="INPUT", help="The same, for those used to it.")

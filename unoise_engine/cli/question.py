@@ -12,6 +12,7 @@ from unoise_engine.errors import Usage
 from unoise_engine.evaluate.whatif.command import Kept
 from unoise_engine.evaluate.whatif.command import Request as WhatIf
 from unoise_engine.evaluate.whatif.command import run as what_if
+from unoise_engine.evaluate.whatif.fills import FILLS
 from unoise_engine.progress import progress
 from unoise_engine.results.convert import Conversion, convert
 from unoise_engine.strict_json import read_json
@@ -53,7 +54,7 @@ def answer(content: bytes, kept: Kept | None = None) -> int:
     if question.convert:
         convert(question.convert, progress("json"))
     if question.about:
-        progress("json").event("about", **about(question.about))
+        progress("json").event("about", **about(question.about), fills=FILLS)
     return 0
 
 

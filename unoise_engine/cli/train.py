@@ -110,7 +110,7 @@ def train_unoise_command(
 
     chosen = _so_long(read_recipe(_recipe_file(recipe), UNoiseRecipe), steps)
     if size:
-        chosen = replace(chosen, noise=build(Noise, {**to_table(chosen.noise), "size": size}, "--size"))
+        chosen = replace(chosen, noise=build(Noise, {**to_table(chosen.noise), "size": size, "depth": 0}, "--size"))
     if targets != Targets.recipe:
         chosen = replace(chosen, noise=replace(chosen.noise, targets=targets.value))
     how = _together(device, devices, num_nodes)
@@ -120,13 +120,13 @@ def train_unoise_command(
 
 def export(
     utility: Annotated[Path, typer.Argument(help="The utility's run.")],
-    unoise: Annotated[Path, typer.Argument(help="The U-Noise run.")],
+    unoise: Annotated[list[Path], typer.Argument(help="The U-Noise run; two, if one of them is U-Noise (near).")],
     out: Out,
     card: Annotated[Path, typer.Option(help="TOML with title, licence, training_data, ...")],
     metrics: Annotated[Path | None, typer.Option(help="JSON with measured figures.")] = None,
     weights: Annotated[bool, typer.Option(help="Also the weights for training on (safetensors).")] = True,
 ) -> None:
-    """Turn two runs into a model bundle (ONNX), refused unless onnxruntime agrees with torch."""
+    """Turn the runs into a model bundle (ONNX), refused unless onnxruntime agrees with torch."""
     from unoise_engine.lab.phantom.abdomen import PROBE, synthesise
     from unoise_engine.training.export import export_bundle
 

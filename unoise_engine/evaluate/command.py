@@ -24,7 +24,7 @@ from unoise_engine.explanation.baselines import BASELINES
 from unoise_engine.explanation.baselines import TITLES as BASELINE_TITLES
 from unoise_engine.explanation.hiding import largest_noise, scale_of
 from unoise_engine.explanation.method import Method, longest_s, silent
-from unoise_engine.explanation.methods import CHOSEN, METHODS, answerable, check_answerable, choose, titles_of
+from unoise_engine.explanation.methods import LEARNT, METHODS, TITLES, answerable, check_answerable, choose, usual
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.part import Part
 from unoise_engine.explanation.segment import Prediction, segment
@@ -33,14 +33,11 @@ from unoise_engine.explanation.target import Target
 from unoise_engine.explanation.visibility import How, evaluate_maps
 from unoise_engine.files import refuse_earlier, refuse_overlap
 from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
-from unoise_engine.models.manifest import UNOISE
-from unoise_engine.models.segmenter import NOISE
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Quiet
 from unoise_engine.volume.contents import slice_hashes
 from unoise_engine.volume.write import cannot_write
 
-USUAL = ("unoise", "gradcam", "occlusion")  # of slices; of blocks those that explaining usually takes
 BLOCK_SHARES, BLOCK_AREAS = (0.05, 0.1, 0.2, 0.5), (1.0, 4.0)  # of blocks, whose passes take long
 RANGES = {  # of the whole numbers in a request
     "slices_per_case": (0, 100_000),
@@ -72,7 +69,7 @@ class Request:
     slices_per_case: int = 8  # with organ; 0: all
     empty_per_case: int = 2  # without
     checks_per_case: int = 1  # that stability and shuffled weights are tried on
-    methods: tuple[str, ...] = ()  # none: the usual ones that the model can answer, and all baselines
+    methods: tuple[str, ...] = ()  # none: the usual ones of the model, of slices occlusion, and all baselines
     maps: tuple[Path, ...] = ()
     landmark: str = ""  # label of what makes the organ the target, where that is known
     decoys: tuple[str, ...] = ()  # labels of what looks the same
@@ -151,7 +148,7 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
     if request.landmark:
         told = chosen.slices, chosen.causes, chosen.found, chosen.maps
         measures += cause_measures(*told, request.seed, request.resamples)
-    known = {**titles_of(bundle), **BASELINE_TITLES}
+    known = {**TITLES, **BASELINE_TITLES}
     titles = {name: known.get(name, name) for name in answers.names}
     titles |= {name: f"{known[name.removesuffix(SHUFFLED)]}{SHUFFLED}" for name in shuffled}
     about = About(
@@ -223,8 +220,8 @@ def _read(
 def _for_model(request: Request, bundle: Bundle) -> Request:
     """The same with its methods named: those asked for, or of the usual ones those that the model can answer."""
     if not request.methods:
-        usual = answerable(bundle, CHOSEN if bundle.recipe.rank == 3 else USUAL)
-        return replace(request, methods=(*usual, *BASELINES))
+        some = [*usual(answerable(bundle)), *(["occlusion"] if bundle.recipe.rank == 2 else [])]
+        return replace(request, methods=tuple(dict.fromkeys((*some, *BASELINES))))
     check_answerable(bundle, choose([n for n in request.methods if n in METHODS]).values())
     return request
 
@@ -282,15 +279,15 @@ def _check(request: Request, chosen: Chosen, bundle: Bundle, show: Progress) -> 
 
 def _shuffled_maps(request: Request, chosen: Chosen, bundle: Bundle) -> dict[str, list[np.ndarray]]:
     """What the learnt maps would be with their own nets' weights shuffled: nothing of it was learnt."""
-    if NOISE not in bundle.answers:
+    if not bundle.manifest.noise_models:
         return {}
-    broken = bundle.shuffled((UNOISE,), request.seed)
+    broken = bundle.shuffled((*bundle.manifest.noise_models.values(),), request.seed)
     return {
         f"{name}{SHUFFLED}": [
             method(broken, one.image[None], target, silent)[0] for one, target in zip(chosen.slices, chosen.targets)
         ]
         for name, method in choose([n for n in request.methods if n in METHODS]).items()
-        if method.needs == NOISE
+        if method.needs in LEARNT
     }
 
 

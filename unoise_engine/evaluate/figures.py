@@ -14,14 +14,15 @@ from unoise_engine.evaluate.published import Published, published
 from unoise_engine.files import new_file
 
 COLOURS = {  # Okabe and Ito: told apart by colour-blind eyes too
-    "unoise": "#d55e00",
+    "unoise-near": "#d55e00",
+    "unoise": "#e69f00",
     "gradcam": "#0072b2",
     "occlusion": "#009e73",
     "random": "#999999",
     "edges": "#cc79a7",
     "distance": "#000000",
 }
-MORE_COLOURS = ("#e69f00", "#56b4e9", "#f0e442", "#7f3c8d", "#a5aa99")
+MORE_COLOURS = ("#56b4e9", "#f0e442", "#7f3c8d", "#a5aa99")
 STYLES = {"random": ":", "edges": "--", "distance": "--"}
 TICKS = (0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 

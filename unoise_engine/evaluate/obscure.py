@@ -17,10 +17,9 @@ import numpy as np
 from unoise_engine.errors import Usage
 from unoise_engine.evaluate.overlap import dice
 from unoise_engine.explanation.hiding import largest_noise
-from unoise_engine.explanation.methods import check_answerable
+from unoise_engine.explanation.methods import learnt
 from unoise_engine.explanation.ranking import count, ranks
 from unoise_engine.explanation.segment import segment
-from unoise_engine.explanation.unoise import UNoise
 from unoise_engine.files import exists, write_json
 from unoise_engine.models.given import own
 from unoise_engine.models.input import Input
@@ -50,7 +49,7 @@ def obscure(ct: Volume, bundle: Bundle, visible: float, seed: int, advance: Call
         raise Usage(f"--visible {visible:g}", "must lie between 0 and 1", "give 0.3 to keep 30 % of every slice")
     if seed < 0:
         raise Usage(f"--seed {seed}", "is negative", "use 0 or more")
-    check_answerable(bundle, [UNoise()])
+    method = learnt(bundle)
     recipe = own(bundle.recipe)
     given = Input.of(ct, recipe)
     low, high = recipe.window_hu
@@ -59,7 +58,7 @@ def obscure(ct: Volume, bundle: Bundle, visible: float, seed: int, advance: Call
     before = segment(bundle, given, bundle.manifest.clean_up)
     maps = np.zeros(given.shape, np.float32)
     for some in given.steps():
-        maps[some] = given.as_planes(UNoise()(bundle, given.items(some), before.target(some), advance))
+        maps[some] = given.as_planes(method(bundle, given.items(some), before.target(some), advance))
     left = np.zeros(ct.voxels.shape, np.int16)
     axial, out = given.view.apply(ct.voxels), given.view.apply(left)  # views: filling one fills the volume
     shown = 0

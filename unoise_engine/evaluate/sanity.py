@@ -20,10 +20,11 @@ from unoise_engine.evaluate.interval import Bootstrap
 from unoise_engine.explanation.baselines import BASELINES
 from unoise_engine.explanation.hiding import body_of
 from unoise_engine.explanation.method import Advance, Method, silent
+from unoise_engine.explanation.methods import LEARNT
 from unoise_engine.explanation.slices import LabelledItem, Patients, chance
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.recipe import Recipe
-from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, Region, Segmenter, Wrapped
+from unoise_engine.models.segmenter import GRADCAM, GRADIENT, Region, Segmenter, Wrapped
 from unoise_engine.models.session import Bundle
 
 NOISE_HU = 10.0  # usual in an abdominal CT
@@ -62,7 +63,7 @@ def check_maps(
     Without those of shuffled weights where a model has no kernel to shuffle.
     """
     unlearnt = _without_weights(bundle, ("utility", "gradcam"), seed)
-    unlearnt_unoise = bundle.shuffled(("unoise",), seed)
+    unlearnt_unoise = bundle.shuffled((*bundle.manifest.noise_models.values(),), seed)
     checks = []
     for s in at:
         one, organ = slices[s], found[s]
@@ -104,7 +105,7 @@ def _questions(
         asked = [] if name == "random" else [(stability_of(bundle), lambda: measured(bundle, noisy))]
         return asked + ([(UTILITY, lambda: measured(broken, one))] if broken and name == "distance" else [])
     again = [(stability_of(bundle), lambda: explained(bundle, noisy))]
-    if methods[name].needs == NOISE:
+    if methods[name].needs in LEARNT:
         again += [(EXPLAINER, lambda: explained(broken_unoise, one))]
     if broken is None:
         return again

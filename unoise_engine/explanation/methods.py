@@ -11,21 +11,29 @@ from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.refine import RefinedUNoise
 from unoise_engine.explanation.structures import Structures
-from unoise_engine.explanation.unoise import UNoise
-from unoise_engine.models.segmenter import NOISE, Segmenter
+from unoise_engine.explanation.unoise import NearUNoise, UNoise
+from unoise_engine.models.segmenter import NEAR, NOISE, Segmenter
 
-KNOWN = (UNoise(), GradCAM(), Occlusion(), Structures(), InputGradient(), RefinedUNoise())
+KNOWN = (NearUNoise(), UNoise(), GradCAM(), Occlusion(), Structures(), InputGradient(), RefinedUNoise())
 METHODS: dict[str, Method] = {method.name: method for method in KNOWN}
 TITLES = {name: method.title for name, method in METHODS.items()}
-CHOSEN = tuple(name for name, method in METHODS.items() if method.chosen)  # where nobody chooses
-
-NEAR = " (near)"  # of U-Noise whose net is told the prediction and starts from nearness to it
+LEARNT = (NEAR, NOISE)  # what maps of a noise model need; of a model that has both, the first is used
 
 
-def titles_of(model: Segmenter) -> dict[str, str]:
-    """The methods' titles for this model: plain U-Noise is the paper's algorithm 1, whose net sees the item alone."""
-    near = NOISE in model.answers and model.looks_at_scores
-    return {name: m.title + (NEAR if near and m.needs == NOISE else "") for name, m in METHODS.items()}
+def usual(names: Iterable[str]) -> tuple[str, ...]:
+    """Of the methods that are open to a model those that are used where nobody chooses: quick ones, and one U-Noise.
+    Why that one: docs/results.md."""
+    chosen = [name for name in names if METHODS[name].chosen]
+    learnt = [name for name in chosen if METHODS[name].needs in LEARNT]
+    return tuple(name for name in chosen if name not in learnt[1:])
+
+
+def learnt(model: Segmenter) -> Method:
+    """The U-Noise of a model, where it is one that counts. Raises Usage where there is none."""
+    names = answerable(model, ("unoise-near", "unoise"))
+    if not names:
+        check_answerable(model, [METHODS["unoise"]])
+    return METHODS[names[0]]
 
 
 def choose(names: Sequence[str], *configured: Method) -> dict[str, Method]:

@@ -13,7 +13,7 @@ import numpy as np
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.focus import Focus
 from unoise_engine.explanation.method import Method, longest_s
-from unoise_engine.explanation.methods import titles_of
+from unoise_engine.explanation.methods import LEARNT
 from unoise_engine.explanation.proof import Proof, Trial, worth_it
 from unoise_engine.explanation.segment import Prediction, segment
 from unoise_engine.explanation.settings import Settings
@@ -22,7 +22,6 @@ from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
 from unoise_engine.models.given import Given, OnGrid, given_of, modality_of
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recall import recalling
-from unoise_engine.models.segmenter import NOISE
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Quiet, clock
 from unoise_engine.volume.case import ReadSettings
@@ -93,10 +92,10 @@ def explain_volume(
                     maps[some] = given.as_planes(explain(model, x, found.target(some), advance))
         if warnings is not None:
             shown = (maps[int(k)] for k in np.flatnonzero(found.shows))
-            warnings += about_answers(f"The map of {titles_of(bundle)[name]}", shown)
+            warnings += about_answers(f"The map of {method.title}", shown)
         if trial is not None and proofs is not None:
             with progress.stage(case, f"proof of {name}", 1), clock(seconds, "proof"):
-                proof = trial.prove([part.of(maps) for part in trial.parts], method.needs == NOISE)
+                proof = trial.prove([part.of(maps) for part in trial.parts], method.needs in LEARNT)
             if proof:
                 proofs[name] = proof
         yield f"importance-{name}", given.restore(maps)

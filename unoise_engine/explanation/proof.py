@@ -29,7 +29,9 @@ SLICES, DRAWS, SEED = 3, 2, 0
 QUARTER = 0.25
 MARGIN = 0.02  # dice; a smaller lead, of the mean over shares and fills, is none
 FILLS = ("grey", "noise")
-NO_BETTER = "no better than distance"
+BY_CHANCE, BETTER, WORSE, NO_BETTER = VERDICTS = (
+    "no better than chance", "better than distance", "worse than distance", "no better than distance",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,9 @@ class Proof:
     def verdict(self) -> str:
         """By how much more dice the map keeps than chance, and than the ruler: MARGIN at least."""
         if self.lead("chance") < MARGIN:
-            return "no better than chance"
+            return BY_CHANCE
         lead = self.lead("distance")
-        return "better than distance" if lead >= MARGIN else "worse than distance" if lead <= -MARGIN else NO_BETTER
+        return BETTER if lead >= MARGIN else WORSE if lead <= -MARGIN else NO_BETTER
 
     def sentence(self, title: str) -> str:
         """For people: the verdict and what it stands on."""

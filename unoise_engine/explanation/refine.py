@@ -15,7 +15,7 @@ from unoise_engine.explanation.method import Advance, silent
 from unoise_engine.explanation.objective import Objective
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.enlarge import weights
-from unoise_engine.models.segmenter import GRADIENT, NOISE, Segmenter
+from unoise_engine.models.segmenter import GRADIENT, NEAR, NOISE, Segmenter
 from unoise_engine.progress import Enough
 from unoise_engine.typed import bounded
 
@@ -118,7 +118,7 @@ class RefinedUNoise:
         and after the last. Whoever listens may stop at any time and keep what there is. `tell` hears of each step."""
         steps = self.steps if steps is None else steps
         found = target.mask[0, 0]
-        unit = 1.0 if NOISE in model.answers else body_of(x[0])[1]
+        unit = 1.0 if model.answers & {NEAR, NOISE} else body_of(x[0])[1]
         most = self.sigma_max * unit
         aim = Objective(model, x[0], found, self.strength, self.floor * most, most)
         chance = np.random.default_rng([self.seed, zlib.crc32(x.tobytes())])
@@ -149,8 +149,10 @@ class RefinedUNoise:
             tell(step)
 
     def _begin(self, aim: Objective, target: Target, noise: np.ndarray) -> np.ndarray:
-        if self.learnt and NOISE in aim.model.answers:
-            return aim.model.noise_logits(aim.item[None], target.scores)[0, 0].astype(float)
+        known = aim.model.answers if self.learnt else ()
+        if NEAR in known or NOISE in known:
+            told = target.scores if NEAR in known else None
+            return aim.model.noise_logits(aim.item[None], told)[0, 0].astype(float)
         even = [np.full(aim.found.shape, level) for level in LEVELS]
         return min(even, key=lambda z: aim.value(z, noise))
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.method import Method
-from unoise_engine.explanation.methods import CHOSEN, METHODS, answerable, check_answerable
+from unoise_engine.explanation.methods import METHODS, answerable, check_answerable, usual
 from unoise_engine.models.segmenter import Segmenter
 from unoise_engine.typed import to_table
 
@@ -38,8 +38,8 @@ class Settings:
 
     def for_model(self, model: Segmenter) -> Settings:
         """The same with every method named. Raises Usage if the model cannot be explained by one that is asked for."""
-        usual = answerable(model, CHOSEN) or answerable(model)[:1]
-        named = replace(self, methods=self.methods or usual)
+        possible = answerable(model)
+        named = replace(self, methods=self.methods or usual(possible) or possible[:1])
         check_answerable(model, named.chosen.values())
         return named
 

@@ -25,7 +25,7 @@ from unoise_engine.files import write
 from unoise_engine.foreign.noise_graph import noise_graph
 from unoise_engine.foreign.noise_net import NoiseNet
 from unoise_engine.models.given import given_of
-from unoise_engine.models.manifest import UNOISE, Manifest, write_bundle
+from unoise_engine.models.manifest import UNOISE_NEAR, Manifest, write_bundle
 from unoise_engine.models.segmenter import GRADIENT
 from unoise_engine.models.trial import try_out
 from unoise_engine.models.windowed import Windowed
@@ -190,12 +190,12 @@ def _write(bundle: Windowed, net: NoiseNet, out: Path, how: Teaching, spread: fl
     noise = {"sigma_min": low, "sigma_max": high, "noise_reward": how.noise_reward}
     manifest = replace(
         bundle.manifest,
-        architecture={**bundle.manifest.architecture, "noise": noise, "unoise": {"for": bundle.manifest.organ}},
+        architecture={**bundle.manifest.architecture, "noise": noise, UNOISE_NEAR: {"for": bundle.manifest.organ}},
         metrics={**bundle.manifest.metrics, "unoise": told},
         chosen=(),
     )
     with tempfile.TemporaryDirectory() as home:
-        path = Path(home, f"{UNOISE}.onnx")
+        path = Path(home, f"{UNOISE_NEAR}.onnx")
         write(path, noise_graph(net))
         files = {name: bundle.folder / name for name in bundle.manifest.files} | {path.name: path}
         draft = Path(home, "bundle")

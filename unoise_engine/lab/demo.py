@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from unoise_engine.evaluate.overlap import dice
-from unoise_engine.explanation.methods import titles_of
+from unoise_engine.explanation.methods import TITLES
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.lab.phantom.labels import LABELS
 from unoise_engine.lab.phantom.write import write_phantoms
@@ -41,7 +41,7 @@ def run(out: Path, seed: int) -> None:
     table.add_row(f"{organ} found", f"{report['organ']['volume_ml']:.1f} ml (known: {true_ml:.1f} ml)")
     table.add_row("dice against the known label", f"{dice(found, truth):.3f}")
     for method in report["settings"]["methods"]:
-        table.add_row(titles_of(bundle)[method], f"{report['seconds'][method]:.1f} s")
+        table.add_row(TITLES[method], f"{report['seconds'][method]:.1f} s")
     console = Console()
     console.print(table)
     console.print(f"picture: {out / case.id / report['files']['overview']}", highlight=False, soft_wrap=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PORTS = {
     "utility": ({"slices", "target"}, {"logits"}),
     "unoise": ({"slices", "logits"}, {"noise_logits"}),
+    "unoise-near": ({"slices", "logits"}, {"noise_logits"}),
     "gradcam": ({"slices", "target"}, {"importance"}),
     "occlusion-clean": ({"slices"}, {"logits"}),
 }

@@ -53,7 +53,7 @@ class Input:
     shape: tuple[int, int, int]
     forth: tuple[np.ndarray, ...] = field(repr=False)  # weights of (rows, columns), of rank 3 (z, rows, columns)
     back: tuple[np.ndarray, ...] = field(repr=False)
-    _kept: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
+    _kept: dict[tuple[int, int], np.ndarray] = field(default_factory=dict, repr=False)
 
     @staticmethod
     def of(ct: Volume, recipe: Recipe, start: int = 0, stop: int | None = None) -> Input:
@@ -117,11 +117,11 @@ class Input:
 
         Kept where planes are few, else made anew each time, which is quick beside the model.
         """
-        windowed = self._kept.get(some.start)
+        windowed = self._kept.get((some.start, some.stop))
         if windowed is None:
             windowed = self.windowed(some)
             if 4 * math.prod(self.shape) <= IN_MEMORY_BYTES:
-                self._kept[some.start] = windowed
+                self._kept[some.start, some.stop] = windowed
         return self.recipe.normalise(windowed[None] if self.recipe.rank == 3 else windowed)
 
     def as_items(self, planes: np.ndarray) -> np.ndarray:

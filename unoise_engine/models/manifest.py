@@ -7,10 +7,11 @@ A bundle is a folder. `verify` reads and hashes every file before anything opens
                            -> logits (n, 1, h, w), gradcam (n, 1, h / k, w / k), k the deepest block's pixel
     occlusion.onnx         optional: one occluded patch where it changes anything, and
     occlusion-clean.onnx   the layers it starts from (occluded.py); both run with the utility's weights
-    unoise.onnx            optional: slices, and logits if it looks at them -> noise_logits (n, 1, h, w)
+    unoise.onnx            optional: slices -> noise_logits (n, 1, h, w); the paper's algorithm 1
+    unoise-near.onnx       optional: slices, logits -> noise_logits; told what was found, it starts from nearness to it
     gradcam.onnx           schema 1 alone: slices, target -> importance (n, 1, h, w); its utility has no gradcam
     utility.safetensors    optional: weights, for further training
-    unoise.safetensors
+    unoise.safetensors, unoise-near.safetensors
 
 Schema 3 is of models from elsewhere: its recipe is a `preparation.Preparation`, and the logits of utility.onnx,
 (n, k, *s), have a channel for each label. Its windows are what the model is given, one at a time.
@@ -21,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -33,6 +34,7 @@ from unoise_engine.models.content import check_content
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.scope import Scope
+from unoise_engine.models.segmenter import NEAR, NOISE
 from unoise_engine.models.text import LONGEST, LONGEST_ORGAN, fit_for_organ, one_line, plain
 from unoise_engine.strict_json import read_json
 from unoise_engine.typed import build
@@ -44,7 +46,7 @@ MANIFEST = "bundle.json"
 SIGNATURE = "bundle.json.minisig"  # optional; see signature.py
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # file managers leave these behind; nobody opens them
 LARGEST_MANIFEST = 1 << 20  # bytes
-UTILITY, UNOISE = "utility", "unoise"  # each an ONNX file of that name; U-Noise may be absent
+UTILITY, UNOISE, UNOISE_NEAR = "utility", "unoise", "unoise-near"  # each an ONNX file; the last two are optional
 GRADCAM_FILE = "gradcam.onnx"
 PARTS = ("occlusion", "occlusion-clean")  # both or neither
 LARGEST_FILE = 1 << 30  # bytes; a manifest that asks for more is refused unread
@@ -125,6 +127,19 @@ class Manifest:
         return replace(self, chosen=chosen)
 
     @property
+    def noise_models(self) -> dict[str, str]:
+        """Of NEAR and NOISE those that the bundle has a net for -> the file's name, without its suffix.
+
+        In bundles made before `unoise-near.onnx` had a name of its own, the net that is told what was found is called
+        `unoise.onnx`; its architecture names the side of its cells, or the label it was taught for.
+        """
+        there = {NEAR: UNOISE_NEAR, NOISE: UNOISE}
+        told = self.architecture.get(UNOISE)
+        if f"{UNOISE_NEAR}.onnx" not in self.files and isinstance(told, dict) and told.get("near", _was_near(told)):
+            there = {NEAR: UNOISE}
+        return {kind: stem for kind, stem in there.items() if f"{stem}.onnx" in self.files}
+
+    @property
     def warning(self) -> str:
         """The sentence that stands in every report and on every picture."""
         origin = "Demonstration model trained on synthetic CT. " if self.synthetic else "Research model. "
@@ -140,6 +155,10 @@ class Manifest:
             for name in ("outputs", "source", "parity"):
                 del body[name]
         return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+
+
+def _was_near(told: Mapping[str, Any]) -> bool:
+    return "cell" in told or "for" in told
 
 
 def check_labels(labels: dict[str, int], outputs: str) -> None:

@@ -21,7 +21,7 @@ from unoise_engine.models.bundles import opened
 from unoise_engine.models.manifest import Manifest, read_manifest, verify
 from unoise_engine.models.preparation import Preparation, cubes_of
 from unoise_engine.models.recipe import Recipe
-from unoise_engine.models.segmenter import GRADCAM, NOISE
+from unoise_engine.models.segmenter import GRADCAM, NEAR, NOISE
 from unoise_engine.models.session import Bundle
 
 MEMORY_BYTES = 4 << 30  # address space; and a multiple of the models' size
@@ -54,8 +54,7 @@ def answer_all(bundle: Bundle) -> None:
         scores = bundle.predict(window)
         if GRADCAM in bundle.answers:
             bundle.gradcam(window, np.ones_like(scores))
-        if NOISE in bundle.answers:
-            bundle.noise_logits(window, scores)
+        _ask_noise(bundle, window, scores)
         return
     slices = small_slices(bundle.recipe)
     for some in (slices[:1], slices):
@@ -64,10 +63,15 @@ def answer_all(bundle: Bundle) -> None:
             if bundle.one_pass:
                 bundle.predict_and_explain(some)
             bundle.gradcam(some, np.ones_like(scores))
-        if NOISE in bundle.answers:
-            bundle.noise_logits(some, scores)
+        _ask_noise(bundle, some, scores)
     places = np.array([[0, side // 2, side - 1] for side in slices.shape[2:]]).T
     bundle.occluded(slices[0], places, PATCH, float(slices.min()))
+
+
+def _ask_noise(bundle: Bundle, x: np.ndarray, scores: np.ndarray) -> None:
+    for kind, told in ((NOISE, None), (NEAR, scores)):
+        if kind in bundle.answers:
+            bundle.noise_logits(x, told)
 
 
 def one_window(preparation: Preparation) -> np.ndarray:

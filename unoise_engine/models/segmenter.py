@@ -11,7 +11,7 @@ from unoise_engine.models.recipe import Recipe
 
 Region = tuple[slice, ...]  # a box of an item: first and last voxel, that one excluded, of each axis
 # What a model can be asked besides its prediction.
-NOISE, GRADCAM, GRADIENT, LABELS = "noise", "gradcam", "gradient", "labels"
+NOISE, NEAR, GRADCAM, GRADIENT, LABELS = "noise", "near", "gradcam", "gradient", "labels"
 
 
 class Predicts(Protocol):
@@ -34,16 +34,12 @@ class Segmenter(Predicts, Protocol):
 
     @property
     def answers(self) -> frozenset[str]:
-        """Which of NOISE, GRADCAM, GRADIENT and LABELS it can be asked; each predicts and can be occluded."""
+        """Which of NOISE, NEAR, GRADCAM, GRADIENT and LABELS it can be asked; each predicts and can be occluded."""
         ...
 
-    @property
-    def looks_at_scores(self) -> bool:
-        """Whether its noise model is told what it found."""
-        ...
-
-    def noise_logits(self, x: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """U-Noise's z, given the scores too; sigmoid(z) is the share of the largest noise a voxel can bear."""
+    def noise_logits(self, x: np.ndarray, scores: np.ndarray | None = None) -> np.ndarray:
+        """U-Noise's z; sigmoid(z) is the share of the largest noise a voxel can bear. With `scores` by the net that is
+        told what was found (NEAR), without by the one that sees the items alone (NOISE)."""
         ...
 
     def gradcam(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -102,14 +98,10 @@ class Wrapped:
     def answers(self) -> frozenset[str]:
         return self.model.answers
 
-    @property
-    def looks_at_scores(self) -> bool:
-        return self.model.looks_at_scores
-
     def predict(self, x: np.ndarray) -> np.ndarray:
         return self.model.predict(x)
 
-    def noise_logits(self, x: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    def noise_logits(self, x: np.ndarray, scores: np.ndarray | None = None) -> np.ndarray:
         return self.model.noise_logits(x, scores)
 
     def gradcam(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -16,13 +16,13 @@ from unoise_engine.models.answers import COARSE, ask, check_ports, checked, out_
 from unoise_engine.models.coarse_gradcam import coarse_gradcam
 from unoise_engine.models.content import check_content
 from unoise_engine.models.enlarge import enlarged
-from unoise_engine.models.manifest import GRADCAM_FILE, PARTS, UNOISE, Manifest, model_hash
+from unoise_engine.models.manifest import GRADCAM_FILE, PARTS, UNOISE, UNOISE_NEAR, Manifest, model_hash
 from unoise_engine.models.occluded import Clean
 from unoise_engine.models.parts import with_weights
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.reverse import reversed_graph
-from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NOISE, OneLabel, Region, occluded_items
+from unoise_engine.models.segmenter import GRADCAM, GRADIENT, NEAR, NOISE, OneLabel, Region, occluded_items
 from unoise_engine.models.shuffle import shuffle_kernels
 
 if TYPE_CHECKING:
@@ -109,15 +109,10 @@ class Bundle(OneLabel):
         if self._answers is None:
             asked = {
                 GRADCAM: not self.one_pass or self._has("utility", "gradcam"),
-                NOISE: f"{UNOISE}.onnx" in self.manifest.files,
                 GRADIENT: self._has_gradient(),
             }
-            self._answers = frozenset(name for name, there in asked.items() if there)
+            self._answers = frozenset(name for name, there in asked.items() if there).union(self.manifest.noise_models)
         return self._answers
-
-    @property
-    def looks_at_scores(self) -> bool:
-        return any(port.name == "logits" for port in self._session(UNOISE).get_inputs())
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """(k, c, *s) -> logits (k, 1, *s); > 0 means organ."""
@@ -133,9 +128,13 @@ class Bundle(OneLabel):
         logits, coarse = self._run("utility", {"slices": x}, ["logits", "gradcam"])
         return logits, coarse
 
-    def noise_logits(self, x: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        feeds = {"slices": x, "logits": scores} if self.looks_at_scores else {"slices": x}
-        return self._run(UNOISE, feeds, ["noise_logits"])[0]
+    def noise_logits(self, x: np.ndarray, scores: np.ndarray | None = None) -> np.ndarray:
+        feeds = {"slices": x} | ({} if scores is None else {"logits": scores})
+        return self._run(self.noise_model(NOISE if scores is None else NEAR), feeds, ["noise_logits"])[0]
+
+    def noise_model(self, kind: str) -> str:
+        """The file's name, without its suffix, of the net that answers NOISE or NEAR."""
+        return self.manifest.noise_models[kind]
 
     def gradcam(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
         feeds = {"slices": x, "target": target.astype(np.float32)}
@@ -194,7 +193,7 @@ class Bundle(OneLabel):
 
     def open_all(self) -> None:
         """Opens every model now. Raises Integrity if onnxruntime cannot."""
-        for model in ("utility", UNOISE, "gradcam", *PARTS):
+        for model in ("utility", UNOISE, UNOISE_NEAR, "gradcam", *PARTS):
             if f"{model}.onnx" in self.manifest.files:
                 self._session(model)
 

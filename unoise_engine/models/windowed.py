@@ -12,9 +12,8 @@ from unoise_engine.models.answers import finite
 from unoise_engine.models.enlarge import enlarged
 from unoise_engine.models.kept import Kept
 from unoise_engine.models.labels import Channels
-from unoise_engine.models.manifest import UNOISE
 from unoise_engine.models.preparation import Preparation
-from unoise_engine.models.segmenter import GRADCAM, GRADIENT, LABELS, NOISE, Region, occluded_items
+from unoise_engine.models.segmenter import GRADCAM, GRADIENT, LABELS, NEAR, NOISE, Region, occluded_items
 from unoise_engine.models.session import Bundle
 from unoise_engine.models.windows import Box, Tiling, stitched, touching
 
@@ -52,17 +51,16 @@ class Windowed(Bundle):
             asked = {
                 GRADCAM: self._can("gradcam"),
                 GRADIENT: self._can("reverse"),
-                NOISE: f"{UNOISE}.onnx" in self.manifest.files and self._taught_for == self.manifest.organ,
                 LABELS: len(self.manifest.labels) > len(self.manifest.chosen or "1"),
             }
-            self._answers = frozenset(name for name, there in asked.items() if there)
+            noise = (kind for kind, stem in self.manifest.noise_models.items() if self._knows(stem))
+            self._answers = frozenset(name for name, there in asked.items() if there).union(noise)
         return self._answers
 
-    @property
-    def _taught_for(self) -> str:
-        """The label that the noise model knows."""
-        told = self.manifest.architecture.get(UNOISE)
-        return str(told.get("for", "")) if isinstance(told, dict) else ""
+    def _knows(self, noise_model: str) -> bool:
+        """Whether that noise model was taught for the label that is asked about."""
+        told = self.manifest.architecture.get(noise_model)
+        return isinstance(told, dict) and told.get("for", "") == self.manifest.organ
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """(k, 1, *s) -> margins (k, 1, *s); > 0 means the label."""
@@ -86,16 +84,17 @@ class Windowed(Bundle):
         found = [stitched(self._tiling(one), one, self.logits, finish, self.advance) for one in x]
         return np.stack(found) if found else np.zeros(x.shape, np.float32)
 
-    def noise_logits(self, x: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    def noise_logits(self, x: np.ndarray, scores: np.ndarray | None = None) -> np.ndarray:
         """Window by window, told the margin found by the whole; averaged as scores are."""
-        both = np.concatenate([x, scores], axis=1)
+        given = x if scores is None else np.concatenate([x, scores], axis=1)
+        model, channels = self.noise_model(NOISE if scores is None else NEAR), x.shape[1]
 
-        def ask(pair: np.ndarray) -> np.ndarray:
-            feeds = {"slices": pair[:, :-1]} | ({"logits": pair[:, -1:]} if self.looks_at_scores else {})
-            return self._run(UNOISE, feeds, ["noise_logits"])[0]
+        def ask(window: np.ndarray) -> np.ndarray:
+            told = {} if scores is None else {"logits": window[:, channels:]}
+            return self._run(model, {"slices": window[:, :channels]} | told, ["noise_logits"])[0]
 
-        found = [stitched(self._tiling(one), one, ask, lambda z: z, self.advance) for one in both]
-        return np.stack(found) if found else np.zeros(scores.shape, np.float32)
+        found = [stitched(self._tiling(one), one, ask, lambda z: z, self.advance) for one in given]
+        return np.stack(found) if found else np.zeros((len(x), 1, *x.shape[2:]), np.float32)
 
     def gradcam(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Of each window that touches the target, for the sum of its margins there; averaged by the windows' weights,

@@ -17,7 +17,7 @@ import numpy as np
 
 from unoise_engine import __version__
 from unoise_engine.errors import Environment
-from unoise_engine.explanation.methods import METHODS, titles_of
+from unoise_engine.explanation.methods import METHODS, TITLES
 from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.proof import Proof
 from unoise_engine.explanation.settings import Settings
@@ -58,8 +58,8 @@ class Writer(Protocol):
     warnings: tuple[str, ...]
     settings: dict[str, Any]
 
-    def write(self, name: str, volume: OnGrid, folder: Path) -> dict[str, str]:
-        """Returns what was written, name -> path within `folder`."""
+    def write(self, name: str, volume: OnGrid, folder: Path, verdict: str = "") -> dict[str, str]:
+        """Returns what was written, name -> path within `folder`. `verdict`: how a map did on this CT, in words."""
         ...
 
 
@@ -73,7 +73,7 @@ class Volumes:
         self.settings = {"format": file_format}
         self.suffix = SUFFIXES[file_format]
 
-    def write(self, name: str, volume: OnGrid, folder: Path) -> dict[str, str]:
+    def write(self, name: str, volume: OnGrid, folder: Path, verdict: str = "") -> dict[str, str]:
         write_volume(volume, folder / (name + self.suffix))
         return {name: name + self.suffix}
 
@@ -81,7 +81,7 @@ class Volumes:
 class RawVolumes(Volumes):
     """NRRD, uncompressed: larger, and many times as fast."""
 
-    def write(self, name: str, volume: OnGrid, folder: Path) -> dict[str, str]:
+    def write(self, name: str, volume: OnGrid, folder: Path, verdict: str = "") -> dict[str, str]:
         write_raw(volume, folder / (name + self.suffix))
         return {name: name + self.suffix}
 
@@ -100,7 +100,7 @@ def _writer(reading: Reading, case: Case, bundle: Bundle, settings: Settings, ho
         engine_version=__version__,
         warning=manifest.warning,
         slices=settings.slices or (0, len(AxialView.of(reading.ct.grid).apply(reading.ct.voxels))),
-        titles=titles_of(bundle),
+        titles=TITLES,
         parameters=settled(settings.told),
     )
     files, frames = reading.slice_files, reading.slice_frames
@@ -165,7 +165,7 @@ def _explain_into(
     seconds: dict[str, float],
     with_picture: bool,
 ) -> dict[str, Any]:
-    ct, manifest, titles = reading.ct, bundle.manifest, titles_of(bundle)
+    ct, manifest, titles = reading.ct, bundle.manifest, TITLES
     view, greys = AxialView.of(ct.grid), Greys.of(ct, modality_of(bundle.recipe))
     start, stop = settings.slices or (0, len(view.apply(ct.voxels)))
     files: dict[str, str] = {}
@@ -181,6 +181,8 @@ def _explain_into(
     proofs: dict[str, Proof] = {}
     given = ct, bundle, settings, progress, seconds, case.id, warnings, folder.parent, focus, proofs
     for name, volume in _as_far_as_wanted(explain_volume(*given), made):
+        method = name.removeprefix("importance-")
+        verdict = proofs[method].verdict if method in proofs else ""
         if name == "segmentation":
             areas = [int(np.count_nonzero(one)) for one in volume.slices()]
             found = sum(areas)
@@ -205,12 +207,10 @@ def _explain_into(
                 except Environment:  # no matplotlib, or no temporary folder for it
                     picture = PlainOverview(*seen)
         elif picture is not None:
-            method = name.removeprefix("importance-")
-            verdict = proofs[method].verdict if method in proofs else ""
             here = greys(view.apply(ct.voxels)[middle])
             picture.add(titles[method], shown(method, volume.slice(middle), here, manifest, bundle.coarse_px), verdict)
         with clock(seconds, "write"):
-            files |= writer.write(name, volume, folder)
+            files |= writer.write(name, volume, folder, verdict)
         del volume  # before there are the maps of the next
 
     wanted, settings = (

@@ -61,7 +61,8 @@ def convert(request: Conversion, progress: Progress) -> None:
             writer = DicomResult(ct, _in_order(request.dicom, ct, request.ct), origin, request.ct, request.de_identify)
             advance(1)
             for name in names:
-                files |= writer.write(name, _on_grid(request.results[name], ct), partial)
+                verdict = _verdict(request.report, name.removeprefix("importance-"))
+                files |= writer.write(name, _on_grid(request.results[name], ct), partial, verdict)
                 advance(1)
             changes = {
                 "corrections": [*request.report.get("corrections", []), *writer.notes],
@@ -94,6 +95,16 @@ def _origin(report: dict[str, Any]) -> Origin:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Usage("report", f"is not one of this engine ({error})", "explain the CT again") from None
+
+
+def _verdict(report: dict[str, Any], method: str) -> str:
+    """On a map, by the report; empty where it was not tried. Only words that the engine says are passed on."""
+    from unoise_engine.explanation.proof import VERDICTS
+
+    proof = report.get("proof")
+    told = proof.get(method) if isinstance(proof, dict) else None
+    said = told.get("verdict") if isinstance(told, dict) else None
+    return said if said in VERDICTS else ""
 
 
 def _volume(path: Path) -> Volume:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from unoise_engine.explanation.hiding import largest_noise, tolerance
-from unoise_engine.explanation.methods import METHODS
+from unoise_engine.explanation.methods import LEARNT, METHODS
 from unoise_engine.explanation.trust import BODY_HU, enclosed
 from unoise_engine.models.manifest import Manifest
 from unoise_engine.models.recipe import Recipe
-from unoise_engine.models.segmenter import GRADCAM, NOISE
+from unoise_engine.models.segmenter import GRADCAM
 
 ENDS = ("not important", "most important")
 
@@ -42,7 +42,7 @@ def shown(
     recipe = manifest.recipe
     needs = METHODS[method].needs
     low, high = getattr(METHODS[method], "ends", ENDS)
-    if needs == NOISE and isinstance(recipe, Recipe) and importance.any():
+    if needs in LEARNT and isinstance(recipe, Recipe) and importance.any():
         most = largest_noise(manifest) * recipe.std[0] * float(np.ptp(recipe.window_hu))
         bears = most * tolerance(importance)
         fewest = float(bears.min())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os.path import lexists
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from unoise_engine.errors import Environment, Integrity, Usage
 from unoise_engine.files import exists, new_folder, refuse_overlap
 from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.input import Input
-from unoise_engine.models.manifest import Manifest, write_manifest
+from unoise_engine.models.manifest import UNOISE, UNOISE_NEAR, Manifest, write_manifest
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.scope import Scope
 from unoise_engine.models.segmenter import occluded_items
@@ -54,7 +54,7 @@ SHAPES = ((1, 4, 6), (3, 9, 8))  # checked: slices, and height and width in unit
 
 def export_bundle(
     utility_run: Path,
-    unoise_run: Path,
+    unoise_runs: Path | Sequence[Path],
     out: Path,
     *,
     card: Card | Path,
@@ -63,6 +63,9 @@ def export_bundle(
     probe: Volume | None = None,
 ) -> Path:
     """Writes the bundle `out` and returns it. `card` and `metrics` may be files, TOML and JSON.
+
+    `unoise_runs` are one run or two: of algorithm 1, and of a net that is told what was found (recipe key `near`). The
+    first gives the manifest its noise.
 
     Where the card gives no scope, it is what the utility's own training CTs span (known.py).
 
@@ -74,22 +77,25 @@ def export_bundle(
     """
     if lexists(out):
         raise exists(out)
-    refuse_overlap(out, [utility_run, unoise_run])
+    folders = [unoise_runs] if isinstance(unoise_runs, Path) else [*unoise_runs]
+    refuse_overlap(out, [utility_run, *folders])
     card = read_card(card) if isinstance(card, Path) else card
     measured = read_metrics(metrics) if isinstance(metrics, Path) else metrics or {}
-    utility, unoise = UtilityRun.open(utility_run), UNoiseRun.open(unoise_run)
-    unoise.check_explains(utility)
-    net, noise_net = utility.net(), unoise.net(utility.recipe.ct.channels)
+    utility, net = (run := UtilityRun.open(utility_run)), run.net()
+    noise_runs = _by_name(folders)
+    for one in noise_runs.values():
+        one.check_explains(utility)
+    noise_nets = {name: one.net(utility.recipe.ct.channels) for name, one in noise_runs.items()}
     if (dice := best_value(utility_run, "val_dice", max).get("val_dice", 1.0)) < LEAST_DICE:
         say(f"{utility_run} - finds nearly nothing (validation dice {dice:g}), so no map explains it - train it longer")
     try:
-        stored, stored_noise = rounded(net), rounded(noise_net)
+        stored, stored_noise = rounded(net), {name: rounded(one) for name, one in noise_nets.items()}
     except ValueError as e:
         raise Integrity(
-            f"{utility_run}, {unoise_run}", f"cannot be stored in half precision ({e})", "train again"
+            ", ".join(map(str, (utility_run, *folders))), f"cannot be stored in half precision ({e})", "train again"
         ) from None
     rounding = {"float16": cost_of_rounding(net, stored, utility.recipe.ct, probe)} if probe else {}
-    noise = unoise.recipe.noise
+    noise = next(iter(noise_runs.values())).recipe.noise
     constants = {"sigma_min": noise.sigma_min, "sigma_max": noise.sigma_max, "noise_reward": noise.noise_reward}
     manifest = Manifest(
         name=card.name or out.name,
@@ -105,17 +111,17 @@ def export_bundle(
         attribution=card.attribution,
         citation=card.citation,
         metrics=best_value(utility_run, "val_dice", max)
-        | best_value(unoise_run, "val_loss", min)
+        | best_value(folders[0], "val_loss", min)
         | rounding
         | measured,
-        architecture={"utility": describe(net), "unoise": describe(noise_net), "noise": constants},
+        architecture={**{n: describe(one) for n, one in {"utility": net, **noise_nets}.items()}, "noise": constants},
         engine_version=__version__,
     )
     try:
         with new_folder(out, inventory=False) as scratch:
             files = write_models(stored, stored_noise, scratch)
             if weights:
-                files |= write_weights({"utility": net, "unoise": noise_net}, scratch)
+                files |= write_weights({"utility": net, **noise_nets}, scratch)
             write_manifest(scratch, manifest, files)
             check_agreement(load_bundle(scratch, device="cpu"), stored, stored_noise)
     except OSError as e:
@@ -123,16 +129,30 @@ def export_bundle(
     return out
 
 
-def write_models(utility: UNet, noise: UNet | NearNet, folder: Path) -> dict[str, Path]:
+def _by_name(folders: Sequence[Path]) -> dict[str, UNoiseRun]:
+    """The runs by the names that their nets have in a bundle. Raises Usage for two of a kind."""
+    runs: dict[str, UNoiseRun] = {}
+    for folder in folders:
+        run = UNoiseRun.open(folder)
+        name = UNOISE_NEAR if run.recipe.noise.near else UNOISE
+        if name in runs:
+            kind = "is told what was found" if run.recipe.noise.near else "sees the CT alone"
+            raise Usage(folder, f"holds a second net that {kind}", "give one run of each kind")
+        runs[name] = run
+    if not runs:
+        raise Usage("export", "no U-Noise run is named", "give one or two")
+    return runs
+
+
+def write_models(utility: UNet, noise: Mapping[str, UNet | NearNet], folder: Path) -> dict[str, Path]:
     """ONNX files of folded, rounded nets, by their names in a bundle."""
     models = {
         "utility": explained_model(utility),
         "occlusion": patched_model(utility),
         "occlusion-clean": clean_model(utility),
     }
-    models["unoise"] = (
-        near_model(noise, "noise_logits") if isinstance(noise, NearNet) else unet_model(noise, "noise_logits")
-    )
+    for name, one in noise.items():
+        models[name] = near_model(one, "noise_logits") if isinstance(one, NearNet) else unet_model(one, "noise_logits")
     files = {f"{name}.onnx": folder / f"{name}.onnx" for name in models}
     for model, path in zip(models.values(), files.values()):
         write_onnx(model, path)
@@ -152,19 +172,22 @@ def write_weights(trained: Mapping[str, UNet | NearNet], folder: Path) -> dict[s
     return files
 
 
-def check_agreement(bundle: Bundle, utility: UNet, unoise: UNet | NearNet) -> None:
+def check_agreement(bundle: Bundle, utility: UNet, noise: Mapping[str, UNet | NearNet]) -> None:
     """onnxruntime against torch with the same rounded weights, Grad-CAM against autograd. Raises Integrity."""
-    step = max(finest(utility), finest(unoise))
+    step = max(map(finest, (utility, *noise.values())))
     for n, rows, columns in SHAPES:
         slices, target, wanted = telling_input(utility, (n, utility.in_channels, rows * step, columns * step))
         with torch.no_grad():
             logits = utility(slices)
-            noise_logits = unoise(slices, logits) if isinstance(unoise, NearNet) else unoise(slices)
         x = slices.numpy()
         compare("utility.onnx", bundle.predict(x), logits, LOGITS_TOLERANCE)
-        # In a near net the logarithm of nearly nothing weighs rounding more.
-        tolerance = MAP_TOLERANCE if isinstance(unoise, NearNet) else LOGITS_TOLERANCE
-        compare("unoise.onnx", bundle.noise_logits(x, logits.numpy()), noise_logits, tolerance)
+        for name, net in noise.items():
+            near = isinstance(net, NearNet)
+            with torch.no_grad():
+                z = net(slices, logits) if near else net(slices)
+            # In a near net the logarithm of nearly nothing weighs rounding more.
+            tolerance = MAP_TOLERANCE if near else LOGITS_TOLERANCE
+            compare(f"{name}.onnx", bundle.noise_logits(x, logits.numpy() if near else None), z, tolerance)
         compare("utility.onnx: Grad-CAM", bundle.gradcam(x, target.numpy()), wanted, MAP_TOLERANCE)
         check_occlusion(bundle, utility, slices)
         own = gradcam_by_autograd(utility, slices, (torch.from_numpy(bundle.predict(x)) > 0).float(), coarse=True)
@@ -231,9 +254,15 @@ def compare(name: str, got: np.ndarray, wanted: Tensor, tolerance: float) -> Non
         )
 
 
-def describe(net: UNet | NearNet) -> dict[str, int]:
-    told = {"depth": net.depth, "first_channels": net.first_channels, "parameters": net.n_parameters}
-    return told | ({"cell": net.cell} if isinstance(net, CoarseUNet | NearNet) else {})
+def describe(net: UNet | NearNet) -> dict[str, int | bool]:
+    told: dict[str, int | bool] = {
+        "depth": net.depth,
+        "first_channels": net.first_channels,
+        "parameters": net.n_parameters,
+    }
+    if isinstance(net, CoarseUNet | NearNet):
+        told |= {"cell": net.cell, "near": isinstance(net, NearNet)}
+    return told
 
 
 def best_value(run: Path, column: str, choose: Callable[[Iterator[float]], float]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from torch import nn
 
 from unoise_engine import __version__
 from unoise_engine.models.bundles import find_bundle
-from unoise_engine.models.manifest import Manifest, write_bundle
+from unoise_engine.models.manifest import UNOISE, Manifest, write_bundle
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.training.export import describe, write_models
 from unoise_engine.training.fold import rounded
@@ -56,7 +56,7 @@ def paper_bundle(out: Path, slices: np.ndarray, organ: np.ndarray, net: Net | No
         engine_version=__version__,
     )
     with tempfile.TemporaryDirectory() as scratch:
-        write_bundle(out, manifest, write_models(stored, stored_noise, Path(scratch)))
+        write_bundle(out, manifest, write_models(stored, {UNOISE: stored_noise}, Path(scratch)))
     return find_bundle(out)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,6 +21,7 @@ from unoise_engine.errors import Usage
 from unoise_engine.files import refuse_overlap
 from unoise_engine.models.given import own
 from unoise_engine.models.manifest import Manifest
+from unoise_engine.models.segmenter import NEAR, NOISE
 from unoise_engine.training import begun, runs
 from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.near import NearNet
@@ -28,53 +30,64 @@ from unoise_engine.training.split import Split
 from unoise_engine.training.unet import UNet
 
 
-def unpack(folder: Path, manifest: Manifest, split: Split, out: Path, unoise: Path | None = None) -> Path:
-    """A verified bundle's utility as a finished run `out`, and its noise model as one, `unoise`. Raises Usage.
+def unpack(
+    folder: Path, manifest: Manifest, split: Split, out: Path, unoise: Path | None = None, near: Path | None = None
+) -> Path:
+    """A verified bundle's utility as a finished run `out`, and its noise models as runs: algorithm 1 as `unoise`, the
+    one that is told what was found as `near`. Raises Usage.
 
     Both can be trained further and exported again. `split` names the cases that taught, steered and judge them. What
     the bundle does not say - how they were trained, the outputs for other structures - is lost.
     """
     refuse_overlap(out, [folder])
     begun.check_free(out)
-    if unoise is not None:
-        refuse_overlap(unoise, [folder])
-        begun.check_free(unoise)
-        if unoise.resolve() == out.resolve():
-            raise Usage(out, "is to hold the utility and U-Noise", "give U-Noise a folder of its own")
+    wanted = {kind: run for kind, run in ((NOISE, unoise), (NEAR, near)) if run is not None}
+    for run in wanted.values():
+        refuse_overlap(run, [folder])
+        begun.check_free(run)
+    if len({run.resolve() for run in (out, *wanted.values())}) <= len(wanted):
+        raise Usage(out, "is to hold several of the models", "give each a folder of its own")
+    noise = {kind: rebuilt_unoise(folder, manifest, kind) for kind in wanted}
     utility = rebuilt_utility(folder, manifest)
     shape = Net(utility.depth, utility.first_channels)
     recipe = UtilityRecipe(UtilityFit(max_steps=1), own(manifest.recipe), shape, Data(manifest.organ))
     begun.begin(out, recipe, split)
     runs.replace_weights(out, utility)
-    if unoise is not None:
-        noise = rebuilt_unoise(folder, manifest)
-        told = UNoiseRecipe(Fit(max_steps=1), told_of(folder, manifest, noise))
-        begun.begin(unoise, told, split, runs.UtilityRun.open(out))
-        runs.replace_weights(unoise, noise)
+    for kind, run in wanted.items():
+        told = UNoiseRecipe(Fit(max_steps=1), told_of(folder, manifest, noise[kind]))
+        begun.begin(run, told, split, runs.UtilityRun.open(out))
+        runs.replace_weights(run, noise[kind])
     return out
 
 
 def told_of(folder: Path, manifest: Manifest, noise: UNet | NearNet) -> Noise:
     """The recipe's [noise] of a bundle's noise model, as far as the bundle tells it."""
     with _told(folder):
-        size = next(size for size, depth in DEPTHS.items() if depth == noise.depth)
-        cell = manifest.architecture["unoise"].get("cell", 1)
-        return Noise(size, cell=cell, near=isinstance(noise, NearNet), **manifest.architecture.get("noise", {}))
+        sizes = {depth: size for size, depth in DEPTHS.items()}
+        shape: dict[str, Any] = {"size": sizes.get(noise.depth, "large"), "first_channels": noise.first_channels}
+        shape |= {} if noise.depth in sizes else {"depth": noise.depth}
+        cell = int(getattr(noise, "cell", 1))
+        return Noise(**shape, cell=cell, near=isinstance(noise, NearNet), **manifest.architecture.get("noise", {}))
 
 
 def rebuilt(folder: Path, manifest: Manifest) -> tuple[UNet, UNet | NearNet]:
-    """Utility and noise model of a verified bundle, in eval mode. Raises Usage for nets of another build."""
-    return rebuilt_utility(folder, manifest), rebuilt_unoise(folder, manifest)
+    """Utility and first noise model of a verified bundle, in eval mode. Raises Usage for nets of another build."""
+    kinds = [*manifest.noise_models]
+    return rebuilt_utility(folder, manifest), rebuilt_unoise(folder, manifest, kinds[0] if kinds else NOISE)
 
 
-def rebuilt_unoise(folder: Path, manifest: Manifest) -> UNet | NearNet:
-    """The second of the two. Raises Usage."""
+def rebuilt_unoise(folder: Path, manifest: Manifest, kind: str) -> UNet | NearNet:
+    """The noise model that answers NOISE or NEAR. Raises Usage."""
+    if kind not in manifest.noise_models:
+        what, there = {NOISE: "U-Noise", NEAR: "U-Noise (near)"}[kind], ", ".join(manifest.noise_models.values())
+        raise Usage(folder, f"has no {what}", f"it has {there or 'no noise model'}")
     with _told(folder):
-        graph = onnx.load(folder / "unoise.onnx").graph
-        told, channels = manifest.architecture["unoise"], own(manifest.recipe).channels
+        stem = manifest.noise_models[kind]
+        graph = onnx.load(folder / f"{stem}.onnx").graph
+        told, channels = manifest.architecture[stem], own(manifest.recipe).channels
         depth, width, cell = (told.get(key, 1) for key in ("depth", "first_channels", "cell"))
         noise: UNet | NearNet
-        if any(port.name == "logits" for port in graph.input):
+        if kind == NEAR:
             noise = NearNet(channels, depth, width, cell)
         else:
             noise = CoarseUNet(cell, channels, 1, depth, width) if cell > 1 else UNet(channels, 1, depth, width)

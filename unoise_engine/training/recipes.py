@@ -163,6 +163,8 @@ class Noise:
     """The noise model: its size and the published constants (units of the normalised image); the rest is ours."""
 
     size: str = "large"  # small, medium or large: 2, 3 or 4 levels
+    depth: int = 0  # levels, instead of the size's; 0: the size's
+    first_channels: int = 16  # of the first level; each further one has twice as many; 16: as published
     sigma_min: float = NoiseConfig.sigma_min  # least standard deviation of the noise
     sigma_max: float = NoiseConfig.sigma_max  # largest standard deviation of the noise
     noise_reward: float = NoiseConfig.noise_reward  # weight of the noise added against the loss of the utility
@@ -177,7 +179,7 @@ class Noise:
         require(self.targets in TARGETS, f"targets must be one of {', '.join(TARGETS)}: {self.targets}")
         require(self.budget_weight >= 0, f"budget_weight must be at least 0: {self.budget_weight}")
         require(self.cell in (1, 2, 4, 8, 16), f"cell must be 1, 2, 4, 8 or 16: {self.cell}")
-        self.config, self.budgets  # noqa: B018 - checks the numbers
+        self.config, self.budgets, self.net  # noqa: B018 - checks the numbers
 
     @property
     def config(self) -> NoiseConfig:
@@ -189,7 +191,7 @@ class Noise:
 
     @property
     def net(self) -> Net:
-        return Net(depth=DEPTHS[self.size], first_channels=16)
+        return Net(self.depth or DEPTHS[self.size], self.first_channels)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ class Segments(OneLabel):
     """Predicts, and can be occluded by whole passes, as the paper does it. The net's first output is the label's."""
 
     answers: frozenset[str] = frozenset()
-    looks_at_scores = False
 
     def __init__(self, net: nn.Module, recipe: Recipe, device: str):
         self.net, self.recipe, self.device = net, recipe, device
@@ -28,7 +27,7 @@ class Segments(OneLabel):
     ) -> np.ndarray:
         return self.predict(occluded_items(image, places, patch, fill))
 
-    def noise_logits(self, x: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    def noise_logits(self, x: np.ndarray, scores: np.ndarray | None = None) -> np.ndarray:
         raise NotImplementedError
 
     def gradcam(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -32,6 +32,7 @@ def test_every_model_is_told_the_default_first_and_damage_hides_none(home: Any) 
     assert found[0]["name"] == DEFAULT_BUNDLE and found[0]["default"] and not any(one["default"] for one in found[1:])
     by_name = {one["name"]: one for one in found}
     tiny = by_name["another"]
+    assert tiny["usual"] == ["unoise", "gradcam"] and found[0]["usual"] == ["unoise-near", "gradcam"]
     assert tiny["title"] == "Test net" and tiny["labels"] == ["bright"] and tiny["folder"] == str(home / "another")
     assert tiny["warning"].startswith("Demonstration") and tiny["licence"] == "Apache-2.0" and "error" not in tiny
     error = by_name["a-damaged-one"]["error"]
@@ -47,7 +48,6 @@ def test_a_folder_elsewhere_is_told_when_asked_for(tiny_bundle: Any, tmp_path: P
 def test_methods_say_what_they_are_and_cost() -> None:
     told = {one["name"]: one for one in about(About())["methods"]}
     assert list(told) == list(METHODS) and all(one["title"] and one["description"] for one in told.values())
-    assert told["unoise"]["default"] and not told["gradient"]["default"]
     assert told["unoise"]["passes"] == 1 and told["occlusion"]["passes"] == (256 // 8) ** 2
     parameters = {one["name"]: one for one in told["occlusion"]["parameters"]}
     assert parameters["patch"]["default"] == 15 and "grey square" in parameters["patch"]["about"]

@@ -39,7 +39,7 @@ def test_spearman_shares_ranks_among_equals() -> None:
     assert spearman(np.array([0, 1, 1, 2.0]), np.array([3, 4, 5, 6.0])) == pytest.approx(4.5 / np.sqrt(22.5))
 
 
-@pytest.mark.parametrize("name", ["utility", "unoise"])
+@pytest.mark.parametrize("name", ["utility", "unoise", "unoise-near"])
 def test_kernels_are_shuffled_and_nothing_else(name: Any) -> None:
     content = (find_bundle(DEFAULT_BUNDLE) / f"{name}.onnx").read_bytes()
     before, after = (onnx.load_from_string(c) for c in (content, shuffle_kernels(content, 3)))

@@ -11,7 +11,7 @@ from Testing.engine.conftest import ORGAN_ABOVE, image_of
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.input_gradient import InputGradient
 from unoise_engine.explanation.method import silent
-from unoise_engine.explanation.methods import CHOSEN, METHODS, answerable
+from unoise_engine.explanation.methods import METHODS, answerable
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.bundles import load_bundle
 
@@ -89,7 +89,7 @@ def test_wrong_parameters(wrong: Any) -> None:
 
 
 def test_it_is_there_without_being_asked_for_anywhere() -> None:
-    assert "gradient" in METHODS and "gradient" not in CHOSEN
+    assert "gradient" in METHODS and not METHODS["gradient"].chosen
 
 
 def test_from_the_command_line_to_report_picture_and_maps(

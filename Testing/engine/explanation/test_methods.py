@@ -8,22 +8,20 @@ import pytest
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.lattice import Lattice
 from unoise_engine.explanation.method import silent
-from unoise_engine.explanation.methods import METHODS, answerable, check_answerable, choose, titles_of
+from unoise_engine.explanation.methods import METHODS, answerable, check_answerable, choose, learnt, usual
 from unoise_engine.explanation.occlusion import Occlusion, around
 from unoise_engine.explanation.target import Target
-from unoise_engine.models.segmenter import NOISE, occluded_items
+from unoise_engine.models.segmenter import NEAR, NOISE, occluded_items
 
 
 class Threshold:
     """Organ is what is brighter than 1; noise logits are the negative of the image; Grad-CAM echoes its target."""
 
-    looks_at_scores = False
-
     def predict(self, slices: Any) -> Any:
         return slices[:, :1] - 1
 
-    def noise_logits(self, slices: Any, logits: Any) -> Any:
-        return -3 * slices[:, :1]
+    def noise_logits(self, slices: Any, logits: Any = None) -> Any:
+        return (-3 if logits is None else -5) * slices[:, :1]
 
     def occluded(self, image: Any, places: Any, patch: Any, fill: Any, region: Any = None) -> Any:
         return self.predict(occluded_items(image, places, patch, fill))
@@ -52,11 +50,10 @@ def test_unoise_is_minus_z() -> None:
     assert np.allclose(run(METHODS["unoise"], slices), 3 * slices[:, 0])
 
 
-def test_unoise_that_is_told_the_prediction_keeps_quiet_without_an_organ(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Threshold, "looks_at_scores", True)
+def test_unoise_that_is_told_the_prediction_keeps_quiet_without_an_organ() -> None:
     slices = np.stack([square(), square() / 4, square()])
-    maps = run(METHODS["unoise"], slices)
-    assert np.allclose(maps[[0, 2]], 3 * slices[[0, 2], 0]) and (maps[1] == 0).all()
+    maps = run(METHODS["unoise-near"], slices)
+    assert np.allclose(maps[[0, 2]], 5 * slices[[0, 2], 0]) and (maps[1] == 0).all()
 
 
 def test_gradcam_targets_the_predicted_organ_and_keeps_quiet_without_one() -> None:
@@ -235,11 +232,19 @@ def test_a_model_is_asked_nothing_that_it_cannot_answer() -> None:
         check_answerable(dumb, choose(["gradcam", "unoise"]).values())
 
 
-def test_a_net_that_is_told_the_prediction_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Threshold, "answers", frozenset({NOISE}), raising=False)
-    model: Any = Threshold()
-    assert titles_of(model) == {name: method.title for name, method in METHODS.items()}
-    monkeypatch.setattr(Threshold, "looks_at_scores", True)
-    assert titles_of(model)["unoise"] == "U-Noise (near)" and titles_of(model)["gradcam"] == "Grad-CAM"
-    monkeypatch.setattr(Threshold, "answers", frozenset(), raising=False)
-    assert titles_of(model)["unoise"] == "U-Noise", "there is no net to ask"
+def test_a_net_that_is_told_the_prediction_is_a_method_of_its_own_and_the_one_that_counts() -> None:
+    class Knows:
+        answers = frozenset[str]()
+
+    model: Any = Knows()
+    for answers, mine, shown in (
+        ({NOISE}, "unoise", ("unoise",)),
+        ({NEAR}, "unoise-near", ("unoise-near",)),
+        ({NOISE, NEAR}, "unoise-near", ("unoise-near",)),
+    ):
+        model.answers = frozenset(answers)
+        assert learnt(model).name == mine and usual(answerable(model)) == shown
+    assert METHODS["unoise"].title != METHODS["unoise-near"].title
+    model.answers = frozenset()
+    with pytest.raises(Usage, match="--methods unoise"):
+        learnt(model)

@@ -63,10 +63,10 @@ def test_it_learns_beyond_distance(world: Path, capsys: pytest.CaptureFixture[st
     assert told["objective"] < told["objective_of_distance"] and told["cts_held_out"] == 1 and told["cts"] == 4
     assert "objective" in capsys.readouterr().out
     model = load_bundle(out, "cpu", label="organ")
-    assert "unoise" in answerable(model)
-    assert "unoise" not in answerable(load_bundle(out, "cpu", label="decoy")), "taught for another label"
+    assert "unoise-near" in answerable(model)
+    assert "unoise-near" not in answerable(load_bundle(out, "cpu", label="decoy")), "taught for another label"
     x = (scene(5).voxels / 100)[None, None]
-    (shown,) = METHODS["unoise"](model, x, Target(model.predict(x)), silent)
+    (shown,) = METHODS["unoise-near"](model, x, Target(model.predict(x)), silent)
     assert shown[x[0, 0] == ORGAN].mean() > shown[x[0, 0] == 0].mean() and np.isfinite(shown).all()
 
 
@@ -75,7 +75,7 @@ def test_the_same_seed_teaches_the_same(world: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         out = tmp_path / name
         teach_imported([world / "ct0.nii.gz"], world / "bundle", out, label="organ", steps=2, patch=16, progress="off")
-        files.append(read_manifest(out).files["unoise.onnx"].sha256)
+        files.append(read_manifest(out).files["unoise-near.onnx"].sha256)
     assert files[0] == files[1]
 
 
@@ -88,7 +88,7 @@ def test_planes(tmp_path: Path) -> None:
     teach_imported([tmp_path / "ct.nii.gz"], bundle, out, label="two", steps=3, patch=16, device="cpu", progress="off")
     model = load_bundle(out, "cpu", label="two")
     x = scene(1).voxels[:3, None]
-    assert METHODS["unoise"](model, x, Target(model.predict(x)), silent).shape == (3, 32, 32)
+    assert METHODS["unoise-near"](model, x, Target(model.predict(x)), silent).shape == (3, 32, 32)
 
 
 def test_what_cannot_be_taught_is_said_and_nothing_is_written(world: Path, tmp_path: Path) -> None:

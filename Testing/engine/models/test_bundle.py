@@ -33,7 +33,7 @@ def test_a_good_bundle_opens_and_answers(tiny_bundle: Any) -> None:
     logits = bundle.predict(slices)
     assert logits.shape == (3, 1, 16, 24)
     assert logits[1, 0, 8, 8] == pytest.approx(10 * (4 - 1.2), rel=1e-5)  # by hand: gain x (value - threshold)
-    assert bundle.noise_logits(slices, logits)[1, 0, 8, 8] == pytest.approx(-5 * (4 - 1.2), rel=1e-5)
+    assert bundle.noise_logits(slices)[1, 0, 8, 8] == pytest.approx(-5 * (4 - 1.2), rel=1e-5)
     assert bundle.predict(slices[:0]).shape == (0, 1, 16, 24)
 
 

@@ -109,6 +109,7 @@ def test_items_and_planes_of_slices_and_of_blocks() -> None:
         1,
         *deep.shape,
     )
+    assert [len(flat.items(slice(0, n))) for n in (8, 1, 3)] == [8, 1, 3], "whatever was asked for before"
     for given, shape in ((flat, (10, 1, *flat.shape[1:])), (deep, (1, 1, *deep.shape))):
         planes = np.arange(np.prod(given.shape)).reshape(given.shape)
         assert given.as_items(planes).shape == shape

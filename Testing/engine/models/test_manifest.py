@@ -15,7 +15,7 @@ from unoise_engine.models.text import one_line
 from unoise_engine.strict_json import read_json
 
 SHIPPED = find_bundle(DEFAULT_BUNDLE)
-SHIPPED_HASH = "c46a084b465e8056e8a9ddfc0646e16ad0b40573584901a706af096b05623e26"
+SHIPPED_HASH = "5853d8eeaf4a787803cf07f9a327db7647158dcd47ba071f7dd7bee237f6a2b9"
 HUGE = 10**400
 ODD: list[Any] = [None, True, 0, -1, 1.5, HUGE, "", "x", "\ud800", [], [1], [[]], ["x", None], {}, {"a": 1}, {"": {}}]
 

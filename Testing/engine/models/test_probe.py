@@ -32,7 +32,7 @@ def test_a_ball_in_noise_and_both_ends_of_the_window(multiple: Any, slice_mm: An
     assert np.array_equal(ball, small_slices(recipe)[0])
 
 
-@pytest.mark.parametrize("answers", [set(), {"gradcam"}, {"noise"}, {"gradcam", "noise"}])
+@pytest.mark.parametrize("answers", [set(), {"gradcam"}, {"noise"}, {"near"}, {"gradcam", "noise", "near"}])
 @pytest.mark.parametrize("one_pass", [True, False])
 def test_every_answer_is_asked_for_once_alone_and_once_together(answers: Any, one_pass: Any) -> None:
     asked: list[Any] = []
@@ -57,8 +57,8 @@ def test_every_answer_is_asked_for_once_alone_and_once_together(answers: Any, on
             assert target.shape == some.shape and (target == 1).all()
             asked.append(("gradcam", len(some)))
 
-        def noise_logits(self, some: Any, scores: Any) -> None:
-            asked.append(("noise", len(some)))
+        def noise_logits(self, some: Any, scores: Any = None) -> None:
+            asked.append(("noise" if scores is None else "near", len(some)))
 
         def occluded(self, image: Any, places: Any, patch: Any, fill: Any) -> None:
             assert places.tolist() == [[0, 0], [16, 24], [31, 47]] and fill == -1 and image.shape == (1, 32, 48)
@@ -68,5 +68,5 @@ def test_every_answer_is_asked_for_once_alone_and_once_together(answers: Any, on
     answer_all(told)
     each = ["predict"]
     each += (["both"] if one_pass else []) + ["gradcam"] if "gradcam" in answers else []
-    each += ["noise"] if "noise" in answers else []
+    each += [name for name in ("noise", "near") if name in answers]
     assert asked == ["open", *((name, n) for n in (1, 3) for name in each), "occluded"]

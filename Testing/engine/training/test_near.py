@@ -120,20 +120,24 @@ def test_it_trains_exports_and_explains(world: Any, utility_run: Any, tmp_path: 
 def test_a_noise_model_goes_on_from_its_bundle(world: Any, utility_run: Any, tmp_path: Path) -> None:
     """Unpacked, exported again, and taught further with nothing changed but the norms that the bundle lost."""
     recipe = unoise_recipe()
-    recipe = replace(recipe, noise=replace(recipe.noise, near=True, cell=2, budget_weight=1.0, noise_reward=2e-3))
+    recipe = replace(
+        recipe, noise=replace(recipe.noise, near=True, cell=2, budget_weight=1.0, noise_reward=2e-3, first_channels=8)
+    )
     first = train_unoise(world, utility_run, tmp_path / "first", recipe, device="cpu", progress="off")
     folder = export_bundle(utility_run, first, tmp_path / "bundle", card=CARD)
     utility, noise = tmp_path / "utility", tmp_path / "noise"
     told = ["bundle", "unpack", str(folder), "--split", str(utility_run / "split.json"), "-o", str(utility)]
-    answer = CliRunner().invoke(app, [*told, "--unoise", str(utility)])
+    answer = CliRunner().invoke(app, [*told, "--near", str(utility)])
     assert isinstance(answer.exception, Usage) and "a folder of its own" in str(answer.exception)
     answer = CliRunner().invoke(app, [*told, "--unoise", str(noise)])
+    assert isinstance(answer.exception, Usage) and "has no U-Noise - it has unoise-near" in str(answer.exception)
+    answer = CliRunner().invoke(app, [*told, "--near", str(noise)])
     assert answer.exit_code == 0, answer.output
     run = UNoiseRun.open(noise)
     run.check_explains(UtilityRun.open(utility))
     assert run.recipe.noise == replace(recipe.noise, budget_weight=0.0)
     again = export_bundle(utility, noise, tmp_path / "again", card=CARD)
-    assert (again / "unoise.onnx").read_bytes() == (folder / "unoise.onnx").read_bytes()
+    assert (again / "unoise-near.onnx").read_bytes() == (folder / "unoise-near.onnx").read_bytes()
 
     still = replace(recipe, noise=replace(recipe.noise, budget_weight=0.0), fit=replace(recipe.fit, lr=1e-30))
     further = train_unoise(world, utility, tmp_path / "further", still, init=noise, device="cpu", progress="off")

@@ -6,7 +6,7 @@ import pytest
 from Testing.engine.training.world import unoise_recipe, utility_recipe
 from unoise_engine.errors import Usage
 from unoise_engine.training.card import Card, read_card
-from unoise_engine.training.recipes import UNoiseRecipe, UtilityRecipe, read_recipe, write_recipe
+from unoise_engine.training.recipes import Net, Noise, UNoiseRecipe, UtilityRecipe, read_recipe, write_recipe
 from unoise_engine.training.tables import to_toml
 
 RECIPES = Path(__file__).parents[3] / "Resources" / "Recipes"
@@ -61,6 +61,13 @@ def test_nonsense_is_refused_in_one_sentence(line: Any, words: Any, tmp_path: Pa
     sentence = str(refusal.value)
     assert "mine.toml" in sentence and "\n" not in sentence
     assert all(word in sentence for word in words), sentence
+
+
+def test_a_noise_model_of_any_shape() -> None:
+    assert (Noise().net, Noise("small").net) == (Net(4, 16), Net(2, 16))
+    assert Noise("small", depth=5, first_channels=4).net == Net(5, 4)
+    with pytest.raises(ValueError, match="depth must lie in"):
+        Noise(depth=9)
 
 
 def test_an_unknown_size(tmp_path: Path) -> None:

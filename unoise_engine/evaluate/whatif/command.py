@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from os.path import lexists
 from pathlib import Path
 
 from unoise_engine.batch.numbers import assign
@@ -30,18 +31,20 @@ from unoise_engine.volume.case import ReadSettings
 from unoise_engine.volume.find import Case, find_cases
 from unoise_engine.volume.pairs import find_pairs
 from unoise_engine.volume.structures import Structure, find_structures
-from unoise_engine.volume.write import cannot_write
+from unoise_engine.volume.write import cannot_write, write_volume
 
 
 @dataclass(frozen=True)
 class Request:
     """What is asked. `regions` are one for each of the `inputs`, in that order; `cohort` are folders of CTs and label
     maps (volume/pairs.py). `boxes` are hidden too (volume/box.py). With neither it is the model's own other
-    labels. Without `out` nothing is written: events tell all.
+    labels. Without `out` no results are written: events tell all. `after` is a file for what is found of the only CT
+    without the structure whose loss costs most.
     """
 
     inputs: tuple[Path, ...] = ()
     out: Path | None = None
+    after: Path | None = None
     regions: tuple[Path, ...] = ()
     cohort: tuple[Path, ...] = ()
     names: Path | None = None
@@ -114,6 +117,12 @@ def run(request: Request, progress_mode: str, kept: Kept | None = None) -> int:
     modality = getattr(bundle.recipe, "modality", request.reading.modality)
     request = replace(request, reading=replace(request.reading, modality=modality))
     asked = [*_asked(request)]
+    if request.after:
+        if len(asked) > 1:
+            raise Usage(f"--after {request.after}", f"is one file for {len(asked)} CTs", "ask about one CT at a time")
+        refuse_overlap(request.after, [*request.inputs, *request.regions])
+        if lexists(request.after):
+            raise exists(request.after)
     if request.inputs and not request.regions and not request.boxes and LABELS not in bundle.answers:
         raise Usage("whatif", "has nothing to hide, and the model has no other labels", "give --region or --box")
     if out:
@@ -194,9 +203,11 @@ def _answer(
     how = replace(request.hide, organ=request.hide.organ or ("hide" if request.boxes and not region else "keep"))
     total = len(structures) + (min(len(structures), PAIRED) * (min(len(structures), PAIRED) - 1) // 2) * how.pairs
     with show.stage(name, "whatif", total) as advance:
-        found = what_if(scene, structures, how, advance)
+        found = what_if(scene, structures, how, advance, keep=request.after is not None)
     hide = hider(case.source, [*case.paths, *([region] if region else [])])
     said = [*(hide(note) for note in notes), *found.notes]
+    if request.after and found.after is not None:
+        write_volume(scene.ct.with_voxels(found.after), request.after)
     if request.out:
         said += write_answer(request.out / name, found, said, scene, how, request.picture, request.overwrite)
     return found, said

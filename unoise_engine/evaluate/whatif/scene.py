@@ -116,8 +116,8 @@ class Scene:
         covers = region.count(self.organ) / np.count_nonzero(self.organ)
         return (region if organ == "hide" else region.without(self.organ)), covers
 
-    def without(self, regions: Sequence[Region], how: HideSettings) -> Without:
-        """Hides all of them at once, and asks the model again."""
+    def without(self, regions: Sequence[Region], how: HideSettings, keep: bool = False) -> Without:
+        """Hides all of them at once, and asks the model again. `keep`: what it finds then is kept as a mask."""
         for one in regions:
             values = filling(self.ct.voxels, one, how.fill, self.ct.grid.spacing_mm, how.seed)
             if self._hu.dtype.kind in "iu":
@@ -127,7 +127,7 @@ class Scene:
         try:
             shown = self.ct.with_voxels(self._hu)
             after = self._segment(shown)
-            return Without(self, after)
+            return Without(self, after, keep)
         finally:
             for one in regions:
                 self._hu[one.box] = self.ct.voxels[one.box]
@@ -141,12 +141,14 @@ class Scene:
 
 class Without:
     """What is found with something hidden, beside what is found without. Slices are compared one at a time, while the
-    voxels are still hidden."""
+    voxels are still hidden. `mask` (z, y, x) uint8 is what is found, where that is to be kept."""
 
-    def __init__(self, scene: Scene, after: Prediction):
+    def __init__(self, scene: Scene, after: Prediction, keep: bool = False):
         restored, before = after.mask(1), scene._masks
         self.found = self.lost = self.new = 0
         self.seen: Seen | None = None
+        self.mask = np.zeros(scene.ct.voxels.shape, np.uint8) if keep else None
+        kept = None if self.mask is None else scene.view.apply(self.mask)
         most, planes_are_slices = -1, isinstance(after.given, Input) and after.given.recipe.rank == 2
         axial = scene.view.apply(after.given.ct.voxels)
         for k in range(after.given.start, after.given.stop):
@@ -156,6 +158,8 @@ class Without:
                 continue
             found = np.zeros(axial.shape[1:], bool) if empty else restored.slice(k) > 0
             there = np.zeros_like(found) if there is None else there
+            if kept is not None:
+                kept[k] = found
             lost, new = int(np.count_nonzero(there & ~found)), int(np.count_nonzero(found & ~there))
             self.found, self.lost, self.new = self.found + int(found.sum()), self.lost + lost, self.new + new
             if lost + new > most:

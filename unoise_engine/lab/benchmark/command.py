@@ -160,9 +160,9 @@ def _measure(subject: Subject, request: Request, size: Size, found: Findings, sc
             found.floors += floors(subject, mine, size.counted, SEED)
             advance(1)
     feeds = {"slices": subject.slices}
-    noise = feeds | ({"logits": subject.logits} if subject.bundle.looks_at_scores else {})
+    noise = feeds | ({} if subject.told is None else {"logits": subject.told})
     both = feeds | ({"target": subject.target} if subject.bundle.one_pass else {})
-    for model, given in (("utility.onnx with Grad-CAM", both), ("unoise.onnx", noise)):
+    for model, given in (("utility.onnx with Grad-CAM", both), (f"{subject.noise_model}.onnx", noise)):
         nodes = profiled(subject.bundle, model.partition(".")[0], given, min(request.repeats, 5))
         found.nodes[subject.name, model] = nodes
 

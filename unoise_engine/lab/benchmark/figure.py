@@ -17,7 +17,7 @@ def draw(out: Path, rows: Sequence[Row], machine: str) -> None:
     rows = [row for row in rows if row.agrees]
     models = list(dict.fromkeys(row.model for row in rows))
     programs = list(dict.fromkeys(row.by for row in rows))
-    colours = {by: (COLOURS["unoise"], *list(COLOURS.values())[1:], *MORE_COLOURS)[k] for k, by in enumerate(programs)}
+    colours = {by: (*COLOURS.values(), *MORE_COLOURS)[k] for k, by in enumerate(programs)}
     lines = max(sum(row.model == model for row in rows) for model in models)
     figure = figure_of((6.5 * len(models), 1.4 + 0.34 * (lines + 5)))
     for axes, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models):

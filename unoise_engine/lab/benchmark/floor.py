@@ -38,12 +38,12 @@ def peak_gflops(tries: int = 8) -> float:
 def floors(subject: Subject, rows: list[Row], places: int, seed: int) -> list[Floor]:
     """For our own passes; windows are counted over a sample of `places`."""
     bundle, x = subject.bundle, subject.slices
-    looked_at = {"slices": x, "logits": subject.logits} if bundle.looks_at_scores else {"slices": x}
+    looked_at = {"slices": x} | ({} if subject.told is None else {"logits": subject.told})
     target = subject.target if bundle.one_pass else None
     nothing = np.zeros((1, 1, 1, 1), np.float32)
     work = {
         SEGMENTATION: counted(bundle, "utility", {"slices": x} | ({"target": nothing} if bundle.one_pass else {})),
-        UNOISE: counted(bundle, "unoise", looked_at),
+        UNOISE: counted(bundle, subject.noise_model, looked_at),
     }
     if target is not None:
         work[GRADCAM] = counted(bundle, "utility", {"slices": x, "target": target})

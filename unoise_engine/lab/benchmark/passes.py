@@ -21,12 +21,12 @@ MAP_TOLERANCE = 1e-2
 def pass_contests(subject: Subject, rivals: Rivals | None) -> list[Contest]:
     bundle, x, logits = subject.bundle, subject.slices, subject.logits
     segmentation = [Entry(OURS, [lambda: bundle.predict(x)])]
-    unoise = [Entry(OURS, [lambda: bundle.noise_logits(x, logits)])]
+    unoise = [Entry(OURS, [lambda: bundle.noise_logits(x, subject.told)])]
     if rivals:
         eager, plain, plain_noise = rivals.eager, rivals.plain, rivals.plain_noise
 
         def mine() -> np.ndarray:
-            return bundle.noise_logits(x, logits)
+            return bundle.noise_logits(x, subject.told)
 
         segmentation += [
             Entry(EAGER, [lambda: eager.logits(x)], check=lambda: (eager.logits(x), logits)),

@@ -11,6 +11,7 @@ from unoise_engine.errors import Usage
 from unoise_engine.models.given import own
 from unoise_engine.models.input import Input
 from unoise_engine.models.recipe import Recipe
+from unoise_engine.models.segmenter import NEAR
 from unoise_engine.models.session import Bundle
 from unoise_engine.volume.volume import Volume
 
@@ -37,6 +38,16 @@ class Subject:
     @property
     def image(self) -> np.ndarray:
         return self.slices[0]
+
+    @property
+    def told(self) -> np.ndarray | None:
+        """What the noise model is given beside the slices: logits, or nothing."""
+        return self.logits if NEAR in self.bundle.answers else None
+
+    @property
+    def noise_model(self) -> str:
+        """Its file's name, without suffix."""
+        return next(iter(self.bundle.manifest.noise_models.values()))
 
     @property
     def target(self) -> np.ndarray:

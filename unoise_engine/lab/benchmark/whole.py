@@ -20,7 +20,6 @@ from unoise_engine.results.case_folder import explain_case
 from unoise_engine.results.settings import ResultSettings
 from unoise_engine.volume.find import find_cases
 
-METHODS = ("unoise", "gradcam")
 MIB = 1 << 20
 
 
@@ -67,7 +66,7 @@ def measure(source: Path, out: Path, folder: Path, device: str, threads: int) ->
     began = time.perf_counter()
     bundle = load_bundle(folder, device, threads)
     (case,) = find_cases([source])
-    report = explain_case(case, out, bundle, Settings(METHODS), Quiet(), ResultSettings(picture=False))
+    report = explain_case(case, out, bundle, Settings().for_model(bundle), Quiet(), ResultSettings(picture=False))
     seconds = time.perf_counter() - began
     size = tuple(report["input"]["geometry_lps"]["size"])
     return WholeCT(

@@ -14,7 +14,7 @@ from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.methods import choose
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.ranking import ranks
-from unoise_engine.explanation.unoise import UNoise
+from unoise_engine.explanation.unoise import NearUNoise
 from unoise_engine.files import new_file
 from unoise_engine.lab.reproduce.recipes import SIZES
 from unoise_engine.lab.reproduce.study import METHODS, Study, samples, title_of
@@ -26,7 +26,7 @@ from unoise_engine.training.runs import UNoiseRun
 
 SIZE_COLOURS = dict(zip(SIZES, ("#56b4e9", "#009e73", "#d55e00")))
 TITLES = {
-    "unoise": "U-Noise, recipe default",
+    "unoise-near": "U-Noise (near), recipe default",
     "gradcam": "Grad-CAM",
     "occlusion": "Occlusion",
     "random": "Random",
@@ -100,9 +100,9 @@ def draw_curves(study: Study, figure_of: Any) -> Any:
         right.plot(np.multiply(100, x), y, "--" if pretrained else "-", color=SIZE_COLOURS[size], label=title)
     for name in METHODS:
         x, y = curve(folder, name, "grey", "pooled")
-        style = "-" if name == "unoise" else ":"
-        tone = "#7f3c8d" if name == "unoise" else colour(name, METHODS)
-        width = 2.4 if name == "unoise" else 1.2
+        style = "-" if name == METHODS[0] else ":"
+        tone = "#7f3c8d" if name == METHODS[0] else colour(name, METHODS)
+        width = 2.4 if name == METHODS[0] else 1.2
         right.plot(np.multiply(100, x), y, style, color=tone, lw=width, label=TITLES[name])
     full = Summary(folder).find("segmentation", *_dice_name(folder)).value
     right.set_title(f"here, {study.name} (dice of the utility {full:.3f})")
@@ -119,7 +119,7 @@ def draw_deciles(study: Study, figure_of: Any) -> Any:
     """Fig. 3b: one image on grey, a tenth of its pixels more at a time, the most important first."""
     bundle = load_bundle(study.folders["bundle"], "cpu")
     x, truth, target, name = samples(study, 1)[0]
-    rows: list[tuple[str, np.ndarray]] = [(TITLES["unoise"], UNoise()(bundle, x[None], target, silent)[0])]
+    rows: list[tuple[str, np.ndarray]] = [(TITLES[METHODS[0]], NearUNoise()(bundle, x[None], target, silent)[0])]
     large = title_of("large", True)
     method = RunMethod(UNoiseRun.open(study.folders[large]), own(bundle.recipe).channels)
     rows.insert(0, (large, method(bundle, x[None], target, silent)[0]))
@@ -152,7 +152,7 @@ def draw_halves(study: Study, figure_of: Any) -> Any:
             axes.text(k + shift, 0.01, "pretrained" if pretrained else "scratch", ha="center", fontsize=7)
             if title in told:
                 axes.plot([k + shift - 0.18, k + shift + 0.18], [told[title]] * 2, "k--", lw=1.2)
-    ours = summary.find("unoise", "dice at 50 % / full dice", "grey", "pooled")
+    ours = summary.find(METHODS[0], "dice at 50 % / full dice", "grey", "pooled")
     axes.bar(len(SIZES), ours.value, 0.36, color="#7f3c8d")
     axes.set_xticks(range(len(SIZES) + 1), [*(s.title() for s in SIZES), "recipe default"])
     axes.set_ylabel("dice / full dice at 50 % visible")

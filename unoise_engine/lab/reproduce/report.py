@@ -105,7 +105,7 @@ def write_page(path: Path, content: Content) -> None:
 
 
 def _titles(study: Study) -> dict[str, str]:
-    return {"unoise": TITLES["unoise"], **{t: t for t in study.titles}, **{m: TITLES[m] for m in METHODS[1:]}}
+    return {METHODS[0]: TITLES[METHODS[0]], **{t: t for t in study.titles}, **{m: TITLES[m] for m in METHODS[1:]}}
 
 
 def _areas(study: Study, summary: Summary) -> str:
@@ -124,7 +124,7 @@ def _goals(study: Study, summary: Summary) -> str:
         rows = []
         for name, title in _titles(study).items():
             row = [title, str(summary.find(name, "area / full dice", fill, "image"))]
-            row.append("" if name == "unoise" else str(summary.lead(name, "area / full dice", fill, "image")))
+            row.append("" if name == METHODS[0] else str(summary.lead(name, "area / full dice", fill, "image")))
             row += [
                 f"{summary.find(name, f'dice at {n} % / full dice', fill, 'image').value:.3f}" for n in (10, 20, 50)
             ]

@@ -32,7 +32,7 @@ from unoise_engine.training.recipes import UNoiseRecipe, UtilityRecipe
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 from unoise_engine.training.timing import time_methods
 
-METHODS = ("unoise", "gradcam", "occlusion", "random", "edges", "distance")
+METHODS = ("unoise-near", "gradcam", "occlusion", "random", "edges", "distance")
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,9 @@ class DicomResult:
             what = "is too large for one DICOM object (4 GiB)"
             raise CaseRefused("TOO_LARGE", source, what, "use --format nifti or nrrd")
 
-    def write(self, name: str, result: Voxels, folder: Path) -> dict[str, str]:
-        """Writes a result of `pipeline.explain_volume`; returns what was written, name -> path within `folder`."""
+    def write(self, name: str, result: Voxels, folder: Path, verdict: str = "") -> dict[str, str]:
+        """Writes a result of `pipeline.explain_volume`; returns what was written, name -> path within `folder`. The
+        `verdict` on a map (explanation/proof.py) stands on its pictures."""
         path = folder / f"{name}.dcm"
         if name == "segmentation":
             self.organ = result
@@ -95,7 +96,7 @@ class DicomResult:
             shares = (_shares(frame, high) for frame in self._every(result))
             self._store(display_map(high, *about), shown, self._pixels(shares, self.total))
             files[shown.stem] = shown.name
-        return files | self._overlay(result, high, method, folder)
+        return files | self._overlay(result, high, method, folder, verdict)
 
     def _every(self, result: Voxels) -> Iterator[np.ndarray]:
         return self.slices.bring_back(result)
@@ -111,13 +112,14 @@ class DicomResult:
         columns, rows = self.slices.size
         return Pixels(frames, count, (rows, columns), binary)
 
-    def _overlay(self, importance: Voxels, top: float, method: str, folder: Path) -> dict[str, str]:
+    def _overlay(self, importance: Voxels, top: float, method: str, folder: Path, verdict: str) -> dict[str, str]:
         """Pictures of the organ's slices and a few beside them; of the middle slice alone if no organ was found."""
         found, n = self.found, len(self.source.headers)
         first, last = (max(0, found[0] - BESIDE), min(n - 1, found[-1] + BESIDE)) if found else (n // 2, n // 2)
         across, down = orientation(self.source.headers[0])
+        heading = (f"RESEARCH: {self.origin.title(method)}", f"importance for {self.origin.organ}")
         style = Style(
-            heading=(f"RESEARCH: {self.origin.title(method)}", f"importance for {self.origin.organ}"),
+            heading=(*heading, f"on this CT {verdict}") if verdict else heading,
             warning=self.origin.warning,
             top=max(0.0, top),
             edges=(OPPOSITE[across], OPPOSITE[down]),

@@ -40,7 +40,7 @@ def test_smoke_from_start_to_end_and_not_twice(tmp_path: Path) -> None:
     assert not re.search(r"""(src|href)=(?!"data:)|https?://|<script""", page)
     summary = tmp_path / "out" / "pancreas-evaluation" / "summary.csv"
     methods = {row["method"] for row in csv.DictReader(summary.open())}
-    assert {"U-Noise Small", "U-Noise Large (Pretrained)", "unoise", "distance", "random"} <= methods
+    assert {"U-Noise Small", "U-Noise Large (Pretrained)", "unoise-near", "distance", "random"} <= methods
     records = {p: p.read_text() for p in (tmp_path / "out" / "records").glob("*.json")}
     assert (
         len(records) == 1 + 4 + 6 + 1 + 3
