@@ -111,7 +111,7 @@ def test_the_usual_methods_are_those_that_the_model_can_answer(world: Path, bund
     request = Request((world / "set",), tmp_path, str(bundle), label="target", occlusion=Occlusion(5, 8), **how)  # type: ignore[arg-type]
     assert run(request) == 0
     rank = read_manifest(bundle).recipe.rank
-    wanted = {"gradcam", "structures"} if rank == 3 else {"gradcam", "occlusion"}
+    wanted = {"gradcam", "structures"} if rank == 3 else {"gradcam", "structures", "occlusion"}
     assert {*measured(tmp_path, "area / full dice", "grey", "image")} == {*wanted, "random", "edges", "distance"}
 
 
