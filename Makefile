@@ -69,9 +69,10 @@ planted-cause: .venv-foreign/ok
 speed-foreign: .venv-foreign/ok
 	.venv-foreign/bin/python -m Testing.foreign.speed runs/nnunet/nnUNet_results/*/*__3d_fullres
 
-# Remakes the icon and the pictures of the Slicer module (Resources/Screenshots), with the model that ships.
-screenshots: .venv-slicer/ok
+# Remakes the icon and the pictures of the Slicer module and of view.html (Resources/Screenshots), with the model that ships.
+screenshots: .venv-slicer/ok .venv/ok
 	.venv-slicer/bin/python Testing/slicer/make_pictures.py
+	$(if $(BENCH_CT),.venv/bin/python -m Testing.engine.view.make_picture $(BENCH_CT))
 
 # Format, lint, types.
 lint: .venv/ok

@@ -24,6 +24,7 @@ from unoise_engine.cli.guard import guarded
 from unoise_engine.cli.question import answer
 from unoise_engine.files import INVENTORY, new_file, write
 from unoise_engine.lab.painted.tissues import NUMBERS
+from unoise_engine.results.view.page import viewer
 from unoise_engine.volume.write import write_volume
 
 MINE = "years of work"
@@ -162,7 +163,7 @@ def test_around_what_is_read(world: Any, command: Any) -> None:
 
 RESULTS = {  # command -> the names of its results
     "explain": ("case-0001/notes.txt", "case-0001/record.json", "case-0001", "results.jsonl", "summary.csv",
-                "summary.html", "private/inputs.csv"),
+                "summary.html", "private/inputs.csv", "viewer", f"viewer/{viewer()[0].name}"),
     "obscure": ("case-0001-obscured.nii.gz", "case-0001-obscured.json"),
     "benchmark": ("benchmark.md", "benchmark.csv", "machine.json", "nodes.csv", "growth.csv", "benchmark.png"),
     "evaluate": ("report.md", "curves.csv", "summary.csv", "segmentation.csv", "checks.csv", "per-patient.csv",
@@ -212,7 +213,7 @@ def test_a_ct_in_the_output_folder(world: Any) -> None:
         )
         assert engine(*call).returncode == 0
         assert {name.partition("/")[0] for name in kept.check()} == {
-            "case-0001", "private", "results.jsonl", ".unoise.sha256"
+            "case-0001", "private", "viewer", "results.jsonl", ".unoise.sha256"
         }  # fmt: skip
 
 

@@ -267,7 +267,7 @@ def test_ui_stands_in_the_order_of_a_run() -> None:
     root = ET.parse(UI).getroot()
     parts = [w.get("name") for w in root.findall(panel)]
     assert parts == ["inputsButton", "explainButton", "progressBar", "stageLabel", "messageLabel", "wheelButton",
-                     "logButton", "resultsButton", "hiddenButton"]  # fmt: skip
+                     "logButton", "resultsButton", "hiddenButton", "batchButton"]  # fmt: skip
     names = [w.get("name") for w in root.findall(f"{panel}[@name='inputsButton']//widget")]
     rows = ["inputSelector", "modelBox", "methodsBox", "estimateLabel", "regionBox", "firstBox", "lastBox",
             "deviceBox"]  # fmt: skip

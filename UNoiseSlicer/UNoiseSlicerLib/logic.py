@@ -19,6 +19,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from UNoiseSlicerLib import axial, exchange, what_if
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.about import About, Asking
+from UNoiseSlicerLib.batch import Batch
 from UNoiseSlicerLib.dicom_export import DicomExport
 from UNoiseSlicerLib.engine_run import EngineRun, check_room
 from UNoiseSlicerLib.exchange import Refused
@@ -56,7 +57,7 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
         ScriptedLoadableModuleLogic.__init__(self)
         self.python = python
         self.environment = environment
-        self.run: EngineRun | ModelImport | Hiding | None = None
+        self.run: EngineRun | ModelImport | Hiding | Batch | None = None
         self.session: Session | None = None  # an engine that has a CT open
         self.about: About | None = None
         self._asking: Asking | None = None
@@ -98,6 +99,12 @@ class UNoiseSlicerLogic(ScriptedLoadableModuleLogic):
                 _("The engine cannot be started ({reason}) - install the extension again.").format(reason=error)
             ) from None
         return hiding
+
+    def explain_folder(self, source: Path, out: Path, choices: Choices) -> Batch:
+        """Starts explaining every CT of a folder, or goes on with it; the scene stays as it is. Raises Refused."""
+        self._only_one()
+        self.run = batch = Batch(self, source, out, choices)
+        return batch
 
     def import_model(self, source: Path, licence: str) -> ModelImport:
         """Starts making a bundle of a model, in the user's own collection. Raises Refused."""

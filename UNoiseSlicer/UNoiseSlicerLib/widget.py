@@ -35,6 +35,7 @@ from UNoiseSlicerLib import (
 from UNoiseSlicerLib import logic as logics
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.annotation import Warnings
+from UNoiseSlicerLib.batch import Batch
 from UNoiseSlicerLib.dicom_export import DicomExport
 from UNoiseSlicerLib.engine_run import State
 from UNoiseSlicerLib.exchange import Refused
@@ -114,6 +115,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.pictureButton.clicked.connect(self._on_picture)
         self.ui.reportButton.clicked.connect(self._on_report)
         self.ui.hideButton.clicked.connect(self._on_hide)
+        self.ui.folderButton.clicked.connect(self._on_folder)
         self.ui.wheelButton.clicked.connect(self._on_wheel)
         self.ui.wheelButton.setVisible(False)
         self.initializeParameterNode()
@@ -306,6 +308,8 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             elif done and isinstance(run, Hiding) and run.effect is not None:
                 self._say("\n".join(run.notes))
                 self.ui.hiddenText.appendPlainText(run.effect.line)
+            elif done and isinstance(run, Batch):
+                self._say(run.said)
             elif done and isinstance(run, ModelImport):
                 self._say(run.said)
                 self._imported = run.name
@@ -484,6 +488,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         found = p is not None and self._has_fresh_maps(p.inputVolume)
         self.ui.resultsButton.setEnabled(found and not running)
         self.ui.hiddenButton.setEnabled(p is not None and p.inputVolume is not None and not running)
+        self.ui.batchButton.setEnabled(p is not None and not running)
         reason = dicom_export.why_not(p.inputVolume) if p is not None and found else ""
         purpose = _(
             "Writes segmentation, maps and colour pictures as DICOM objects of the CT's own study, in a new folder."
@@ -803,6 +808,19 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with self._sentences():
             install.ensure(slicer.util)
             self._begin(self.logic.hide(p.inputVolume, p.hidden, self._choices(p), self._fill()))
+        self._update_buttons()
+
+    def _on_folder(self, *_clicked: Any) -> None:
+        """A folder of CTs, and another for the results."""
+        p = self._parameters
+        source = self.ask_folder(_("Folder of CTs")) if p is not None else ""
+        out = self.ask_folder(_("Folder for the results, empty or of an earlier run")) if source else ""
+        if p is None or not out:
+            return
+        self._say("")
+        with self._sentences():
+            install.ensure(slicer.util)
+            self._begin(self.logic.explain_folder(Path(source), Path(out), self._choices(p)))
         self._update_buttons()
 
     def _on_report(self, *_clicked: Any) -> None:

@@ -51,6 +51,7 @@ from unoise_engine.volume.write import write_thumbnail
 # records of earlier versions are still understood.
 TOLD = ("organ", "corrections", "notes", "warnings", "seconds", "warning", "verdicts")
 ALWAYS = ("format", "fill_gaps", "trust_hu", "patch", "stride")
+NEVER = ("view", "crop")  # no result depends on view.html
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,11 @@ class Job:
             told["prove"] = asked.prove
         for leaf in leaves:
             usual = to_table(type(leaf)())
-            told |= {key: value for key, value in to_table(leaf).items() if key in ALWAYS or value != usual[key]}
+            told |= {
+                key: value
+                for key, value in to_table(leaf).items()
+                if key not in NEVER and (key in ALWAYS or value != usual[key])
+            }
         label = {"label": self.options.model.label} if self.options.model.label else {}
         return told | ({"parameters": others} if others else {}) | label
 

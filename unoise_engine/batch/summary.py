@@ -21,6 +21,7 @@ from unoise_engine.batch.records import EXPLAINED, STATUSES
 from unoise_engine.errors import printable
 from unoise_engine.files import write
 from unoise_engine.lock import held
+from unoise_engine.results.view.page import PAGE as VIEW
 
 FILES = ("summary.csv", "summary.html")
 # What a spreadsheet would run, at the start of a cell or behind what parts cells in some countries (OWASP: CSV
@@ -100,7 +101,7 @@ def _article(line: dict[str, Any], out: Path) -> str:
     done = line["status"] in EXPLAINED
     keys = [line["status"], line["code"], "no-organ" if done and not row["organ_found"] else ""]
     keys.append("doubt" if row["warnings"] else "")
-    picture = _picture(line["case"], out) if done else ""
+    picture = _picture(line["case"], out) + _page(line["case"], out) if done else ""
     facts = []
     if done:
         found = f"{row['organ']} {row['volume_ml']:.1f} ml" if row["organ_found"] else f"no {row['organ']} found"
@@ -122,6 +123,10 @@ def _picture(case: str, out: Path) -> str:
     place = quote(case)
     image = f'<img alt="overview of {html.escape(case)}" src="{place}/thumbnail.jpg">'
     return f'<a href="{place}/overview.png">{image}</a>'
+
+
+def _page(case: str, out: Path) -> str:
+    return f'<p><a href="{quote(case)}/{VIEW}">Look through the slices</a></p>' if (out / case / VIEW).is_file() else ""
 
 
 PAGE = """<!doctype html>

@@ -18,8 +18,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="U-Noise: what did the segmentation model look at? For research only, not for clinical use.",
 )
-for command in (explain.explain, explain.methods, whatif.whatif, judge.evaluate, judge.benchmark, explain.obscure,
-                judge.reproduce, explain.send, data.phantom, data.paint, explain.demo, train.export):  # fmt: skip
+for command in (explain.explain, explain.view, explain.methods, whatif.whatif, judge.evaluate, judge.benchmark,
+                explain.obscure, judge.reproduce, explain.send, data.phantom, data.paint, explain.demo,
+                train.export):  # fmt: skip
     app.command(epilog=epilog(command.__name__))(command)
 app.command("import")(importing.import_)
 for name, group in (("prepare", data.prepare_app), ("train", train.train_app), ("bundle", bundle.bundle_app)):

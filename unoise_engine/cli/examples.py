@@ -15,6 +15,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "whatif ct.nii.gz --box 240:280,250:290,10:14 --fill fat -o OUT",
         "whatif --cohort COHORT -o OUT",
     ),
+    "view": ("view out", "view out --crop organ --no-open", "view out --what-if answers"),
     "methods": ("methods",),
     "evaluate": (
         "evaluate --data DATA --split runs/utility/split.json --bundle my-model -o OUT",

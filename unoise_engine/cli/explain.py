@@ -16,6 +16,8 @@ from unoise_engine.cli.options import (
     METHOD_NAMES,
     Also,
     Bundle,
+    Crop,
+    Crops,
     Device,
     Inputs,
     Label,
@@ -102,6 +104,11 @@ def explain(
     display_maps: Annotated[
         bool, typer.Option("--display-maps", help="DICOM: each map once more, scaled to 0..1 for viewers such as OHIF.")
     ] = False,
+    view: Annotated[
+        bool,
+        typer.Option("--view/--no-view", help="Also view.html beside each case, for any browser; it holds the CT."),
+    ] = True,
+    crop: Crop = Crops.body,
 ) -> None:
     """Segment CTs and show what the model looked at: importance maps on each CT's own grid."""
     from unoise_engine.batch.options import BatchSettings, Options
@@ -119,7 +126,9 @@ def explain(
         reading=ReadSettings(fill_gaps, trust_hu),
         model=ModelSettings(bundle, device, threads, label),
         explanation=replace(_settings(methods, slices, [*lines, *(parameters or [])], focus), prove=prove),
-        results=ResultSettings(file_format.value, de_identify=de_identify, display_maps=display_maps),
+        results=ResultSettings(
+            file_format.value, de_identify=de_identify, display_maps=display_maps, view=view, crop=crop.value
+        ),
         batch=BatchSettings(overwrite, resume, jobs, cluster, keep_names),
     )
     request = Request(given(inputs, also), out, options)
@@ -145,6 +154,26 @@ def _settings(methods: str | None, slices: str, parameters: list[str], focus: bo
     if focus:
         table["focus"] = True
     return read(Settings, table, "--set")
+
+
+def view(
+    out: Annotated[Path, typer.Argument(help="Folder that `explain` wrote, or one case's folder in it.")],
+    no_open: Annotated[bool, typer.Option("--no-open", help="Make the pages, and open none.")] = False,
+    crop: Annotated[Crops | None, typer.Option("--crop", help="Make them again, with this part of the CT.")] = None,
+    what_if: Annotated[
+        Path | None, typer.Option(help="Folder that `whatif` wrote: its tables go onto the pages of the same CTs.")
+    ] = None,
+) -> None:
+    """Open results in a browser: view.html beside each case, which needs no network and no server."""
+    import webbrowser
+
+    from unoise_engine.batch.view import Request, make_pages
+
+    page, missing = make_pages(Request(out, crop.value if crop else "", what_if))
+    opened = not no_open and webbrowser.open(page.resolve().as_uri())
+    print(page if opened or no_open else f"no browser was found; open this file in one: {page}")
+    if missing:
+        raise typer.Exit(1)
 
 
 def methods() -> None:

@@ -17,6 +17,12 @@ class ProgressMode(StrEnum):
     off = "off"
 
 
+class Crops(StrEnum):
+    body = "body"
+    organ = "organ"
+    none = "none"
+
+
 # A literal, so that --help needs none of the methods' own imports; a test compares it with them.
 METHOD_NAMES = "unoise-near, unoise, gradcam, occlusion, structures, gradient, unoise-refined"
 Inputs = Annotated[list[Path] | None, typer.Argument(metavar="INPUT...", help="Image files or DICOM folders.")]
@@ -39,6 +45,7 @@ Key = Annotated[str, typer.Option("--key", help="Minisign public key that the si
 ValShare = Annotated[float, typer.Option(help="Of the patients, to steer training.")]
 TestShare = Annotated[float, typer.Option(help="Of the patients, to judge.")]
 SplitSeed = Annotated[int, typer.Option(help="Of the split, which is written down in split.json.")]
+Crop = Annotated[Crops, typer.Option("--crop", help="What view.html holds of the CT; none leaves nothing out.")]
 TrustHU = Annotated[bool, typer.Option("--trust-hu", help="Take values for HU even if they look wrong.")]
 
 

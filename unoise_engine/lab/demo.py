@@ -15,6 +15,8 @@ from unoise_engine.lab.phantom.write import write_phantoms
 from unoise_engine.models.bundles import load_bundle
 from unoise_engine.progress import progress
 from unoise_engine.results.case_folder import explain_case, prepare_output
+from unoise_engine.results.settings import ResultSettings
+from unoise_engine.results.view.page import PAGE
 from unoise_engine.volume.find import find_cases
 from unoise_engine.volume.read import read_image
 
@@ -28,7 +30,7 @@ def run(out: Path, seed: int) -> None:
         (ct_path,) = write_phantoms(out / "synthetic-ct", 1, seed, replace=True)
         advance(1)
     (case,) = find_cases([ct_path])
-    report = explain_case(case, out, bundle, Settings(), show, overwrite=True)
+    report = explain_case(case, out, bundle, Settings(), show, ResultSettings(view=True), overwrite=True)
 
     organ = bundle.manifest.organ
     truth = read_image(ct_path.with_name(ct_path.name.replace("-ct.", "-labels."))).voxels == LABELS[organ]
@@ -45,5 +47,6 @@ def run(out: Path, seed: int) -> None:
     console = Console()
     console.print(table)
     console.print(f"picture: {out / case.id / report['files']['overview']}", highlight=False, soft_wrap=True)
+    console.print(f"browser: {out / case.id / PAGE}", highlight=False, soft_wrap=True)
     console.print(f"maps:    {out / case.id}", highlight=False, soft_wrap=True)
     console.print(bundle.manifest.warning)

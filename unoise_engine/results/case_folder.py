@@ -1,6 +1,6 @@
 """The folder of one explained case: volumes, picture and report, written whole or not at all.
 
-OUT/<id>/segmentation.nii.gz, importance-<method>.nii.gz, overview.png, report.json
+OUT/<id>/segmentation.nii.gz, importance-<method>.nii.gz, overview.png, view.html, report.json
 With the format dicom: segmentation.dcm, importance-<method>.dcm and overlay-<method>-<slice>.dcm instead of volumes.
 """
 
@@ -31,7 +31,9 @@ from unoise_engine.results.greys import Greys
 from unoise_engine.results.overview import Overview
 from unoise_engine.results.plain import PlainOverview
 from unoise_engine.results.settings import ResultSettings
-from unoise_engine.results.shown import shown
+from unoise_engine.results.shown import Scale, shown
+from unoise_engine.results.view.case import CasePage
+from unoise_engine.results.view.page import copy_viewer
 from unoise_engine.volume.find import Case, Reading
 from unoise_engine.volume.raw import write_raw
 from unoise_engine.volume.volume import AxialView, Volume
@@ -135,17 +137,30 @@ def explain_case(
     needed = 0
     try:
         with new_folder(final, overwrite) as partial:
+            viewer = copy_viewer(out) if how.view else ""
             with clock(seconds, "read"):
                 reading = case.read()
             reading = replace(reading, notes=tuple(hide(note) for note in reading.notes))
             needed = _bytes_needed(reading.ct, bundle, settings)
             writer = _writer(reading, case, bundle, settings, how)
-            parts = reading, case, bundle, settings, progress, writer, seconds, how.picture
+            page = _page(reading.ct, bundle, settings, how) if how.view else None
+            parts = reading, case, bundle, settings, progress, writer, seconds, how.picture, page
             report = _explain_into(partial, *parts)
             finish(partial, report)
+            if page is not None:  # after `finish`: no result, and it may be made again or left out of what is handed on
+                page.write(partial, viewer, report, [])
     except OSError as error:
         raise cannot_write(final, error, needed) from None
     return report
+
+
+def _page(ct: Volume, bundle: Bundle, settings: Settings, how: ResultSettings) -> CasePage:
+    slices = settings.slices or (0, len(AxialView.of(ct.grid).apply(ct.voxels)))
+    return CasePage(ct, slices, _scales(bundle, settings), how.crop, modality_of(bundle.recipe))
+
+
+def _scales(bundle: Bundle, settings: Settings) -> dict[str, Scale]:
+    return {name: Scale.of(name, bundle.manifest, bundle.coarse_px) for name in settings.methods}
 
 
 def _bytes_needed(ct: Volume, bundle: Bundle, settings: Settings) -> int:
@@ -164,6 +179,7 @@ def _explain_into(
     writer: Writer,
     seconds: dict[str, float],
     with_picture: bool,
+    page: CasePage | None,
 ) -> dict[str, Any]:
     ct, manifest, titles = reading.ct, bundle.manifest, TITLES
     view, greys = AxialView.of(ct.grid), Greys.of(ct, modality_of(bundle.recipe))
@@ -173,6 +189,7 @@ def _explain_into(
     warnings: list[str] = []
     organ: dict[str, Any] = {}
     picture: Overview | PlainOverview | None = None
+    scales = _scales(bundle, settings)
     middle = (start + stop) // 2
 
     # Not in `folder`: Windows renames none that holds an open file.
@@ -208,9 +225,12 @@ def _explain_into(
                     picture = PlainOverview(*seen)
         elif picture is not None:
             here = greys(view.apply(ct.voxels)[middle])
-            picture.add(titles[method], shown(method, volume.slice(middle), here, manifest, bundle.coarse_px), verdict)
+            picture.add(titles[method], shown(scales[method], volume.slice(middle), here), verdict)
         with clock(seconds, "write"):
             files |= writer.write(name, volume, folder, verdict)
+        if page is not None:
+            with clock(seconds, "view"):
+                page.add(name, volume)
         del volume  # before there are the maps of the next
 
     wanted, settings = (
@@ -242,6 +262,7 @@ def _explain_into(
         "files": files,  # name of each result -> file in the folder
         "titles": {name: titles[name] for name in settings.methods},  # of the methods, for people
         "units": {name: METHODS[name].unit for name in settings.methods},  # of the maps' values
+        "scales": {name: asdict(scales[name]) for name in settings.methods},  # how pictures show them: unit, both ends
         "settings": {  # methods, `axial_slices` [start, stop), parameters of each method, device, format
             "methods": list(settings.methods),
             "axial_slices": [start, stop],
@@ -251,8 +272,9 @@ def _explain_into(
             "device": bundle.device,
             **writer.settings,
         },
-        "input": {  # how many files; voxel type; grid: size, spacing in mm, origin and direction in DICOM's LPS frame
+        "input": {  # files; modality; voxel type; grid: size, spacing in mm, origin and direction in DICOM's LPS frame
             "files": case.files,
+            "modality": modality_of(bundle.recipe),
             "voxel_type": str(ct.voxels.dtype),
             "geometry_lps": asdict(ct.grid),
         },

@@ -9,17 +9,20 @@ from unoise_engine.errors import MissingExtra, Usage
 from unoise_engine.volume.write import SUFFIXES
 
 FORMATS = (*SUFFIXES, "dicom")
+CROPS = ("body", "organ", "none")  # what view.html holds of the CT
 
 
 @dataclass(frozen=True)
 class ResultSettings:
     """`picture` (overview.png) and `compress` (NRRD only) are for programs that read results at once and keep none of
-    the files. DICOM only: `de_identify` leaves the patient out, `display_maps` writes each map once more, as shares of
-    its largest value, 0 to 1."""
+    the files. `view` (view.html) is for people; it holds the CT, or what of it `crop` says. DICOM only: `de_identify`
+    leaves the patient out, `display_maps` writes each map once more, as shares of its largest value, 0 to 1."""
 
     format: str = "nifti"
     picture: bool = True
     compress: bool = True
+    view: bool = False
+    crop: str = "body"
     de_identify: bool = False
     display_maps: bool = False
 
@@ -27,6 +30,8 @@ class ResultSettings:
         """Raises Usage or MissingExtra if results cannot be written so."""
         if self.format not in FORMATS:
             raise Usage(f"--format {self.format}", "unknown", f"choose from {', '.join(FORMATS)}")
+        if self.crop not in CROPS:
+            raise Usage(f"--crop {self.crop}", "unknown", f"choose from {', '.join(CROPS)}")
         if self.format == "dicom" and find_spec("highdicom") is None:
             raise MissingExtra("highdicom", "dicom")
         if self.de_identify and self.format != "dicom":

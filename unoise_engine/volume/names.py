@@ -12,7 +12,14 @@ from pathlib import Path
 
 LONGEST = 80
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # what `safe_id` and `distinct` give
-RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}  # on Windows
+FOLDERS = {"private", "viewer"}  # our own, beside the cases
+RESERVED = FOLDERS | {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
+}  # on Windows
 
 
 def safe_id(name: str) -> str:
