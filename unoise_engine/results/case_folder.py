@@ -27,6 +27,7 @@ from unoise_engine.models.given import OnGrid, modality_of, voxels_of
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Enough, Progress, clock
+from unoise_engine.results.greys import Greys
 from unoise_engine.results.overview import Overview
 from unoise_engine.results.plain import PlainOverview
 from unoise_engine.results.settings import ResultSettings
@@ -181,7 +182,7 @@ def _explain_into(
     page: CasePage | None,
 ) -> dict[str, Any]:
     ct, manifest, titles = reading.ct, bundle.manifest, TITLES
-    view = AxialView.of(ct.grid)
+    view, greys = AxialView.of(ct.grid), Greys.of(ct, modality_of(bundle.recipe))
     start, stop = settings.slices or (0, len(view.apply(ct.voxels)))
     files: dict[str, str] = {}
     notes: list[str] = []
@@ -217,13 +218,13 @@ def _explain_into(
             if not found:
                 notes.append(f"no {manifest.organ} found in this CT")
             if with_picture:
-                seen = view.apply(ct.voxels)[middle], volume.slice(middle) > 0, view.spacing_mm[1:]
+                seen = greys(view.apply(ct.voxels)[middle]), volume.slice(middle) > 0, view.spacing_mm[1:]
                 try:
                     picture = Overview(*seen)
                 except Environment:  # no matplotlib, or no temporary folder for it
                     picture = PlainOverview(*seen)
         elif picture is not None:
-            here = view.apply(ct.voxels)[middle]
+            here = greys(view.apply(ct.voxels)[middle])
             picture.add(titles[method], shown(scales[method], volume.slice(middle), here), verdict)
         with clock(seconds, "write"):
             files |= writer.write(name, volume, folder, verdict)
