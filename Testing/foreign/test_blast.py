@@ -12,11 +12,16 @@ import SimpleITK as sitk
 import torch
 
 from Testing.foreign.monai_folder import prepared
+from unoise_engine.evaluate.overlap import dice
+from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.pipeline import explain_volume
+from unoise_engine.explanation.settings import Settings
 from unoise_engine.foreign import importing
 from unoise_engine.foreign.onnx_file import read_onnx
 from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.manifest import read_manifest
 from unoise_engine.volume.read import read_image
+from unoise_engine.volume.volume import Grid, Volume
 
 pytest.importorskip("blast_ct", reason="blast-ct is in the environment of `make test-foreign`")
 WEIGHTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "models" / "blast-ct" / "model_1.pt"
@@ -26,9 +31,9 @@ LOGITS = 1e-3  # as a share of their range
 LABELS = ("iph", "eah", "oedema", "ivh")
 torch.set_num_threads(1)
 
-RECIPE = f"""
+RECIPE = """
 outputs = "softmax"
-labels = {{ {", ".join(f"{name} = {number}" for number, name in enumerate(LABELS, 1))} }}
+labels = { LABELS }
 
 [model]
 name = "blast-ct"
@@ -40,15 +45,15 @@ citation = "Monteiro et al., Lancet Digital Health 2020"
 axes = "kji"
 spacing_mm = [1, 1, 1]
 steps = [
-    {{ do = "resample" }},
-    {{ do = "clip", values = [-15, 100] }},
-    {{ do = "scale", values = [-15, 100, -1, 1] }},
+    { do = "resample" },
+    { do = "clip", values = [-15, 100] },
+    { do = "scale", values = [-15, 100, -1, 1] },
 ]
-resampling = {{ rule = "first" }}
+resampling = { rule = "first" }
 
 [preparation.window]
-size = [{SIDE}, {SIDE}, {SIDE}]
-margin = [{MARGIN}, {MARGIN}, {MARGIN}]
+size = [SIDE, SIDE, SIDE]
+margin = [40, 40, 40]
 step = 1.0
 places = "monai"
 fill = -1
@@ -85,17 +90,31 @@ def head() -> sitk.Image:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: Any) -> Path:
-    folder: Path = tmp_path_factory.mktemp("blast")
+def net(tmp_path_factory: Any) -> Path:
+    """It takes windows of any side that its three scales fit into: 110, 125, 140."""
+    path: Path = tmp_path_factory.mktemp("blast") / "net.onnx"
+    sides = {axis: torch.export.Dim.AUTO for axis in (2, 3, 4)}
     torch.onnx.export(
-        Logits(), (torch.zeros(1, 1, SIDE, SIDE, SIDE),), folder / "net.onnx", dynamo=True, opset_version=18,
-        external_data=False, verbose=False,
+        Logits(), (torch.zeros(1, 1, SIDE, SIDE, SIDE),), path, dynamo=True, opset_version=18, external_data=False,
+        verbose=False, dynamic_shapes=(sides,),
     )  # fmt: skip
-    (folder / "recipe.toml").write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(net: Path) -> Path:
+    return imported(net, SIDE)
+
+
+def imported(net: Path, side: int) -> Path:
+    """The bundle whose windows have that side."""
+    out, labels = net.parent / f"bundle-{side}", ", ".join(f"{name} = {k}" for k, name in enumerate(LABELS, 1))
+    recipe = net.parent / f"recipe-{side}.toml"
+    recipe.write_text(RECIPE.replace("SIDE", str(side)).replace("LABELS", labels))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(importing, "try_out", lambda folder: None)  # forth and back through 110^3: minutes
-        importing.import_model(read_onnx(folder / "net.onnx", folder / "recipe.toml"), folder / "bundle")
-    return folder / "bundle"
+        importing.import_model(read_onnx(net, recipe), out)
+    return out
 
 
 def test_its_logits_are_those_of_its_own_code(bundle: Path, tmp_path: Path) -> None:
@@ -124,3 +143,63 @@ def test_its_logits_are_those_of_its_own_code(bundle: Path, tmp_path: Path) -> N
 def overlaps_nowhere(shape: tuple[int, ...], core: int) -> tuple[slice, ...]:
     """Where one window alone answers; the last one of an axis is moved back over its neighbour."""
     return tuple(slice(0, n - core if n % core else n) for n in shape)
+
+
+HEAD, LESION_MM, RADIUS_MM = 60, (0.0, 0.0, 15.0), 6.0  # mm, from the middle: z, y, x
+
+
+def places() -> dict[str, np.ndarray]:
+    """Of a phantom head of 1 mm voxels: where the lesion is, and what it may be mistaken for."""
+    z, y, x = np.mgrid[:HEAD, :HEAD, :HEAD] - (HEAD - 1) / 2
+
+    def ball(side: int) -> np.ndarray:
+        dz, dy, dx = LESION_MM
+        inside: np.ndarray = (z - dz) ** 2 + (y - dy) ** 2 + (x - side * dx) ** 2 < RADIUS_MM**2
+        return inside
+
+    radius = np.sqrt(z**2 + y**2 + x**2)
+    ventricles = [(z / 6) ** 2 + (y / 11) ** 2 + ((x - side * 4) / 3) ** 2 < 1 for side in (-1, 1)]
+    return {
+        "lesion": ball(1), "mirror place": ball(-1), "ventricles": ventricles[0] | ventricles[1],
+        "skull": (radius > 26) & (radius < 29), "brain": radius <= 26,
+    }  # fmt: skip
+
+
+def phantom_head(bleeds: bool) -> Volume:
+    """A shell of bone, brain of 35 HU, ventricles of 8, and a fresh bleeding of 70 or none, in noise."""
+    there = places()
+    hu = np.full((HEAD, HEAD, HEAD), -1000.0)
+    for name, value in {"skull": 900, "brain": 35, "ventricles": 8, "lesion": 70 if bleeds else 35}.items():
+        hu[there[name]] = value
+    hu += np.random.default_rng(0).normal(0, 4, hu.shape)
+    upright = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    return Volume(hu.astype(np.float32), Grid((HEAD,) * 3, (1.0,) * 3, (0.0,) * 3, upright))
+
+
+@pytest.fixture(scope="module")
+def whole_heads(net: Path) -> Path:
+    """The bundle whose one window answers for a head."""
+    return imported(net, HEAD + 2 * MARGIN)
+
+
+def explained(bundle: Path, bleeds: bool) -> tuple[np.ndarray, dict[str, float]]:
+    """The bleeding that BLAST-CT finds, and what is lost of it, in the mean, where each place is hidden."""
+    model = load_bundle(bundle, threads=1, tried=True, label="iph")
+    settings = Settings(("occlusion",), parameters={"occlusion": Occlusion(patch=20, stride=20)})
+    found = {name: result.volume().voxels for name, result in explain_volume(phantom_head(bleeds), model, settings)}
+    lost = {name: float(found["importance-occlusion"][mask].mean()) for name, mask in places().items()}
+    return found["segmentation"] > 0, lost
+
+
+def test_occlusion_finds_a_planted_lesion(whole_heads: Path) -> None:
+    lesion = places()["lesion"]
+    segmented, lost = explained(whole_heads, bleeds=True)
+    assert dice(segmented, lesion) > 0.7, "there is nothing to explain"
+    assert lost["lesion"] > 0.5
+    for decoy in ("mirror place", "ventricles", "skull", "brain"):
+        assert lost["lesion"] > lost[decoy] + 0.2, (decoy, lost)
+
+
+def test_without_the_lesion_nothing_is_found_there(whole_heads: Path) -> None:
+    segmented, lost = explained(whole_heads, bleeds=False)
+    assert not segmented.any() and not any(lost.values())

@@ -160,6 +160,15 @@ def test_every_net_that_is_known(net: str, file: Any, tmp_path: Path) -> None:
     check_margins(folder, file("LPS"), imported(folder))
 
 
+def test_a_swin_transformer(file: Any, tmp_path: Path) -> None:
+    """Its windows must be larger than the other nets', and its export takes a minute. It can be explained, too."""
+    arguments = {"feature_size": 12, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4}
+    folder = made(tmp_path / "bundle", "SwinUNETR", arguments=arguments, inferer={**WINDOW, "roi_size": [64, 64, 64]})
+    bundle = imported(folder)
+    check_margins(folder, file("LPS"), bundle)
+    assert {"gradcam", "gradient"} <= load_bundle(bundle, tried=True, label="liver").answers
+
+
 def check_grid(folder: Path, where: Path, bundle: Path, least: float = LEAST_AGREEMENT) -> None:
     """Label by label on the file's own voxels, against MONAI's postprocessing."""
     ct, theirs = read_image(where), asked_of_monai(folder, where, "postprocessing").numpy().transpose(0, 3, 2, 1)

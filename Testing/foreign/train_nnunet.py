@@ -1,8 +1,9 @@
 """Trains small nets with nnunetv2 itself, 2d and 3d, on planted phantoms, whose target is there because of a landmark.
 
-    make train-nnunet            (or: python -m Testing.foreign.train_nnunet OUT --steps 400)
+    make train-nnunet            (or: python -m Testing.foreign.train_nnunet OUT [--only 2d] [--steps 400] [--seed 1])
 
 OUT gets what nnU-Net writes: nnUNet_raw, nnUNet_preprocessed, nnUNet_results. One thread; about a second a step in 3d.
+Without --steps as many as the nets of docs/results-imported.md had.
 Data, planner, preprocessing, trainer and checkpoint are nnunetv2's own, but for the size of the nets and of an epoch.
 Its usual trainer finds no target within 350 steps; so it is the one without augmentation, with nnunetv2's AdamW, and
 every patch shows some label.
@@ -11,8 +12,10 @@ every patch shows some label.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import random
 import shutil
 from pathlib import Path
 from types import MethodType
@@ -21,6 +24,7 @@ from typing import Any
 DATASET, NUMBER = "Dataset902_Planted", 902
 LABELS = {"background": 0, "target": 1, "landmark": 2, "decoy": 3, "decoy_landmark": 4}
 EPOCH = 50  # steps
+STEPS = {"2d": (1000, 800), "3d_fullres": (350, 350)}  # over which the rate falls; after how many it is stopped
 RATE = 3e-3
 PATCHES = {"2d": [64, 64], "3d_fullres": [8, 48, 48]}
 FEATURES = [8, 16, 32, 64]
@@ -29,14 +33,16 @@ FEATURES = [8, 16, 32, 64]
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cases", type=int, default=24)
     parser.add_argument("--only", choices=["2d", "3d"], default=None)
     chosen = parser.parse_args()
     prepare(chosen.out, chosen.cases)
     for config in PATCHES:
         if chosen.only in (None, config[:2]):
-            train(config, chosen.steps)
+            steps, stop = (chosen.steps, chosen.steps) if chosen.steps else STEPS[config]
+            train(config, steps, stop, chosen.seed)
 
 
 def prepare(out: Path, cases: int) -> None:
@@ -86,15 +92,22 @@ def shrink(settings: dict[str, Any], patch: list[int]) -> None:
     }
 
 
-def train(config: str, steps: int) -> None:
+class Stopped(Exception):
+    """Where the nets of the results were stopped: nnU-Net then leaves its best checkpoint, and no final one."""
+
+
+def train(config: str, steps: int, stop: int, seed: int) -> None:
     """All cases, as nnU-Net's fold `all`."""
+    import numpy as np
     import torch
     from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoDA import nnUNetTrainerNoDA
     from nnunetv2.training.nnUNetTrainer.variants.optimizer.nnUNetTrainerAdam import nnUNetTrainerAdam
 
     os.environ["nnUNet_n_proc_DA"] = "0"  # noqa: SIM112 - batches are made in this process; the planner wants one at least
     torch.set_num_threads(1)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - nnunetv2 draws its patches by it
+    random.seed(seed)
     home = Path(os.environ["nnUNet_preprocessed"]) / DATASET  # noqa: SIM112
     plans, about = (json.loads((home / name).read_text()) for name in ("nnUNetPlans.json", "dataset.json"))
     plans["continue_training"] = False
@@ -103,7 +116,15 @@ def train(config: str, steps: int) -> None:
     trainer.num_epochs = -(-steps // EPOCH)
     trainer.configure_optimizers = MethodType(nnUNetTrainerAdam.configure_optimizers, trainer)
     trainer.initial_lr, trainer.oversample_foreground_percent = RATE, 1.0
-    trainer.run_training()
+
+    def on_epoch_end(self: Any) -> None:
+        nnUNetTrainerNoDA.on_epoch_end(self)
+        if stop < steps and self.current_epoch * EPOCH >= stop:
+            raise Stopped
+
+    trainer.on_epoch_end = MethodType(on_epoch_end, trainer)
+    with contextlib.suppress(Stopped):
+        trainer.run_training()
 
 
 if __name__ == "__main__":

@@ -8,13 +8,25 @@ from typing import Annotated
 
 import typer
 
-from unoise_engine.cli.options import Bundle, Device, Out, Overwrite, ProgressMode, Show, TrainDevice, comma, numbers
+from unoise_engine.cli.options import (
+    Bundle,
+    Device,
+    Label,
+    Out,
+    Overwrite,
+    ProgressMode,
+    Show,
+    TrainDevice,
+    comma,
+    numbers,
+)
 
 
 def evaluate(
     data: Annotated[list[Path], typer.Option("--data", help="Folder of CT / label pairs; give it again for more.")],
     out: Out,
     bundle: Bundle = "",
+    label: Label = "",
     split: Annotated[Path | None, typer.Option(help="A run's split.json: only the cases of its part.")] = None,
     part: Annotated[str, typer.Option(help="Of the split: train, val or test.")] = "test",
     patient: Annotated[str, typer.Option(metavar="REGEX", help="What in a case's name is the patient.")] = "",
@@ -22,8 +34,8 @@ def evaluate(
     methods: Annotated[
         str,
         typer.Option(
-            help="Comma-separated, baselines too; the first is compared with all. By default the usual ones, occlusion "
-            "and all baselines."
+            help="Comma-separated, baselines too; the first is compared with all. By default the usual ones, of slices "
+            "occlusion, and all baselines."
         ),
     ] = "",
     maps: Annotated[
@@ -62,11 +74,12 @@ def evaluate(
         data=tuple(data),
         out=out,
         bundle=bundle,
+        label=label,
         split=split,
         part=part,
         patient=patient,
         labels=numbers(labels),
-        methods=comma(methods),
+        methods=comma(methods) if methods else (),
         maps=tuple(maps or ()),
         landmark=landmark,
         decoys=tuple(name.strip() for name in decoys.split(",") if name.strip()),

@@ -15,7 +15,7 @@ from unoise_engine.evaluate.curves import Measure
 from unoise_engine.evaluate.interval import Bootstrap, Estimate
 from unoise_engine.evaluate.overlap import dice
 from unoise_engine.explanation.ranking import ranks
-from unoise_engine.explanation.slices import LabelledSlice, Patients, chance
+from unoise_engine.explanation.slices import LabelledItem, Patients, chance
 
 SOLVED = 0.5  # dice: where the model did not solve the task, there is nothing to explain
 AREA = "precision-recall area, organ and landmark"
@@ -74,7 +74,7 @@ def above(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def cause_measures(
-    slices: Sequence[LabelledSlice],
+    slices: Sequence[LabelledItem],
     causes: Sequence[Cause],
     found: Sequence[np.ndarray],
     maps: Mapping[str, Sequence[np.ndarray]],
@@ -105,7 +105,7 @@ def cause_measures(
 
 
 def _taken(
-    slices: Sequence[LabelledSlice], causes: Sequence[Cause], found: Sequence[np.ndarray], seed: int, resamples: int
+    slices: Sequence[LabelledItem], causes: Sequence[Cause], found: Sequence[np.ndarray], seed: int, resamples: int
 ) -> Estimate:
     """On all slices with decoys."""
     values = np.full(len(slices), np.nan)
@@ -118,8 +118,8 @@ def _taken(
 
 
 def _zip(
-    slices: Sequence[LabelledSlice], causes: Sequence[Cause], found: Sequence[np.ndarray]
-) -> list[tuple[LabelledSlice, Cause, np.ndarray]]:
+    slices: Sequence[LabelledItem], causes: Sequence[Cause], found: Sequence[np.ndarray]
+) -> list[tuple[LabelledItem, Cause, np.ndarray]]:
     return list(zip(slices, causes, found))
 
 

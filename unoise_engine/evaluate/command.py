@@ -23,23 +23,23 @@ from unoise_engine.evaluate.segmentation import CaseResult, finds_nothing, judge
 from unoise_engine.evaluate.tables import check_rows, write_csv, write_segmentation, write_tables
 from unoise_engine.explanation.baselines import BASELINES
 from unoise_engine.explanation.baselines import TITLES as BASELINE_TITLES
-from unoise_engine.explanation.hiding import largest_noise
-from unoise_engine.explanation.method import Method, silent
+from unoise_engine.explanation.hiding import largest_noise, scale_of
+from unoise_engine.explanation.method import Method, longest_s, silent
 from unoise_engine.explanation.methods import LEARNT, METHODS, TITLES, answerable, check_answerable, choose, usual
 from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.explanation.segment import segment
-from unoise_engine.explanation.slices import LabelledSlice, evenly
+from unoise_engine.explanation.part import Part
+from unoise_engine.explanation.segment import Prediction, segment
+from unoise_engine.explanation.slices import LabelledItem, evenly
 from unoise_engine.explanation.target import Target
 from unoise_engine.explanation.visibility import How, evaluate_maps
 from unoise_engine.files import refuse_earlier, refuse_overlap
 from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
-from unoise_engine.models.given import own
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Quiet
 from unoise_engine.volume.contents import slice_hashes
 from unoise_engine.volume.write import cannot_write
 
-SLICES_A_STEP = 8
+BLOCK_SHARES, BLOCK_AREAS = (0.05, 0.1, 0.2, 0.5), (1.0, 4.0)  # of blocks, whose passes take long
 RANGES = {  # of the whole numbers in a request
     "slices_per_case": (0, 100_000),
     "empty_per_case": (0, 100_000),
@@ -62,6 +62,7 @@ class Request:
     data: tuple[Path, ...]
     out: Path
     bundle: str = ""
+    label: str = ""  # of a bundle of several
     split: Path | None = None
     part: str = "test"
     patient: str = ""
@@ -69,7 +70,7 @@ class Request:
     slices_per_case: int = 8  # with organ; 0: all
     empty_per_case: int = 2  # without
     checks_per_case: int = 1  # that stability and shuffled weights are tried on
-    methods: tuple[str, ...] = ()  # none: the usual ones of the model, occlusion and all baselines
+    methods: tuple[str, ...] = ()  # none: the usual ones of the model, of slices occlusion, and all baselines
     maps: tuple[Path, ...] = ()
     landmark: str = ""  # label of what makes the organ the target, where that is known
     decoys: tuple[str, ...] = ()  # labels of what looks the same
@@ -94,9 +95,9 @@ class Request:
 
 @dataclass
 class Chosen:
-    """The slices that maps are judged on, with what was found there, and the maps by name."""
+    """The items that maps are judged on, slices or blocks, with what was found there, and the maps by name."""
 
-    slices: list[LabelledSlice] = field(default_factory=list)
+    slices: list[LabelledItem] = field(default_factory=list)
     found: list[np.ndarray] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     causes: list[Cause] = field(default_factory=list)
@@ -116,17 +117,14 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
             raise Usage(f"--methods {name}", "unknown method", f"choose from {', '.join((*METHODS, *BASELINES))}")
     if request.decoys and not request.landmark:
         raise Usage("--decoys", "belong to a --landmark", "name it too")
-    bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads)
-    if not request.methods:
-        some = dict.fromkeys((*usual(answerable(bundle)), "occlusion", *BASELINES))
-        request = replace(request, methods=tuple(some))
-    check_answerable(bundle, choose([n for n in request.methods if n in METHODS]).values())
-    organ = bundle.manifest.organ
+    bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads, label=request.label)
+    request = _for_model(request, bundle)
+    organ = bundle.manifest.chosen or [bundle.manifest.organ]
     keep = read_part(request.split, request.part) if request.split else None
     entries = find_entries(request.data, organ, request.labels, request.patient, keep, request.landmark, request.decoys)
     files = [find_maps(folder, entries) for folder in request.maps]
 
-    chosen, results, seconds = _read(request, entries, bundle, files, show)
+    chosen, results = _read(request, entries, bundle, files, show)
     if not chosen.slices:
         raise Usage("no slice to judge", "every case was refused, see the lines above", "correct the data")
     overall = summarise(results, request.seed, request.resamples)
@@ -142,6 +140,7 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
         model_hash=bundle.hash,
         warning=bundle.manifest.warning,
         refused=len(entries) - len(results),
+        foreign=bool(bundle.manifest.source),
         nothing=finds_nothing(overall),
     )
     if about.nothing:
@@ -149,7 +148,9 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
         if not request.anyway:
             return _only_segmentation(request, about, chosen, results, overall)
     how = How(draws=request.draws, seed=request.seed, sigma=largest_noise(bundle.manifest))
-    _tell_time(request, chosen, how, seconds, len(more))
+    if bundle.recipe.rank == 3:
+        how = replace(how, shares=BLOCK_SHARES, cuts=BLOCK_SHARES, areas=BLOCK_AREAS, rankings=("image",))
+    _tell_time(request, chosen, how, bundle, len(more))
     _explain(request, chosen, bundle, show, more)
     with show.stage("evaluate", "hiding", len(chosen.slices)) as advance:
         answers = evaluate_maps(bundle, chosen.slices, chosen.maps, how, advance)
@@ -197,54 +198,76 @@ def _read(
     bundle: Bundle,
     files: Sequence[dict[str, dict[str, Path]]],
     show: Progress,
-) -> tuple[Chosen, list[CaseResult], float]:
-    """Reads and segments every case; returns the slices to judge, the segmentations' results, seconds a slice."""
-    chosen, results, spent, done = Chosen(), [], 0.0, 0
+) -> tuple[Chosen, list[CaseResult]]:
+    """Reads and segments every case; returns the items to judge and the segmentations' results."""
+    chosen, results = Chosen(), []
     seen: dict[str, str] = {}  # a slice's hash -> the case that shows it
     with show.stage("evaluate", "segmentation", len(entries)) as advance:
         for entry in entries:
             try:
-                scan = read_scan(entry, own(bundle.recipe))
+                scan = read_scan(entry, bundle.recipe)
                 hashes = slice_hashes(scan.ct)
                 if others := sorted({seen[one] for one in hashes if one in seen}):
                     what = f"shows the same CT as case {others[0]}, which is judged already"
                     raise CaseRefused("SAME_CT", entry.pair.ct, what, "leave one of them out")
-                shows = scan.organ.any(axis=(1, 2))
-                some = evenly(np.flatnonzero(shows), request.slices_per_case)
-                if request.empty_per_case:
-                    some = np.sort(np.append(some, evenly(np.flatnonzero(~shows), request.empty_per_case)))
-                read = {name: read_map(f[entry.name], scan, some) for one in files for name, f in one.items()}
+                parts = _parts(request, scan, bundle)
+                read = {name: read_map(f[entry.name], scan, parts) for one in files for name, f in one.items()}
             except CaseRefused as error:
                 print(f"CASE {entry.name}: REFUSED {error.code}: {error}", file=sys.stderr)
                 show.event("case", case=entry.name, status="REFUSED", code=error.code, message=str(error))
                 advance(1)
                 continue
             seen |= dict.fromkeys(hashes, entry.name)
-            started = time.perf_counter()
             found = segment(bundle, scan.given, bundle.manifest.clean_up)
-            spent, done = spent + time.perf_counter() - started, done + len(scan.organ)
             results.append(judge(scan, found))
-            for k in some:
-                chosen.slices.append(_slice(scan, int(k), bundle))
-                chosen.targets.append(found.target(slice(int(k), int(k) + 1)))
+            causes = [scan.mask(numbers) for numbers in (entry.landmark, entry.decoys)]
+            for part in parts:
+                chosen.slices.append(_item(scan, part, bundle))
+                chosen.targets.append(_target(bundle, found, part, chosen.slices[-1]))
                 chosen.found.append(chosen.targets[-1].mask[0, 0])
-                chosen.causes.append(Cause(scan.mask(entry.landmark, int(k)), scan.mask(entry.decoys, int(k))))
+                chosen.causes.append(Cause(*(part.of(mask) for mask in causes)))
             for name, maps in read.items():
                 label = name if name not in request.methods else f"{name} (file)"
                 chosen.maps.setdefault(label, []).extend(maps)
             advance(1)
-    return chosen, results, spent / max(done, 1)
+    return chosen, results
 
 
-def _slice(scan: Scan, k: int, bundle: Bundle) -> LabelledSlice:
-    return LabelledSlice(
+def _for_model(request: Request, bundle: Bundle) -> Request:
+    """The same with its methods named: those asked for, or of the usual ones those that the model can answer."""
+    if not request.methods:
+        some = [*usual(answerable(bundle)), *(["occlusion"] if bundle.recipe.rank == 2 else [])]
+        return replace(request, methods=tuple(dict.fromkeys((*some, *BASELINES))))
+    check_answerable(bundle, choose([n for n in request.methods if n in METHODS]).values())
+    return request
+
+
+def _parts(request: Request, scan: Scan, bundle: Bundle) -> list[Part]:
+    """Slices with organ and without; of a model of blocks one window, on the organ that was drawn."""
+    if bundle.recipe.rank == 3:
+        return [Part.window(bundle, scan.given, scan.organ)] if scan.organ.any() else []
+    shows = scan.organ.any(axis=(1, 2))
+    some = evenly(np.flatnonzero(shows), request.slices_per_case)
+    if request.empty_per_case:
+        some = np.sort(np.append(some, evenly(np.flatnonzero(~shows), request.empty_per_case)))
+    return [Part.plane(scan.given, int(k)) for k in some]
+
+
+def _item(scan: Scan, part: Part, bundle: Bundle) -> LabelledItem:
+    return LabelledItem(
         case=scan.entry.name,
         patient=scan.entry.patient,
-        index=k,
-        image=scan.given.items(slice(k, k + 1))[0],
-        organ=scan.organ[k],
-        pixel_mm2=own(bundle.recipe).spacing_mm ** 2,
+        index=part.index,
+        image=(image := part.image),
+        organ=part.of(scan.organ),
+        side_mm=part.side_mm,
+        scale=scale_of(bundle.manifest, image),
     )
+
+
+def _target(bundle: Bundle, found: Prediction, part: Part, one: LabelledItem) -> Target:
+    """What was found in a slice, after clean-up; of a window its own prediction, which its maps explain."""
+    return found.target(part.box[0]) if one.organ.ndim == 2 else Target(bundle.predict(one.image[None]))
 
 
 def _explain(request: Request, chosen: Chosen, bundle: Bundle, show: Progress, more: Mapping[str, Method]) -> None:
@@ -272,6 +295,8 @@ def _check(request: Request, chosen: Chosen, bundle: Bundle, show: Progress) -> 
 
 def _shuffled_maps(request: Request, chosen: Chosen, bundle: Bundle) -> dict[str, list[np.ndarray]]:
     """What the learnt maps would be with their own nets' weights shuffled: nothing of it was learnt."""
+    if not bundle.manifest.noise_models:
+        return {}
     broken = bundle.shuffled((*bundle.manifest.noise_models.values(),), request.seed)
     return {
         f"{name}{SHUFFLED}": [
@@ -290,17 +315,19 @@ def _checked(request: Request, chosen: Chosen) -> list[int]:
     return [int(s) for mine in some for s in evenly(mine, request.checks_per_case)]
 
 
-def _tell_time(request: Request, chosen: Chosen, how: How, seconds: float, more: int) -> None:
+def _tell_time(request: Request, chosen: Chosen, how: How, bundle: Bundle, more: int) -> None:
+    one, started = chosen.slices[0], time.perf_counter()
+    bundle.predict(one.image[None])
+    seconds = time.perf_counter() - started
     maps = len(request.methods) + more + len(chosen.maps)
     at_equal_distance = 2 * len(RINGS_MM) * (1 + how.draws) * maps
     passes = len(chosen.slices) * (how.passes(maps) + at_equal_distance)
-    if "occlusion" in request.methods:
-        h, w = chosen.slices[0].organ.shape
-        patches = request.occlusion.places(h, w)
-        passes += (len(chosen.slices) + 2 * len(_checked(request, chosen))) * patches
-    minutes = passes * seconds / 60
+    for method in choose([n for n in request.methods if n in METHODS], request.occlusion).values():
+        each = longest_s(method, one.organ.shape, seconds) or seconds
+        passes += (len(chosen.slices) + 2 * len(_checked(request, chosen))) * round(each / seconds)
+    minutes, what = passes * seconds / 60, "slices" if one.organ.ndim == 2 else "blocks"
     print(
-        f"{len(chosen.slices)} slices, {maps} maps each: {passes} images through the model, about "
+        f"{len(chosen.slices)} {what}, {maps} maps each: {passes} images through the model, about "
         f"{f'{minutes:.0f} minutes' if minutes >= 2 else f'{60 * minutes:.0f} seconds'}",
         file=sys.stderr,
     )

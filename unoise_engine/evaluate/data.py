@@ -13,7 +13,8 @@ import numpy as np
 
 from unoise_engine.errors import Usage
 from unoise_engine.files import sha256
-from unoise_engine.models.input import Input
+from unoise_engine.models.given import Given, given_of, modality_of
+from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.volume.labelled import read_labelled
 from unoise_engine.volume.pairs import Pair, by_patient, find_pairs, number_of, patient_of
@@ -40,8 +41,8 @@ class Scan:
 
     entry: Entry
     ct: Volume
-    given: Input
-    organ: np.ndarray  # (n, h, w) bool on the model's grid
+    given: Given
+    organ: np.ndarray  # (n, h, w) bool on the planes of the model
     labels: np.ndarray  # (n, rows, columns) on the CT's grid, axial
 
     @cached_property
@@ -49,14 +50,14 @@ class Scan:
         """(n, rows, columns) bool on the CT's grid, axial."""
         return np.isin(self.labels, self.entry.numbers)
 
-    def mask(self, numbers: Sequence[int], k: int) -> np.ndarray:
-        """(h, w) bool: where slice k shows these labels, on the model's grid."""
-        return self.given.resampled(np.isin(self.labels[k : k + 1], numbers))[0] > 0.5
+    def mask(self, numbers: Sequence[int]) -> np.ndarray:
+        """(n, h, w) bool: where the model's planes show these labels."""
+        return self.given.resampled(np.isin(self.labels, numbers)) > 0.5
 
 
 def find_entries(
     folders: Sequence[Path],
-    organ: str,
+    organ: Sequence[str],
     labels: Sequence[int] = (),
     patient: str = "",
     keep: frozenset[str] | None = None,
@@ -72,7 +73,7 @@ def find_entries(
         raise Usage(", ".join(names), "two data folders have the same name", "rename one, cases are named after it")
     found = []
     for folder, name in zip(folders, names):
-        numbers = tuple(labels) or _numbers(folder, [organ])
+        numbers = tuple(labels) or _numbers(folder, organ)
         near, like = _numbers(folder, [landmark] if landmark else []), _numbers(folder, decoys)
         pairs = find_pairs(folder)
         by_patient((pair.case for pair in pairs), patient)  # refuses a pattern that does not fit
@@ -118,12 +119,10 @@ def read_part(path: Path, part: str) -> frozenset[str]:
     return frozenset(map(str, parts[part]))
 
 
-def read_scan(entry: Entry, recipe: Recipe) -> Scan:
+def read_scan(entry: Entry, recipe: Recipe | Preparation) -> Scan:
     """Raises CaseRefused as `read_labelled` does."""
-    ct, labels = read_labelled(entry.pair, entry.numbers)
-    if recipe.rank != 2:
-        raise Usage("--bundle", "is a model of whole blocks, and slices are judged", "give a model of single slices")
-    given = Input.of(ct, recipe)
+    ct, labels = read_labelled(entry.pair, entry.numbers, modality_of(recipe))
+    given = given_of(ct, recipe)
     axial = given.view.apply(labels.voxels)
     return Scan(entry, ct, given, given.resampled(np.isin(axial, entry.numbers)) > 0.5, axial)
 

@@ -17,8 +17,9 @@ from unoise_engine.evaluate.curves import Measure
 from unoise_engine.evaluate.interval import Bootstrap
 from unoise_engine.explanation.hiding import FILLS, Hider
 from unoise_engine.explanation.method import Advance, silent
+from unoise_engine.explanation.occlusion import overlap
 from unoise_engine.explanation.ranking import ranks
-from unoise_engine.explanation.slices import LabelledSlice, Patients, chance
+from unoise_engine.explanation.slices import LabelledItem, Patients, chance
 from unoise_engine.explanation.trust import enclosed
 from unoise_engine.explanation.visibility import How
 from unoise_engine.models.segmenter import Predicts
@@ -36,41 +37,44 @@ def measure_name(ring: tuple[float, float]) -> str:
 
 
 class Cells:
-    """The cells of a slice: side `px` pixels, those of the rings that lie in the body. Rows and columns that fill no
-    whole cell, at the far edges, are left out."""
+    """The cells of an item: sides of `px` pixels, those of the rings that lie in the body. Lines that fill no whole
+    cell, at the far edges, are left out."""
 
-    def __init__(self, one: LabelledSlice, found: np.ndarray, kept: np.ndarray | None = None):
-        """`found` (h, w) bool, neither empty nor full, is the organ; no cell holds a pixel of it or of `kept`."""
-        mm = one.pixel_mm2**0.5
-        self.px, self.shape = max(1, round(CELL_MM / mm)), found.shape
-        self.distance = self.means(-signed_distance(found) * mm)
+    def __init__(self, one: LabelledItem, found: np.ndarray, kept: np.ndarray | None = None):
+        """`found` (*s) bool, neither empty nor full, is the organ; no cell holds a pixel of it or of `kept`."""
+        self.px, self.shape = [max(1, round(CELL_MM / mm)) for mm in one.side_mm], found.shape
+        self.distance = self.means(-signed_distance(found, one.side_mm))
         image = one.image.mean(axis=0)
-        body = self.means(enclosed((image > image.min() + AIR * np.ptp(image))[None])[0]) > 0.5
+        dense = (image > image.min() + AIR * np.ptp(image)).reshape(-1, *image.shape[-2:])
+        body = self.means(enclosed(dense).reshape(image.shape)) > 0.5
         self.free = body & (self.means(found if kept is None else found | kept) == 0)
 
     def means(self, values: np.ndarray) -> np.ndarray:
-        """(h, w) -> (rows, columns) of cells."""
-        rows, columns = (n // self.px for n in values.shape)
-        whole = values[: rows * self.px, : columns * self.px].astype(float)
-        return whole.reshape(rows, self.px, columns, self.px).mean(axis=(1, 3))
+        """(*s) -> means over the cells, as many along each axis as fit."""
+        counts = [n // px for n, px in zip(values.shape, self.px)]
+        whole = values[tuple(slice(0, n * px) for n, px in zip(counts, self.px))].astype(float)
+        sides = [side for n, px in zip(counts, self.px) for side in (n, px)]
+        return whole.reshape(sides).mean(axis=tuple(range(1, len(sides), 2)))
 
     def pixels(self, cells: np.ndarray) -> np.ndarray:
-        """(rows, columns) bool -> (h, w) bool."""
-        large = np.repeat(np.repeat(cells, self.px, axis=0), self.px, axis=1)
+        """Cells, bool -> (*s) bool."""
+        large = cells
+        for axis, px in enumerate(self.px):
+            large = np.repeat(large, px, axis=axis)
         return np.pad(large, [(0, n - m) for n, m in zip(self.shape, large.shape)])
 
     def ring(self, ring: tuple[float, float]) -> np.ndarray:
         return self.free & (self.distance >= ring[0]) & (self.distance < ring[1])
 
     def unexplained(self, importance: np.ndarray, ring: np.ndarray) -> np.ndarray:
-        """What distance does not explain of a map (h, w) in the cells of a ring, (cells,); zeros if that is nothing."""
+        """What distance does not explain of a map (*s) in the cells of a ring, (cells,); zeros if that is nothing."""
         values, far = self.means(importance)[ring], self.distance[ring]
         terms = np.stack([np.ones(len(far)), far, far**2], axis=1)
         left = values - terms @ np.linalg.lstsq(terms, values, rcond=None)[0]
         return np.zeros(len(far)) if left.std() <= EXPLAINED * values.std() else left
 
     def halves(self, importance: np.ndarray, ring: np.ndarray, tie: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """The pixels (h, w) of the ring's upper and lower half; None where the map ranks nothing at equal distance."""
+        """The pixels (*s) of the ring's upper and lower half; None where the map ranks nothing at equal distance."""
         left = self.unexplained(importance, ring)
         if not left.any():
             return None
@@ -80,7 +84,7 @@ class Cells:
         return self.pixels(upper), self.pixels(lower)
 
 
-def unexplained(one: LabelledSlice, found: np.ndarray, importance: np.ndarray) -> np.ndarray:
+def unexplained(one: LabelledItem, found: np.ndarray, importance: np.ndarray) -> np.ndarray:
     """What distance does not explain of a map in the cells of all rings, (cells,); none where the organ is all."""
     if found.all():
         return np.zeros(0)
@@ -91,7 +95,7 @@ def unexplained(one: LabelledSlice, found: np.ndarray, importance: np.ndarray) -
 
 def lost_at_equal_distance(
     model: Predicts,
-    slices: Sequence[LabelledSlice],
+    slices: Sequence[LabelledItem],
     found: Sequence[np.ndarray],
     maps: Mapping[str, Sequence[np.ndarray]],
     how: How,
@@ -121,7 +125,7 @@ def lost_at_equal_distance(
 
 
 def equal_distance_measures(
-    lost: Mapping[tuple[str, str], np.ndarray], slices: Sequence[LabelledSlice], seed: int, resamples: int
+    lost: Mapping[tuple[str, str], np.ndarray], slices: Sequence[LabelledItem], seed: int, resamples: int
 ) -> list[Measure]:
     """Means over patients, with intervals."""
     measures = []
@@ -138,5 +142,5 @@ def _lost(model: Predicts, hider: Hider, halves: tuple[np.ndarray, np.ndarray], 
     kept = []
     for hidden in halves:
         seen = model.predict(hider.hide(~hidden[None], fill))[:, 0] > 0
-        kept.append(np.mean(2 * (seen & own).sum(axis=(1, 2)) / (seen.sum(axis=(1, 2)) + own.sum())))
+        kept.append(np.mean(overlap(seen, own)))
     return float(kept[1] - kept[0])

@@ -13,6 +13,7 @@ import numpy as np
 
 from unoise_engine.errors import CaseRefused, Usage
 from unoise_engine.evaluate.data import Entry, Scan
+from unoise_engine.explanation.part import Part
 from unoise_engine.volume.labelled import SAME_MM, apart_mm, describe
 from unoise_engine.volume.pairs import images_in, stem
 from unoise_engine.volume.read import read_image
@@ -57,8 +58,8 @@ def _of_case(home: Path, case: str) -> list[tuple[str, Path]]:
     return found
 
 
-def read_map(path: Path, scan: Scan, indices: np.ndarray) -> np.ndarray:
-    """Slices (k, h, w) float32 on the model's grid; what lies beyond the CT is as unimportant as the least within.
+def read_map(path: Path, scan: Scan, parts: Sequence[Part]) -> list[np.ndarray]:
+    """The parts (*s) float32 on the model's grid; what lies beyond the CT is as unimportant as the least within.
 
     Raises CaseRefused: OTHER_GRID, NOT_FINITE, and whatever `read_image` refuses.
     """
@@ -67,11 +68,9 @@ def read_map(path: Path, scan: Scan, indices: np.ndarray) -> np.ndarray:
     if apart > SAME_MM:
         what = f"lies on another grid than {scan.entry.pair.ct.name} ({describe(apart)})"
         raise CaseRefused("OTHER_GRID", path, what, "resample the map to the CT's grid")
-    axial = scan.given.view.apply(volume.voxels)[indices].astype(np.float32)
+    axial = scan.given.view.apply(volume.voxels).astype(np.float32)
     if not np.isfinite(axial).all():
         raise CaseRefused("NOT_FINITE", path, "holds NaN or infinity", "write finite importances")
-    maps = scan.given.resampled(axial)
-    rows, columns = (weights.sum(axis=1) > 0 for weights in scan.given.forth)
-    inside = np.outer(rows, columns)
-    least = axial.min(axis=(1, 2))
-    return np.where(inside, maps, least[:, None, None]).astype(np.float32)
+    least = axial.min()
+    planes = scan.given.resampled(axial - least) + least
+    return [part.of(planes) for part in parts]

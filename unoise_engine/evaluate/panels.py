@@ -1,4 +1,6 @@
-"""Slices to look at: each ranking's worst, middle and best, with every map and what the model still sees."""
+"""Slices to look at, of blocks those with most organ: each ranking's worst, middle and best, with every map and what
+the model still sees.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ import numpy as np
 
 from unoise_engine.evaluate.curves import Curves
 from unoise_engine.evaluate.figures import new_figure
+from unoise_engine.explanation.hiding import Hider
 from unoise_engine.explanation.ranking import count, ranks
 from unoise_engine.explanation.slices import chance
 from unoise_engine.files import new_file
@@ -71,22 +74,24 @@ class Panels:
     def row(self, name: str, s: int, note: str) -> list[Picture]:
         """The slice, every map on it, and what is left of it when only the best of `name` is visible."""
         one = self.curves.answers.slices[s]
-        image = one.image.mean(axis=0)
+        image, truth = one.image_plane, one.plane(one.organ)
         box = _body(image)
         low, high = float(image.min()), float(image.max())
 
         def grey(values: np.ndarray) -> np.ndarray:
             return np.repeat(((values - low) / max(high - low, 1e-6)).clip(0, 1)[box][..., None], 3, axis=-1)
 
-        pictures = [Picture(grey(image), one.organ[box], self.found[s][box], note)]
+        pictures = [Picture(grey(image), truth[box], one.plane(self.found[s])[box], note)]
         for key, some in self.maps.items():
-            colours = _heat(grey(image), some[s][box])
-            pictures.append(Picture(colours, one.organ[box], None, self.titles[key], key == name))
+            colours = _heat(grey(image), one.plane(some[s])[box])
+            pictures.append(Picture(colours, truth[box], None, self.titles[key], key == name))
         tie = chance(self.curves.answers.how.seed, one, "ties").random(one.organ.shape, np.float32)
         visible = ranks(self.maps[name][s], tie) < count(SHOWN, one.organ.size)
-        seen = self.model.predict((one.image * visible)[None])[0, 0] > 0
+        hidden = Hider(one, 0, 0, 0.0).hide(visible[None], "grey")
+        seen = one.plane(self.model.predict(hidden)[0, 0] > 0)
         title = f"{self.titles[name]}: {100 * SHOWN:g} % visible"
-        return [*pictures, Picture(grey(np.where(visible, image, 0)), one.organ[box], seen[box], title)]
+        left = np.where(one.plane(visible), image, one.scale.grey)
+        return [*pictures, Picture(grey(left), truth[box], seen[box], title)]
 
 
 def choose(score: np.ndarray, curves: Curves, each: int) -> list[tuple[str, int]]:

@@ -24,12 +24,12 @@ from unoise_engine.evaluate.curves import POINTS, Curves, Measure
 from unoise_engine.evaluate.equal_distance import CELL_MM, FEWEST, RINGS_MM, measure_name
 from unoise_engine.evaluate.interval import Estimate
 from unoise_engine.evaluate.published import published
-from unoise_engine.evaluate.sanity import BEYOND, EXPLAINER, STABILITY, UTILITY
+from unoise_engine.evaluate.sanity import BEYOND, EXPLAINER, STABILITY, STABILITY_ELSEWHERE, UTILITY
 from unoise_engine.explanation.hiding import FILLS
-from unoise_engine.explanation.slices import LabelledSlice, facts
+from unoise_engine.explanation.slices import LabelledItem, facts
 from unoise_engine.files import write
 
-FILL_WORDS = {"grey": "hidden by grey (0)", "noise": "hidden by noise"}
+FILL_WORDS = {"grey": "hidden by grey", "noise": "hidden by noise"}
 RANKING_WORDS = {"image": "ranking per image", "pooled": "one threshold for the whole set, as in the paper"}
 
 
@@ -48,6 +48,7 @@ class About:
     model_hash: str
     warning: str
     refused: int = 0
+    foreign: bool = False  # an imported model
     nothing: str = ""  # what must be said before all else of a model that finds nearly nothing
 
 
@@ -72,19 +73,19 @@ def write_report(
     blocks += _checks(curves, found, titles)
     blocks += _cause(curves, found, titles)
     blocks += [f"![{name}]({name})" for name in pictures if name.endswith(".png")]
-    blocks += [_how(curves)]
+    blocks += [_how(curves, about.foreign)]
     write(path, "\n\n".join(block for block in blocks if block) + "\n", replace=True)
 
 
 def write_short_report(
-    path: Path, about: About, slices: Sequence[LabelledSlice], overall: Mapping[str, Estimate]
+    path: Path, about: About, slices: Sequence[LabelledItem], overall: Mapping[str, Estimate]
 ) -> None:
     """Of a model that finds nearly nothing: its segmentation, and that no map was judged."""
     told = "No map was judged. `--anyway` judges them all the same."
     write(path, "\n\n".join(block for block in [*_head(about, slices, overall), told] if block) + "\n", replace=True)
 
 
-def _head(about: About, slices: Sequence[LabelledSlice], overall: Mapping[str, Estimate]) -> list[str]:
+def _head(about: About, slices: Sequence[LabelledItem], overall: Mapping[str, Estimate]) -> list[str]:
     return [
         f"# Evaluation of {about.model_title}",
         f"**{about.nothing}**" if about.nothing else "",
@@ -94,9 +95,10 @@ def _head(about: About, slices: Sequence[LabelledSlice], overall: Mapping[str, E
     ]
 
 
-def _about(about: About, slices: Sequence[LabelledSlice]) -> str:
+def _about(about: About, slices: Sequence[LabelledItem]) -> str:
     told = facts(slices)
     empty = sum(not one.organ.any() for one in slices)
+    what = "blocks" if slices[0].organ.ndim == 3 else "slices"
     rows = [
         ["command", f"`{about.command}`" if about.command else "called from Python"],
         ["model", f"{about.model}, sha256 {about.model_hash[:16]}"],
@@ -106,7 +108,7 @@ def _about(about: About, slices: Sequence[LabelledSlice]) -> str:
         ],
         [
             "judged",
-            f"{told['slices']} slices ({told['slices'] - empty} with organ) of {told['cases']} cases of "
+            f"{told['slices']} {what} ({told['slices'] - empty} with organ) of {told['cases']} cases of "
             f"{told['patients']} patients{f'; {about.refused} cases refused' if about.refused else ''}",
         ],
         ["seed", f"{about.seed}; intervals: {about.resamples} resamples of the patients"],
@@ -171,7 +173,11 @@ def _faithfulness(curves: Curves, found: Mapping[tuple[str, str, str, str], Meas
 
 
 def _checks(curves: Curves, found: Mapping[tuple[str, str, str, str], Measure], titles: Mapping[str, str]) -> list[str]:
-    names = [name for name in (STABILITY, UTILITY, EXPLAINER, BEYOND) if any(key[3] == name for key in found)]
+    names = [
+        name
+        for name in (STABILITY, STABILITY_ELSEWHERE, UTILITY, EXPLAINER, BEYOND)
+        if any(key[3] == name for key in found)
+    ]
     if not names:
         return []
     shown = [m for m in curves.answers.names if any((m, "", "", name) in found for name in names)]
@@ -222,13 +228,17 @@ def _paper() -> str:
     return f"The paper's own curves, on its own data (full dice {told.full_dice}; {told.source}):\n\n{table}"
 
 
-def _how(curves: Curves) -> str:
-    how = curves.answers.how
+def _how(curves: Curves, foreign: bool) -> str:
+    how, one = curves.answers.how, curves.answers.slices[0]
     draws = "one draw" if how.draws == 1 else f"{how.draws} draws"
+    grey = "the mean of its body (what lies above its lowest value)" if foreign else "0 of the normalised image"
+    unit = "" if one.scale.noise == 1 else " times that of its body"
+    block = "A block is the model's window centred on the organ drawn, and counts as a slice here. "
     return (
         "## How it was measured\n\n"
-        f"- The most important share of a slice's pixels stays visible; the rest is set to 0 of the normalised "
-        f"image, or gets noise of standard deviation {how.sigma:g} ({draws}, the same for every ranking).\n"
+        f"- {block if one.organ.ndim == 3 else ''}The most important share of a slice's pixels stays visible; the rest "
+        f"is set to {grey}, or gets noise of standard deviation {how.sigma:g}{unit} ({draws}, the same for every "
+        "ranking).\n"
         "- Shares: " + ", ".join(f"{100 * s:g}" for s in how.ends()) + " %. Equal importances are ordered at random.\n"
         "- Dice is taken a slice (with organ), averaged over the slices of a case, the cases of a patient, and the "
         "patients. Area / full dice is the ratio of both means.\n"

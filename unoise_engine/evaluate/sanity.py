@@ -8,8 +8,9 @@ keeps that with any weights, so the correlation of what distance does not explai
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,16 +18,21 @@ from unoise_engine.evaluate.curves import Measure
 from unoise_engine.evaluate.equal_distance import unexplained
 from unoise_engine.evaluate.interval import Bootstrap
 from unoise_engine.explanation.baselines import BASELINES
+from unoise_engine.explanation.hiding import body_of
 from unoise_engine.explanation.method import Advance, Method, silent
 from unoise_engine.explanation.methods import LEARNT
-from unoise_engine.explanation.slices import LabelledSlice, Patients, chance
+from unoise_engine.explanation.slices import LabelledItem, Patients, chance
 from unoise_engine.explanation.target import Target
-from unoise_engine.models.given import own
+from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.segmenter import GRADCAM, GRADIENT, Region, Segmenter, Wrapped
 from unoise_engine.models.session import Bundle
 
 NOISE_HU = 10.0  # usual in an abdominal CT
+NOISE_SHARE = (
+    0.1  # of the body's standard deviation, where values are no HU or a model's recipe may do anything to them
+)
 STABILITY = f"rank correlation under noise of {NOISE_HU:g} HU"
+STABILITY_ELSEWHERE = f"rank correlation under noise of {NOISE_SHARE:g} of the body's standard deviation"
 UTILITY = "rank correlation, utility's weights shuffled"
 EXPLAINER = "rank correlation, U-Noise's own weights shuffled"
 BEYOND = "the same, of what distance does not explain"
@@ -44,7 +50,7 @@ class Check:
 
 def check_maps(
     bundle: Bundle,
-    slices: Sequence[LabelledSlice],
+    slices: Sequence[LabelledItem],
     found: Sequence[np.ndarray],
     maps: Mapping[str, Sequence[np.ndarray]],
     methods: Mapping[str, Method],
@@ -52,20 +58,21 @@ def check_maps(
     seed: int,
     advance: Advance = silent,
 ) -> list[Check]:
-    """All checks on the slices `at`, which show a prediction. Maps that are no method or baseline are left out."""
-    shuffled = {
-        "utility": bundle.shuffled(("utility", "gradcam"), seed),
-        "unoise": bundle.shuffled((*bundle.manifest.noise_models.values(),), seed),
-    }
+    """All checks on the slices `at`, which show a prediction. Maps that are no method or baseline are left out.
+
+    Without those of shuffled weights where a model has no kernel to shuffle.
+    """
+    unlearnt = _without_weights(bundle, ("utility", "gradcam"), seed)
+    unlearnt_unoise = bundle.shuffled((*bundle.manifest.noise_models.values(),), seed)
     checks = []
     for s in at:
         one, organ = slices[s], found[s]
         noisy = _noisy(one, bundle, seed)
-        broken = SameArea(shuffled["utility"], int(organ.sum()))
+        broken = SameArea(unlearnt, int(organ.sum())) if unlearnt else None
         for name in maps:
             if name not in methods and name not in BASELINES:
                 continue
-            for title, again in _questions(name, one, organ, noisy, bundle, broken, shuffled["unoise"], methods, seed):
+            for title, again in _questions(name, one, organ, noisy, bundle, broken, unlearnt_unoise, methods, seed):
                 pair = maps[name][s], again()
                 checks.append(Check(name, title, s, spearman(*pair)))
                 if title == EXPLAINER:
@@ -76,38 +83,47 @@ def check_maps(
 
 def _questions(
     name: str,
-    one: LabelledSlice,
+    one: LabelledItem,
     organ: np.ndarray,
-    noisy: LabelledSlice,
+    noisy: LabelledItem,
     bundle: Bundle,
-    broken: SameArea,
+    broken: SameArea | None,
     broken_unoise: Bundle,
     methods: Mapping[str, Method],
     seed: int,
 ) -> list[tuple[str, Callable[[], np.ndarray]]]:
     """(what is checked, how the map is made again)"""
 
-    def explained(model: Segmenter, this: LabelledSlice, scores: np.ndarray | None = None) -> np.ndarray:
+    def explained(model: Segmenter, this: LabelledItem, scores: np.ndarray | None = None) -> np.ndarray:
         image = this.image[None]
         return methods[name](model, image, Target(model.predict(image) if scores is None else scores), silent)[0]
 
-    def measured(model: Segmenter, this: LabelledSlice) -> np.ndarray:
+    def measured(model: Segmenter, this: LabelledItem) -> np.ndarray:
         return BASELINES[name](this, model.predict(this.image[None])[0, 0] > 0, seed)
 
     if name in BASELINES:
-        asked = [] if name == "random" else [(STABILITY, lambda: measured(bundle, noisy))]
-        return asked + ([(UTILITY, lambda: measured(broken, one))] if name == "distance" else [])
-    again = [(STABILITY, lambda: explained(bundle, noisy))]
+        asked = [] if name == "random" else [(stability_of(bundle), lambda: measured(bundle, noisy))]
+        return asked + ([(UTILITY, lambda: measured(broken, one))] if broken and name == "distance" else [])
+    again = [(stability_of(bundle), lambda: explained(bundle, noisy))]
     if methods[name].needs in LEARNT:
         again += [(EXPLAINER, lambda: explained(broken_unoise, one))]
+    if broken is None:
+        return again
     if methods[name].needs in (GRADCAM, GRADIENT):  # the same question: the score sums the same pixels
         return [*again, (UTILITY, lambda: explained(broken, one, np.where(organ, 1.0, -1.0)[None, None]))]
     return [*again, (UTILITY, lambda: explained(broken, one))]
 
 
-def check_measures(
-    checks: Sequence[Check], slices: Sequence[LabelledSlice], seed: int, resamples: int
-) -> list[Measure]:
+def _without_weights(bundle: Bundle, models: Sequence[str], seed: int) -> Bundle | None:
+    """None, and a line, for a model that has no weights to shuffle."""
+    try:
+        return bundle.shuffled(models, seed)
+    except ValueError as error:
+        print(f"no check with shuffled weights: the model {error}", file=sys.stderr)
+        return None
+
+
+def check_measures(checks: Sequence[Check], slices: Sequence[LabelledItem], seed: int, resamples: int) -> list[Measure]:
     """Means over patients of every check; slices where a map says nothing are left out."""
     measures = []
     for method, name in dict.fromkeys((check.method, check.name) for check in checks):
@@ -165,10 +181,17 @@ def _mean_ranks(values: np.ndarray) -> np.ndarray:
     return (last - (count - 1) / 2)[place]
 
 
-def _noisy(one: LabelledSlice, bundle: Bundle, seed: int) -> LabelledSlice:
-    """The slice with white noise, as much more as `NOISE_HU`, in the units the model sees."""
-    low, high = own(bundle.recipe).window_hu
-    size = NOISE_HU / (high - low) / np.asarray(own(bundle.recipe).std, np.float32)[:, None, None]
+def stability_of(bundle: Bundle) -> str:
+    """What the noise is that a map of this model is made again under."""
+    return STABILITY if isinstance(bundle.recipe, Recipe) else STABILITY_ELSEWHERE
+
+
+def _noisy(one: LabelledItem, bundle: Bundle, seed: int) -> LabelledItem:
+    """The item with white noise, as much more as `NOISE_HU` or `NOISE_SHARE`, in the units the model sees."""
+    recipe, shape = bundle.recipe, (-1, *[1] * one.organ.ndim)
+    size: np.ndarray | np.float32 = np.float32(NOISE_SHARE * body_of(one.image)[1])
+    if isinstance(recipe, Recipe):
+        low, high = recipe.window_hu
+        size = NOISE_HU / (high - low) / np.asarray(recipe.std, np.float32).reshape(shape)
     noise = chance(seed, one, "stability").standard_normal(one.organ.shape).astype(np.float32)
-    image = (one.image + size * noise).astype(np.float32)
-    return LabelledSlice(one.case, one.patient, one.index, image, one.organ, one.pixel_mm2)
+    return replace(one, image=(one.image + size * noise).astype(np.float32))

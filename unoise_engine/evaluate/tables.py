@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from unoise_engine.evaluate.curves import POINTS, Curves, Measure
 from unoise_engine.evaluate.interval import Estimate
 from unoise_engine.evaluate.sanity import Check
 from unoise_engine.evaluate.segmentation import CaseResult, as_row
-from unoise_engine.explanation.slices import LabelledSlice
+from unoise_engine.explanation.slices import LabelledItem
 from unoise_engine.files import write
 
 
@@ -50,7 +51,7 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write(path, text.getvalue(), replace=True)
 
 
-def check_rows(checks: Sequence[Check], slices: Sequence[LabelledSlice]) -> Iterable[dict[str, Any]]:
+def check_rows(checks: Sequence[Check], slices: Sequence[LabelledItem]) -> Iterable[dict[str, Any]]:
     for check in checks:
         one = slices[check.slice_index]
         yield {
@@ -99,8 +100,8 @@ def _curve_rows(curves: Curves) -> Iterable[dict[str, Any]]:
             truth = curves.of_patients(name, ranking, fill, order)
             own = curves.of_patients(name, ranking, fill, order, "own")
             shown = curves.of_patients(name, ranking, fill, order, "shown")
-            pixels = answers.curve(name, ranking, fill, order, "found") * answers.slices[0].pixel_mm2 / 100
-            false = curves.patients_empty.mean(pixels)
+            cm2 = np.array([[math.prod(one.side_mm) / 100] for one in answers.slices])
+            false = curves.patients_empty.mean(answers.curve(name, ranking, fill, order, "found") * cm2)
             for k, share in enumerate(answers.how.ends(order)):
                 estimate = curves.bootstrap.estimate(truth[:, k])
                 yield {

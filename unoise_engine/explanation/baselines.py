@@ -1,6 +1,6 @@
 """Rankings that know little or nothing of the model. A map that cannot beat them explains nothing.
 
-Each is a function of a slice and the model's own clean prediction (h, w) bool, and returns a map (h, w) float32.
+Each is a function of an item and the model's own clean prediction (*s) bool, and returns a map (*s) float32.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from collections.abc import Callable
 
 import numpy as np
 
-from unoise_engine.explanation.slices import LabelledSlice, chance
+from unoise_engine.explanation.slices import LabelledItem, chance
 from unoise_engine.volume.distance import signed_distance
 
-Baseline = Callable[[LabelledSlice, np.ndarray, int], np.ndarray]
+Baseline = Callable[[LabelledItem, np.ndarray, int], np.ndarray]
 
 
-def chaos(one: LabelledSlice, found: np.ndarray, seed: int) -> np.ndarray:
+def chaos(one: LabelledItem, found: np.ndarray, seed: int) -> np.ndarray:
     return chance(seed, one, "random ranking").random(found.shape, np.float32)
 
 
-def edges(one: LabelledSlice, found: np.ndarray, seed: int) -> np.ndarray:
+def edges(one: LabelledItem, found: np.ndarray, seed: int) -> np.ndarray:
     """Length of the image's gradient."""
-    down, across = np.gradient(one.image.mean(axis=0))
-    return np.hypot(down, across).astype(np.float32)
+    slopes = np.stack(np.gradient(one.image.mean(axis=0)))
+    return np.asarray(np.hypot.reduce(slopes), np.float32)
 
 
-def ruler(one: LabelledSlice, found: np.ndarray, seed: int) -> np.ndarray:
+def ruler(one: LabelledItem, found: np.ndarray, seed: int) -> np.ndarray:
     """Nearness to the organ that the model finds: its middle first. Says nothing (0) where it finds none."""
     if not found.any() or found.all():
         return np.zeros(found.shape, np.float32)
-    return signed_distance(found)
+    return signed_distance(found, one.side_mm)
 
 
 BASELINES: dict[str, Baseline] = {"random": chaos, "edges": edges, "distance": ruler}

@@ -11,6 +11,7 @@ from unoise_engine.errors import Usage
 from unoise_engine.explanation.method import Advance, Method
 from unoise_engine.explanation.occlusion import overlap
 from unoise_engine.explanation.target import Target
+from unoise_engine.models.preparation import Window
 from unoise_engine.models.segmenter import Region, Segmenter
 from unoise_engine.models.windowed import Windowed
 
@@ -41,10 +42,7 @@ class Focus:
         organ = target.mask[0, 0]
         if not organ.any():
             return None
-        middle = [int(np.round(np.mean(np.nonzero(organ)[axis]))) for axis in range(3)]
-        core = [n - 2 * m for n, m in zip(model.recipe.window.size, model.recipe.window.margin or (0, 0, 0))]
-        first = [max(0, min(m - c // 2, n - c)) for m, c, n in zip(middle, core, organ.shape)]
-        box = tuple(slice(f, min(f + c, n)) for f, c, n in zip(first, core, organ.shape))
+        box = window_on(model.recipe.window, organ)
         inside = organ[box]
         seen = model.predict(x[(slice(None), slice(None), *box)])[0, 0] > 0
         return Focus(box, float(overlap(seen[None], inside)[0]), float(inside.sum() / organ.sum()))
@@ -73,3 +71,11 @@ class Focus:
         if self.share < AGREES:
             found.append(f"The window that was looked at holds {self.share:.0%} of the label.")
         return found
+
+
+def window_on(window: Window, organ: np.ndarray) -> Region:
+    """The box of one window's answer, centred on the organ (d, h, w) bool as far as the block allows."""
+    middle = [int(np.round(np.mean(where))) for where in np.nonzero(organ)]
+    core = [n - 2 * m for n, m in zip(window.size, window.margin or (0, 0, 0))]
+    first = [max(0, min(m - c // 2, n - c)) for m, c, n in zip(middle, core, organ.shape)]
+    return tuple(slice(f, min(f + c, n)) for f, c, n in zip(first, core, organ.shape))

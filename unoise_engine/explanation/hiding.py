@@ -1,11 +1,17 @@
-"""How pixels are hidden: by the paper's grey (0 of the normalised image), or drowned in noise as in training."""
+"""How pixels are hidden: by the paper's grey, or drowned in noise as in training.
+
+Of models trained here grey is 0 of the normalised image, and noise counts in its unit. To a model from elsewhere a unit
+may be anything: there grey is the mean of the item's body, and noise counts in its standard deviation; in units of the
+item where U-Noise was taught so.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from unoise_engine.explanation.slices import LabelledSlice, chance
+from unoise_engine.explanation.slices import LabelledItem, Scale, chance
 from unoise_engine.models.manifest import Manifest
+from unoise_engine.models.preparation import Preparation
 
 FILLS = ("grey", "noise")
 SIGMA = 5.0  # the paper's sigma_max, in units of the normalised image
@@ -16,17 +22,34 @@ def largest_noise(manifest: Manifest) -> float:
     return float(manifest.architecture.get("noise", {}).get("sigma_max", SIGMA))
 
 
+def scale_of(manifest: Manifest, image: np.ndarray) -> Scale:
+    """Of one item (c, *s)."""
+    if not isinstance(manifest.recipe, Preparation):
+        return Scale()
+    grey, spread = body_of(image)
+    return Scale(grey, 1.0 if "noise" in manifest.architecture else spread)
+
+
+def body_of(image: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of what lies above an item's lowest value; 0 and 1 where nothing varies."""
+    body = image[image > image.min()]
+    spread = float(body.std()) if body.size else 0.0
+    return (float(body.mean()), spread) if spread > 0 else (0.0, 1.0)
+
+
 def tolerance(importance: np.ndarray) -> np.ndarray:
     """U-Noise's importance, -z -> the share of the largest noise that a place bears, sigmoid(z)."""
     return 1 / (1 + np.exp(np.clip(importance, -30, 30)))
 
 
 class Hider:
-    """Hides pixels of one slice. The noise depends on the slice, the seed and the draw alone: the same for all maps."""
+    """Hides pixels of one item. The noise depends on the item, the seed and the draw alone: the same for all maps.
 
-    def __init__(self, one: LabelledSlice, seed: int, draws: int, sigma: float):
-        self.image = one.image
-        shape = one.organ.shape
+    `sigma` in units of the item's scale."""
+
+    def __init__(self, one: LabelledItem, seed: int, draws: int, sigma: float):
+        self.image, self.grey = one.image, np.float32(one.scale.grey)
+        shape, sigma = one.organ.shape, sigma * one.scale.noise
         self.noise = [
             (sigma * chance(seed, one, "noise", d).standard_normal(shape)).astype(np.float32) for d in range(draws)
         ]
@@ -36,8 +59,8 @@ class Hider:
         return 1 if fill == "grey" else len(self.noise)
 
     def hide(self, visible: np.ndarray, fill: str) -> np.ndarray:
-        """Masks (n, h, w) bool -> images (n * variants, c, h, w), those of one mask beside each other."""
+        """Masks (n, *s) bool -> images (n * variants, c, *s), those of one mask beside each other."""
         if fill == "grey":
-            return self.image[None] * visible[:, None]
-        added = np.stack(self.noise)[None] * ~visible[:, None]  # (n, draws, h, w)
+            return np.where(visible[:, None], self.image[None], self.grey)
+        added = np.stack(self.noise)[None] * ~visible[:, None]  # (n, draws, *s)
         return (self.image[None, None] + added[:, :, None]).reshape(-1, *self.image.shape)

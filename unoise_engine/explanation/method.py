@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -22,7 +23,9 @@ def silent(_: float, note: str = "") -> None:
 class Method(Protocol):
     """A way to explain: a frozen dataclass whose fields are its parameters, which check themselves (Usage).
 
-    `ends`, where there are any, say in a few words what 0 and the largest value mean, for the colour bar.
+    `ends`, where there are any, say in a few words what 0 and the largest value mean, for the colour bar. A method that
+    takes many passes has `places(*size)`, about how many an item of that size takes, and if it stops after a time by
+    itself `limit(rank)`, in seconds for an item.
     """
 
     name: ClassVar[str]  # in options, files and reports
@@ -40,3 +43,13 @@ class Method(Protocol):
         1.0 in sum for each item.
         """
         ...
+
+
+def longest_s(method: Method, size: tuple[int, ...], pass_s: float) -> float | None:
+    """About how many seconds a method of many passes takes for an item of that size, at most, as passes that look at a
+    part of it cost less. None for other methods."""
+    places = getattr(method, "places", None)
+    if places is None:
+        return None
+    limit = getattr(method, "limit", lambda rank: inf)
+    return float(min(places(*size) * pass_s, limit(len(size))))

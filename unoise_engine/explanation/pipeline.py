@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unoise_engine.explanation.focus import Focus
-from unoise_engine.explanation.hiding import largest_noise
-from unoise_engine.explanation.method import Method
+from unoise_engine.explanation.method import Method, longest_s
 from unoise_engine.explanation.methods import LEARNT
-from unoise_engine.explanation.proof import Proof, Trial, provable, worth_it
+from unoise_engine.explanation.proof import Proof, Trial, worth_it
 from unoise_engine.explanation.segment import Prediction, segment
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.explanation.trust import about_answers, about_jumps, about_pieces, about_scan
@@ -72,12 +72,13 @@ def explain_volume(
         if focus and looked_at is not None:
             looked_at.update(focus.told)
 
-    trial, asked = None, proofs is not None and provable(bundle) and settings.prove is not False
+    trial, asked = None, proofs is not None and settings.prove is not False
     if asked and (settings.prove or worth_it(found, settings.chosen.values())):
-        trial = Trial(bundle, found, largest_noise(manifest))
+        trial = Trial(bundle, found)
+    size = given.shape[-given.recipe.rank :] if focus is None else tuple(s.stop - s.start for s in focus.box)
     for name, method in settings.chosen.items():
         maps = room(given.shape, folder)
-        _estimate(method, given, found, seconds["segmentation"], case, progress)
+        _estimate(method, given, size, found, seconds["segmentation"], case, progress)
         with progress.stage(case, name, len(given)) as advance:
             for some in given.steps():
                 with clock(seconds, "prepare"):
@@ -90,7 +91,7 @@ def explain_volume(
             warnings += about_answers(f"The map of {method.title}", shown)
         if trial is not None and proofs is not None:
             with progress.stage(case, f"proof of {name}", 1), clock(seconds, "proof"):
-                proof = trial.prove([np.array(maps[k]) for k in trial.planes], method.needs in LEARNT)
+                proof = trial.prove([part.of(maps) for part in trial.parts], method.needs in LEARNT)
             if proof:
                 proofs[name] = proof
         yield f"importance-{name}", given.restore(maps)
@@ -98,13 +99,19 @@ def explain_volume(
 
 
 def _estimate(
-    method: Method, given: Given, found: Prediction, segmentation_s: float, case: str, progress: Progress
+    method: Method,
+    given: Given,
+    size: tuple[int, ...],
+    found: Prediction,
+    segmentation_s: float,
+    case: str,
+    progress: Progress,
 ) -> None:
-    """Tells beforehand what a method of many passes may take, from the time that segmenting took. At most: passes that
-    look at a part of an item cost less than a whole one."""
-    places = getattr(method, "places", None)
-    if places is None or given.recipe.rank == 3:  # blocks have a limit of time of their own
+    """Tells beforehand what a method of many passes may take, from the time that segmenting took. `size` is that of
+    what it looks at."""
+    seconds = longest_s(method, size, segmentation_s / len(given) * prod(size) / prod(given.shape[-len(size) :]))
+    if seconds is None:
         return
     slices = int(found.shows.sum())
-    each = places(*given.shape[1:]) * segmentation_s / len(given)
-    progress.event("estimate", case=case, stage=method.name, title=method.title, slices=slices, seconds=each * slices)
+    items = slices if given.recipe.rank == 2 else int(slices > 0)
+    progress.event("estimate", case=case, stage=method.name, title=method.title, slices=slices, seconds=seconds * items)

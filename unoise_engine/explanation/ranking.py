@@ -9,7 +9,7 @@ import numpy as np
 
 
 def ranks(importance: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """(h, w) -> int32 (h, w): 0 is the most important pixel. Equal ones are ordered by `tie`, a random (h, w)."""
+    """(*s) -> int32 (*s): 0 is the most important pixel. Equal ones are ordered by `tie`, a random (*s)."""
     order = np.lexsort((tie.ravel(), -importance.ravel()))
     placed = np.empty(order.size, np.int32)
     placed[order] = np.arange(order.size, dtype=np.int32)

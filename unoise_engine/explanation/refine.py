@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
 
 from unoise_engine.errors import Usage
-from unoise_engine.explanation.method import Advance
+from unoise_engine.explanation.hiding import body_of
+from unoise_engine.explanation.method import Advance, silent
 from unoise_engine.explanation.objective import Objective
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.enlarge import weights
@@ -20,6 +21,7 @@ from unoise_engine.typed import bounded
 
 RATE, DECAY = 0.5, (0.9, 0.99)  # Adam's step, and how slowly its means forget
 LOOK_EVERY, LOOK_DRAWS = 10, 8  # steps between looks at the loss with noise that was not learnt from
+PASSES_A_SLOPE = 5  # what a gradient costs, and the prediction before it, in passes forward
 LEVELS = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0)  # even maps to begin with where nothing was learnt
 FARTHEST = 12.0  # of z from 0: beyond, the noise changes no more
 WORSE = 0.5  # a loss higher than the best by this share is no way to a lower one
@@ -70,33 +72,53 @@ class RefinedUNoise:
                 raise Usage(f"{self.name}.{one.name} {value}", "is out of its range", cure)
 
     def __call__(self, model: Segmenter, x: np.ndarray, target: Target, advance: Advance) -> np.ndarray:
-        maps = np.zeros((len(x), *x.shape[2:]), np.float32)
-        enough = False
+        maps, enough = np.zeros((len(x), *x.shape[2:]), np.float32), False
         for k in range(len(x)):
-            told = 0.0
             if target.found[k]:
-                best: Look | None = None
-                try:
-                    for look in self.looks(
-                        model, x[k : k + 1], Target(target.scores[k : k + 1]), 0 if enough else None
-                    ):
-                        best = look if best is None or look.loss < best.loss else best
-                        maps[k] = -best.z
-                        share = min(look.step / self.steps, 1.0)
-                        advance(share - told, note=f"loss {best.loss:.5f} after {look.step} steps")
-                        told = share
-                except Enough:
-                    enough = True
-            if not enough:
-                advance(1.0 - told)
+                one = model, x[k : k + 1], Target(target.scores[k : k + 1])
+                maps[k], stopped = self._one_item(*one, 0 if enough else self.steps, silent if enough else advance)
+                enough = enough or stopped
+            elif not enough:
+                advance(1.0)
         return maps
 
-    def looks(self, model: Segmenter, x: np.ndarray, target: Target, steps: int | None = None) -> Iterator[Look]:
+    def _one_item(
+        self, model: Segmenter, x: np.ndarray, target: Target, steps: int, advance: Advance
+    ) -> tuple[np.ndarray, bool]:
+        """The best map (*s), and whether whoever hears the progress wanted no more."""
+        best, told = Look(0, np.inf, np.zeros(x.shape[2:])), 0.0
+
+        def tell(step: int) -> None:
+            nonlocal told
+            before, told = told, step / self.steps
+            advance(told - before, note=f"loss {best.loss:.5f} after {step} steps")
+
+        try:
+            for look in self.looks(model, x, target, steps, tell):
+                best = look if look.loss < best.loss else best
+            advance(1.0 - told)
+        except Enough:
+            return -best.z, True
+        return -best.z, False
+
+    def places(self, *size: int) -> int:
+        """About how many passes an item takes: its slopes, the looks at the loss, and the even maps tried at first."""
+        looks = len(LEVELS) + 1 + -(-self.steps // LOOK_EVERY)
+        return self.steps * self.draws * PASSES_A_SLOPE + looks * LOOK_DRAWS
+
+    def looks(
+        self,
+        model: Segmenter,
+        x: np.ndarray,
+        target: Target,
+        steps: int | None = None,
+        tell: Callable[[int], None] = lambda step: None,
+    ) -> Iterator[Look]:
         """One item x (1, c, *s), where something was found -> the map to begin with, then those after every ten steps
-        and after the last. Whoever listens may stop at any time and keep what there is."""
+        and after the last. Whoever listens may stop at any time and keep what there is. `tell` hears of each step."""
         steps = self.steps if steps is None else steps
         found = target.mask[0, 0]
-        unit = 1.0 if model.answers & {NEAR, NOISE} else _spread(x[0])
+        unit = 1.0 if model.answers & {NEAR, NOISE} else body_of(x[0])[1]
         most = self.sigma_max * unit
         aim = Objective(model, x[0], found, self.strength, self.floor * most, most)
         chance = np.random.default_rng([self.seed, zlib.crc32(x.tobytes())])
@@ -107,6 +129,7 @@ class RefinedUNoise:
         first, second = np.zeros(grid.shape), np.zeros(grid.shape)
         z, best = begin, aim.value(begin, other)
         yield Look(0, best, z)
+        tell(0)
         for step in range(1, steps + 1):
             slope = grid.summed(aim.slope(z, aim.noise(chance, self.draws)))
             if not np.isfinite(slope).all():
@@ -123,6 +146,7 @@ class RefinedUNoise:
                     return
                 best = min(best, loss)
                 yield Look(step, loss, z)
+            tell(step)
 
     def _begin(self, aim: Objective, target: Target, noise: np.ndarray) -> np.ndarray:
         known = aim.model.answers if self.learnt else ()
@@ -158,9 +182,3 @@ class Grid:
         for axis, matrix in enumerate(matrices):
             values = np.moveaxis(np.tensordot(matrix, values, (1, axis)), 0, axis)
         return values
-
-
-def _spread(item: np.ndarray) -> float:
-    """The standard deviation of what lies above an item's lowest value; 1 where nothing varies."""
-    body = item[item > item.min()]
-    return float(body.std()) if body.size and body.std() > 0 else 1.0

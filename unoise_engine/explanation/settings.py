@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.methods import METHODS, answerable, check_answerable, usual
-from unoise_engine.explanation.proof import provable
 from unoise_engine.models.segmenter import Segmenter
 from unoise_engine.typed import to_table
 
@@ -42,8 +41,6 @@ class Settings:
         possible = answerable(model)
         named = replace(self, methods=self.methods or usual(possible) or possible[:1])
         check_answerable(model, named.chosen.values())
-        if self.prove and not provable(model):
-            raise Usage("--prove", "is for models of this engine that see slices one by one", "leave it out")
         return named
 
     @property

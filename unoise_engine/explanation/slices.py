@@ -1,4 +1,4 @@
-"""What is judged: labelled slices as the model sees them, and whose they are."""
+"""What is judged: labelled items, slices or blocks as the model sees them, and whose they are."""
 
 from __future__ import annotations
 
@@ -11,22 +11,44 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class LabelledSlice:
-    """One axial slice. `index` counts from the feet of its case."""
+class Scale:
+    """What hides voxels, in units of the model's input: the value that says nothing, and the unit of noise. Those of
+    the models trained here are 0 and 1, by their normalisation."""
+
+    grey: float = 0.0
+    noise: float = 1.0
+
+
+@dataclass(frozen=True)
+class LabelledItem:
+    """A plane that the model is given, or a block. `index` is the plane's, or that of the block's middle; axial slices
+    are counted from the feet of their case."""
 
     case: str
     patient: str
     index: int
-    image: np.ndarray  # (c, h, w) float32, normalised by the model's recipe
-    organ: np.ndarray  # (h, w) bool, the truth
-    pixel_mm2: float = 1.0
+    image: np.ndarray  # (c, *s) float32, normalised by the model's recipe
+    organ: np.ndarray  # (*s) bool, the truth
+    side_mm: tuple[float, ...] = (1.0, 1.0)  # of a pixel or voxel, along each axis of s
+    scale: Scale = Scale()
+
+    @property
+    def image_plane(self) -> np.ndarray:
+        """To look at, (h, w): the mean of the channels; of a block the plane that shows most of the organ."""
+        return self.plane(self.image.mean(axis=0))
+
+    def plane(self, values: np.ndarray) -> np.ndarray:
+        """Of values (*s) the same plane."""
+        if values.ndim == 2:
+            return values
+        return values[int(self.organ.sum(axis=(1, 2)).argmax())]
 
     @property
     def name(self) -> str:
         return f"{self.case} slice {self.index + 1}"
 
 
-def chance(seed: int, one: LabelledSlice, purpose: str, draw: int = 0) -> np.random.Generator:
+def chance(seed: int, one: LabelledItem, purpose: str, draw: int = 0) -> np.random.Generator:
     """Random numbers that depend on the slice's name and not on which others are evaluated beside it."""
     return np.random.default_rng([seed, zlib.crc32(f"{one.case}|{one.index}|{purpose}".encode()), draw])
 
@@ -46,7 +68,7 @@ class Patients:
     weights: np.ndarray  # (patients, slices), rows sum to 1
 
     @staticmethod
-    def of(slices: Sequence[LabelledSlice], use: np.ndarray | None = None) -> Patients:
+    def of(slices: Sequence[LabelledItem], use: np.ndarray | None = None) -> Patients:
         """`use` (slices,) bool leaves slices out, and with them patients that have no other."""
         used = np.ones(len(slices), bool) if use is None else use
         chosen = [(one.patient, one.case) for one, u in zip(slices, used) if u]
@@ -65,7 +87,7 @@ class Patients:
         return (self.weights @ flat).reshape(len(self.names), *values.shape[1:])
 
 
-def facts(slices: Sequence[LabelledSlice]) -> dict[str, Any]:
+def facts(slices: Sequence[LabelledItem]) -> dict[str, Any]:
     return {
         "patients": len({one.patient for one in slices}),
         "cases": len({one.case for one in slices}),

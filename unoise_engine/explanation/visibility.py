@@ -14,13 +14,13 @@ import numpy as np
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.hiding import FILLS, SIGMA, Hider
 from unoise_engine.explanation.ranking import Threshold, count, pooled_thresholds, ranks
-from unoise_engine.explanation.slices import LabelledSlice, chance
+from unoise_engine.explanation.slices import LabelledItem, chance
 from unoise_engine.models.segmenter import Predicts
 
 SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 CUTS = (0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)  # shares hidden, for deletion
 AREAS = (1.0, 2.0, 4.0, 8.0)  # times the area of the organ that the model finds
-IMAGES_AT_ONCE = 16  # masked images made at a time: memory stays bounded
+IMAGES_AT_ONCE, VOXELS_AT_ONCE = 16, 1 << 24  # masked images made at a time: memory stays bounded
 RANKINGS = ("image", "pooled")
 
 
@@ -28,7 +28,7 @@ RANKINGS = ("image", "pooled")
 class Question:
     """`keep`: the most important pixels stay visible; `hide`: they are hidden and the others stay.
 
-    `amount` is a share of the slice, or with the ranking "area" a multiple of the area of the organ found.
+    `amount` is a share of the item, or with the ranking "area" a multiple of the area of the organ found.
     """
 
     order: str  # keep, hide
@@ -75,25 +75,25 @@ class How:
 
 @dataclass(frozen=True)
 class Visibility:
-    """Answers, one row a map, one column a question, one layer a slice; means over the draws of noise.
+    """Answers, one row a map, one column a question, one layer an item (`slices`); means over the draws of noise.
 
     Dice against the model's own prediction is NaN where that is empty.
     """
 
-    slices: Sequence[LabelledSlice]
+    slices: Sequence[LabelledItem]
     names: tuple[str, ...]
     how: How
     questions: Sequence[Question]
     truth: np.ndarray  # (maps, questions, slices) dice against the truth
     own: np.ndarray  # dice against the clean prediction
     found: np.ndarray  # pixels of organ found
-    shown: np.ndarray  # share of the slice that was visible
+    shown: np.ndarray  # share of the item that was visible
     clean: np.ndarray  # (slices,) dice of the clean prediction against the truth
     area: np.ndarray  # (slices,) pixels of the clean prediction
     blank: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(repr=False)  # nothing visible: the same three
 
     def curve(self, name: str, ranking: str, fill: str, order: str = "keep", against: str = "truth") -> np.ndarray:
-        """(slices, shares with both ends): `against` truth, own, found (pixels) or shown (share of the slice)."""
+        """(slices, shares with both ends): `against` truth, own, found (pixels) or shown (share of the item)."""
         m = self.names.index(name)
         at = [self.questions.index(Question(order, ranking, fill, share)) for share in self.how.ends(order)[1:-1]]
         last, first = self._ends(fill, against)
@@ -120,13 +120,13 @@ class Visibility:
 
 def evaluate_maps(
     model: Predicts,
-    slices: Sequence[LabelledSlice],
+    slices: Sequence[LabelledItem],
     maps: Mapping[str, Sequence[np.ndarray]],
     how: How | None = None,
     advance: Callable[[float], None] = lambda amount: None,
     pool: np.ndarray | None = None,
 ) -> Visibility:
-    """Measures every map (name -> one (h, w) a slice; larger is more important) on every slice.
+    """Measures every map (name -> one (*s) an item; larger is more important) on every slice or block.
 
     Pooled thresholds are taken over the slices that show organ, or over `pool` (slices,) bool. `advance` is called
     with the number of slices done. The same arguments give the same answers.
@@ -153,16 +153,17 @@ def evaluate_maps(
             for fill in how.fills:
                 at = [q for q, question in enumerate(questions) if question.fill == fill]
                 visible = [_visible(questions[q], placed, maps[name][s], tie, judge.own, pooled[name]) for q in at]
-                for start in range(0, len(at), IMAGES_AT_ONCE):
-                    masks, here = np.stack(visible[start : start + IMAGES_AT_ONCE]), at[start : start + IMAGES_AT_ONCE]
-                    shown[m, here, s] = masks.mean(axis=(1, 2))
+                step = judge.at_once
+                for start in range(0, len(at), step):
+                    masks, here = np.stack(visible[start : start + step]), at[start : start + step]
+                    shown[m, here, s] = masks.reshape(len(masks), -1).mean(axis=1)
                     truth[m, here, s], own[m, here, s], found[m, here, s] = judge.ask(masks, fill)
             advance(1 / len(names))
     return Visibility(slices, names, how, questions, truth, own, found, shown, clean, area, blank)
 
 
 def _pooled(
-    slices: Sequence[LabelledSlice], maps: Mapping[str, Sequence[np.ndarray]], how: How, pool: np.ndarray | None
+    slices: Sequence[LabelledItem], maps: Mapping[str, Sequence[np.ndarray]], how: How, pool: np.ndarray | None
 ) -> dict[str, dict[float, Threshold]]:
     if "pooled" not in how.rankings:
         return {name: {} for name in maps}
@@ -193,35 +194,43 @@ def _visible(
 
 
 class _Judge:
-    """One slice: segments its masked images and compares."""
+    """One item: segments its masked images and compares."""
 
-    def __init__(self, model: Predicts, one: LabelledSlice, how: How):
+    def __init__(self, model: Predicts, one: LabelledItem, how: How):
         self.model, self.organ = model, one.organ
         self.hider = Hider(one, how.seed, how.draws, how.sigma)
         self.own = model.predict(one.image[None])[0, 0] > 0
         self.clean = float(_dice(self.own[None], self.organ)[0])
+        self.at_once = max(1, min(IMAGES_AT_ONCE, VOXELS_AT_ONCE // one.organ.size))
 
     def ask(self, visible: np.ndarray, fill: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Masks (n, h, w) -> dice against the truth, against the own prediction, pixels found; each (n,)."""
+        """Masks (n, *s) -> dice against the truth, against the own prediction, pixels found; each (n,)."""
         n, per = len(visible), self.hider.variants(fill)
-        answers = [self._compare(self.model.predict(self.hider.hide(visible[some], fill))) for some in _some(n, per)]
+        answers = [
+            self._compare(self.model.predict(self.hider.hide(visible[some], fill))) for some in self._some(n, per)
+        ]
         truth, own, found = (np.concatenate(parts).reshape(n, per).mean(axis=1) for parts in zip(*answers))
         return truth, own, found
 
     def _compare(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         seen = logits[:, 0] > 0
         own = _dice(seen, self.own) if self.own.any() else np.full(len(seen), np.nan)
-        return _dice(seen, self.organ), own, seen.sum(axis=(1, 2)).astype(float)
+        return _dice(seen, self.organ), own, _inside(seen).astype(float)
 
-
-def _some(n: int, per: int) -> Iterator[slice]:
-    step = max(1, IMAGES_AT_ONCE // per)
-    for start in range(0, n, step):
-        yield slice(start, start + step)
+    def _some(self, n: int, per: int) -> Iterator[slice]:
+        step = max(1, self.at_once // per)
+        for start in range(0, n, step):
+            yield slice(start, start + step)
 
 
 def _dice(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(n, h, w) and (h, w) bool -> (n,); 1 where both are empty."""
-    shared = (masks & reference).sum(axis=(1, 2))
-    total = masks.sum(axis=(1, 2)) + reference.sum()
+    """(n, *s) and (*s) bool -> (n,); 1 where both are empty."""
+    shared = _inside(masks & reference)
+    total = _inside(masks) + reference.sum()
     return np.where(total == 0, 1.0, 2 * shared / np.maximum(total, 1))
+
+
+def _inside(masks: np.ndarray) -> np.ndarray:
+    """(n, *s) bool -> (n,): how many voxels each has."""
+    found: np.ndarray = masks.reshape(len(masks), -1).sum(axis=1)
+    return found

@@ -13,8 +13,8 @@ from unoise_engine.foreign.monai_pipeline import of_monai, read_preparation
 from unoise_engine.foreign.source import Source
 from unoise_engine.foreign.torchscript import load_script
 
-# Of monai.networks.nets, those whose ONNX answered as they do. SwinUNETR goes by its model.ts.
-NETS = ("UNet", "BasicUNet", "SegResNet", "SegResNetDS", "DynUNet", "VNet", "AttentionUnet", "UNETR")
+# Of monai.networks.nets, those whose ONNX answered as they do.
+NETS = ("UNet", "BasicUNet", "SegResNet", "SegResNetDS", "DynUNet", "VNet", "AttentionUnet", "UNETR", "SwinUNETR")
 LARGEST_ARGUMENT = 4096  # of a net's sizes
 MODALITIES = {"CT": "CT", "HOUNSFIELD": "CT", "MR": "MR", "MRI": "MR", "PET": "PT", "PT": "PT"}
 LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "docs/LICENSE", "docs/LICENSE.txt")
@@ -108,11 +108,18 @@ def _net(name: str, told: dict[str, Any], path: Path) -> Any:
     need("torch", "monai")
     import torch
     from monai.networks import nets
+    from torch.overrides import TorchFunctionMode
+
+    class WithNumbers(TorchFunctionMode):
+        """SwinUNETR reads numbers off a line that it makes while it is built."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return func(*args, **(kwargs or {}) | ({"device": "cpu"} if func is torch.linspace else {}))
 
     table = read_checkpoint(path)
     stored = weights(next((table[key] for key in WRAPPINGS if isinstance(table.get(key), dict)), table), path)
     try:
-        with torch.device("meta"):  # no memory is taken: the checkpoint's own tensors are put in place
+        with torch.device("meta"), WithNumbers():  # no memory is taken: the checkpoint's own tensors are put in place
             net = getattr(nets, name)(**told)
         net.load_state_dict(stored, assign=True)
         half = [

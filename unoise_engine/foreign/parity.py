@@ -12,6 +12,7 @@ from unoise_engine.foreign.source import Source
 
 LARGEST_DIFFERENCE = 1e-3  # of a logit, as a share of the range of all
 LEAST_AGREEMENT = 0.999  # share of voxels with the same label
+ROUNDING = 1e-3  # of probabilities in 16 bits whose sum is 1
 TOGETHER = 1 << 21  # voxels that are also given in one batch
 Answer = Callable[[np.ndarray], np.ndarray]
 
@@ -20,7 +21,8 @@ def measure(source: Source, content: bytes) -> dict[str, Any]:
     """The largest difference of logits and the agreement of labels on windows of the source's size.
 
     Raises Integrity if they are beyond the bounds above, or if the source's answer is no answer: not finite, of the
-    wrong shape, or the same everywhere, where two wrong nets would agree. Raises Usage if the source cannot answer.
+    wrong shape, or the same everywhere, where two wrong nets would agree. Raises Usage if the source cannot answer, or
+    answers probabilities: with a sigmoid's no voxel would be below 0, and a gradient would vanish where it is sure.
     """
     ours, theirs, against = running(content), *_reference(source)
     windows = probe_windows(source.example)
@@ -31,6 +33,10 @@ def measure(source: Source, content: bytes) -> dict[str, Any]:
     extent = max(float(one.max()) for one in wanted) - min(float(one.min()) for one in wanted)
     if not np.isfinite(extent) or extent == 0:
         raise Integrity(source.name, "its net answers the same everywhere, or no numbers", "give a trained model")
+    if activation := _activation(wanted, source.outputs):
+        what = f"answers probabilities, behind a {activation}, where a bundle needs the scores before it"
+        cure = "take the net without its last layer, or export it to ONNX: a softmax or sigmoid at its end is cut off"
+        raise Usage(source.name, what, cure)
     if wanted[0].shape != got[0].shape:
         raise Integrity(source.name, f"gives {got[0].shape} instead of {wanted[0].shape}", "report this")
     difference = max(float(np.abs(a - b).max()) for a, b in zip(got, wanted)) / extent
@@ -47,6 +53,16 @@ def measure(source: Source, content: bytes) -> dict[str, Any]:
         "windows": len(windows),
         "against": against,
     }
+
+
+def _activation(answers: list[np.ndarray], outputs: str) -> str:
+    """What has made probabilities of the answers; "" for scores."""
+    if any(one.min() < 0 or one.max() > 1 for one in answers):
+        return ""
+    if outputs != "softmax":
+        return "sigmoid"
+    sums_to_1 = all(np.abs(one.sum(axis=1, dtype=float) - 1).max() < ROUNDING for one in answers)
+    return "softmax" if sums_to_1 else "sigmoid"
 
 
 def probe_windows(shape: tuple[int, ...]) -> list[np.ndarray]:

@@ -75,9 +75,15 @@ class Bundle(OneLabel):
         self._shuffle: dict[str, int] = {}  # models whose weights are destroyed, and the seed
 
     def shuffled(self, models: Sequence[str], seed: int) -> Bundle:
-        """The same bundle with the weights of these models in random order: what was learned is lost."""
+        """The same bundle with the weights of these models in random order: what was learned is lost.
+
+        Raises ValueError if one of them has none that could be shuffled.
+        """
         other = type(self)(self.folder, self.manifest, self._providers, self._threads, self._strict)
         other._shuffle = {model: seed for model in models}
+        for model in models:
+            if f"{model}.onnx" in self.manifest.files:
+                other._content(model)
         return other
 
     @property
@@ -253,7 +259,9 @@ class Bundle(OneLabel):
         if hashlib.sha256(content).hexdigest() != self.manifest.files[path.name].sha256:
             raise Integrity(path, "was altered since it was checked", "get the bundle again")
         check_content(path, content)
-        return shuffle_kernels(content, self._shuffle[model]) if model in self._shuffle else content
+        if model not in self._shuffle:
+            return content
+        return shuffle_kernels(content, self._shuffle[model], matrices=isinstance(self.recipe, Preparation))
 
     def _run(
         self, model: str, feeds: dict[str, np.ndarray], wanted: list[str], fixed: dict[str, np.ndarray] | None = None

@@ -147,7 +147,7 @@ def _in_order(files: Iterable[Path], ct: Volume, source: Path) -> list[tuple[Pat
     places: dict[tuple[Path, int], float] = {}
     for path in files:
         try:
-            images = read_images(path)
+            images = read_images(path, None)
         except NotASlice as reason:
             cure = "use the original series"
             raise CaseRefused("NOT_DICOM", source, f"came from {path.name}, which is {reason}", cure) from None

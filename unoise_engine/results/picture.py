@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unoise_engine.errors import Environment
-from unoise_engine.models.given import OnGrid
+from unoise_engine.models.given import OnGrid, modality_of
 from unoise_engine.results.account import Account
+from unoise_engine.results.greys import Greys
 from unoise_engine.results.overview import Overview
 from unoise_engine.results.plain import PlainOverview
 from unoise_engine.results.shown import shown
@@ -21,7 +22,8 @@ class Picture:
 
     def __init__(self, account: Account, segmentation: OnGrid, k: int, needed: bool = False):
         self.account, self.k = account, k
-        self.hu = account.view.apply(account.reading.ct.voxels)[k]
+        ct = account.reading.ct
+        self.hu = Greys.of(ct, modality_of(account.bundle.recipe))(account.view.apply(ct.voxels)[k])
         seen = self.hu, segmentation.slice(k) > 0, account.view.spacing_mm[1:]
         self.panels: Overview | PlainOverview
         try:

@@ -1,9 +1,10 @@
 """What keeps images of one series apart.
 
 Another patient, study or frame of reference makes another CT, wherever its slices lie. How slices were made -
-acquisition, thickness, kernel, phase, tube voltage - makes another CT where the slices so told apart overlap along the
-body; end to end they are one scan. Weaker signs - contrast agent, folder, time, order of the image numbers, a field
-that only some slices have - count only where each part is a stack without holes, complete by itself.
+acquisition, thickness, kernel, phase, tube voltage, of MR echo time and b-value - makes another CT where the slices so
+told apart overlap along the body; end to end they are one scan. Weaker signs - contrast agent, folder, time, order of
+the image numbers, a field that only some slices have - count only where each part is a stack without holes, complete by
+itself.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ WHO = {"patient": "patient", "name": "patient's name", "study": "study", "space"
 MADE = {
     "acquisition": "acquisition number", "thickness": "slice thickness", "kernel": "convolution kernel",
     "phase": "temporal position", "voltage": "tube voltage", "number": "series number",
+    "echo": "echo time", "diffusion": "diffusion b-value",
 }  # fmt: skip
 SIGNS = {"type": "image type", "contrast": "contrast agent", "folder": "folder"}
 

@@ -118,7 +118,7 @@ def find_again(
     if is_image(paths[0]) or is_header(paths[0]):
         return replace(of_image(paths[0], source.name, how), source=source)
     try:
-        series = group([image for path in paths for image in read_images(path)])
+        series = group([image for path in paths for image in read_images(path, how.modality)])
         return of_series(series[part], source, source.name or source.resolve().name, how, part, notes)
     except (NotASlice, IndexError):
         what = "has changed since it was looked at"

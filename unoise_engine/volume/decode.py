@@ -183,13 +183,13 @@ def _to_hu(image: Image, stored: np.ndarray) -> tuple[np.ndarray, int]:
     padded = (stored >= low) & (stored <= high)
     count = int(np.count_nonzero(padded))
     if count:
-        hu[padded] = AIR_HU
+        hu[padded] = AIR_HU if image.modality == "CT" else hu[~padded].min(initial=0 if padded.all() else np.inf)
     return hu, count
 
 
 def padding_is_tissue(image: Image) -> bool:
     """Whether the declared padding value would be a plausible HU, so that it cannot be told from measured voxels."""
-    if image.padding is None:
+    if image.padding is None or image.modality != "CT":
         return False
     ends = [v * (image.slope or 1.0) + (image.intercept or 0.0) for v in image.padding]
     return any(TISSUE_HU[0] < hu < TISSUE_HU[1] for hu in ends) or (min(ends) <= TISSUE_HU[0] and max(ends) > -900)

@@ -1,4 +1,4 @@
-"""A DICOM CT series: from its images to a volume in HU."""
+"""A DICOM series: from its images to a volume, a CT's in HU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unoise_engine.errors import CaseRefused
 from unoise_engine.volume.budget import Deadline, check_extent, check_packing, check_voxels
 from unoise_engine.volume.decode import hu_slices, padding_is_tissue
 from unoise_engine.volume.dicom_images import Image
-from unoise_engine.volume.hu import CURE, vet
+from unoise_engine.volume.hu import CURE, check_content, vet
 from unoise_engine.volume.mend import AIR_HU
 from unoise_engine.volume.series import Series, directions
 from unoise_engine.volume.stack import place
@@ -42,7 +42,8 @@ def read_series(
     trust_hu: bool = False,
     deadline: Deadline | None = None,
 ) -> SeriesReading:
-    """Sorts, checks and decodes a series -> CT in HU, (z, y, x), with z along the slice normal.
+    """Sorts, checks and decodes a series -> CT in HU, (z, y, x), with z along the slice normal. Values of another
+    modality are those of its own rescale, and no more is asked of them than that they are numbers and differ.
 
     int16 where every slice's rescale is whole and its values fit, float32 otherwise. `source` names it in messages.
     Raises CaseRefused: ONE_SLICE, DUPLICATE_SLICE, MISSING_SLICE, UNEVEN_SPACING, SCATTERED_SLICES, HU_SUSPECT,
@@ -61,9 +62,13 @@ def read_series(
     notes += stack.notes
     voxels, padded = _voxels(stack.images, source, trust_hu, deadline)
     if padded:
-        notes.append(f"{padded} pixels marked as padding were set to {AIR_HU} HU")
-    voxels, mended = vet(voxels, source, trust_hu)
-    notes += mended
+        value = f"{AIR_HU} HU" if first.modality == "CT" else "the least value beside them"
+        notes.append(f"{padded} pixels marked as padding were set to {value}")
+    if first.modality == "CT":
+        voxels, mended = vet(voxels, source, trust_hu)
+        notes += mended
+    else:
+        check_content(voxels, source)
 
     planes = None
     if stack.resampled:
@@ -93,7 +98,7 @@ def _check_cost(series: Series, source: object) -> None:
 
 def _check_rescale(images: tuple[Image, ...], source: object, trust_hu: bool) -> list[str]:
     notes = [*dict.fromkeys(i.remark for i in images if i.remark)]
-    without = [i for i in images if i.slope is None or i.intercept is None]
+    without = [i for i in images if i.modality == "CT" and (i.slope is None or i.intercept is None)]
     if without and not trust_hu:
         what = f"{without[0].name} has no rescale slope and intercept, so its values may be no HU"
         raise CaseRefused("HU_SUSPECT", source, what, CURE)
@@ -127,7 +132,7 @@ def _voxels(images: tuple[Image, ...], source: object, trust_hu: bool, deadline:
             voxels = voxels.astype(np.float32)
         voxels[k] = np.clip(hu, -32768, 32767) if voxels.dtype == np.int16 else hu
         changed = k > 0 and (images[k].slope, images[k].intercept) != (images[k - 1].slope, images[k - 1].intercept)
-        if changed and not trust_hu:
+        if changed and images[k].modality == "CT" and not trust_hu:
             jump = float(np.abs(hu - voxels[k - 1]).mean())
             if jump > RESCALE_JUMP_HU:
                 pair = f"{images[k - 1].name} and {images[k].name}"

@@ -21,7 +21,7 @@ from pydicom.datadict import dictionary_description
 from pydicom.uid import UID
 
 from unoise_engine.errors import CaseRefused
-from unoise_engine.volume.hu import not_hu, remark
+from unoise_engine.volume.hu import no_slice, not_hu, remark
 from unoise_engine.volume.part10 import read_header
 
 FIELDS = [
@@ -35,12 +35,17 @@ FIELDS = [
     "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "ContrastBolusAgent", "AcquisitionDate",
     "AcquisitionTime", "AcquisitionDateTime", "InstanceNumber",
     # what a derived image may be called
-    "SeriesDescription", "DerivationDescription", "ManufacturerModelName",
+    "SeriesDescription", "DerivationDescription", "ManufacturerModelName", "EchoTime", "DiffusionBValue",
 ]  # fmt: skip
 CUT = "damaged (its header ends before the image)"
-CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"  # enhanced and legacy converted CT's begin so too
+STORAGE = {  # modality -> SOP classes of its slices; enhanced and legacy converted ones begin so too
+    "CT": ("1.2.840.10008.5.1.4.1.1.2",),
+    "MR": ("1.2.840.10008.5.1.4.1.1.4",),
+    "PT": ("1.2.840.10008.5.1.4.1.1.128", "1.2.840.10008.5.1.4.1.1.130"),
+}
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 STANDARD = "1.2.840.10008."
+CT_FRAMES = "CTImageFrameTypeSequence"
 LARGEST_SIDE = 8192  # pixels
 
 
@@ -71,6 +76,7 @@ class Image:
     seconds: float | None = None  # when it was taken, since year 1
     instance: int | None = None
     remark: str = ""  # what is to be said of its values
+    modality: str = "CT"
 
     @property
     def name(self) -> str:
@@ -82,7 +88,7 @@ class Image:
 
 
 class NotASlice(Exception):
-    """Why a DICOM file is no slice of a CT in HU; the message completes 'it is ...'.
+    """Why a DICOM file is no slice of a CT in HU, or of another modality's image; the message completes 'it is ...'.
 
     `series` is set if it should have been one: the series UID, or what stands for it.
     """
@@ -92,20 +98,23 @@ class NotASlice(Exception):
         self.series = series
 
 
-def read_images(path: Path) -> list[Image]:
-    """The slices of one DICOM file. Raises NotASlice, or CaseRefused if the file cannot be read at all."""
+def read_images(path: Path, modality: str | None = "CT") -> list[Image]:
+    """The slices of one DICOM file of that modality; None takes what it is.
+
+    Raises NotASlice, or CaseRefused if the file cannot be read at all.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they would quote the values of fields
-            return _images(path, read_header(path, FIELDS))
+            return _images(path, read_header(path, FIELDS), modality)
     except (NotASlice, CaseRefused, MemoryError):
         raise
     except Exception as error:  # pydicom raises whatever a damaged field leads to
         raise NotASlice("damaged (its header cannot be read)", "") from error
 
 
-def _images(path: Path, header: pydicom.Dataset) -> list[Image]:
-    if reason := _other_kind(header):
+def _images(path: Path, header: pydicom.Dataset, modality: str | None) -> list[Image]:
+    if reason := _other_kind(header, modality):
         raise NotASlice(reason, "" if reason == CUT else None)
     if "PerFrameFunctionalGroupsSequence" in header:
         return _frames(path, header)
@@ -114,23 +123,32 @@ def _images(path: Path, header: pydicom.Dataset) -> list[Image]:
     return [_image(path, header, {}, 0, 1)]
 
 
-def _other_kind(header: pydicom.Dataset) -> str:
-    """Which other kind of object this is; empty for an image that may be a slice of a CT."""
+def _other_kind(header: pydicom.Dataset, wanted: str | None) -> str:
+    """Which other kind of object this is; empty for an image that may be a slice of a CT, or whatever is wanted."""
     kind = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
     if "SOPClassUID" not in header and "Modality" not in header:
-        return CUT if kind.startswith(CT_STORAGE) else "no image"  # DICOMDIR and the like
-    if (modality := str(header.get("Modality") or "unknown")) != "CT":
-        return f"modality {modality if modality.isalnum() and len(modality) <= 16 else 'unknown'}, not CT"
+        return CUT if kind.startswith(STORAGE["CT"]) else "no image"  # DICOMDIR and the like
+    wanted = wanted or str(header.get("Modality"))
+    if (modality := str(header.get("Modality") or "unknown")) != wanted:
+        return f"modality {modality if modality.isalnum() and len(modality) <= 16 else 'unknown'}, not {wanted}"
+    if wanted not in STORAGE:
+        return f"modality {wanted}, which is read from NIfTI, NRRD or MetaImage alone"
     if kind.startswith(SECONDARY_CAPTURE):
         return "a secondary capture"
-    is_ct = kind == CT_STORAGE or kind.startswith(f"{CT_STORAGE}.")
-    if kind.startswith(STANDARD) and not is_ct:
-        return f"no CT image ({UID(kind).name.removesuffix(' Storage') if UID(kind).name != kind else 'another kind'})"
+    fits = any(kind == one or kind.startswith(f"{one}.") for one in STORAGE[wanted])
+    if kind.startswith(STANDARD) and not fits:
+        name = UID(kind).name.removesuffix(" Storage") if UID(kind).name != kind else "another kind"
+        return f"no {wanted} image ({name})"
     if not header.get("Rows") or not header.get("Columns"):
-        return CUT if is_ct else "an object without an image"
-    if reason := not_hu(_text(header.get("ImageType")), "", _described(header)):
+        return CUT if fits else "an object without an image"
+    if reason := _judged(wanted, _text(header.get("ImageType")), _described(header)):
         return reason
     return "a colour image" if _whole(header, "SamplesPerPixel", 1) != 1 else ""
+
+
+def _judged(modality: str, image_type: str, described: str) -> str:
+    """What rules an image out by what it is called."""
+    return not_hu(image_type, "", described) if modality == "CT" else no_slice(image_type, described)
 
 
 def _frames(path: Path, header: pydicom.Dataset) -> list[Image]:
@@ -146,9 +164,10 @@ def _frames(path: Path, header: pydicom.Dataset) -> list[Image]:
             found = own.get(name) or shared.get(name)
             return found[0] if found else pydicom.Dataset()
 
-        content, kind = macro("FrameContentSequence"), macro("CTImageFrameTypeSequence")
+        content, modality = macro("FrameContentSequence"), str(header.Modality)
+        kind = macro({"MR": "MRImageFrameTypeSequence", "PT": "PETFrameTypeSequence"}.get(modality, CT_FRAMES))
         types = _text(kind.get("FrameType"))
-        if not_hu(types, "", ""):
+        if _judged(modality, types, ""):
             continue
         described: dict[str, Any] = {
             "ImagePositionPatient": macro("PlanePositionSequence").get("ImagePositionPatient"),
@@ -159,6 +178,8 @@ def _frames(path: Path, header: pydicom.Dataset) -> list[Image]:
             "AcquisitionNumber": content.get("FrameAcquisitionNumber"),
             "AcquisitionDateTime": content.get("FrameAcquisitionDateTime"),
             "KVP": macro("CTXRayDetailsSequence").get("KVP"),
+            "EchoTime": macro("MREchoSequence").get("EffectiveEchoTime"),
+            "DiffusionBValue": macro("MRDiffusionSequence").get("DiffusionBValue"),
             "stack": "|".join(str(v) for v in (content.get("StackID"), content.get("TemporalPositionIndex"), types)),
             "InstanceNumber": None,
         }
@@ -172,7 +193,7 @@ def _frames(path: Path, header: pydicom.Dataset) -> list[Image]:
 
 
 def _image(path: Path, header: pydicom.Dataset, described: dict[str, Any], frame: int, frames: int) -> Image:
-    series = _series(path, header)
+    series, modality = _series(path, header), str(header.Modality)
 
     def wrong(what: str) -> NotASlice:
         return NotASlice(what, series)
@@ -203,7 +224,7 @@ def _image(path: Path, header: pydicom.Dataset, described: dict[str, Any], frame
             raise wrong("without position or orientation")
     if not value("PixelSpacing"):
         raise wrong("without pixel spacing")
-    if reason := not_hu("", str(value("RescaleType") or ""), ""):
+    if modality == "CT" and (reason := not_hu("", str(value("RescaleType") or ""), "")):
         raise NotASlice(reason)
     at, turn = numbers("ImagePositionPatient", 3), numbers("ImageOrientationPatient", 6)
     between_rows, between_columns = numbers("PixelSpacing", 2)
@@ -212,7 +233,7 @@ def _image(path: Path, header: pydicom.Dataset, described: dict[str, Any], frame
         raise wrong("damaged (its orientation is no pair of perpendicular directions)")
     if not (0.01 <= between_rows <= 100 and 0.01 <= between_columns <= 100) or np.abs(at).max() > 1e5:
         raise wrong("damaged (impossible spacing or position)")
-    if np.abs(np.cross(across, down)).argmax() != 2:
+    if modality == "CT" and np.abs(np.cross(across, down)).argmax() != 2:
         raise NotASlice("a coronal or sagittal series, not axial")
     rows, columns = (_whole(header, name, 0) for name in ("Rows", "Columns"))
     if max(rows, columns) > LARGEST_SIDE:
@@ -241,7 +262,8 @@ def _image(path: Path, header: pydicom.Dataset, described: dict[str, Any], frame
         told=_told(path, header, described),
         seconds=_seconds(header, described),
         instance=None if "InstanceNumber" in described else _plain(header, "InstanceNumber"),
-        remark=remark(_text(header.get("ImageType")), _described(header)),
+        remark=remark(_text(header.get("ImageType")), _described(header)) if modality == "CT" else "",
+        modality=modality,
     )
 
 
@@ -265,6 +287,8 @@ def _told(path: Path, header: pydicom.Dataset, described: dict[str, Any]) -> dic
         "kernel": text("ConvolutionKernel"),
         "phase": " ".join(filter(None, map(text, ("TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase")))),
         "voltage": text("KVP"),
+        "echo": text("EchoTime"),
+        "diffusion": text("DiffusionBValue"),
         "number": text("SeriesNumber"),
         "type": text("ImageType"),
         "contrast": text("ContrastBolusAgent"),

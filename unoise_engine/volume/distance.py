@@ -6,10 +6,17 @@ import numpy as np
 import SimpleITK as sitk
 
 
-def signed_distance(mask: np.ndarray) -> np.ndarray:
-    """(h, w) bool, neither empty nor full -> pixels to its edge, float32: positive inside, negative outside."""
+def signed_distance(mask: np.ndarray, side_mm: tuple[float, ...] = ()) -> np.ndarray:
+    """(*s) bool, neither empty nor full -> distance to its edge, float32: positive inside, negative outside.
+
+    In pixels, or with the `side_mm` of a voxel along each axis in mm.
+    """
     image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    filtered = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=False)
+    if side_mm:
+        image.SetSpacing(side_mm[::-1])
+    filtered = sitk.SignedMaurerDistanceMap(
+        image, insideIsPositive=True, squaredDistance=False, useImageSpacing=bool(side_mm)
+    )
     return sitk.GetArrayFromImage(filtered).astype(np.float32)
 
 

@@ -92,15 +92,18 @@ def _in_file(path: Path, how: ReadSettings) -> Iterator[Case]:
         what = BARE if is_bare(path) else "is not a kind of file that is read here"
         raise CaseRefused("UNREADABLE", path, what, f"give {KINDS}")
     try:
-        series = group(read_images(path))
+        series = group(read_images(path, how.modality))
     except NotASlice as reason:
-        raise CaseRefused("NOT_CT", path, f"is no slice of a CT: it is {reason}", "give the folder of a CT") from None
+        wanted = f"of a {how.modality}" if how.modality == "CT" else f"of an {how.modality} image"
+        raise CaseRefused(
+            f"NOT_{how.modality}", path, f"is no slice {wanted}: it is {reason}", f"give the folder {wanted}"
+        ) from None
     for part, one in enumerate(series):
         yield of_series(one, path, path.stem, how, part, one.apart)
 
 
 def _in_folder(folder: Path, how: ReadSettings, tell: Callable[[str, str], None]) -> list[Case]:
-    found = _look_through(folder)
+    found = _look_through(folder, how.modality)
     for reason, skipped in found.skipped.items():
         names = ", ".join(str(p.relative_to(folder)) for p in skipped[:3]) + (", ..." if len(skipped) > 3 else "")
         tell(printable(f"SKIPPED {len(skipped)} x {reason}"), printable(f"({names})"))
@@ -114,7 +117,8 @@ def _in_folder(folder: Path, how: ReadSettings, tell: Callable[[str, str], None]
     cases += [of_image(p, _id_below(folder, p.with_name(_stem(p))), how) for p in found.volumes]
     if not cases:
         kinds = "; ".join(f"{len(p)} x {reason}" for reason, p in found.skipped.items()) or "no files"
-        raise CaseRefused("NO_CT", folder, f"holds no CT ({kinds})", f"give {KINDS}")
+        wanted = "CT" if how.modality == "CT" else f"{how.modality} image"
+        raise CaseRefused("NO_CT", folder, f"holds no {wanted} ({kinds})", f"give {KINDS}")
     return cases + [replace(of_refusal(p, why), id=_id_below(folder, p)) for p, why in _lost(found, series).items()]
 
 
@@ -148,7 +152,7 @@ def _has_content(path: Path) -> bool:
         return True
 
 
-def _look_through(folder: Path) -> _Found:
+def _look_through(folder: Path, modality: str) -> _Found:
     found = _Found()
 
     def unreadable(error: OSError) -> None:
@@ -169,11 +173,11 @@ def _look_through(folder: Path) -> _Found:
                 found.skip(home / name, "hidden folder")
         folders[:] = sorted(f for f in folders if not f.startswith(".") and not (home / f).is_symlink())
         for name in sorted(names):
-            _look_at(home / name, found)
+            _look_at(home / name, found, modality)
     return found
 
 
-def _look_at(path: Path, found: _Found) -> None:
+def _look_at(path: Path, found: _Found, modality: str) -> None:
     name = path.name.lower()
     try:
         status = path.lstat()
@@ -188,7 +192,7 @@ def _look_at(path: Path, found: _Found) -> None:
         elif is_image(path) or is_header(path):
             found.volumes.append(path)
         elif is_dicom(path):
-            found.images += read_images(path)
+            found.images += read_images(path, modality)
         elif is_bare(path):
             found.spoil(path, BARE.removeprefix("is "))
         elif _slice_like(name) or status.st_size == 0:

@@ -1,6 +1,6 @@
 """Are these Hounsfield units? Decided here alone, by the words of the header and by the values themselves.
 
-`not_hu` and `remark` judge a header; `vet` judges values, mends what can be mended and counts it.
+`not_hu`, `no_slice` and `remark` judge a header; `vet` judges values, mends what can be mended and counts it.
 """
 
 from __future__ import annotations
@@ -59,13 +59,9 @@ def not_hu(image_type: str, unit: str, described: str) -> str:
     `described` is what the series and its derivation are called, which counts only for derived images: people name an
     original series after whatever they mean to make of it.
     """
-    kinds = words(image_type, described if "DERIVED" in words(image_type) else "")
-    if kinds & SCOUT:
-        return "a localizer (scout)"
-    if kinds & PROJECTION or any(kind.endswith("MIP") for kind in kinds):
-        return "a projection (MIP or rendering)"
-    if kinds & CAPTURE:
-        return "a picture of a screen"
+    if reason := no_slice(image_type, described):
+        return reason
+    kinds = _kinds(image_type, described)
     if kinds & NO_HU or words(image_type) & NO_HU_TYPE:
         return "a map of other values than HU"
     spelt = unit.strip().upper().replace(".", "")
@@ -73,6 +69,20 @@ def not_hu(image_type: str, unit: str, described: str) -> str:
         shown = spelt if re.fullmatch(r"[A-Z0-9_ ^/%*-]{1,16}", spelt) else "another unit"
         return f"a map of other values than HU (Rescale Type {shown})"
     return ""
+
+
+def no_slice(image_type: str, described: str) -> str:
+    """The same of images of any kind: why one is no slice of a volume."""
+    kinds = _kinds(image_type, described)
+    if kinds & SCOUT:
+        return "a localizer (scout)"
+    if kinds & PROJECTION or any(kind.endswith("MIP") for kind in kinds):
+        return "a projection (MIP or rendering)"
+    return "a picture of a screen" if kinds & CAPTURE else ""
+
+
+def _kinds(image_type: str, described: str) -> set[str]:
+    return words(image_type, described if "DERIVED" in words(image_type) else "")
 
 
 def remark(image_type: str, described: str) -> str:

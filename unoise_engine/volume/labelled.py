@@ -15,15 +15,16 @@ SAME_MM = 0.1  # grids closer than this everywhere are one grid
 ROUNDING = 1e-3  # of a label that went through a scale of 32 bits
 
 
-def read_labelled(pair: Pair, numbers: Sequence[int]) -> tuple[Volume, Volume]:
-    """The CT in HU and its labels, on one grid; `numbers` are those of the organ, which must be there.
+def read_labelled(pair: Pair, numbers: Sequence[int], modality: str = "CT") -> tuple[Volume, Volume]:
+    """The CT in HU and its labels, on one grid; `numbers` are those of the organ, which must be there. An image of
+    another `modality` may have any values.
 
     Labels stored in another order of axes or directions than the CT, as converters do, are brought into the CT's order.
 
     Raises CaseRefused: OTHER_GRID, UNKNOWN_LABEL, EMPTY_LABEL, NO_SUCH_LABEL, and whatever `read_image` and `check_ct`
     refuse.
     """
-    ct, labels = check_ct(read_image(pair.ct), pair.ct), whole(read_image(pair.labels), pair.labels)
+    ct, labels = check_ct(read_image(pair.ct, modality), pair.ct), whole(read_image(pair.labels, modality), pair.labels)
     apart = apart_mm(ct.grid, labels.grid)
     if apart > SAME_MM and (turned := in_order_of(ct.grid, labels)) is not None:
         labels, apart = turned, 0.0

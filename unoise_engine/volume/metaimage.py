@@ -37,8 +37,9 @@ def metaimage_layout(path: Path, wanted: str = "CT") -> Layout:
     if fields.get("binarydata", "true").lower() != "true" or int(fields.get("headersize", "0") or 0) != 0:
         raise CaseRefused("UNREADABLE", path, "keeps its voxels as text or behind a foreign header", "save it as .mha")
     modality = fields.get("modality", "").upper().removeprefix("MET_MOD_")
-    if wanted == "CT" and modality in OTHER_MODALITIES:
-        raise CaseRefused("NOT_CT", path, f"says that it is {modality}, not CT", "give a CT")
+    if modality in {"CT", *OTHER_MODALITIES} - {wanted}:
+        cure = "give a CT" if wanted == "CT" else f"give an image of {wanted}"
+        raise CaseRefused(f"NOT_{wanted}", path, f"says that it is {modality}, not {wanted}", cure)
     axes_text = _first(fields, "transformmatrix", "orientation", "rotation")
     if axes_text is None:
         cure = "save it with its orientation (TransformMatrix), for example from 3D Slicer"

@@ -30,12 +30,13 @@ def is_header(path: Path) -> bool:
     return path.name.lower().endswith(DETACHED_SUFFIXES)
 
 
-def read_image(path: Path) -> Volume:
-    """One 3-D scalar image file -> Volume in the file's own voxel type and order; a CT or its labels.
+def read_image(path: Path, modality: str = "CT") -> Volume:
+    """One 3-D scalar image file -> Volume in the file's own voxel type and order; a CT or its labels, or an image of
+    another `modality`.
 
     Raises CaseRefused: SHEARED, and whatever `load_image` refuses.
     """
-    voxels, layout = load_image(path)
+    voxels, layout = load_image(path, modality)
     grid = rigid_grid(layout.size, layout.steps_mm, layout.origin_mm)
     if grid is None:
         raise CaseRefused("SHEARED", path, "has axes that are not perpendicular", "resample it to an upright grid")
@@ -78,13 +79,13 @@ def upright(
     return ct, notes, planes
 
 
-def load_image(path: Path) -> tuple[np.ndarray, Layout]:
+def load_image(path: Path, modality: str = "CT") -> tuple[np.ndarray, Layout]:
     """Voxels (z, y, x) and what the header says of them.
 
     Raises CaseRefused: what `image_layout` refuses, and TRUNCATED, BOMB.
     """
     deadline = Deadline()
-    layout = image_layout(path, deadline)
+    layout = image_layout(path, deadline, modality)
     return read_voxels(layout, path, deadline), layout
 
 

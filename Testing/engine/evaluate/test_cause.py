@@ -19,7 +19,7 @@ from unoise_engine.evaluate.cause import (
     judge_cause,
     share_name,
 )
-from unoise_engine.explanation.slices import LabelledSlice
+from unoise_engine.explanation.slices import LabelledItem
 from unoise_engine.lab.phantom.planted import LABELS, plant
 
 
@@ -47,7 +47,7 @@ def slices() -> Any:
             mask = {name: labels == number for name, number in LABELS.items()}
             if all(m.any() for m in mask.values()):
                 image = phantom.ct.voxels[k][None].astype(np.float32)
-                made.append(LabelledSlice(f"case-{seed}", f"case-{seed}", k, image, mask["target"]))
+                made.append(LabelledItem(f"case-{seed}", f"case-{seed}", k, image, mask["target"]))
                 causes.append(Cause(mask["landmark"], mask["decoy"] | mask["decoy_landmark"]))
     assert len(made) > 5 and len({one.case for one in made}) > 1
     return made, causes
@@ -117,7 +117,7 @@ def test_a_task_half_solved_is_solved(pixels: Any, counts: Any) -> None:
     """A dice of one half: 6 of 18 pixels found, 2 * 6 / (18 + 6)."""
     organ, found, landmark = (np.zeros((10, 10), bool) for _ in range(3))
     organ.ravel()[:18], found.ravel()[:pixels], landmark[9, :2] = True, True, True
-    one = LabelledSlice("a", "a", 0, np.zeros((1, 10, 10), np.float32), organ)
+    one = LabelledItem("a", "a", 0, np.zeros((1, 10, 10), np.float32), organ)
     got = cause_measures([one], [Cause(landmark, ~organ & ~landmark)], [found], {"any": [organ * 1.0]}, 0, 10)
     assert (AREA in {m.name for m in got}) == counts
 
@@ -140,7 +140,7 @@ def test_all_measures_by_hand() -> None:
 
 def slice_of(letters: Any, patient: Any = "a") -> Any:
     places = np.array([list(letters)])
-    return LabelledSlice(patient, patient, 0, np.zeros((1, 1, len(letters)), np.float32), places == "o"), Cause(
+    return LabelledItem(patient, patient, 0, np.zeros((1, 1, len(letters)), np.float32), places == "o"), Cause(
         places == "l", places == "d"
     )
 

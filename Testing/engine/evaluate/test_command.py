@@ -122,7 +122,7 @@ def test_split_names_may_carry_the_folder(data: Any, tmp_path: Path) -> None:
     split, other = tmp_path / "split.json", write_cases(tmp_path / "set-b")
 
     def names(*folders: Any) -> Any:
-        return [e.name for e in find_entries(folders, "bright", keep=read_part(split, "test"))]
+        return [e.name for e in find_entries(folders, ["bright"], keep=read_part(split, "test"))]
 
     for name in ("case-1", "set-a/case-1"):
         split.write_text(json.dumps({"train": ["case-0"], "val": [], "test": [name, "elsewhere/case-9"]}))
@@ -286,7 +286,7 @@ def test_half_a_split_is_no_figure(data: Any, tmp_path: Path) -> None:
     for absent in ("case-7", "set-a/case-7"):
         split.write_text(json.dumps({"train": [], "val": [], "test": ["case-1", absent]}))
         with pytest.raises(Usage, match=f"lack 1 of the 2 cases of the split's part, {absent} first"):
-            find_entries([data], "bright", keep=read_part(split, "test"))
+            find_entries([data], ["bright"], keep=read_part(split, "test"))
     split.write_text(json.dumps({"train": ["case-0", "case-1"], "val": [], "test": ["case-1"]}))
     with pytest.raises(Usage, match="names case-1 twice, in train and in test"):
         read_part(split, "test")
@@ -303,12 +303,12 @@ def test_the_same_ct_counts_once(tiny_bundle: Any, tmp_path: Path, capsys: pytes
 
 def test_a_pattern_or_a_number_that_fits_nothing(data: Any, tmp_path: Path) -> None:
     with pytest.raises(Usage, match="finds nothing in the name 'case-0'"):
-        find_entries([data], "bright", patient="^p[0-9]+")
+        find_entries([data], ["bright"], patient="^p[0-9]+")
     folder = write_cases(tmp_path / "odd")
     for number in (0, -7):
         (folder / "labels.json").write_text(json.dumps({"bright": number}))
         with pytest.raises(Usage, match="labels begin at 1"):
-            find_entries([folder], "bright")
+            find_entries([folder], ["bright"])
 
 
 def test_a_model_that_finds_nothing_is_said_so_first(

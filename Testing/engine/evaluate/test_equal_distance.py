@@ -15,7 +15,7 @@ from unoise_engine.evaluate.equal_distance import (
 )
 from unoise_engine.explanation.baselines import chaos, ruler
 from unoise_engine.explanation.hiding import FILLS
-from unoise_engine.explanation.slices import LabelledSlice
+from unoise_engine.explanation.slices import LabelledItem
 from unoise_engine.explanation.visibility import How
 from unoise_engine.volume.distance import signed_distance
 
@@ -44,7 +44,7 @@ def slices() -> Any:
     """A body of 1 in air of -2; three patients, the second with two slices."""
     image = np.where(disc(38), 1.0, -2.0).astype(np.float32)[None]
     return [
-        LabelledSlice(f"case-{p}", f"case-{p}", k, image, disc(), MM**2) for p, k in ((0, 0), (1, 0), (1, 1), (2, 0))
+        LabelledItem(f"case-{p}", f"case-{p}", k, image, disc(), (MM, MM)) for p, k in ((0, 0), (1, 0), (1, 1), (2, 0))
     ]
 
 
@@ -104,7 +104,7 @@ def test_slices_without_organ_and_small_rings_are_left_out(slices: Any) -> None:
     maps = {"even": [np.zeros((SIDE, SIDE))] * 2}
     none = lost_at_equal_distance(NeedsItsCause(), slices[:2], [0 * disc(), disc()], maps, HOW)
     assert np.isnan(none["even", "grey"][0]).all() and (none["even", "grey"][1] == 0).all()
-    thin = [LabelledSlice("c", "c", 0, np.where(disc(12), 1, -2).astype(np.float32)[None], disc(), MM**2)]
+    thin = [LabelledItem("c", "c", 0, np.where(disc(12), 1, -2).astype(np.float32)[None], disc(), (MM, MM))]
     assert np.isnan(lost(thin, {"even": maps["even"][:1]})["even", "grey"][0, 1:]).all(), "the body ends before"
 
 

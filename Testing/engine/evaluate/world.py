@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from Testing.engine.conftest import ellipsoid_ct, image_of
-from unoise_engine.explanation.slices import LabelledSlice
+from unoise_engine.explanation.slices import LabelledItem
 
 SIDE = 24
 
@@ -29,7 +29,7 @@ def box(images: np.ndarray, reach: int) -> np.ndarray:
     return np.mean(parts, axis=0)
 
 
-def labelled_slices(seed: int = 0, patients: int = 3, each: int = 2) -> list[LabelledSlice]:
+def labelled_slices(seed: int = 0, patients: int = 3, each: int = 2) -> list[LabelledItem]:
     """A bright blob (value 1.5, the truth a little larger than what the model finds) in a noisy body."""
     random = np.random.default_rng(seed)
     made = []
@@ -39,7 +39,7 @@ def labelled_slices(seed: int = 0, patients: int = 3, each: int = 2) -> list[Lab
             cy, cx = random.uniform(8, 16, 2)
             organ = (y - cy) ** 2 + (x - cx) ** 2 < random.uniform(9, 20)
             image = np.where(organ, 1.5, 0.1) + random.normal(0, 0.15, organ.shape)
-            made.append(LabelledSlice(f"case-{p}", f"case-{p}", k, image[None].astype(np.float32), organ))
+            made.append(LabelledItem(f"case-{p}", f"case-{p}", k, image[None].astype(np.float32), organ))
     return made
 
 

@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 
 from Testing.engine.conftest import ellipsoid_ct
+from Testing.engine.models.foreign_net import write_caused
+from unoise_engine.explanation.method import Method
+from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.pipeline import explain_volume
+from unoise_engine.explanation.refine import RefinedUNoise
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.clean_up import CleanUp
 from unoise_engine.models.manifest import read_manifest, write_bundle
+from unoise_engine.models.preparation import Preparation, Step, Window
 from unoise_engine.progress import Quiet
+
+STEPS = (Step("clip", (-200, 1000)), Step("normalise", (-300, 100)))  # the organ's 150 HU are a "spot"
 
 
 class Told(Quiet):
@@ -58,3 +65,35 @@ def test_what_speaks_against_a_result_is_said(tiny_bundle: Any, tmp_path: Path) 
                      warnings=warnings)]  # fmt: skip
     assert any(one.startswith("What looked like bright lay in pieces far apart") for one in warnings)
     assert any("slices differ from the one before more than slices 2 mm apart do" in one for one in warnings)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_methods_of_many_passes_say_beforehand_how_long_they_may_take(rank: int, tmp_path: Path) -> None:
+    """In 3-D occlusion ends by itself; what looks at one window counts that window alone."""
+    window = Window((8, 16, 16)[3 - rank :], 0.5)
+    model = load_bundle(
+        write_caused(tmp_path, Preparation("SAR", rank, window=window, steps=STEPS)), "cpu", label="spot"
+    )
+    told: dict[str, Any] = {}
+
+    class Listens(Quiet):
+        def event(self, kind: str, **facts: Any) -> None:
+            if kind == "estimate":
+                told[facts["stage"]] = facts
+
+    def asked(method: Method, focus: bool = False) -> float:
+        told.clear()
+        settings = Settings((method.name, "gradient"), focus=focus, parameters={method.name: method})
+        seconds: dict[str, float] = {}
+        [*explain_volume(ellipsoid_ct((9, 32, 32), (2, 2, 2)), model, settings, Listens(), seconds)]
+        assert [*told] == [method.name]
+        return float(told[method.name]["seconds"]) / seconds["segmentation"]
+
+    once = RefinedUNoise(steps=1, draws=1)
+    refined = asked(once)
+    items = told["unoise-refined"]["slices"] / 9 if rank == 2 else 1  # of 9 planes
+    assert told["unoise-refined"]["slices"] > 1 and refined == pytest.approx(items * once.places(), rel=1e-6)
+    if rank == 3:
+        share = 8 * 16 * 16 / (9 * 32 * 32)
+        assert asked(once, focus=True) == pytest.approx(once.places() * share, rel=1e-6)
+        assert asked(Occlusion(3, minutes=1e-9)) < 1e-3

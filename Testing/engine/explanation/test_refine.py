@@ -11,7 +11,7 @@ from unoise_engine.errors import Usage
 from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.methods import METHODS, answerable
 from unoise_engine.explanation.objective import Objective
-from unoise_engine.explanation.refine import LEVELS, Grid, RefinedUNoise
+from unoise_engine.explanation.refine import LEVELS, PASSES_A_SLOPE, Grid, RefinedUNoise
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.segmenter import GRADIENT, NOISE
@@ -202,3 +202,36 @@ def test_the_command_lines_option(ct_file: Any, tmp_path: Any, tiny_bundle: Any)
     assert report["settings"]["methods"] == ["unoise-refined"]
     assert report["settings"]["unoise-refined"]["steps"] == 11
     assert (path.parent / report["files"]["importance-unoise-refined"]).stat().st_size > 100
+
+
+def test_it_says_beforehand_about_how_many_passes_it_takes() -> None:
+    """Counted on a model that counts; a gradient holds the prediction that it starts from."""
+    where, x = world(2)
+
+    class Counts(Needs):
+        passes = 0.0
+
+        def predict(self, items: Any) -> Any:
+            self.passes += len(items)
+            return super().predict(items)
+
+        def gradient(self, items: Any, target: Any) -> Any:
+            self.passes += (PASSES_A_SLOPE - 1) * len(items)
+            return super().gradient(items, target)
+
+    for steps, draws in ((10, 2), (25, 4)):
+        model: Any = Counts(where)
+        method = RefinedUNoise(steps=steps, draws=draws, cell=2)
+        target = Target(Needs(where).predict(x))
+        looks = [*method.looks(model, x, target)]
+        assert looks[-1].step == steps
+        assert method.places(*where.shape) == pytest.approx(model.passes, rel=0.02)
+
+
+def test_a_stop_between_looks_keeps_the_best_so_far_and_each_step_is_told() -> None:
+    where, x = world(2)
+    model: Any = Needs(where)
+    shares: list[float] = []
+    method = RefinedUNoise(steps=20, cell=2)
+    method(model, x, Target(model.predict(x)), lambda share, note="": shares.append(share))
+    assert len([share for share in shares if share > 0]) == 20 and sum(shares) == pytest.approx(1)

@@ -281,7 +281,7 @@ def test_a_target_that_is_not_known(target: Any, place: Any, tmp_path: Path) -> 
     ((*ENDING, 0, "other"), "$lambda x: x", "code"),
     (("network_def",), "$monai.networks.nets.UNet()", "table"),
     (("network_def", "_target_"), "scripts.net.UNet", "scripts.net.UNet"),
-    (("network_def", "_target_"), "SwinUNETR", "SwinUNETR"),
+    (("network_def", "_target_"), "HighResNet", "HighResNet"),
     (("network_def", "channels"), [4, 8, 10**12], "beyond"),
     (("network_def", "channels"), "$list(range(10))", "code"),
     (("network_def", "act"), {"_target_": "os.system", "command": "touch SEEN"}, "code"),

@@ -9,7 +9,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from unoise_engine.errors import Usage
+from unoise_engine.foreign.export import to_onnx
 from unoise_engine.foreign.onnx_file import read_onnx
+from unoise_engine.foreign.parity import measure
 from unoise_engine.foreign.source import Source
 from unoise_engine.foreign.template import TEMPLATE
 from unoise_engine.models.onnx_format import parse
@@ -243,3 +245,17 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
         read_onnx(tmp_path / "none.onnx", text)
     with pytest.raises(Usage, match="another file"):
         imported(tmp_path, external(tmp_path))
+
+
+def test_a_softmax_that_is_not_the_last_layer_is_noticed_by_its_answers(tmp_path: Path) -> None:
+    """What comes after it cannot be cut off; taken for scores its answers would mislead."""
+    tail = [
+        helper.make_node("Softmax", ["y"], ["p"], axis=1),
+        helper.make_node("Sqrt", ["p"], ["root"]),
+        helper.make_node("Mul", ["root", "root"], ["again"]),
+    ]
+    source = imported(tmp_path, net(*tail, output="again"))
+    with pytest.raises(Usage, match="answers probabilities, behind a softmax"):
+        measure(source, to_onnx(source))
+    plain = imported(tmp_path, net())
+    assert measure(plain, to_onnx(plain))["agreement"] == 1

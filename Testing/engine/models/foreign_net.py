@@ -51,3 +51,45 @@ def write_foreign(out: Path, recipe: Preparation, outputs: str = "softmax", coun
     manifest = Manifest(**about, synthetic=True, recipe=recipe, labels=labels, outputs=outputs, source="by hand")
     write_bundle(out / "bundle", manifest, {"utility.onnx": out / "net.onnx"})
     return out / "bundle"
+
+
+def write_caused(out: Path, recipe: Preparation, reach: int = 7, gain: float = 4.0) -> Path:
+    """A bundle of labels "target", which is bright with a spot no farther than `reach`, and "spot", brighter still."""
+    out.mkdir(parents=True, exist_ok=True)
+    rank, wide = recipe.rank, ["n", 1, *"dhw"[3 - recipe.rank :]]
+    least, most, gains = (np.array([value], np.float32) for value in (0.6, 2.0, gain))
+    tensors = {"least": least, "most": most, "gain": gains, "spot_above": np.array([2.5], np.float32)}
+    tensors["mean"] = np.full((1, 1, *[3] * rank), 3.0**-rank, np.float32)
+    nodes = [
+        helper.make_node("Conv", ["slices", "mean"], ["smooth"], pads=[1] * 2 * rank),
+        helper.make_node("Sub", ["smooth", "least"], ["shines"]),
+        helper.make_node("Sub", ["slices", "least"], ["bright"]),
+        helper.make_node("Sub", ["most", "slices"], ["no_spot"]),
+        helper.make_node("Sub", ["smooth", "spot_above"], ["spot"]),
+        helper.make_node("Relu", ["spot"], ["near0"]),
+    ]
+    for axis in range(rank):  # a box of 2 reach + 1, one axis after the other
+        sides = [2 * reach + 1 if a == axis else 1 for a in range(rank)]
+        tensors[f"line{axis}"] = np.ones((1, 1, *sides), np.float32)
+        pads = [reach if a == axis else 0 for a in range(rank)] * 2
+        nodes.append(helper.make_node("Conv", [f"near{axis}", f"line{axis}"], [f"near{axis + 1}"], pads=pads))
+    nodes += [
+        helper.make_node("Sub", [f"near{rank}", "least"], ["has_cause"]),
+        helper.make_node("Min", ["shines", "bright", "no_spot", "has_cause"], ["caused"]),
+        helper.make_node("Concat", ["caused", "spot"], ["both"], axis=1),
+        helper.make_node("Mul", ["both", "gain"], ["logits"]),
+    ]
+    ports = [
+        helper.make_tensor_value_info("slices", TensorProto.FLOAT, wide),
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, [wide[0], 2, *wide[2:]]),
+    ]
+    weights = [helper.make_tensor(n, TensorProto.FLOAT, v.shape, v.ravel()) for n, v in tensors.items()]
+    graph = helper.make_graph(nodes, "caused", ports[:1], ports[1:], weights)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), str(out / "net.onnx")
+    )
+    about: dict[str, Any] = dict.fromkeys(("name", "title", "intended_use", "licence", "training_data"), "foreign")
+    labels = {"target": 1, "spot": 2}
+    manifest = Manifest(**about, synthetic=True, recipe=recipe, labels=labels, outputs="sigmoid", source="by hand")
+    write_bundle(out / "bundle", manifest, {"utility.onnx": out / "net.onnx"})
+    return out / "bundle"

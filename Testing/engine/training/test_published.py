@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from unoise_engine.explanation.slices import LabelledSlice
+from unoise_engine.explanation.slices import LabelledItem
 from unoise_engine.explanation.visibility import How, evaluate_maps
 from unoise_engine.training.unet import UNet
 from unoise_engine.training.unoise import NoiseConfig, freeze, unoise_loss
@@ -69,7 +69,7 @@ class MeanOfNine:
 def test_visibility_curve() -> None:
     z = [3 * np.sin(0.9 * np.arange(36) + k).reshape(6, 6) for k in (0, 2)]
     images = [np.cos(0.09 * np.arange(36) + k).reshape(6, 6) for k in (0, 1)]
-    slices = [LabelledSlice(f"c{k}", f"c{k}", 0, image[None], image > 0.2) for k, image in enumerate(images)]
+    slices = [LabelledItem(f"c{k}", f"c{k}", 0, image[None], image > 0.2) for k, image in enumerate(images)]
     how = How(tuple(n / 72 for n, _ in CURVE), ("grey",), ("pooled",), (), (), 1)
     curve = evaluate_maps(MeanOfNine(), slices, {"unoise": [-one for one in z]}, how).curve("unoise", "pooled", "grey")
     np.testing.assert_allclose(curve.mean(axis=0), [0, *(dice for _, dice in CURVE), FULL], atol=1e-9)

@@ -96,7 +96,7 @@ def reproduce(request: Request, show: Progress) -> Path:
 def _data(request: Request, scale: Scale, stages: Stages) -> tuple[Path, str, str]:
     """The folder, a key for its content, and a word on it."""
     if request.data is not None:
-        key = fingerprint(find_entries((request.data,), request.organ))
+        key = fingerprint(find_entries((request.data,), [request.organ]))
         return request.data, key, f"{request.data.resolve().name}, sha256 {key[:16]}"
     key, facts = _phantoms(request, scale, stages, "phantoms", planted=False)
     return stages.out / "phantoms", key, f"{facts['count']} phantoms of {scale.size} x {scale.size} x {scale.slices}"

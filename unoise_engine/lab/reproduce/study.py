@@ -218,7 +218,7 @@ def samples(study: Study, count: int) -> list[Sample]:
     keep = read_part(study.folders["utility"] / "split.json", "test")
     organ = bundle.manifest.organ
     found: list[Sample] = []
-    for entry in find_entries((study.data,), organ, keep=keep)[:count]:
+    for entry in find_entries((study.data,), [organ], keep=keep)[:count]:
         scan = read_scan(entry, own(bundle.recipe))
         k = int(scan.organ.sum(axis=(1, 2)).argmax())
         x = scan.given.items(slice(k, k + 1))

@@ -14,7 +14,14 @@ from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VR
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    EnhancedMRImageStorage,
+    EnhancedPETImageStorage,
+    MRImageStorage,
+    PositronEmissionTomographyImageStorage,
+)
 from pydicom.valuerep import validate_value
 
 from unoise_engine.results.dicom.slices import Slices
@@ -38,11 +45,17 @@ TEXT = (
 SEVERAL = ("PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "DeidentificationMethod")  # values in one element
 UNICODE = "ISO_IR 192"
 LOSSY_METHOD = re.compile(r"ISO_\d+(_\d+)*")
+USUAL = {  # of each modality that is read, the classes of single and of several frames
+    "CT": (CTImageStorage, EnhancedCTImageStorage),
+    "MR": (MRImageStorage, EnhancedMRImageStorage),
+    "PT": (PositronEmissionTomographyImageStorage, EnhancedPETImageStorage),
+}
 SEXES = ("M", "F", "O", "")
-# Of the standard's terms (PS3.16, annex L) those that a CT of the trunk may bear; other text may name anybody.
+# Of the standard's terms (PS3.16, annex L) those that are usual; other text may name anybody.
 BODY_PARTS = (
     "ABDOMEN", "ABDOMENPELVIS", "CHEST", "CHESTABDOMEN", "CHESTABDPELVIS", "PELVIS", "NECKCHESTABDOMEN",
     "NECKCHESTABDPELV", "WHOLEBODY", "LIVER", "PANCREAS", "SPLEEN", "STOMACH", "SPINE", "TSPINE", "LSPINE",
+    "HEAD", "BRAIN", "NECK", "CSPINE", "HEART", "BREAST", "KIDNEY", "PROSTATE", "UTERUS", "HIP", "KNEE", "SHOULDER",
 )  # fmt: skip
 
 
@@ -55,7 +68,8 @@ def mend_uids(header: pydicom.Dataset, path: Path, notes: list[str]) -> None:
     """SOP class and instance UIDs: what the file's own preamble says, else made from the file's bytes."""
     if not _is_uid(header.get("SOPClassUID")):
         other = header.file_meta.get("MediaStorageSOPClassUID")
-        usual = EnhancedCTImageStorage if "PerFrameFunctionalGroupsSequence" in header else CTImageStorage
+        kinds = USUAL.get(str(header.get("Modality")), USUAL["CT"])
+        usual = kinds["PerFrameFunctionalGroupsSequence" in header]
         header.SOPClassUID = str(other) if _is_uid(other) else usual
         notes.append("SOP Class UID missing in the source: taken from the file's preamble")
     if not _is_uid(header.get("SOPInstanceUID")):
@@ -95,8 +109,9 @@ def mend_series(headers: list[pydicom.Dataset], files: Sequence[Path], notes: li
             notes.append(f"{name} differs between slices of the source: the first slice's was taken")
         for header in headers:
             setattr(header, keyword, first if _is_uid(first) else new)
+    modality = str(headers[0].get("Modality"))
     for header in headers:
-        header.Modality = "CT"
+        header.Modality = modality if modality in USUAL else "CT"
 
 
 def mend_thickness(headers: list[pydicom.Dataset], slices: Slices, notes: list[str]) -> None:

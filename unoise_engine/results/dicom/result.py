@@ -20,6 +20,7 @@ from unoise_engine.results.dicom.picture import Style, draw
 from unoise_engine.results.dicom.segmentation import segmentation
 from unoise_engine.results.dicom.slices import GridSlices, Slices
 from unoise_engine.results.dicom.source import number, read_source
+from unoise_engine.results.greys import Greys
 from unoise_engine.volume.volume import AxialView, Volume, Voxels
 
 FIRST_MAP_SERIES, FIRST_DISPLAY_SERIES = 9003, 9103
@@ -127,12 +128,13 @@ class DicomResult:
         shown = first, last + 1
         frames = (self._frames(self.ct, False, *shown), self._frames(self.organ, True, *shown))
         files = {}
-        for k, hu, organ, heat in zip(range(*shown), *frames, self._frames(importance, False, *shown)):
+        greys = Greys.of(self.ct, str(self.whole.headers[0].Modality))
+        for k, values, organ, heat in zip(range(*shown), *frames, self._frames(importance, False, *shown)):
             from_feet = self._from_the_feet(self.explained.start + k)
             lines = [self._line(from_feet), self._in_the_series(k)]
             if not found:
                 lines.append(f"no {self.origin.organ} found")
-            picture = draw(hu, organ > 0, heat, style, *lines)
+            picture = draw(greys(values), organ > 0, heat, style, *lines)
             instance = self.origin.place(method) * self.total + self.source.order[k]
             name = f"overlay-{method}-{from_feet:03d}.dcm"
             self._store(capture(picture, k, method, instance, self.source, self.origin), folder / name)
@@ -159,7 +161,7 @@ class DicomResult:
         place = f"{'xyz'[axis]} {float(header.ImagePositionPatient[axis]):.1f} mm"
         if (image := number(header)) is None:
             return place
-        return f"CT image {image}" + f" frame {frame}" * bool(frame) + f", {place}"
+        return f"{header.Modality} image {image}" + f" frame {frame}" * bool(frame) + f", {place}"
 
     def _store(self, dataset: pydicom.Dataset, path: Path, pixels: Pixels | None = None) -> None:
         if self.de_identify:
