@@ -105,7 +105,6 @@ MESSAGES = {
     "plot": 'python -c \'import unoise_engine as u; u.explain("ct.nii.gz", "unoise").plot()\'',
     "cluster": "unoise_engine explain ct.nii.gz -o out --cluster tcp://127.0.0.1:1",
     "train": "unoise_engine train utility . -o run",
-    "import": "unoise_engine import total_fast -o out",
     "": "pip uninstall -q -y onnxruntime; unoise_engine explain ct.nii.gz -o out",
 }
 
