@@ -51,7 +51,7 @@ class Occlusion:
     ends: ClassVar[tuple[str, str]] = ("nothing is lost without it", "dice lost without it")
     unit: ClassVar[str] = "dice lost"
     needs: ClassVar[str] = ""
-    chosen: ClassVar[bool] = False  # it takes minutes a slice
+    chosen: ClassVar[bool] = False  # some 10 s a slice of 256 x 256 on two cores (docs/speed.md)
 
     patch: int = bounded(15, least=1, about="side of the grey square in the model's pixels; the paper uses 15")
     stride: int = bounded(0, least=0, about="step of the square; the paper uses 2; 0: fine where it matters")
