@@ -41,6 +41,7 @@ KINDS = ("vtkMRMLVolumeNode", "vtkMRMLSegmentationNode", "vtkMRMLTableNode")
 SHORT = 70  # letters that fit a view
 FIRST_PART = re.compile(r" - |[:;] |, which |\.$")  # what follows it are details
 SPECK = 0.1  # of the largest area of the organ on a slice
+PROVED = 3  # shares visible of a map that the table tells of
 
 
 def place(scene: Any, ct: Any, results: Results) -> dict[str, Any]:
@@ -367,7 +368,22 @@ def _place_summary(scene: Any, ct: Any, results: Results, old: Any, stamp: dict[
 
 
 def summary_titles() -> tuple[str, str, str]:
-    return _("Result"), _("Volume"), _("Time")
+    return _("Result"), _("Volume, or dice kept"), _("Time")
+
+
+def _proof(report: dict[str, Any], method: str) -> str:
+    """How a map did on the CT: dice kept with its most important voxels alone visible (mean of grey and noise), and the
+    verdict; empty where it was not tried."""
+    try:
+        told = report["proof"][method]
+        kept = zip(told["shares_visible"], *(told["dice_kept"]["map"][fill] for fill in ("grey", "noise")))
+        said = {f"{100 * share:.0f}": f"{(grey + noise) / 2:.2f}" for share, grey, noise in kept}
+        first = [*said.items()][:PROVED]
+        return _("{kept} at {shares} % visible, {verdict}").format(
+            kept=" / ".join(kept for _share, kept in first), shares=" / ".join(share for share, _kept in first),
+            verdict=told["verdict"])  # fmt: skip
+    except (KeyError, TypeError, ValueError, IndexError):
+        return ""
 
 
 def summary_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -376,7 +392,7 @@ def summary_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     size = _("{volume} ml").format(volume=f"{organ['volume_ml']:.1f}") if organ["found"] else _("not found")
     took = {k: _("{seconds} s").format(seconds=f"{seconds[k]:.1f}") for k in seconds}
     rows = [(organ["name"], size, took.get("segmentation", ""))]
-    rows += [(TITLES.get(m, m), "", took.get(m, "")) for m in report["settings"]["methods"]]
+    rows += [(TITLES.get(m, m), _proof(report, m), took.get(m, "")) for m in report["settings"]["methods"]]
     every = _("{seconds} s").format(seconds=f"{sum(seconds.values()):.1f}")
     notes = [(_("Note: {sentence}").format(sentence=sentence), "", "") for sentence in warnings_of(report)]
     return [*rows, (_("All, with reading and writing"), "", every), *notes]
