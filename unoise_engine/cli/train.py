@@ -67,7 +67,7 @@ def train_utility_command(
     from unoise_engine.training.fit import train_utility
     from unoise_engine.training.recipes import UtilityRecipe, read_recipe
 
-    chosen = _so_long(read_recipe(file, UtilityRecipe), steps)
+    chosen = so_long(read_recipe(file, UtilityRecipe), steps)
     how = _together(device, devices, num_nodes)
     run = train_utility(data, out, chosen, init=init, resume=resume, progress=progress.value, **how)
     folders = " ".join(shlex.quote(str(one)) for one in data)
@@ -117,7 +117,7 @@ def train_unoise_command(
     from unoise_engine.training.tables import build
     from unoise_engine.typed import to_table
 
-    chosen = _so_long(read_recipe(file, UNoiseRecipe), steps)
+    chosen = so_long(read_recipe(file, UNoiseRecipe), steps)
     if size:
         chosen = replace(chosen, noise=build(Noise, {**to_table(chosen.noise), "size": size, "depth": 0}, "--size"))
     if targets != Targets.recipe:
@@ -176,10 +176,15 @@ def _say_run(run: Path, then: str) -> None:
     print(run)
 
 
-def _so_long(recipe: Any, steps: int) -> Any:
+def so_long(recipe: Any, steps: int) -> Any:
+    """The recipe with that many steps, and rounds of equal length, at most the recipe's: training ends with one."""
     from dataclasses import replace
 
-    return replace(recipe, fit=replace(recipe.fit, max_steps=steps, epochs=0)) if steps else recipe
+    if not steps:
+        return recipe
+    rounds = -(-steps // recipe.fit.round_steps)
+    fit = replace(recipe.fit, max_steps=steps, epochs=0, round_steps=-(-steps // rounds))
+    return replace(recipe, fit=fit)
 
 
 def _recipes() -> dict[str, Path]:

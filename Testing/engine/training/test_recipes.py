@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from Testing.engine.training.world import unoise_recipe, utility_recipe
+from unoise_engine.cli.train import so_long
 from unoise_engine.errors import Usage
 from unoise_engine.training.card import Card, read_card
 from unoise_engine.training.recipes import Net, Noise, UNoiseRecipe, UtilityRecipe, read_recipe, write_recipe
@@ -68,6 +69,13 @@ def test_a_noise_model_of_any_shape() -> None:
     assert Noise("small", depth=5, first_channels=4).net == Net(5, 4)
     with pytest.raises(ValueError, match="depth must lie in"):
         Noise(depth=9)
+
+
+@pytest.mark.parametrize(("steps", "ends", "each"), [(120, 120, 60), (7, 7, 7), (250, 252, 84), (0, 400, 100)])
+def test_as_many_steps_as_are_asked_for(steps: int, ends: int, each: int) -> None:
+    recipe = unoise_recipe(max_steps=400, round_steps=100)
+    fit = so_long(recipe, steps).fit
+    assert fit.round_steps == each and -(-fit.max_steps // each) * each == ends
 
 
 def test_an_unknown_size(tmp_path: Path) -> None:
