@@ -16,6 +16,7 @@ from UNoiseSlicerLib.workspace import sweep
 
 HERE = os.path.dirname(__file__)
 STATUS_MILLISECONDS = 20_000
+DOCUMENTATION = "https://github.com/SlicerUNoise/SlicerUNoise/blob/main/docs/tutorials/slicer.md"
 SAMPLE = os.path.join(HERE, "Resources", "SampleData", "synthetic-abdomen.nrrd")
 
 
@@ -29,7 +30,7 @@ class UNoiseSlicer(ScriptedLoadableModule):
         parent.helpText = _(
             "Shows what a model looks at when it segments the pancreas in a CT: load a CT, click Explain, see why. "
             "For research only, not for clinical use."
-        )
+        ) + _(' See more information in the <a href="{page}">documentation</a>.').format(page=DOCUMENTATION)
         parent.acknowledgementText = _(
             "After T. Koker, F. Mireshghallah, T. Titcombe and G. Kaissis, U-Noise: Learnable Noise Masks for "
             "Interpretable Image Segmentation, ISBI 2021, arXiv 2101.05791."
@@ -44,13 +45,15 @@ def register_sample_data() -> None:
     """The synthetic CT that is installed with the extension: nothing is downloaded."""
     import SampleData
 
+    if hasattr(SampleData.SampleDataLogic, "registerCustomSampleDataCategory"):  # Slicer of 2026 and later
+        SampleData.SampleDataLogic.registerCustomSampleDataCategory("U-Noise", title=_("U-Noise"))
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="U-Noise",
         sampleName="UNoiseSyntheticAbdomen",
         uris="file://" + SAMPLE,
         fileNames=os.path.basename(SAMPLE),
         nodeNames="Synthetic abdomen",
-        thumbnailFileName=os.path.join(HERE, "Resources", "Icons", "UNoiseSlicer.png"),
+        thumbnailFileName=os.path.join(HERE, "Resources", "Icons", "UNoiseSyntheticAbdomen.png"),
         customDownloader=lambda source: [slicer.util.loadVolume(SAMPLE, {"name": "Synthetic abdomen"})],
     )
 

@@ -30,6 +30,8 @@ ICON = ROOT / "UNoiseSlicer" / "Resources" / "Icons" / "UNoiseSlicer.png"
 SAMPLE = ROOT / "UNoiseSlicer" / "Resources" / "SampleData" / "synthetic-abdomen.nrrd"
 SAMPLE_COMMAND = ("phantom", "--seed", "2027", "--size", "208", "--slices", "40")
 VIEW = (460, 360)
+THUMBNAIL = (260, 280)
+SAMPLE_ICON = ICON.with_name("UNoiseSyntheticAbdomen.png")
 BAR = 20
 stand_in.install(ROOT / "UNoiseSlicer")
 
@@ -51,6 +53,25 @@ def make_sample(path: Path) -> None:
     plain.CopyInformation(image)
     path.parent.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(plain, str(path), useCompression=True, compressionLevel=9)
+
+
+def make_thumbnail(path: Path) -> None:
+    """The sample CT's middle slice, in the size that the Sample Data module asks for."""
+    import SimpleITK as sitk
+
+    hu = sitk.GetArrayFromImage(sitk.ReadImage(str(SAMPLE)))
+    grey = np.clip((hu[len(hu) // 2] + 160) / 400 * 255, 0, 255).astype(np.uint8)
+    rows, columns = np.nonzero(grey > 60)
+    body = grey[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    small = picture(np.repeat(body[..., None], 3, axis=2)).scaled(
+        *THUMBNAIL, QtCore.Qt.AspectRatioMode.KeepAspectRatio, QtCore.Qt.TransformationMode.SmoothTransformation
+    )
+    out = QtGui.QImage(*THUMBNAIL, QtGui.QImage.Format.Format_RGB888)
+    out.fill(QtCore.Qt.GlobalColor.black)
+    painter = QtGui.QPainter(out)
+    painter.drawImage((THUMBNAIL[0] - small.width()) // 2, (THUMBNAIL[1] - small.height()) // 2, small)
+    painter.end()
+    out.save(str(path))
 
 
 def picture(pixels: np.ndarray) -> QtGui.QImage:
@@ -128,6 +149,7 @@ def main() -> None:
     if not SAMPLE.is_file() or "--sample" in sys.argv:
         make_sample(SAMPLE)
     make_icon(ICON)
+    make_thumbnail(SAMPLE_ICON)
     SHOTS.mkdir(parents=True, exist_ok=True)
     world = World()
     world.lay_out()

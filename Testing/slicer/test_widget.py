@@ -1304,13 +1304,15 @@ def test_the_module_describes_itself_and_brings_its_sample(world: Any, monkeypat
     parent = types.SimpleNamespace(path=module.__file__)
     module.UNoiseSlicer(parent)
     assert parent.title == "U-Noise" and parent.categories == ["Segmentation"]
-    assert "not for clinical use" in parent.helpText
-    registered = {}
-    data = types.SimpleNamespace(
-        SampleDataLogic=types.SimpleNamespace(registerCustomSampleDataSource=lambda **facts: registered.update(facts))
-    )
-    monkeypatch.setitem(sys.modules, "SampleData", data)
+    assert "not for clinical use" in parent.helpText and module.DOCUMENTATION in parent.helpText
+    assert (ROOT / module.DOCUMENTATION.split("/main/", 1)[1]).is_file()
+    registered: dict[str, Any] = {}
+    logic = types.SimpleNamespace(registerCustomSampleDataSource=lambda **facts: registered.update(facts))
+    monkeypatch.setitem(sys.modules, "SampleData", types.SimpleNamespace(SampleDataLogic=logic))
+    module.register_sample_data()  # by a Slicer that knows no categories of others
+    logic.registerCustomSampleDataCategory = lambda name, title: registered.update(titled=(name, title))
     module.register_sample_data()
+    assert registered["titled"] == (registered["category"], "U-Noise")
     assert Path(registered["thumbnailFileName"]).is_file() and Path(module.SAMPLE).stat().st_size < 2_000_000
     node = slicer.vtkMRMLScalarVolumeNode()
     storage = slicer.vtkMRMLNRRDStorageNode()
