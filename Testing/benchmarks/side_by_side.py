@@ -22,7 +22,7 @@ from unoise_engine.explanation.slices import evenly
 from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
 from unoise_engine.models.given import own
 
-ACROSS = 2  # slices beside each other
+FEW = 6  # slices that stand one below the other; more stand in two columns
 INCHES = 2.1
 
 
@@ -40,13 +40,14 @@ def main() -> None:
 
     methods = choose(asked.methods.split(","))
     rows = [*pictures(asked.data, asked.split, methods, asked.each, set(asked.only))]
-    high, wide = -(-len(rows) // ACROSS), 1 + len(methods)
-    figure = Figure((INCHES * wide * ACROSS, INCHES * 0.86 * high), facecolor="black", layout="constrained")
-    axes = figure.subplots(high, wide * ACROSS, squeeze=False)
+    across = 1 if len(rows) <= FEW else 2
+    high, wide = -(-len(rows) // across), 1 + len(methods)
+    figure = Figure((INCHES * wide * across, INCHES * 0.86 * high), facecolor="black", layout="constrained")
+    axes = figure.subplots(high, wide * across, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for n, (name, ct, truth, found, maps) in enumerate(rows):
-        mine = axes[n // ACROSS][wide * (n % ACROSS) :]
+        mine = axes[n // across][wide * (n % across) :]
         for axis, heat in zip(mine, [None, *maps.values()]):
             axis.imshow(ct, "gray", vmin=ct.min(), vmax=ct.max())
             if heat is not None:
@@ -56,14 +57,14 @@ def main() -> None:
                     axis.contour(mask, [0.5], colors=colour, linewidths=0.7)
         for axis, title in zip(mine, [name, *(method.title for method in methods.values())]):
             axis.set_title(title, color="white", fontsize=7)
-    figure.savefig(asked.out, dpi=110)
+    figure.savefig(asked.out, dpi=90)
 
 
 def pictures(data: Path, split: Path, methods: dict, each: int, only: set[str]):  # type: ignore[no-untyped-def, type-arg]
     """(name, windowed slice, truth, found, rank of each map in 0 .. 1) of every slice chosen."""
     bundle = load_bundle(DEFAULT_BUNDLE, "cpu", 1)
     recipe = own(bundle.recipe)
-    for entry in find_entries([data], bundle.manifest.organ, (), "", read_part(split, "test"), "", ()):
+    for entry in find_entries([data], [bundle.manifest.organ], (), "", read_part(split, "test"), "", ()):
         scan = read_scan(entry, recipe)
         shows = np.flatnonzero(scan.organ.any(axis=(1, 2)))
         chosen = [int(one.split(":")[1]) - 1 for one in only if one.split(":")[0] == entry.name]
@@ -75,8 +76,17 @@ def pictures(data: Path, split: Path, methods: dict, each: int, only: set[str]):
             for name, method in methods.items():
                 heat = method(bundle, x, target, silent)[0]
                 tie = np.random.default_rng(0).random(heat.shape)
-                maps[name] = 1 - ranks(heat, tie) / heat.size
-            yield f"{entry.name}, slice {k + 1}", x[0, 0], scan.organ[k], target.mask[0, 0], maps
+                maps[name] = np.where(heat > heat.min(), 1 - ranks(heat, tie) / heat.size, 0)
+            box = body(x[0, 0])
+            masks = scan.organ[k][box], target.mask[0, 0][box]
+            yield f"{entry.name}, slice {k + 1}", x[0, 0][box], *masks, {name: heat[box] for name, heat in maps.items()}
+
+
+def body(ct: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of a windowed slice (h, w) of which a tenth is not air."""
+    lit = ct > ct.min() + 0.1 * np.ptp(ct)
+    ends = [np.flatnonzero(lit.mean(axis=axis) > 0.1)[[0, -1]] for axis in (1, 0)]
+    return slice(ends[0][0], ends[0][1] + 1), slice(ends[1][0], ends[1][1] + 1)
 
 
 if __name__ == "__main__":
