@@ -23,7 +23,7 @@ from unoise_engine.evaluate.segmentation import CaseResult, finds_nothing, judge
 from unoise_engine.evaluate.tables import check_rows, write_csv, write_segmentation, write_tables
 from unoise_engine.explanation.baselines import BASELINES
 from unoise_engine.explanation.baselines import TITLES as BASELINE_TITLES
-from unoise_engine.explanation.hiding import largest_noise, scale_of
+from unoise_engine.explanation.hiding import hiding_units, largest_noise
 from unoise_engine.explanation.method import Method, longest_s, silent
 from unoise_engine.explanation.methods import LEARNT, METHODS, TITLES, answerable, check_answerable, choose, usual
 from unoise_engine.explanation.occlusion import Occlusion
@@ -261,7 +261,7 @@ def _item(scan: Scan, part: Part, bundle: Bundle) -> LabelledItem:
         image=(image := part.image),
         organ=part.of(scan.organ),
         side_mm=part.side_mm,
-        scale=scale_of(bundle.manifest, image),
+        scale=hiding_units(bundle.manifest, image),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unoise_engine.explanation.slices import LabelledItem, Scale, chance
+from unoise_engine.explanation.slices import HidingUnits, LabelledItem, chance
 from unoise_engine.models.manifest import Manifest
 from unoise_engine.models.preparation import Preparation
 
@@ -22,12 +22,12 @@ def largest_noise(manifest: Manifest) -> float:
     return float(manifest.architecture.get("noise", {}).get("sigma_max", SIGMA))
 
 
-def scale_of(manifest: Manifest, image: np.ndarray) -> Scale:
+def hiding_units(manifest: Manifest, image: np.ndarray) -> HidingUnits:
     """Of one item (c, *s)."""
     if not isinstance(manifest.recipe, Preparation):
-        return Scale()
+        return HidingUnits()
     grey, spread = body_of(image)
-    return Scale(grey, 1.0 if "noise" in manifest.architecture else spread)
+    return HidingUnits(grey, 1.0 if "noise" in manifest.architecture else spread)
 
 
 def body_of(image: np.ndarray) -> tuple[float, float]:

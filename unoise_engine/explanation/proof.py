@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from unoise_engine.explanation.baselines import chaos, ruler
-from unoise_engine.explanation.hiding import SIGMA, largest_noise, scale_of, tolerance
+from unoise_engine.explanation.hiding import SIGMA, hiding_units, largest_noise, tolerance
 from unoise_engine.explanation.method import Method, longest_s
 from unoise_engine.explanation.part import Part
 from unoise_engine.explanation.segment import Prediction
@@ -110,7 +110,7 @@ class Trial:
             image = part.image
             mask = self.model.predict(image[None])[0, 0] > 0 if image.ndim == 4 else part.of(self.found.scores) > 0
             # The chances depend on the slice alone, not on what its CT is called.
-            scale = scale_of(self.model.manifest, image)
+            scale = hiding_units(self.model.manifest, image)
             self.slices.append(LabelledItem("", "", part.index, image, mask, part.side_mm, scale))
         if any(not one.organ.any() for one in self.slices):
             self.parts, self.slices = [], []

@@ -11,7 +11,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Scale:
+class HidingUnits:
     """What hides voxels, in units of the model's input: the value that says nothing, and the unit of noise. Those of
     the models trained here are 0 and 1, by their normalisation."""
 
@@ -30,7 +30,7 @@ class LabelledItem:
     image: np.ndarray  # (c, *s) float32, normalised by the model's recipe
     organ: np.ndarray  # (*s) bool, the truth
     side_mm: tuple[float, ...] = (1.0, 1.0)  # of a pixel or voxel, along each axis of s
-    scale: Scale = Scale()
+    scale: HidingUnits = HidingUnits()
 
     @property
     def image_plane(self) -> np.ndarray:

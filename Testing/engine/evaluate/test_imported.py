@@ -17,7 +17,7 @@ from Testing.engine.models.foreign_net import write_caused
 from unoise_engine.batch.run import explain_all
 from unoise_engine.evaluate.command import Request, run
 from unoise_engine.explanation.baselines import chaos, ruler
-from unoise_engine.explanation.hiding import scale_of
+from unoise_engine.explanation.hiding import hiding_units
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.proof import SEED, Trial
 from unoise_engine.explanation.segment import segment
@@ -129,7 +129,7 @@ def test_a_map_is_tried_on_the_ct_itself(world: Path, bundle: Path) -> None:
     assert random and random.verdict == "no better than chance"
     one = trial.slices[0]
     body = one.image[one.image > one.image.min()]
-    assert scale_of(model.manifest, one.image) == one.scale
+    assert hiding_units(model.manifest, one.image) == one.scale
     assert one.scale.grey == pytest.approx(body.mean()) and one.scale.noise == pytest.approx(body.std())
     assert one.scale.grey > one.image.min() + 1, "air is no grey"
 
