@@ -16,6 +16,7 @@ import pytest
 from Testing.engine.dicom.conftest import explained
 from Testing.engine.dicom.series import write_series
 from Testing.engine.dicom.test_orthanc import PLUGINS, missing
+from unoise_engine.explanation.methods import METHODS
 
 SCRIPT = Path(__file__).with_name("ohif_trip.py")
 VIEWERS = Path(__file__).parents[3] / ".viewers"  # made by `make viewers`
