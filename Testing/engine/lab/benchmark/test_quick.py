@@ -50,7 +50,7 @@ def test_without_torch_it_says_what_is_left_out(
     from unoise_engine.lab.benchmark import command, growth, occluding
 
     monkeypatch.setattr("unoise_engine.lab.benchmark.rivals.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match="train"):
+    with pytest.raises(MissingExtra, match="torch"):
         run(Request(tmp_path, quick=True, paper=True))
     monkeypatch.setattr(command, "growth", lambda *a: [growth.Point("size", 1, 8, 1, 0.1, 0.1)])
     monkeypatch.setattr(command, "_whole", lambda *a: None)
