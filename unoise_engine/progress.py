@@ -181,7 +181,11 @@ class Lines(Quiet):
     def stage(self, case: str, name: str, total: int) -> Iterator[Callable[..., None]]:
         started = time.monotonic()
         print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
-        yield lambda amount, note="": None
+        try:
+            yield lambda amount, note="": None
+        except BaseException:
+            print(file=sys.stderr, flush=True)  # what is said of it has a line of its own
+            raise
         print(f"{time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
 
     def event(self, kind: str, **facts: Any) -> None:
