@@ -178,6 +178,7 @@ def write_case(
             files |= writer.write(name, volume, folder, verdict)
         if page is not None:
             with clock(account.seconds, "view"):
+                page.scales = account.scales  # the side of a coarse map's pixels is known once there is one
                 page.add(name, volume)
         del volume  # before there are the maps of the next
 
