@@ -63,12 +63,12 @@ def train_utility_command(
 ) -> None:
     """Train the U-Net that segments the organ."""
     file = _recipe_file(recipe)
+    how = _together(device, devices, num_nodes)
     _say_loading(progress, f"{out.name}: recipe {recipe}")
     from unoise_engine.training.fit import train_utility
     from unoise_engine.training.recipes import UtilityRecipe, read_recipe
 
     chosen = so_long(read_recipe(file, UtilityRecipe), steps)
-    how = _together(device, devices, num_nodes)
     run = train_utility(data, out, chosen, init=init, resume=resume, progress=progress.value, **how)
     folders = " ".join(shlex.quote(str(one)) for one in data)
     _say_run(run, f"train unoise {folders} --utility {shlex.quote(str(run))} -o {shlex.quote(str(run) + '-unoise')}")
@@ -109,6 +109,7 @@ def train_unoise_command(
         teach_imported(data, utility, out, **how_long, device=device, progress=progress.value)  # type: ignore[arg-type]
         return
     file = _recipe_file(recipe)
+    how = _together(device, devices, num_nodes)
     _say_loading(progress, f"{out.name}: recipe {recipe}")
     from dataclasses import replace
 
@@ -122,7 +123,6 @@ def train_unoise_command(
         chosen = replace(chosen, noise=build(Noise, {**to_table(chosen.noise), "size": size, "depth": 0}, "--size"))
     if targets != Targets.recipe:
         chosen = replace(chosen, noise=replace(chosen.noise, targets=targets.value))
-    how = _together(device, devices, num_nodes)
     run = train_unoise(data, utility, out, chosen, init=init, resume=resume, progress=progress.value, **how)
     _say_run(run, f"export {shlex.quote(str(utility))} {shlex.quote(str(run))} -o my-model --card card.toml")
 
