@@ -201,14 +201,14 @@ def main() -> None:
         world.views[name].fit()
         world.views[name].node.SetFieldOfView(*(f * 0.86 for f in world.views[name].node.GetFieldOfView()[:2]), 1)
     widget._jump()
-    titles = [_("CT"), *exchange.TITLES.values()]
+    titles = [_("CT"), *(exchange.TITLES[name] for name in SHOWN)]
     grid([titled(world.views[n], t, "#5a5a5a") for n, t in zip(names, titles)], 2).save(str(SHOTS / "methods.png"))
 
     parameters.shownMethod, parameters.threshold = "unoise", 100.0
     shares = []
     for share in (50.0, 20.0, 10.0, 5.0):
         parameters.share = share
-        title = _("U-Noise: the most important {share:.0f} % of the voxels").format(share=share)
+        title = _("{title}: the most important {share:.0f} % of the voxels").format(title=titles[1], share=share)
         shares.append(titled(world.views[names[1]], title, "#5a5a5a"))
     grid(shares, 2).save(str(SHOTS / "share.png"))
     parameters.share, parameters.threshold = 100.0, 10.0

@@ -552,7 +552,7 @@ def test_the_summary_tells_volume_and_seconds(scene: Any) -> None:
     kept = {"map": {"grey": [0.5, 0.7, 0.9, 1.0], "noise": [0.3, 0.5, 0.9, 1.0]}}
     told = {"verdict": "better than distance", "shares_visible": [0.05, 0.1, 0.2, 0.5], "dice_kept": kept}
     tried = scenes.summary_rows(report() | {"proof": {"unoise": told}})
-    assert tried[1][1] == "0.40 / 0.60 / 0.90 at 5 / 10 / 20 % visible, better than distance" and tried[2][1] == ""
+    assert tried[1][1] == "0.40 / 0.60 / 0.90, better than distance" and tried[2][1] == ""
     odd: tuple[Any, ...] = ({}, {"unoise": None}, {"unoise": told | {"dice_kept": 3}}, [1])
     assert all(scenes.summary_rows(report() | {"proof": one})[1][1] == "" for one in odd)
     assert scenes.report_of(scene, ct) == report()
