@@ -277,3 +277,13 @@ def test_a_model_of_several_labels_is_asked_about_its_own(tmp_path: Path) -> Non
     needed, decoy = what_if(scene, own, HideSettings("mean")).effects
     assert (needed.name, needed.dice) == ("needed", 0) and needed.lost_ml == pytest.approx(0.064)
     assert (decoy.name, decoy.dice, decoy.lost_ml) == ("decoy", 1, 0)
+
+
+def test_what_is_found_without_the_strongest_is_kept_when_asked_for(scene: Scene) -> None:
+    found = what_if(scene, structures(blocks(scene)), HideSettings(organ="hide"), keep=True)
+    strongest, ml = found.effects[0], scene.ct.grid.voxel_ml
+    assert found.after is not None and found.after.shape == scene.organ.shape and strongest.lost_ml > 0
+    after = found.after > 0
+    assert after.sum() * ml == pytest.approx(strongest.ml)
+    assert (scene.organ & ~after).sum() * ml == pytest.approx(strongest.lost_ml)
+    assert what_if(scene, structures(blocks(scene))).after is None

@@ -3,6 +3,7 @@
 import copy as copies
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,23 @@ def test_facts_are_fit_to_be_shown(folder: Any) -> None:
         nested = {"in": nested}
     with pytest.raises(Integrity, match="deep"):
         read_manifest(edited(folder, metrics=nested))
+
+
+@pytest.mark.parametrize(
+    ("files", "told", "expected"),
+    [
+        (("unoise",), {"depth": 2}, {"noise": "unoise"}),
+        (("unoise",), {"depth": 2, "cell": 4}, {"near": "unoise"}),  # as bundles were before the near net had a name
+        (("unoise",), {"for": "spleen"}, {"near": "unoise"}),
+        (("unoise",), {"cell": 4, "near": False}, {"noise": "unoise"}),
+        (("unoise", "unoise-near"), {"depth": 4}, {"near": "unoise-near", "noise": "unoise"}),
+        (("unoise-near",), None, {"near": "unoise-near"}),
+        ((), None, {}),
+    ],
+)
+def test_which_noise_models_there_are(files: Any, told: Any, expected: Any) -> None:
+    manifest = read_manifest(SHIPPED)
+    entry = next(iter(manifest.files.values()))
+    architecture = {"unoise": told} if told else {}
+    changed = replace(manifest, files={f"{stem}.onnx": entry for stem in files}, architecture=architecture)
+    assert changed.noise_models == expected
