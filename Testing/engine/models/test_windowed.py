@@ -12,6 +12,7 @@ from Testing.engine.models.foreign_net import write_foreign
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.segment import segment
 from unoise_engine.models.bundles import load_bundle
+from unoise_engine.models.enlarge import enlarged
 from unoise_engine.models.labels import Channels
 from unoise_engine.models.preparation import Preparation, Resampling, Step, Window
 from unoise_engine.models.prepared import Prepared
@@ -184,3 +185,23 @@ def test_what_was_cut_off_has_no_label(tmp_path: Path) -> None:
     assert found.kept is not None and mask[box].any()
     mask[box] = False
     assert not mask.any()
+
+
+def test_grad_cam_is_the_mean_of_the_windows_by_their_weights(model: Windowed) -> None:
+    if "gradcam" not in model.answers:
+        pytest.skip("its graph has no coarse layer")
+    image = item(model)
+    asked = np.ones_like(image)
+    tiling = model._tiling(image)
+    padded, target = tiling.pad(image), tiling.embed(asked)
+    total, weight = np.zeros((2, 1, *tiling.padded))
+    for box in tiling.boxes():
+        feeds = model._feeds(tiling.given(padded, box), target[(slice(None), *box)])
+        coarse = model._run("gradcam", feeds, ["gradcam"])[0]
+        whole = enlarged(coarse, tuple(n + 2 * m for n, m in zip(tiling.core, tiling.margin)))
+        inside = tuple(slice(m, n - m) for m, n in zip(tiling.margin, whole.shape[2:]))
+        total[(slice(None), *box)] += whole[0][(slice(None), *inside)] * tiling.weights
+        weight[(slice(None), *box)] += tiling.weights
+    wanted = tiling.unpad(total / weight)
+    assert wanted.max() > 0
+    np.testing.assert_allclose(model.gradcam(image[None], asked[None])[0], wanted, rtol=1e-3, atol=1e-5 * wanted.max())
