@@ -39,7 +39,7 @@ class Account:
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     organ: dict[str, Any] = field(default_factory=dict)
-    focus: dict[str, Any] = field(default_factory=dict)
+    looked_at: dict[str, dict[str, Any]] = field(default_factory=dict)
     proofs: dict[str, Proof] = field(default_factory=dict)
     middle: int = 0
 
@@ -73,7 +73,7 @@ class Account:
     def explained(self, progress: Progress, case: str = "", folder: Path | None = None) -> Iterator[tuple[str, OnGrid]]:
         """As `pipeline.explain_volume`, which says what it yields and raises."""
         given = self.reading.ct, self.bundle, self.settings, progress, self.seconds, case, self.warnings, folder
-        for name, volume in explain_volume(*given, self.focus, self.proofs):
+        for name, volume in explain_volume(*given, self.looked_at, self.proofs):
             if name == "segmentation":
                 self._measure(volume)
             yield name, volume
@@ -130,8 +130,10 @@ class Account:
                 "methods": list(settings.methods),
                 "axial_slices": [*self.range],
                 **({"label": manifest.organ} if manifest.chosen else {}),
-                **({"focus": self.focus} if self.focus else {}),
-                **settings.told,
+                **{
+                    name: {**settings.told.get(name, {}), **self.looked_at.get(name, {})}
+                    for name in dict.fromkeys([*self.looked_at, *settings.told])
+                },
                 "device": self.bundle.device,
                 **(how or {}),
             },
