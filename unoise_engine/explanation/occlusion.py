@@ -43,8 +43,10 @@ class Occlusion:
     of the organ, not where the grey patch itself is mistaken for one, which the exact map counts too. docs/speed.md
     tells how far it is from the exact map.
 
-    After `minutes` an adaptive map takes what it has: the places nearest the organ come first, coarse ones before fine
-    ones, and what was not tried is interpolated, or 0 beyond the coarse places that were.
+    After `minutes` the adaptive maps of a CT are taken as they are (search.py): what was not tried is interpolated, or
+    0 beyond the coarse places that were, and slices that were not looked at lie between those that were. The report
+    says how many, and about how large the error is. Items by themselves, as judges ask for them, have no limit unless
+    one is set or they are blocks.
     """
 
     name: ClassVar[str] = "occlusion"
@@ -53,12 +55,12 @@ class Occlusion:
     ends: ClassVar[tuple[str, str]] = ("nothing is lost without it", "dice lost without it")
     unit: ClassVar[str] = "dice lost"
     needs: ClassVar[str] = ""
-    chosen: ClassVar[bool] = False  # some 10 s a slice of 256 x 256 on two cores (docs/speed.md)
+    chosen: ClassVar[bool] = False  # a minute a CT
 
     patch: int = bounded(15, least=1, about="side of the grey square in the model's pixels; the paper uses 15")
     stride: int = bounded(0, least=0, about="step of the square; the paper uses 2; 0: fine where it matters")
     fill: float = bounded(0.0, about="intensity of the square, as the model is given it")
-    minutes: float = bounded(0.0, least=0, about="at most for a slice or block, adaptive alone; 0: 5 for a block")
+    minutes: float = bounded(0.0, least=0, about="at most for a CT, adaptive alone; 0: 1, of a model of blocks 5")
 
     def __post_init__(self) -> None:
         if self.patch < 1:
@@ -75,7 +77,7 @@ class Occlusion:
         """What a report says of the map."""
         if self.stride:
             return f"exact, every {self.stride} pixels"
-        return f"adaptive: within {MARGIN} pixels of the organ, RMS error up to {ADAPTIVE_ERROR:.0%} of the range"
+        return f"adaptive: within {MARGIN} pixels of the organ, finished with an RMS error up to {ADAPTIVE_ERROR:.0%}"
 
     @property
     def coarse(self) -> int:
@@ -102,6 +104,7 @@ class Occlusion:
         search = self.searched(model, items, self.limit_of_ct(items.rank), advance)
         told = {
             "places": search.places,
+            "items": search.shown,
             "looked_at": len(search.sketches),
             "estimated_error": round(search.error, 4),
             "ended": search.stopped or "finished",

@@ -68,7 +68,7 @@ class Search:
     ):
         self.model, self.items, self.begin, self.seconds, self.advance = model, items, begin, seconds, advance
         self.sketches: dict[int, Sketch] = {}
-        self.places, self.stopped = 0, ""
+        self.places, self.shown, self.stopped = 0, 0, ""  # measured; items with organ; why it ended early
         self._steps: dict[int, int] = {}  # every how many places of an item were looked into
         self._doubts: dict[int, float] = {}
         self._shares: dict[int, float] = {}  # of an item's work, which nobody knows beforehand: half, and half again
@@ -77,17 +77,21 @@ class Search:
         self._told = 0.0
 
     def run(self) -> None:
-        """Until it is finished, or the time is over, or whoever hears the progress has enough."""
+        """Until it is finished, or the time is over, or whoever hears the progress has enough: that is raised on where
+        an item was not looked at yet, or an exact map was wanted."""
         shown = [k for k in range(len(self.items)) if self.items.organ(k).any()]
         for order, place in enumerate(evenly_spread(len(shown))):
             heapq.heappush(self._heap, (-math.inf, order, shown[place], False))
-        self._shown, self._begun = len(shown), time.monotonic()
+        self.shown, self._begun = len(shown), time.monotonic()
         try:
             self._tell()
             while self._heap and not self.stopped:
                 self._look(*heapq.heappop(self._heap)[1:])
             self.advance(len(self.items) - self._told)
         except Enough:
+            exact = any(sketch.refinement.coarse == 1 for sketch in self.sketches.values())
+            if exact or len(self.sketches) < self.shown:
+                raise
             self.stopped = "asked to stop"
 
     def map(self, k: int) -> np.ndarray:
@@ -161,8 +165,8 @@ class Search:
         done = sum(self._shares.values())
         if math.isfinite(self.seconds):
             passed = (time.monotonic() - self._begun) / self.seconds
-            done = max(done, self._shown * min(1.0, passed))
-        done += len(self.items) - self._shown
+            done = max(done, self.shown * min(1.0, passed))
+        done += len(self.items) - self.shown
         before, self._told = self._told, max(self._told, done)
         note = {"note": f"error about {self.error:.1%}"} if math.isfinite(self.seconds) and self._span else {}
         self.advance(self._told - before, **note)

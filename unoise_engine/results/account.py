@@ -70,6 +70,17 @@ class Account:
         """How its map does on this CT, in a few words; empty where that was not tried."""
         return self.proofs[method].verdict if method in self.proofs else ""
 
+    @property
+    def unfinished(self) -> list[str]:
+        """Sentences about maps that were ended before they were as good as they get."""
+        return [
+            f"{self.titles[name]}: {told['ended']} after {told['places']} places, {told['looked_at']} of "
+            f"{told['items']} {'slices' if self.bundle.recipe.rank == 2 else 'blocks'} looked at; its error is about "
+            f"{told['estimated_error']:.1%} of its range - occlusion.minutes says how long it may take"
+            for name, told in self.looked_at.items()
+            if told.get("ended", "finished") != "finished"
+        ]
+
     def explained(self, progress: Progress, case: str = "", folder: Path | None = None) -> Iterator[tuple[str, OnGrid]]:
         """As `pipeline.explain_volume`, which says what it yields and raises."""
         given = self.reading.ct, self.bundle, self.settings, progress, self.seconds, case, self.warnings, folder
@@ -117,7 +128,7 @@ class Account:
             "corrections": corrections,  # what was mended, in sentences
             "warning": manifest.warning,  # what holds for every result of this model
             "warnings": [*self.warnings, *warnings],  # what speaks against trusting this result, in sentences
-            "notes": [*self.notes, *self.bundle.notes],  # what else is worth knowing
+            "notes": [*self.notes, *self.unfinished, *self.bundle.notes],  # what else is worth knowing
             "organ": self.organ,  # see `organ.` above
             "proof": {name: proof.told() for name, proof in self.proofs.items()},  # what a map keeps, tried on this CT
             "verdicts": [proof.sentence(titles[name]) for name, proof in self.proofs.items()],  # the same, in sentences
