@@ -33,13 +33,6 @@ SILENT_SECONDS = 1800.0  # a process that says nothing for so long hangs; progre
 Tell = Callable[[dict[str, Any]], None]
 
 
-def usable_cores() -> int:
-    """Those that this process may use: a cluster's scheduler often grants only some of a machine's."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def debugging() -> bool:
     return bool(os.environ.get(DEBUG))
 
