@@ -160,8 +160,8 @@ class Bundle(OneLabel):
     def occluded(
         self, image: np.ndarray, places: np.ndarray, patch: int, fill: float, region: Region | None = None
     ) -> np.ndarray:
-        """As predicting k items that hold `fill` there; quicker on a processor, if the bundle has the parts: then a small
-        window is computed for each place, on a core of its own."""
+        """As predicting k items that hold `fill` there; quicker on a processor, if the bundle has the parts: then a
+        small window is computed for each place, on a core of its own."""
         if not self.windowed:
             scores = self.predict(occluded_items(image, places, patch, fill))
             if region is None:
