@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from UNoiseSlicerLib import display, exchange, naming, segmentation, volumes
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.exchange import Refused
+from UNoiseSlicerLib.scale import UNIT
 
 ROLE = "difference"
 BEFORE = "UNoise.ColourBefore"  # attribute of a segmentation: of its segment, while it is compared
@@ -101,7 +102,7 @@ def difference(scene: Any, ct: Any, other: Any, method: str) -> Any:
     role = f"{ROLE}-{method}"
     title = _("{ct} {method} difference").format(ct=naming.HERE, method=exchange.TITLES.get(method, method))
     stamp = {name: one.GetAttribute(name) for name in (scenes.EXPLAINED, scenes.WARNING, scenes.CAUTION)}
-    stamp[scenes.UNIT] = _("difference")
+    stamp[UNIT] = _("difference")
     old = scenes.results_of(scene, ct).get(role)
     values = (shares[0] - shares[1]).astype(np.float32)
     node = scenes.place_volume(scene, ct, role, title, values, old, "vtkMRMLScalarVolumeNode", stamp)

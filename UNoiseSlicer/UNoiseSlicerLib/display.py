@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 
 from UNoiseSlicerLib import axial, exchange, naming, volumes
 from UNoiseSlicerLib import scene as scenes
+from UNoiseSlicerLib.scale import Scale
 
 # Perceptually uniform colour maps (matplotlib's, CC0), at 17 even steps; linear in between, off by 4 % at most.
 COLOURS = {
@@ -124,8 +125,8 @@ def highest(node: Any) -> float:
     if known[:1] == [stamp]:
         return float(known[1])
     values = slicer.util.arrayFromVolume(node)
-    some = values[values > 0]
-    top = hiding_level(some, USUAL_SHARE) if some.size else 1.0
+    some = values[values > Scale.of_node(node).middle]
+    top = hiding_level(some, USUAL_SHARE) if some.size else max(0.0, float(values.max())) or 1.0
     node.SetAttribute(TOP, f"{stamp} {top!r}")
     return top
 
@@ -161,7 +162,7 @@ def legend(node: Any, visible: bool) -> None:
         known.SetName(_("U-Noise legend"))  # Slicer would put the CT's name into it
         known.SetUseColorNamesForLabels(False)
         known.SetNumberOfLabels(3)
-        known.SetSize(0.15, 0.4)
+        known.SetSize(0.15, 0.5)
         known.SetPosition(0.97, 0.5)
         for text in (known.GetTitleTextProperty(), known.GetLabelTextProperty()):
             text.SetFontFamilyToCourier()  # letters of one width
@@ -170,7 +171,7 @@ def legend(node: Any, visible: bool) -> None:
             text.SetBackgroundColor(0, 0, 0)  # to be read on bone, too
             text.SetBackgroundOpacity(0.6)
     known.SetLabelFormat(_digits(highest(node)))
-    known.SetTitleText(_legend_title(node))
+    known.SetTitleText(legend_text(node))
     known.SetVisibility(visible)
     known.Modified()  # views look again only then whether they show the volume
 
@@ -180,12 +181,21 @@ def _digits(top: float) -> str:
     return next((f for least, f in ((100, "%7.0f"), (1, "%7.1f"), (0.02, "%7.2f")) if top >= least), "%7.1e")
 
 
-def _legend_title(node: Any) -> str:
-    """Method and unit, in lines of the same width."""
+def legend_text(node: Any) -> str:
+    """Method and unit, and what both ends mean, in lines of the same width."""
     method = (node.GetAttribute(scenes.ROLE) or "").partition("-")[2]
     lines = textwrap.wrap(exchange.TITLES.get(method, method), LEGEND_LETTERS)[:2]
-    lines.append(f"[{node.GetAttribute(scenes.UNIT) or _('no unit')}]")
+    lines.append(f"[{Scale.of_node(node).unit or _('no unit')}]")
+    for end in reversed(ends(node)) if Scale.of_node(node).low else ():
+        lines += textwrap.wrap(end, LEGEND_LETTERS)
     return "\n".join(line[:LEGEND_LETTERS].center(LEGEND_LETTERS) for line in lines)
+
+
+def ends(node: Any) -> tuple[str, str]:
+    """What to write at 0 and where the colours end: the voxels' values, and what they mean."""
+    top, scale = highest(node), Scale.of_node(node)
+    low, high = scale.ends(top)
+    return (f"0 {low}", f"{top:.3g} {high}") if low else ("0", f"{top:.3g} {scale.unit}")
 
 
 def outlines(scene: Any, ct: Any, filled: bool, compared: Any = None) -> None:

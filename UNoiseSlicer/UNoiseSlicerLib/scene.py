@@ -23,13 +23,13 @@ from UNoiseSlicerLib.axial import axial_axis, slice_count
 from UNoiseSlicerLib.exchange import TITLES, Refused, Results, warnings_of
 from UNoiseSlicerLib.fingerprint import difference, fingerprint, grid, is_same_grid
 from UNoiseSlicerLib.fingerprint import read as read_fingerprint
+from UNoiseSlicerLib.scale import Scale
 from UNoiseSlicerLib.volumes import image_of, matrix_of, nodes_of
 
 ROLE = "UNoise.Role"  # node attribute: what a result is; also the reference to its CT
 CT = "UNoise.CT"  # node reference role, so that it survives saving and loading under other ids
 REPORT = "UNoise.Report"  # attribute of the summary table: the engine's report.json
 WARNING = "UNoise.Warning"  # attribute of every map: the sentence that views must show
-UNIT = "UNoise.Unit"  # attribute of every map: of its values
 CAUTION = "UNoise.Caution"  # attribute of every map: in short, in which way the CT is not what the model knows
 ORGAN_SLICES = "UNoise.OrganSlices"  # attribute of the summary table: axial slices, from the feet
 EXPLAINED = "UNoise.Explained"  # attribute of every result: the fingerprint of its CT
@@ -68,9 +68,11 @@ def place(scene: Any, ct: Any, results: Results) -> dict[str, Any]:
             title = _("{ct} {method} importance").format(ct=naming.HERE, method=title)
             if label := results.report["settings"].get("label"):
                 title = _("{map} for {label}").format(map=title, label=label)
-            nodes[role] = place_volume(scene, ct, role, title, values, old.get(role), "vtkMRMLScalarVolumeNode", stamp)
+            scale = Scale.of(results.report, method)
+            shown = scale.shown(values)
+            nodes[role] = place_volume(scene, ct, role, title, shown, old.get(role), "vtkMRMLScalarVolumeNode", stamp)
+            scale.stamp(nodes[role])
             nodes[role].SetAttribute(WARNING, warning)
-            nodes[role].SetAttribute(UNIT, results.report.get("units", {}).get(method, ""))
             nodes[role].SetAttribute(CAUTION, caution(results.report))
         nodes["summary"] = _place_summary(scene, ct, results, old.get("summary"), stamp)
         nodes["summary"].RemoveNodeReferenceIDs(KEPT)
@@ -223,6 +225,8 @@ def export(scene: Any, ct: Any, parent: Path) -> Path:
                 storage, suffix = slicer.vtkMRMLNRRDStorageNode(), ".nrrd"
             else:
                 continue
+            if suffix == ".nrrd":
+                node = as_written(node)
             path = folder / (role + suffix)
             storage.SetFileName(str(path))
             if not storage.WriteData(node) or not path.is_file():
@@ -233,6 +237,14 @@ def export(scene: Any, ct: Any, parent: Path) -> Path:
               "free space.").format(folder=folder, reason=error.strerror)
         ) from None  # fmt: skip
     return folder
+
+
+def as_written(node: Any) -> Any:
+    """A map as the engine writes it, in a node that is in no scene."""
+    bare = slicer.vtkMRMLScalarVolumeNode()
+    bare.SetIJKToRASMatrix(matrix_of(node))
+    bare.SetAndObserveImageData(image_of(Scale.of_node(node).written(slicer.util.arrayFromVolume(node))))
+    return bare
 
 
 def new_folder(parent: Path, ct: Any, kind: str) -> Path:
@@ -336,7 +348,7 @@ def place_volume(
         if hasattr(node.GetDisplayNode(), "AutoWindowLevelOff"):
             node.GetDisplayNode().AutoWindowLevelOff()  # before there are voxels: it would count all of them
     node.SetIJKToRASMatrix(matrix_of(ct))
-    node.SetAndObserveImageData(image_of(values))
+    node.SetAndObserveImageData(image_of(values, exact=True))
     return node
 
 

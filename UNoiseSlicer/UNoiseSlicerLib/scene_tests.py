@@ -1092,6 +1092,79 @@ def test_values_under_the_cursor(scene: Any) -> None:
     assert "-9 logit, above 0.0 %" in told(4, 7, 12)
 
 
+NOISE = {"unit": "HU", "low": "bears the most noise", "high": "bears the least", "most": 400.0}
+
+
+def noise(scale: dict[str, Any] | None = None, values: np.ndarray | None = None) -> Any:
+    """Results whose map is of logits, told in HU."""
+    facts = report(("unoise",)) | {"units": {"unoise": "logit"}, "scales": {"unoise": NOISE | (scale or {})}}
+    exchange.learn(facts["titles"])
+    return exchange.Results(facts, box(), {"unoise": heat() if values is None else values})
+
+
+def test_noise_has_one_unit_in_legend_voxels_and_under_the_cursor(scene: Any) -> None:
+    """A logit of 4 bears 400 / (1 + e^4) HU, which is 393 less than the most."""
+    ct = add_ct(scene)
+    values = heat()
+    values[8:] = 0  # a slice of which the map says nothing
+    node = scenes.place(scene, ct, noise(values=values))["importance-unoise"]
+    voxels = slicer.util.arrayFromVolume(node)
+    assert np.isclose(voxels[4, 7, 12], 400 - 400 / (1 + np.exp(4))) and not voxels[8:].any()
+    assert np.isclose(voxels[0, 0, 0], 400 - 400 / (1 + np.exp(-1)))
+    display.show(scene, ct, "unoise", display.Look())
+    top = f"{display.highest(node):.3g}"
+    text = " ".join(display.legend_text(node).split())
+    least = f"{400 - display.highest(node):.0f}"
+    assert text == f"U-Noise [HU] {top} bears the least: {least} HU 0 bears the most noise: 400 HU"
+    assert np.isclose(node.GetDisplayNode().GetWindow(), display.highest(node))
+    place = tuple((STRAIGHT @ (12, 7, 4, 1))[:3])
+    assert under_cursor.told_at(scene, ct, place).splitlines()[1].startswith("U-Noise: 7 HU of noise, above ")
+    page = report_page.page(scene, ct, display.Look())
+    assert "<span>0 bears the most noise: 400 HU</span>" in page and "bears the least: " in page
+    assert np.allclose(axial.most_important_point(node, []), (STRAIGHT @ (14.5, 6.5, 4, 1))[:3], atol=1.0)
+
+
+def test_files_hold_the_very_logits(scene: Any) -> None:
+    ct = add_ct(scene, SHEARED)
+    chance = np.random.default_rng(0)
+    values = chance.normal(0, 5, SHAPE).astype(np.float32)
+    values[2:4] = 0
+    node = scenes.place(scene, ct, noise(values=values))["importance-unoise"]
+    back = scenes.as_written(node)
+    assert np.array_equal(slicer.util.arrayFromVolume(back), values) and on_one_grid(ct, back)
+    with folder() as path:
+        written = scenes.export(scene, ct, path)
+        loaded = slicer.vtkMRMLScalarVolumeNode()
+        storage = slicer.vtkMRMLNRRDStorageNode()
+        storage.SetFileName(str(written / "importance-unoise.nrrd"))
+        assert storage.ReadData(loaded)
+        assert np.array_equal(slicer.util.arrayFromVolume(loaded), values)
+        assert scene.WriteToMRB(str(path / "s.mrb"))
+        scene.Clear(0)
+        assert scene.ReadFromMRB(str(path / "s.mrb"))
+    node = scenes.maps_of(scene, scene.GetFirstNodeByName("CT"))["unoise"]
+    assert np.array_equal(slicer.util.arrayFromVolume(scenes.as_written(node)), values)
+
+
+def test_other_images_have_units_of_their_own(scene: Any) -> None:
+    ct = add_ct(scene)
+    found = noise({"unit": "MR units", "most": 0.5})
+    found.report["input"] = {"modality": "MR"}
+    node = scenes.place(scene, ct, found)["importance-unoise"]
+    assert "[MR units]" in display.legend_text(node)
+    lines = under_cursor.told_at(scene, ct, tuple((STRAIGHT @ (12, 7, 4, 1))[:3])).splitlines()
+    assert lines[0].endswith(": 100 MR units") and lines[1].startswith("U-Noise: 0.00899 MR units of noise")
+    assert "0.5 MR units" in " ".join(display.legend_text(node).split())
+
+
+def test_a_scale_that_is_none_is_refused(scene: Any) -> None:
+    ct = add_ct(scene)
+    for scale in ({"most": "much"}, {"most": -1}, {"most": float("nan")}, 3):
+        with folder() as path, refused("no readable report"):
+            write_run(path, ct, {"scales": {"unoise": NOISE | scale if isinstance(scale, dict) else scale}})
+            exchange.read_results(path, ct)
+
+
 def test_the_report_is_one_page_that_needs_nothing_else(scene: Any) -> None:
     ct = add_ct(scene, name="<b>CT & co</b>")
     facts = results(("unoise",))

@@ -340,7 +340,7 @@ def test_letters_are_letters() -> None:
     rows = ["".join(" #"[d] for d in row).rstrip() for row in text_dots("L1T").astype(int)]
     assert rows[0] == "#       #   #####"
     assert rows[6] == "#####  ###    #"
-    assert all(text_dots(c).any() for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:/()-%+")
+    assert all(text_dots(c).any() for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;/()-%+")
 
 
 def test_organ_codes() -> None:

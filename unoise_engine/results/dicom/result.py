@@ -120,7 +120,10 @@ class DicomResult:
         found, n = self.found, len(self.source.headers)
         first, last = (max(0, found[0] - BESIDE), min(n - 1, found[-1] + BESIDE)) if found else (n // 2, n // 2)
         across, down = orientation(self.source.headers[0])
-        heading = (f"RESEARCH: {self.origin.title(method)}", f"importance for {self.origin.organ}")
+        heading = (
+            f"RESEARCH: {self.origin.title(method)}",
+            f"importance for {self.origin.organ}" + f" [{scale.unit}]" * bool(scale.unit),
+        )
         low, high = scale.ends(top)
         style = Style(
             heading=(*heading, f"on this CT {verdict}") if verdict else heading,
