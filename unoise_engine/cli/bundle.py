@@ -90,7 +90,9 @@ def bundle_install(
 
 
 @bundle_app.command("remove", epilog=epilog("bundle remove"))
-def bundle_remove(name: Annotated[str, typer.Argument(help="Of an installed model; `bundle list` shows them.")]) -> None:
+def bundle_remove(
+    name: Annotated[str, typer.Argument(help="Of an installed model; `bundle list` shows them.")],
+) -> None:
     """Remove a model that was installed, with the files that are its own and nothing else."""
     from unoise_engine.models.uninstall import uninstall
 

@@ -35,7 +35,7 @@ def test_what_was_installed_goes_and_can_be_installed_again(folder: Path, home: 
     files = sorted(path.name for path in tiny_bundle.glob("[!.]*"))
     assert uninstall("tiny") == (folder, files)
     assert [path.name for path in home.iterdir()] == ["notes.txt"] and not installed_bundles()
-    with pytest.raises(Environment, match="tiny - is not installed - .*: none"):
+    with pytest.raises(Environment, match=r"tiny - is not installed - .*: none"):
         uninstall("tiny")
     assert install(tiny_bundle)[1] == folder
 
