@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from UNoiseSlicerLib import display, exchange, naming, segmentation, volumes
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.exchange import Refused
+from UNoiseSlicerLib.ours import role_of
 from UNoiseSlicerLib.scale import UNIT
 
 ROLE = "difference"
@@ -87,7 +88,7 @@ def other_map(scene: Any, ct: Any, other: Any, method: str) -> Any:
     marks = [other.GetAttribute(name) for name in (scenes.MADE, scenes.SLICES, scenes.EXPLAINED)]
     for node in scenes.every_result(scene, ct):
         theirs = [node.GetAttribute(name) for name in (scenes.MADE, scenes.SLICES, scenes.EXPLAINED)]
-        if node.GetAttribute(scenes.ROLE) == f"importance-{method}" and node is not None and theirs == marks:
+        if role_of(node) == f"importance-{method}" and theirs == marks:
             return node
     return None
 
@@ -113,5 +114,5 @@ def difference(scene: Any, ct: Any, other: Any, method: str) -> Any:
 def drop(scene: Any, kept: Any = None) -> None:
     """Removes differences, but for one."""
     for node in volumes.nodes_of(scene, "vtkMRMLScalarVolumeNode"):
-        if node is not kept and (node.GetAttribute(scenes.ROLE) or "").startswith(f"{ROLE}-"):
+        if node is not kept and role_of(node).startswith(f"{ROLE}-"):
             scenes.remove(scene, node)

@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 
 from UNoiseSlicerLib import axial, exchange, naming, volumes
 from UNoiseSlicerLib import scene as scenes
+from UNoiseSlicerLib.ours import mark, role_of
 from UNoiseSlicerLib.scale import Scale
 
 # Perceptually uniform colour maps (matplotlib's, CC0), at 17 even steps; linear in between, off by 4 % at most.
@@ -183,7 +184,7 @@ def _digits(top: float) -> str:
 
 def legend_text(node: Any) -> str:
     """Method and unit, and what both ends mean, in lines of the same width."""
-    method = (node.GetAttribute(scenes.ROLE) or "").partition("-")[2]
+    method = role_of(node).partition("-")[2]
     lines = textwrap.wrap(exchange.TITLES.get(method, method), LEGEND_LETTERS)[:2]
     lines.append(f"[{Scale.of_node(node).unit or _('no unit')}]")
     for end in reversed(ends(node)) if Scale.of_node(node).low else ():
@@ -204,7 +205,7 @@ def outlines(scene: Any, ct: Any, filled: bool, compared: Any = None) -> None:
     current = scenes.results_of(scene, ct).get("segmentation") if not scenes.why_stale(scene, ct) else None
     for node in volumes.nodes_of(scene, "vtkMRMLSegmentationNode"):
         shown = node.GetDisplayNode()
-        if ct is not None and node.GetAttribute(scenes.ROLE) and shown is not None:
+        if ct is not None and role_of(node) and shown is not None:
             scenes.hold(shown, "Visibility", off=node is not current and node is not compared)
             if node is current or node is compared:
                 scenes.hold(shown, "Visibility2DFill", off=not filled)
@@ -299,7 +300,7 @@ def put_away_stale(scene: Any) -> list[str]:
 def drop_curtains(scene: Any) -> None:
     """Removes curtains whose map or CT was deleted by hand: nobody could lift them, since editors do not list them."""
     for node in volumes.nodes_of(scene, "vtkMRMLLabelMapVolumeNode"):
-        kind, _dash, method = (node.GetAttribute(scenes.ROLE) or "").partition("-")
+        kind, _dash, method = role_of(node).partition("-")
         if kind == "curtain":
             ct = scene.GetNodeByID(node.GetNodeReferenceID(scenes.CT) or "")
             if method not in scenes.maps_of(scene, ct):
@@ -326,14 +327,15 @@ def _black(scene: Any) -> Any:
 
 def _table(scene: Any, role: str, name: str, colours: int) -> Any:
     for node in volumes.nodes_of(scene, "vtkMRMLColorTableNode"):
-        if node.GetAttribute(scenes.ROLE) == role:
+        if role_of(node) == role:
             return node
     table = slicer.vtkMRMLColorTableNode()
     table.SetName(name)
-    table.SetAttribute(scenes.ROLE, role)
     table.SetTypeToUser()
     table.SetNumberOfColors(colours)
-    return scene.AddNode(table)
+    table = scene.AddNode(table)
+    mark(table, role)
+    return table
 
 
 # --- views ---
@@ -347,7 +349,7 @@ def composites(scene: Any, side_by_side: bool) -> list[Any]:
 
 def layers(composite: Any, ct: Any, shown: Any, look: Look) -> None:
     """CT below, the map above it, its curtain on top."""
-    method = shown.GetAttribute(scenes.ROLE).partition("-")[2] if shown is not None else ""
+    method = role_of(shown).partition("-")[2] if shown is not None else ""
     role = f"curtain-{method}"
     hidden = scenes.results_of(composite.GetScene(), ct).get(role)
     was = composite.StartModify()
@@ -387,7 +389,7 @@ def _in_layer(composite: Any, layer: str) -> Any:
 
 
 def _is_ours(volume: Any) -> bool:
-    return volume is not None and bool(volume.GetAttribute(scenes.ROLE))
+    return volume is not None and bool(role_of(volume))
 
 
 def _mark(layer: str) -> str:

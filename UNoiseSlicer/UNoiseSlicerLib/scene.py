@@ -23,10 +23,10 @@ from UNoiseSlicerLib.axial import axial_axis, slice_count
 from UNoiseSlicerLib.exchange import TITLES, Refused, Results, warnings_of
 from UNoiseSlicerLib.fingerprint import difference, fingerprint, grid, is_same_grid
 from UNoiseSlicerLib.fingerprint import read as read_fingerprint
+from UNoiseSlicerLib.ours import is_copy, mark, release, role_of
 from UNoiseSlicerLib.scale import Scale
 from UNoiseSlicerLib.volumes import image_of, matrix_of, nodes_of
 
-ROLE = "UNoise.Role"  # node attribute: what a result is; also the reference to its CT
 CT = "UNoise.CT"  # node reference role, so that it survives saving and loading under other ids
 REPORT = "UNoise.Report"  # attribute of the summary table: the engine's report.json
 WARNING = "UNoise.Warning"  # attribute of every map: the sentence that views must show
@@ -94,12 +94,12 @@ def every_result(scene: Any, ct: Any) -> list[Any]:
 
 
 def _results(scene: Any) -> list[Any]:
-    return [node for kind in KINDS for node in nodes_of(scene, kind) if node.GetAttribute(ROLE)]
+    return [node for kind in KINDS for node in nodes_of(scene, kind) if role_of(node)]
 
 
 def results_of(scene: Any, ct: Any) -> dict[str, Any]:
     """The nodes that the last run made for this CT, by role."""
-    return {node.GetAttribute(ROLE): node for node in every_result(scene, ct) if not node.GetAttribute(EARLIER)}
+    return {role_of(node): node for node in every_result(scene, ct) if not node.GetAttribute(EARLIER)}
 
 
 def explained(scene: Any) -> list[Any]:
@@ -132,7 +132,8 @@ def check_fresh(scene: Any, ct: Any) -> None:
 
 def follow_name(scene: Any, ct: Any) -> None:
     """Renames the results of a CT, those that were given away too, and their folder, after it was renamed."""
-    found = [node for kind in KINDS for node in nodes_of(scene, kind) if node.GetNodeReferenceID(CT) == ct.GetID()]
+    nodes = [node for kind in KINDS for node in nodes_of(scene, kind)]
+    found = [node for node in nodes if node.GetNodeReferenceID(CT) == ct.GetID() and not is_copy(node)]
     for node in found:
         naming.follow_name(node, ct)
     naming.follow_folder_name(scene, ct, found)
@@ -299,7 +300,7 @@ def _put_aside(scene: Any, ct: Any, slices: list[int], made: str) -> list[Any]:
     first, end, total = slices
     for node in every_result(scene, ct):
         is_other = (node.GetAttribute(MADE) or made) != made
-        role, of = node.GetAttribute(ROLE), json.loads(node.GetAttribute(SLICES) or "[]")
+        role, of = role_of(node), json.loads(node.GetAttribute(SLICES) or "[]")
         is_covered = (first, end) == (0, total) or not of or (of[2] == total and first <= of[0] and of[1] <= end)
         if role.startswith("curtain-"):
             remove(scene, node)
@@ -325,15 +326,18 @@ def _give_away(scene: Any, ct: Any, node: Any) -> None:
     naming.call(
         node, naming.unused(scene, _("{segmentation} edited").format(segmentation=naming.title_of(node)), ct), ct
     )
-    for name in (ROLE, EXPLAINED, SLICES, EARLIER, segmentation.MASK):
+    for name in (EXPLAINED, SLICES, EARLIER, segmentation.MASK):
         node.RemoveAttribute(name)
+    release(node)
 
 
 def _new(scene: Any, kind: str, role: str, title: str, ct: Any, old: Any, stamp: dict[str, str]) -> Any:
     node = old if old is not None else scene.AddNewNodeByClass(kind)
-    naming.call(node, naming.slices_title(title, json.loads(stamp[SLICES])) if SLICES in stamp else title, ct)
-    for name, value in {ROLE: role, **stamp}.items():
+    if old is None or naming.HERE in naming.title_of(old):  # a name given by hand stays
+        naming.call(node, naming.slices_title(title, json.loads(stamp[SLICES])) if SLICES in stamp else title, ct)
+    for name, value in stamp.items():
         node.SetAttribute(name, value)
+    mark(node, role)
     node.SetNodeReferenceID(CT, ct.GetID())
     return node
 

@@ -19,7 +19,7 @@ import slicer.util
 import vtk
 from vtk.util import numpy_support
 
-from UNoiseSlicerLib import axial, display, exchange, report_page, under_cursor, volumes
+from UNoiseSlicerLib import axial, display, exchange, ours, report_page, under_cursor, volumes, what_if
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.segmentation import OUTLINE
 
@@ -1029,6 +1029,115 @@ def test_the_views_get_back_what_they_showed_before(scene: Any) -> None:
     scene.RemoveNode(pet)
     display.show(scene, ct, "", display.Look())
     assert not view.GetForegroundVolumeID(), "it is gone"
+
+
+def clone(node: Any, name: str) -> Any:
+    """As the Data module does: with attributes and references."""
+    scene = node.GetScene()
+    if node.IsA("vtkMRMLScalarVolumeNode"):
+        return slicer.vtkSlicerVolumesLogic.CloneVolume(scene, node, name)
+    copy = scene.AddNewNodeByClass(node.GetClassName())
+    copy.Copy(node)
+    copy.SetName(name)
+    if node.IsA("vtkMRMLDisplayableNode"):
+        shown = scene.AddNewNodeByClass(node.GetDisplayNode().GetClassName())
+        shown.Copy(node.GetDisplayNode())
+        copy.SetAndObserveDisplayNodeID(shown.GetID())
+    return copy
+
+
+def test_what_somebody_cloned_is_theirs(scene: Any) -> None:
+    """A cloned map stays in its view, a cloned segmentation filled, and no run fills, names, hides or removes them."""
+    ct, view = add_ct(scene), view_of(scene)
+    nodes = scenes.place(scene, ct, results())
+    mine = clone(nodes["importance-unoise"], "mine")
+    drawn = clone(nodes["segmentation"], "drawn")
+    assert mine.GetAttribute(ours.ROLE) and mine.GetNodeReferenceID(scenes.CT) == ct.GetID(), "Slicer copies these"
+    assert scenes.maps_of(scene, ct)["unoise"] is nodes["importance-unoise"]
+    assert scenes.results_of(scene, ct)["segmentation"] is nodes["segmentation"]
+    view.SetForegroundVolumeID(mine.GetID())
+    view.SetForegroundOpacity(0.8)
+    for look in (display.Look(), display.Look(share=40)):
+        display.show(scene, ct, "unoise", look)
+        assert view.GetForegroundVolumeID() == nodes["importance-unoise"].GetID()
+        assert drawn.GetDisplayNode().GetVisibility() and drawn.GetDisplayNode().GetVisibility2DFill()
+        display.show(scene, ct, "", look)
+        assert view.GetForegroundVolumeID() == mine.GetID() and view.GetForegroundOpacity() == 0.8
+    hidden = clone(nodes["importance-gradcam"], "hidden")
+    scenes.place(scene, ct, results(("unoise",)))
+    ct.SetName("another")
+    scenes.follow_name(scene, ct)
+    shift(ct)
+    display.put_away_stale(scene)
+    display.put_away(scene, ct)
+    for node, name in ((mine, "mine"), (drawn, "drawn"), (hidden, "hidden")):
+        assert scene.GetNodeByID(node.GetID()) is node and node.GetName() == name
+    assert view.GetForegroundVolumeID() == mine.GetID() and drawn.GetDisplayNode().GetVisibility()
+
+
+def test_what_was_cloned_while_it_was_hidden_or_compared_is_theirs(scene: Any) -> None:
+    """Curtains, colours, differences and what is found with something hidden are removed when they are not needed."""
+    ct = add_ct(scene)
+    nodes = scenes.place(scene, ct, results())
+    display.show(scene, ct, "unoise", display.Look(share=40))
+    curtain = scenes.results_of(scene, ct)["curtain-unoise"]
+    colours = nodes["importance-unoise"].GetDisplayNode().GetColorNode()
+    ghost = what_if.ghost(ct, "vein", box())
+    kept = [clone(node, "kept") for node in (ghost, curtain, colours)]
+    table = kept[-1]
+    display.show(scene, ct, "unoise", display.Look(colours="viridis"))
+    what_if.drop_ghost(scene)
+    assert ghost.GetScene() is None and curtain.GetScene() is None
+    assert all(node.GetScene() is scene for node in kept)
+    scene.RemoveNode(colours)
+    display.show(scene, ct, "unoise", display.Look(colours="cividis"))
+    assert nodes["importance-unoise"].GetDisplayNode().GetColorNode() is not table
+
+
+def test_a_clone_is_told_from_its_original_in_a_saved_scene(scene: Any) -> None:
+    """Also where the scene is added to another, in which its ids are taken."""
+    ct = add_ct(scene)
+    nodes = scenes.place(scene, ct, results())
+    clone(nodes["importance-unoise"], "mine")
+    nodes["importance-unoise"].SetName("by hand")
+    with folder() as path:
+        scene.SetURL(str(path / "s.mrml"))
+        assert scene.WriteToMRB(str(path / "s.mrb"))
+        for again in (False, True):
+            if not again:
+                scene.Clear(0)
+            assert scene.ReadFromMRB(str(path / "s.mrb"), not again)
+            cts = [node for node in volumes.nodes_of(scene, "vtkMRMLScalarVolumeNode") if node.GetName() == "CT"]
+            assert len(cts) == 1 + again
+            for ct in cts:
+                found = scenes.results_of(scene, ct)
+                assert set(found) == {"segmentation", "importance-unoise", "importance-gradcam", "summary"}
+                assert found["importance-unoise"].GetName() == "by hand", "the original, not the clone"
+    scenes.place(scene, cts[0], results())
+    names = [node.GetName() for node in volumes.nodes_of(scene, "vtkMRMLScalarVolumeNode")]
+    assert names.count("mine") == names.count("by hand") == 2
+
+
+def test_an_original_that_is_gone_leaves_its_clone_alone(scene: Any) -> None:
+    ct = add_ct(scene)
+    nodes = scenes.place(scene, ct, results())
+    mine = clone(nodes["importance-unoise"], "mine")
+    scenes.remove(scene, nodes["importance-unoise"])
+    assert "unoise" not in scenes.maps_of(scene, ct)
+    new = scenes.place(scene, ct, results())["importance-unoise"]
+    assert new is not mine and mine.GetScene() is scene
+
+
+def test_a_map_that_was_dragged_into_another_study_stays_there(scene: Any) -> None:
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    if hierarchy is None:
+        return
+    ct = add_ct(scene)
+    node = scenes.place(scene, ct, results())["importance-unoise"]
+    study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "another")
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), study)
+    assert scenes.place(scene, ct, results())["importance-unoise"] is node
+    assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == study
 
 
 def test_what_the_views_showed_before_is_saved_with_the_scene(scene: Any) -> None:
