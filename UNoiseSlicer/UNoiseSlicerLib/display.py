@@ -163,7 +163,6 @@ def legend(node: Any, visible: bool) -> None:
         known.SetName(_("U-Noise legend"))  # Slicer would put the CT's name into it
         known.SetUseColorNamesForLabels(False)
         known.SetNumberOfLabels(3)
-        known.SetSize(0.15, 0.5)
         known.SetPosition(0.97, 0.5)
         for text in (known.GetTitleTextProperty(), known.GetLabelTextProperty()):
             text.SetFontFamilyToCourier()  # letters of one width
@@ -171,6 +170,7 @@ def legend(node: Any, visible: bool) -> None:
             text.SetColor(1, 1, 1)
             text.SetBackgroundColor(0, 0, 0)  # to be read on bone, too
             text.SetBackgroundOpacity(0.6)
+    known.SetSize(0.15, 0.5 if Scale.of_node(node).low else 0.4)  # words for the ends need room
     known.SetLabelFormat(_digits(highest(node)))
     known.SetTitleText(legend_text(node))
     known.SetVisibility(visible)

@@ -40,7 +40,8 @@ class Scale:
         most = told.get("most")
         if most is not None and not 0 < float(most) < math.inf:
             raise ValueError(_("the scale of {method} is {most}").format(method=method, most=most))
-        return Scale(*(str(told[key]) for key in ("unit", "low", "high")), None if most is None else float(most))
+        unit, low, high = (str(told[key]) for key in ("unit", "low", "high"))
+        return Scale(unit, low, high, None if most is None else float(most))
 
     @staticmethod
     def of_node(node: Any) -> Scale:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from unoise_engine.errors import EngineError, Environment
-from unoise_engine.files import altered, sha256, strangers
+from unoise_engine.files import altered, remove_folder, sha256, strangers
 from unoise_engine.models.bundles import installed_bundles, models_home, shipped_bundles
 from unoise_engine.models.manifest import LITTER, MANIFEST, SIGNATURE, read_manifest
 
@@ -32,13 +30,11 @@ def uninstall(name: str) -> tuple[Path, list[str]]:
         what = "was not installed with this model, or was changed since"
         raise Environment(path, what, "move it elsewhere, then remove the model again")
     files = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    gone = home / f".{name}-{secrets.randbelow(10**9)}-partial"  # nobody meets half of a model
     try:
-        os.replace(folder, gone)
+        remove_folder(folder)
     except OSError as error:
         cure = "close the programs that use it, and check permissions"
         raise Environment(folder, f"cannot be removed ({error.strerror})", cure) from None
-    shutil.rmtree(gone, ignore_errors=True)
     return folder, files
 
 
