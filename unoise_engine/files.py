@@ -198,6 +198,14 @@ def remove(*paths: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def remove_folder(folder: Path) -> None:
+    """A folder of which the caller knows that all of it is ours. It gets a hidden name first, so that nobody meets half
+    of it. Raises OSError; then it is all there."""
+    gone = folder.with_name(f".{folder.name}-{secrets.randbelow(10**9)}-partial")
+    os.replace(folder, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
 def remove_empty(path: Path) -> None:
     """A file or folder that holds nothing; anything else stays."""
     if path.is_dir():

@@ -71,8 +71,14 @@ def file_in_hierarchy(scene: Any, ct: Any, nodes: list[Any]) -> None:
         item = hierarchy.GetItemByDataNode(node)
         if item == invalid:
             hierarchy.CreateItem(folder, node)
-        else:
-            hierarchy.SetItemParent(item, folder)
+        elif hierarchy.GetItemParent(item) == hierarchy.GetSceneItemID() or _is_own_folder(hierarchy, item):
+            hierarchy.SetItemParent(item, folder)  # what was dragged elsewhere stays there
+
+
+def _is_own_folder(hierarchy: Any, item: int) -> bool:
+    """Whether an item lies in a folder that goes by some CT's name."""
+    parent = hierarchy.GetItemParent(item)
+    return hierarchy.IsItemLevel(parent, "Folder") and _fits(hierarchy.GetItemName(parent), _folder_title())
 
 
 def follow_folder_name(scene: Any, ct: Any, nodes: list[Any]) -> None:

@@ -105,11 +105,11 @@ def _figures(scene: Any, ct: Any, look: display.Look) -> list[str]:
         name = exchange.TITLES.get(method, method)
         caption = _("{method}, axial slice {n} of {total} from the feet").format(method=name, n=number, total=total)
         bar = np.round(255 * display.rgba(look.colours)[None, :, :3]).astype(np.uint8)
-        top = f"{display.highest(node):.3g} {node.GetAttribute(scenes.UNIT) or ''}"
+        low, high = display.ends(node)
         parts = [
             f'<img alt="{_text(caption)}" style="aspect-ratio: {ratio:.4f}" src="{_embedded(picture)}">',
             f'<img class="bar" alt="" src="{_embedded(bar)}">',
-            f'<div class="ends"><span>0</span><span>{_text(top)}</span></div>',
+            f'<div class="ends"><span>{_text(low)}</span><span>{_text(high)}</span></div>',
             f"<figcaption>{_text(caption)}</figcaption>",
         ]
         found.append(f"<figure>{''.join(parts)}</figure>")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from unoise_engine import __version__
-from unoise_engine.explanation.methods import METHODS, TITLES
+from unoise_engine.explanation.methods import LEARNT, METHODS, TITLES
 from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.proof import Proof
 from unoise_engine.explanation.settings import Settings
@@ -42,6 +42,7 @@ class Account:
     looked_at: dict[str, dict[str, Any]] = field(default_factory=dict)
     proofs: dict[str, Proof] = field(default_factory=dict)
     middle: int = 0
+    per_unit: float | None = None  # of the image's values in one unit of what the model is given
 
     @property
     def titles(self) -> dict[str, str]:
@@ -63,8 +64,9 @@ class Account:
 
     @property
     def scales(self) -> dict[str, Scale]:
-        """How pictures show each map."""
-        return {n: Scale.of(n, self.bundle.manifest, self.bundle.coarse_px) for n in self.settings.methods}
+        """How pictures show each map; known once it is there."""
+        facts = self.bundle.manifest, self.bundle.coarse_px, self.per_unit, bool(self.bundle.answers & {*LEARNT})
+        return {name: Scale.of(method, *facts) for name, method in self.settings.chosen.items()}
 
     def verdict(self, method: str) -> str:
         """How its map does on this CT, in a few words; empty where that was not tried."""
@@ -86,6 +88,7 @@ class Account:
         given = self.reading.ct, self.bundle, self.settings, progress, self.seconds, case, self.warnings, folder
         for name, volume in explain_volume(*given, self.looked_at, self.proofs):
             if name == "segmentation":
+                self.per_unit = volume.given.per_unit
                 self._measure(volume)
             yield name, volume
             del volume  # before there are the maps of the next
@@ -135,7 +138,7 @@ class Account:
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},  # a stage
             "files": files,  # name of each result -> file in the folder
             "titles": {name: titles[name] for name in settings.methods},  # of the methods, for people
-            "units": {name: METHODS[name].unit for name in settings.methods},  # of the maps' values
+            "units": {name: METHODS[name].unit for name in settings.methods},  # of the values in files
             "scales": {name: asdict(self.scales[name]) for name in settings.methods},  # in pictures: unit, both ends
             "settings": {  # methods, `axial_slices` [start, stop), parameters of each method, device, format
                 "methods": list(settings.methods),
