@@ -28,20 +28,8 @@ from unoise_engine.errors import CaseFailed, EngineError, Environment, error_fro
 from unoise_engine.lock import Busy, held
 from unoise_engine.progress import Enough, JsonLines
 
-DEBUG = "UNOISE_DEBUG"  # set for --debug: tracebacks are shown
 SILENT_SECONDS = 1800.0  # a process that says nothing for so long hangs; progress comes every second or so
 Tell = Callable[[dict[str, Any]], None]
-
-
-def usable_cores() -> int:
-    """Those that this process may use: a cluster's scheduler often grants only some of a machine's."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def debugging() -> bool:
-    return bool(os.environ.get(DEBUG))
 
 
 class Stopped(Exception):

@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 PIXELS_A_CALL = 8 * 256 * 256
 
 
-def providers(device: str) -> list[str]:
-    """onnxruntime's execution providers for a device's name."""
+Provider = str | tuple[str, dict[str, int]]
+
+
+def providers(device: str, gpu: int = 0) -> list[Provider]:
+    """onnxruntime's execution providers for a device's name; `gpu`: which, where there are several."""
     from unoise_engine.models.runtime import onnxruntime
 
     available = onnxruntime.get_available_providers()
@@ -45,7 +48,8 @@ def providers(device: str) -> list[str]:
         raise Environment(
             "--device cuda", "this onnxruntime has no CUDA", "install onnxruntime-gpu, or use --device cpu"
         )
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    cuda = "CUDAExecutionProvider"
+    return [(cuda, {"device_id": gpu}) if gpu else cuda, "CPUExecutionProvider"]
 
 
 class Bundle(OneLabel):
@@ -57,7 +61,7 @@ class Bundle(OneLabel):
     """
 
     def __init__(
-        self, folder: Path, manifest: Manifest, providers: Sequence[str], threads: int = 0, strict: bool = False
+        self, folder: Path, manifest: Manifest, providers: Sequence[Provider], threads: int = 0, strict: bool = False
     ):
         self.folder = folder
         self.manifest = manifest
@@ -88,7 +92,7 @@ class Bundle(OneLabel):
 
     @property
     def device(self) -> str:
-        return "cuda" if self._providers[0].startswith("CUDA") else "cpu"
+        return "cpu" if self._providers[0] == "CPUExecutionProvider" else "cuda"
 
     @property
     def hash(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unoise_engine.child import usable_cores
 from unoise_engine.errors import MissingExtra, Usage
 from unoise_engine.files import refuse_earlier, refuse_overlap, write, write_json
 from unoise_engine.lab.benchmark.adaptive import adaptive_apart
@@ -18,7 +19,7 @@ from unoise_engine.lab.benchmark.findings import Findings, write_csv_files
 from unoise_engine.lab.benchmark.floor import floors, peak_gflops
 from unoise_engine.lab.benchmark.goals import PAPER_MODEL, goals
 from unoise_engine.lab.benchmark.growth import growth
-from unoise_engine.lab.benchmark.machine import describe_machine, usable_cores
+from unoise_engine.lab.benchmark.machine import describe_machine
 from unoise_engine.lab.benchmark.occluding import occlusion_contests
 from unoise_engine.lab.benchmark.passes import pass_contests
 from unoise_engine.lab.benchmark.report import report

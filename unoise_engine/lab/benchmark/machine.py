@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from unoise_engine import __version__
+from unoise_engine.child import usable_cores
 
 PACKAGES = ("numpy", "onnxruntime", "SimpleITK", "onnx", "torch", "captum", "monai")
 
@@ -34,11 +35,6 @@ def describe_machine(device: str, threads: int) -> dict[str, str]:
     if load := busy():
         told["load at the start"] = load
     return told
-
-
-def usable_cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:
