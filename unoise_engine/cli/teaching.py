@@ -30,21 +30,18 @@ def teach_imported(
     if find_spec("torch") is None:
         raise MissingExtra("torch", "train")
     from unoise_engine.foreign.learn import Teaching
-    from unoise_engine.foreign.teach import teach
+    from unoise_engine.foreign.teach import teach, usable
     from unoise_engine.foreign.together import place_from_outside
     from unoise_engine.models.bundles import load_bundle
     from unoise_engine.models.windowed import Windowed
     from unoise_engine.progress import progress as show
-    from unoise_engine.training.device import choose_device
 
     place = place_from_outside(devices, nodes)
     if lexists(out):
         raise exists(out)
     given = {"steps": steps, "patch": patch}
     how = Teaching(seed=seed, **{name: value for name, value in given.items() if value})
-    if device == "auto" and choose_device() != "cuda":
-        device = "cpu"  # where onnxruntime may use the GPU, and torch cannot
-    opened = load_bundle(bundle, device, label=label)
+    opened = load_bundle(bundle, usable(device), label=label)
     if not isinstance(opened, Windowed):
         cure = "unpack it into runs first: unoise_engine bundle unpack"
         raise Usage(f"--utility {bundle}", "is a bundle that this engine trained", cure)

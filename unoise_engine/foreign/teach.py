@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from unoise_engine.child import usable_cores
 from unoise_engine.errors import Integrity, Usage
 from unoise_engine.files import write
@@ -37,6 +39,11 @@ class Work:
         assert isinstance(bundle, Windowed)  # noqa: S101 - for the type checker
         device = f"cuda:{place.local}" if self.device == "cuda" else self.device
         return learn(bundle, self.paths, self.how, device, tell, place)
+
+
+def usable(device: str) -> str:
+    """The same, but the processor for auto where torch cannot use the GPU that onnxruntime may find."""
+    return "cpu" if device == "auto" and not torch.cuda.is_available() else device
 
 
 def teach(
