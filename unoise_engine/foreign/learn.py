@@ -48,6 +48,8 @@ class Teaching:
             raise Usage(f"--steps {self.steps}", "is no number of steps", "give 1 or more; 300 to 500 are usual")
         if not 16 <= self.patch <= 512:
             raise Usage(f"--patch {self.patch}", "is no length of a box", "give 16 to 512 voxels; 64 is usual")
+        if self.seed < 0:
+            raise Usage(f"--seed {self.seed}", "is negative", "use 0 or more")
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.rendezvous import rendezvous
 
 from unoise_engine.child import debugging, usable_cores
 from unoise_engine.errors import EngineError, Environment, Usage
@@ -89,10 +90,11 @@ def place_from_outside(devices: int, nodes: int) -> Place | None:
 def in_place(work: Work, place: Place, device: str, tell: Tell) -> Any:
     """What the work gives, in a process that was started from outside. Of one failure only one of them speaks."""
     try:
-        store = next(distributed.rendezvous("env://"))[0]
+        store = next(rendezvous("env://"))[0]
     except (RuntimeError, ValueError) as error:
         where = ":".join(os.environ[name] for name in OUTSIDE[3:])
-        raise Environment(f"MASTER_ADDR:MASTER_PORT {where}", f"cannot be met ({error})", "start all anew") from None
+        reason = str(error).partition("\n")[0]
+        raise Environment(f"MASTER_ADDR:MASTER_PORT {where}", f"cannot be met ({reason})", "start all anew") from None
     try:
         with _joined(place, device, store):
             return work(place, tell)
@@ -109,7 +111,8 @@ def side_by_side(work: Work, devices: int, device: str, tell: Tell) -> Any:
     Raises what is raised in one of them, and Lost if one ends without a word.
     """
     spawn = get_context("spawn")
-    processes, pipes = [], []
+    processes: list[Any] = []
+    pipes: list[Connection] = []
     with tempfile.TemporaryDirectory() as home:
         try:
             with _no_ctrl_c():
@@ -170,17 +173,16 @@ def _run(pipe: Connection, work: Work, place: Place, device: str, home: str) -> 
     torch.set_num_threads(max(1, usable_cores() // place.count))
     leads = place.rank == 0
     try:
-        store = distributed.FileStore(str(Path(home, "meeting")), place.count)
+        store = distributed.FileStore(str(Path(home, "meeting")), place.count)  # type: ignore[attr-defined]
         with _joined(place, device, store):
             found = work(place, (lambda *told: pipe.send(("told", told))) if leads else lambda *told: None)
-        if leads:
-            pipe.send(("gave", found))
+            if leads:
+                pipe.send(("gave", found))
         threading.Event().wait()
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
-        known = isinstance(error, EngineError | MemoryError)
+        known = isinstance(error, EngineError | MemoryError)  # others may not come through a pipe
         pipe.send(("failed", error if known else RuntimeError(f"{type(error).__name__}: {error}")))
-        pipe.close()  # the others see the connection end after that
 
 
 def _end_with_parent() -> None:
@@ -191,7 +193,7 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _joined(place: Place, device: str, store: distributed.Store) -> Iterator[None]:
+def _joined(place: Place, device: str, store: Any) -> Iterator[None]:
     if device == "cuda":
         torch.cuda.set_device(place.local)
     backend = "nccl" if device == "cuda" and distributed.is_nccl_available() else "gloo"
