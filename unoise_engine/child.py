@@ -6,6 +6,20 @@ import os
 import sys
 from pathlib import Path
 
+DEBUG = "UNOISE_DEBUG"  # set for --debug
+
+
+def usable_cores() -> int:
+    """Those that this process may use: a cluster's scheduler often grants only some of a machine's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def debugging() -> bool:
+    """Whether tracebacks are shown."""
+    return bool(os.environ.get(DEBUG))
+
 
 def python(module: str, *arguments: str) -> list[str]:
     """The command that runs `module.main()`. -P: a folder named numpy in the working directory is not run."""

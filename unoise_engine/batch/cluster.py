@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from unoise_engine import __version__, typed
-from unoise_engine.batch.isolate import SILENT_SECONDS, Children, Stopped, debugging
+from unoise_engine.batch.isolate import SILENT_SECONDS, Children, Stopped
 from unoise_engine.batch.job import Job, Outcome, find_done, not_done
 from unoise_engine.batch.records import Record
-from unoise_engine.cores import usable_cores
+from unoise_engine.child import debugging, usable_cores
 from unoise_engine.errors import CaseFailed, EngineError, Environment, MissingExtra, error_from
 from unoise_engine.lock import Busy, held
 

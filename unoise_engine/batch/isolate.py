@@ -28,13 +28,8 @@ from unoise_engine.errors import CaseFailed, EngineError, Environment, error_fro
 from unoise_engine.lock import Busy, held
 from unoise_engine.progress import Enough, JsonLines
 
-DEBUG = "UNOISE_DEBUG"  # set for --debug: tracebacks are shown
 SILENT_SECONDS = 1800.0  # a process that says nothing for so long hangs; progress comes every second or so
 Tell = Callable[[dict[str, Any]], None]
-
-
-def debugging() -> bool:
-    return bool(os.environ.get(DEBUG))
 
 
 class Stopped(Exception):

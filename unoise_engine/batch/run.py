@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from unoise_engine.batch.adopt import adopt
 from unoise_engine.batch.cluster import on_cluster
-from unoise_engine.batch.isolate import Children, debugging
+from unoise_engine.batch.isolate import Children
 from unoise_engine.batch.job import Job, Outcome, already_there, do_case, find_done, has_results, sweep
 from unoise_engine.batch.ledger import LEDGER, Ledger
 from unoise_engine.batch.local import one_after_the_other, side_by_side
@@ -24,7 +24,7 @@ from unoise_engine.batch.options import Options
 from unoise_engine.batch.records import EXPLAINED, STATUSES, Record, now, read_record
 from unoise_engine.batch.summary import FILES as SUMMARY
 from unoise_engine.batch.summary import write_summary
-from unoise_engine.cores import usable_cores
+from unoise_engine.child import debugging, usable_cores
 from unoise_engine.errors import CaseRefused, EngineError, Environment, Integrity, Signalled, printable
 from unoise_engine.files import refuse_overlap, refuse_strangers
 from unoise_engine.lock import any_held, held

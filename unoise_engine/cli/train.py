@@ -102,14 +102,14 @@ def train_unoise_command(
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Train the small net that learns how much noise each pixel can bear before the utility fails."""
+    how = _together(device, devices, num_nodes)
     if (utility / "bundle.json").is_file():
         from unoise_engine.cli.teaching import teach_imported
 
         how_long = {"label": label, "steps": steps, "patch": patch, "seed": seed}
-        teach_imported(data, utility, out, **how_long, device=device, progress=progress.value)  # type: ignore[arg-type]
+        teach_imported(data, utility, out, **how_long, **how, progress=progress.value)  # type: ignore[arg-type]
         return
     file = _recipe_file(recipe)
-    how = _together(device, devices, num_nodes)
     _say_loading(progress, f"{out.name}: recipe {recipe}")
     from dataclasses import replace
 
@@ -158,6 +158,10 @@ def _say_loading(progress: ProgressMode, what: str) -> None:
 def _together(device: str, devices: int, nodes: int) -> dict[str, Any]:
     if devices < 1 or nodes < 1:
         raise Usage(f"--devices {devices} --num-nodes {nodes}", "must be at least 1 each", "give how many there are")
+    if devices > 1 and device != "cpu":
+        from unoise_engine.training.device import check_number
+
+        check_number(devices, device)
     return {"device": device, "devices": devices, "nodes": nodes}
 
 

@@ -1,98 +1,49 @@
-"""U-Noise for somebody else's model: taught on CTs and the model's own predictions, no labels needed.
-
-Koker et al. 2021 (arXiv 2101.05791), with the segmenter behind its bundle's own graphs: onnxruntime runs it forward
-and, by the reverse pass that is written into the graph, back. Nothing of the source is needed, and nothing of it can
-change.
-"""
+"""U-Noise for somebody else's model: taught on CTs and the model's own predictions, no labels needed."""
 
 from __future__ import annotations
 
-import copy
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
-from unoise_engine.errors import CaseRefused, Integrity, Usage
-from unoise_engine.explanation.segment import segment
+from unoise_engine.child import usable_cores
+from unoise_engine.errors import Integrity, Usage
 from unoise_engine.files import write
-from unoise_engine.foreign.noise_graph import noise_graph
-from unoise_engine.foreign.noise_net import NoiseNet
-from unoise_engine.models.given import given_of
+from unoise_engine.foreign.learn import SIGMAS, Learnt, Teaching, learn
+from unoise_engine.foreign.together import Place, Tell, in_place, side_by_side
+from unoise_engine.models.bundles import opened
 from unoise_engine.models.manifest import UNOISE_NEAR, Manifest, write_bundle
 from unoise_engine.models.segmenter import GRADIENT
+from unoise_engine.models.session import providers
 from unoise_engine.models.trial import try_out
 from unoise_engine.models.windowed import Windowed
-from unoise_engine.volume.case import ReadSettings
-from unoise_engine.volume.find import find_cases
-
-SIGMAS = 1.0, 5.0  # the published range, in units of the spread of what the model is given
-HELD_OUT = 0.2  # of the CTs, to judge; none of a single one
-JUDGED = 8  # patches
 
 
 @dataclass(frozen=True)
-class Teaching:
-    """`patch`: the longest side of the boxes around the label that are looked at, in the model's voxels."""
+class Work:
+    """What each of several processes does, with a session of its own on a device of its own."""
 
-    steps: int = 300
-    patch: int = 64
-    learning_rate: float = 3e-3
-    noise_reward: float = 1e-3
-    seed: int = 0
+    folder: Path
+    manifest: Manifest
+    paths: tuple[Path, ...]
+    how: Teaching
+    device: str
+    devices: int
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.steps <= 1_000_000:
-            raise Usage(f"--steps {self.steps}", "is no number of steps", "give 1 or more; 300 to 500 are usual")
-        if not 16 <= self.patch <= 512:
-            raise Usage(f"--patch {self.patch}", "is no length of a box", "give 16 to 512 voxels; 64 is usual")
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """What a model is given of a CT (*s), and where it finds the label (k, rank)."""
-
-    image: np.ndarray
-    label: np.ndarray
+    def __call__(self, place: Place, tell: Tell) -> Learnt:
+        threads = max(1, usable_cores() // self.devices)
+        bundle = opened(self.folder, self.manifest, providers(self.device, place.local), threads, strict=True)
+        assert isinstance(bundle, Windowed)  # noqa: S101 - for the type checker
+        device = f"cuda:{place.local}" if self.device == "cuda" else self.device
+        return learn(bundle, self.paths, self.how, device, tell, place)
 
 
-class Ask(torch.autograd.Function):
-    """The bundle's margin (1, 1, *s) for a window (1, 1, *s), and its gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, bundle: Windowed) -> Tensor:
-        window = x.detach().cpu().numpy()
-        logits = bundle.logits(window)
-        ctx.asked = bundle, window, logits
-        return torch.from_numpy(bundle.channels.margin(logits[0])[None]).to(x.device)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        bundle, window, logits = ctx.asked
-        wanted = bundle.channels.cotangent(logits, gradients[0].detach().cpu().numpy())
-        return torch.from_numpy(bundle.pulled_back(window, wanted)).to(gradients[0].device), None
-
-
-def asked(x: Tensor, bundle: Windowed) -> Tensor:
-    found: Tensor = Ask.apply(x, bundle)  # type: ignore[no-untyped-call]
-    return found
-
-
-def objective(bundle: Windowed, net: NoiseNet, x: Tensor, noise: Tensor, how: Teaching, spread: float) -> Tensor:
-    """The paper's: cross-entropy of the noisy prediction with the clean one, less the reward for noise."""
-    with torch.no_grad():
-        margin = asked(x, bundle)
-    z = net(x, margin)
-    low, high = (spread * sigma for sigma in SIGMAS)
-    noisy = asked(x + (low + z.sigmoid() * (high - low)) * noise, bundle)
-    loss = binary_cross_entropy_with_logits(noisy, (margin > 0).float()) - how.noise_reward * logsigmoid(z).mean()
-    return loss
+def usable(device: str) -> str:
+    """The same, but the processor for auto where torch cannot use the GPU that onnxruntime may find."""
+    return "cpu" if device == "auto" and not torch.cuda.is_available() else device
 
 
 def teach(
@@ -101,102 +52,47 @@ def teach(
     out: Path,
     how: Teaching | None = None,
     device: str = "cpu",
-    tell: Callable[[int, int, float], None] = lambda step, steps, loss: None,
-) -> Manifest:
+    tell: Tell = lambda step, steps, loss: None,
+    devices: int = 1,
+    place: Place | None = None,
+) -> Manifest | None:
     """Writes `out`, the same bundle with a noise model for its chosen label, and returns its manifest.
 
     `tell` hears of steps done, of how many, and the objective. The manifest's metrics hold the objective on patches of
     CTs that were held out (of the same ones, if there is only one), beside that of the distance map it started from.
-    Raises Usage if no CT shows the label or the model cannot be asked for gradients, Environment if `out` exists.
+    `devices`: processes on this machine that teach together, each on a GPU or a share of the cores; they are started
+    here, unless this is one of them already and has its `place`. Only the first one writes; the others get None.
+    Raises Usage if no CT shows the label or the model cannot be asked for gradients, Environment if `out` exists,
+    EngineError if a process is lost.
     """
     how = how or Teaching()
     if GRADIENT not in bundle.answers or any(bundle.recipe.window.margin):
         what = "cannot be taught on: its graph cannot be reversed, or its answers are smaller than its windows"
         raise Usage(str(bundle.folder), what, "explain it by occlusion")
-    torch.manual_seed(how.seed)
-    chance = np.random.default_rng(how.seed)
-    seen = [*_look(bundle, paths)]
-    if not seen:
-        raise Usage(", ".join(map(str, paths)), f"shows no {bundle.manifest.organ}", "give CTs in which it is found")
-    held = max(1, round(HELD_OUT * len(seen))) if len(seen) > 1 else 0
-    judged, taught = (seen[:held] or seen), seen[held:]
-    side = patch_size(bundle, how.patch)
-    some = np.concatenate([_patch(one, side, chance).ravel() for one in taught for _ in range(4)])
-    spread = float(some.std()) or 1.0
-    net = NoiseNet(bundle.recipe.rank).to(device)
-    start = copy.deepcopy(net)
-    fixed = [_pair(_patch(judged[k % len(judged)], side, chance), chance, device) for k in range(JUDGED)]
-    adam = torch.optim.Adam(net.parameters(), how.learning_rate)
-    for step in range(how.steps):
-        x, noise = _pair(_patch(taught[chance.integers(len(taught))], side, chance), chance, device)
-        loss = objective(bundle, net, x, noise, how, spread)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        if not torch.isfinite(loss):
-            raise Usage(str(bundle.folder), f"the objective is not finite after {step} steps", "teach it more slowly")
-        tell(step + 1, how.steps, float(loss.detach()))
-    with torch.no_grad():
-        before, after = (
-            float(np.mean([objective(bundle, n, x, noise, how, spread) for x, noise in fixed])) for n in (start, net)
-        )
-    told = {
-        "steps": how.steps, "seed": how.seed, "cts": len(taught), "cts_held_out": held,
-        "objective_of_distance": round(before, 6), "objective": round(after, 6),
-    }  # fmt: skip
-    return _write(bundle, net.cpu().eval(), out, how, spread, told)
+    work = Work(bundle.folder, bundle.manifest, tuple(paths), how, device, devices)
+    if place is not None:
+        learnt = in_place(work, place, device, tell)
+        if place.rank:
+            return None
+    elif devices > 1:
+        learnt = side_by_side(work, devices, device, tell)
+    else:
+        learnt = learn(bundle, paths, how, device, tell)
+    return _write(bundle, learnt, out, how)
 
 
-def patch_size(bundle: Windowed, longest: int) -> tuple[int, ...]:
-    """The window's, shortened to what the net can halve as often as it does."""
-    usual = bundle.recipe.window.size or (longest,) * bundle.recipe.rank
-    return tuple(min(n, max(step, longest // step * step)) for n, step in zip(usual, bundle.coarsest))
-
-
-def _look(bundle: Windowed, paths: Sequence[Path]) -> Iterator[Seen]:
-    for case in find_cases(list(paths), ReadSettings(modality=bundle.recipe.modality)):
-        try:
-            ct = case.read().ct
-        except CaseRefused:
-            continue
-        given = given_of(ct, bundle.recipe)
-        scores = np.asarray(segment(bundle, given, bundle.manifest.clean_up).scores[:])
-        places = np.argwhere(scores > 0)
-        if len(places):
-            planes = [given.items(some).reshape(-1, *given.shape[1:]) for some in given.steps()]
-            yield Seen(np.concatenate(planes), places)
-
-
-def _patch(seen: Seen, side: tuple[int, ...], chance: np.random.Generator) -> np.ndarray:
-    """A box around a voxel of the label, filled up with the image's least value, (*side)."""
-    middle = seen.label[chance.integers(len(seen.label))]
-    wide = (1,) * (3 - len(side)) + side
-    found = np.full(wide, seen.image.min(), np.float32)
-    first = [int(m + chance.integers(-n // 4, n // 4 + 1) - n // 2) if n > 1 else int(m) for m, n in zip(middle, wide)]
-    there = tuple(slice(max(f, 0), min(f + n, s)) for f, n, s in zip(first, wide, seen.image.shape))
-    here = tuple(slice(s.start - f, s.stop - f) for s, f in zip(there, first))
-    found[here] = seen.image[there]
-    return found.reshape(side)
-
-
-def _pair(patch: np.ndarray, chance: np.random.Generator, device: str) -> tuple[Tensor, Tensor]:
-    noise = chance.standard_normal(patch.shape, np.float32)
-    x, drawn = (torch.from_numpy(values[None, None]).to(device) for values in (patch, noise))
-    return x, drawn
-
-
-def _write(bundle: Windowed, net: NoiseNet, out: Path, how: Teaching, spread: float, told: dict[str, Any]) -> Manifest:
-    low, high = (round(spread * sigma, 6) for sigma in SIGMAS)
+def _write(bundle: Windowed, learnt: Learnt, out: Path, how: Teaching) -> Manifest:
+    low, high = (round(learnt.spread * sigma, 6) for sigma in SIGMAS)
     noise = {"sigma_min": low, "sigma_max": high, "noise_reward": how.noise_reward}
     manifest = replace(
         bundle.manifest,
         architecture={**bundle.manifest.architecture, "noise": noise, UNOISE_NEAR: {"for": bundle.manifest.organ}},
-        metrics={**bundle.manifest.metrics, "unoise": told},
+        metrics={**bundle.manifest.metrics, "unoise": learnt.told},
         chosen=(),
     )
     with tempfile.TemporaryDirectory() as home:
         path = Path(home, f"{UNOISE_NEAR}.onnx")
-        write(path, noise_graph(net))
+        write(path, learnt.graph)
         files = {name: bundle.folder / name for name in bundle.manifest.files} | {path.name: path}
         draft = Path(home, "bundle")
         write_bundle(draft, manifest, files)

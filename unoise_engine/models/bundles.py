@@ -10,7 +10,7 @@ from pathlib import Path
 from unoise_engine.errors import Environment
 from unoise_engine.models.manifest import Manifest, model_hash, verify
 from unoise_engine.models.preparation import Preparation
-from unoise_engine.models.session import Bundle, providers
+from unoise_engine.models.session import Bundle, Provider, providers
 from unoise_engine.models.trial import try_out
 from unoise_engine.models.windowed import Windowed
 from unoise_engine.shipped import shipped
@@ -76,7 +76,7 @@ def load_bundle(
 
 
 def opened(
-    folder: Path, manifest: Manifest, providers: Sequence[str], threads: int = 0, strict: bool = False
+    folder: Path, manifest: Manifest, providers: Sequence[Provider], threads: int = 0, strict: bool = False
 ) -> Bundle:
     """A bundle that was verified, of whichever kind it is."""
     kind = Windowed if isinstance(manifest.recipe, Preparation) else Bundle

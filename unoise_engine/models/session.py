@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unoise_engine.cores import usable_cores
+from unoise_engine.child import usable_cores
 from unoise_engine.errors import Environment, Integrity, ModelFault, Usage
 from unoise_engine.models.answers import COARSE, ask, check_ports, checked, out_of_memory, reason_of
 from unoise_engine.models.coarse_gradcam import coarse_gradcam
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 PIXELS_A_CALL = 8 * 256 * 256
 
 
+Provider = str | tuple[str, dict[str, int]]
+
+
 def _as_it_is(options: onnxruntime.SessionOptions) -> None:
     pass
 
@@ -43,8 +46,8 @@ def _on_one_core(options: onnxruntime.SessionOptions) -> None:
     options.intra_op_num_threads = 1
 
 
-def providers(device: str) -> list[str]:
-    """onnxruntime's execution providers for a device's name."""
+def providers(device: str, gpu: int = 0) -> list[Provider]:
+    """onnxruntime's execution providers for a device's name; `gpu`: which, where there are several."""
     from unoise_engine.models.runtime import onnxruntime
 
     available = onnxruntime.get_available_providers()
@@ -56,7 +59,8 @@ def providers(device: str) -> list[str]:
         raise Environment(
             "--device cuda", "this onnxruntime has no CUDA", "install onnxruntime-gpu, or use --device cpu"
         )
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    cuda = "CUDAExecutionProvider"
+    return [(cuda, {"device_id": gpu}) if gpu else cuda, "CPUExecutionProvider"]
 
 
 class Bundle(OneLabel):
@@ -68,7 +72,7 @@ class Bundle(OneLabel):
     """
 
     def __init__(
-        self, folder: Path, manifest: Manifest, providers: Sequence[str], threads: int = 0, strict: bool = False
+        self, folder: Path, manifest: Manifest, providers: Sequence[Provider], threads: int = 0, strict: bool = False
     ):
         self.folder = folder
         self.manifest = manifest
@@ -99,7 +103,7 @@ class Bundle(OneLabel):
 
     @property
     def device(self) -> str:
-        return "cuda" if self._providers[0].startswith("CUDA") else "cpu"
+        return "cpu" if self._providers[0] == "CPUExecutionProvider" else "cuda"
 
     @property
     def hash(self) -> str:

@@ -27,6 +27,15 @@ def choose_device(wanted: str = "auto") -> Device:
     raise Usage(f"device {wanted}", "unknown", f"use auto, {', '.join(there)}")
 
 
+def check_number(devices: int, device: str = "auto") -> None:
+    """Raises Usage for more GPUs than this machine has."""
+    chosen = choose_device(device)
+    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(chosen, devices)
+    if devices > there:
+        cure = f"give --devices {there}, or --device cpu"
+        raise Usage(f"--devices {devices}", f"this machine has {there} of {chosen}", cure)
+
+
 def choose_precision(wanted: str, device: Device) -> Precision:
     """auto: bf16 where the processor multiplies in it, 16 bit on older GPUs, else 32 bit.
 

@@ -105,6 +105,8 @@ def test_what_cannot_be_taught_is_said_and_nothing_is_written(world: Path, tmp_p
         teach_imported([tmp_path / "none.nii.gz"], world / "bundle", out, label="organ", progress="off")
     with pytest.raises(Usage, match="--steps -1"):
         teach_imported([world / "ct0.nii.gz"], world / "bundle", out, label="organ", steps=-1, progress="off")
+    with pytest.raises(Usage, match="--seed -1"):
+        teach_imported([world / "ct0.nii.gz"], world / "bundle", out, label="organ", seed=-1, progress="off")
     with pytest.raises(Usage, match="bundle that this engine trained"):
         teach_imported([world / "ct0.nii.gz"], Path("pancreas-ct"), out, progress="off")
     assert not out.exists()

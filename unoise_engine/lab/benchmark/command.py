@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unoise_engine.cores import usable_cores
+from unoise_engine.child import usable_cores
 from unoise_engine.errors import MissingExtra, Usage
 from unoise_engine.files import refuse_earlier, refuse_overlap, write, write_json
 from unoise_engine.lab.benchmark.adaptive import adaptive_apart

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from unoise_engine import __version__
-from unoise_engine.cores import usable_cores
+from unoise_engine.child import usable_cores
 
 PACKAGES = ("numpy", "onnxruntime", "SimpleITK", "onnx", "torch", "captum", "monai")
 
