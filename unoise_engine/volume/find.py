@@ -15,12 +15,11 @@ from unoise_engine.volume.case import Case, Reading, ReadSettings, find_again, o
 from unoise_engine.volume.dicom_images import Image, NotASlice, read_images
 from unoise_engine.volume.layout import unreadable_file
 from unoise_engine.volume.names import distinct, safe_id
-from unoise_engine.volume.part10 import is_bare, is_dicom
+from unoise_engine.volume.part10 import is_dicom
 from unoise_engine.volume.read import DETACHED_SUFFIXES, is_header, is_image
 from unoise_engine.volume.series import Series, group
 
 __all__ = ["Case", "ReadSettings", "Reading", "find_again", "find_cases"]
-BARE = "is DICOM without its preamble (no Part 10 file)"
 KINDS = ".nii, .nii.gz, .nrrd, .mha, .mhd or a DICOM folder"
 
 
@@ -89,8 +88,7 @@ def _in_file(path: Path, how: ReadSettings) -> Iterator[Case]:
         yield of_image(path, _stem(path), how)
         return
     if not is_dicom(path):
-        what = BARE if is_bare(path) else "is not a kind of file that is read here"
-        raise CaseRefused("UNREADABLE", path, what, f"give {KINDS}")
+        raise CaseRefused("UNREADABLE", path, "is not a kind of file that is read here", f"give {KINDS}")
     try:
         series = group(read_images(path, how.modality))
     except NotASlice as reason:
@@ -193,8 +191,6 @@ def _look_at(path: Path, found: _Found, modality: str) -> None:
             found.volumes.append(path)
         elif is_dicom(path):
             found.images += read_images(path, modality)
-        elif is_bare(path):
-            found.spoil(path, BARE.removeprefix("is "))
         elif _slice_like(name) or status.st_size == 0:
             found.spoil(path, "empty file" if status.st_size == 0 else "no DICOM, though its name says so")
         elif not _belongs_to_header(path):
