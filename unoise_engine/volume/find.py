@@ -17,6 +17,7 @@ from unoise_engine.volume.layout import unreadable_file
 from unoise_engine.volume.names import distinct, safe_id
 from unoise_engine.volume.part10 import is_dicom
 from unoise_engine.volume.read import DETACHED_SUFFIXES, is_header, is_image
+from unoise_engine.volume.search import Search, Watch, say
 from unoise_engine.volume.series import Series, group
 
 __all__ = ["Case", "ReadSettings", "Reading", "find_again", "find_cases"]
@@ -54,19 +55,21 @@ def find_cases(
     paths: list[Path],
     settings: ReadSettings | None = None,
     tell: Callable[[str, str], None] = lambda sentence, names: None,
+    watch: Watch = say,
 ) -> list[Case]:
     """Image files, DICOM files and folders -> cases with distinct ids, in the order given.
 
     Folders are searched with their sub-folders, links are not followed. What is no CT is told, a sentence a kind, with
-    the names of some files. A path that holds nothing to explain becomes a case that is refused when read, so that the
-    others go on; Usage is raised if that is all there is.
+    the names of some files; `watch` hears how far a long search has come. A path that holds nothing to explain, or more
+    than search.MOST_FILES files, becomes a case that is refused when read, so that the others go on; Usage is raised if
+    that is all there is.
     """
     how = settings or ReadSettings()
     cases: list[Case] = []
     nothing: list[CaseRefused] = []
     for path in paths:
         try:
-            cases += _in_folder(path, how, tell) if path.is_dir() else [*_in_file(path, how)]
+            cases += _in_folder(path, how, tell, watch) if path.is_dir() else [*_in_file(path, how)]
         except CaseRefused as error:
             nothing.append(error)
             cases.append(of_refusal(path, error))
@@ -100,8 +103,10 @@ def _in_file(path: Path, how: ReadSettings) -> Iterator[Case]:
         yield of_series(one, path, path.stem, how, part, one.apart)
 
 
-def _in_folder(folder: Path, how: ReadSettings, tell: Callable[[str, str], None]) -> list[Case]:
-    found = _look_through(folder, how.modality)
+def _in_folder(folder: Path, how: ReadSettings, tell: Callable[[str, str], None], watch: Watch) -> list[Case]:
+    search = Search(folder)
+    with search.told(watch):
+        found = _look_through(search, how.modality)
     for reason, skipped in found.skipped.items():
         names = ", ".join(str(p.relative_to(folder)) for p in skipped[:3]) + (", ..." if len(skipped) > 3 else "")
         tell(printable(f"SKIPPED {len(skipped)} x {reason}"), printable(f"({names})"))
@@ -150,16 +155,18 @@ def _has_content(path: Path) -> bool:
         return True
 
 
-def _look_through(folder: Path, modality: str) -> _Found:
+def _look_through(search: Search, modality: str) -> _Found:
     found = _Found()
 
     def unreadable(error: OSError) -> None:
-        home = Path(error.filename or folder)
+        home = Path(error.filename or search.folder)
         found.skip(home, f"unreadable folder ({error.strerror})")
         found.lost[home] = unreadable_file(home, error)
 
-    for where, folders, names in os.walk(folder, onerror=unreadable):
-        home = Path(where)
+    def again(home: Path) -> None:
+        found.skip(home, "a folder that was looked through already, under another name")
+
+    for home, folders, names in search.walk(unreadable, again):
         if "report.json" in names and any(n.startswith("segmentation.") for n in names):
             found.skip(home, "results of an earlier run")
             folders.clear()
@@ -172,6 +179,7 @@ def _look_through(folder: Path, modality: str) -> _Found:
         folders[:] = sorted(f for f in folders if not f.startswith(".") and not (home / f).is_symlink())
         for name in sorted(names):
             _look_at(home / name, found, modality)
+            search.count()
     return found
 
 
