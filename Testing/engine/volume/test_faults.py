@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from Testing.benchmarks.fault_table import mistake
+from Testing.benchmarks.fault_table import PROMISED, ROOT, mistake
 from Testing.benchmarks.faults import FAULTS
 from unoise_engine.errors import CaseRefused, Usage
 from unoise_engine.volume.write import write_volume
@@ -33,3 +33,8 @@ def test_no_fault_gives_a_wrong_volume(tmp_path: Path, read: Any, fault: Any) ->
         return
     assert not fault.hopeless and len(delivered) == fault.volumes
     assert [mistake(path) for path in delivered] == [""] * fault.volumes
+
+
+def test_the_page_says_what_is_promised() -> None:
+    """It is remade by hand, since it needs other readers and a real CT."""
+    assert (ROOT / "docs" / "faults.md").read_text(encoding="utf-8").endswith(PROMISED)
