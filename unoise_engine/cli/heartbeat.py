@@ -13,7 +13,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from unoise_engine.cli.guard import NOBODY_READS
 from unoise_engine.cli.streams import NobodyReads
+from unoise_engine.errors import Signalled
 from unoise_engine.progress import JsonLines
 
 BEAT_SECONDS = 15.0
@@ -24,13 +26,14 @@ GRACE_SECONDS = 10.0  # for tidying up
 def heartbeat() -> Iterator[None]:
     """Meanwhile the event "alive" stands on standard output from time to time. Once nobody reads it any more the work
     is ended as by a signal, and if it does not end, this process is, with those that it started."""
-    over = threading.Event()
+    over, gone = threading.Event(), threading.Event()
 
     def beat() -> None:
         while not over.wait(BEAT_SECONDS):
             try:
                 JsonLines().event("alive")
             except NobodyReads:
+                gone.set()
                 _thread.interrupt_main(signal.SIGTERM)
                 if not over.wait(GRACE_SECONDS):
                     _end()
@@ -40,6 +43,10 @@ def heartbeat() -> Iterator[None]:
     threading.Thread(target=beat, daemon=True).start()
     try:
         yield
+    except Signalled:
+        if gone.is_set():
+            raise NobodyReads from None
+        raise
     finally:
         over.set()
 
@@ -47,4 +54,4 @@ def heartbeat() -> Iterator[None]:
 def _end() -> None:
     if hasattr(os, "killpg") and os.getpgrp() == os.getpid():  # as the module for Slicer starts us
         os.killpg(0, signal.SIGKILL)
-    os._exit(128 + signal.SIGTERM)
+    os._exit(NOBODY_READS)
