@@ -75,7 +75,7 @@ class Image:
     seconds: float | None = None  # when it was taken, since year 1
     instance: int | None = None
     remark: str = ""  # what is to be said of its values
-    bare: bool = False  # its file has no preamble
+    bare: bool = False  # its file has no preamble, or names no transfer syntax
     modality: str = "CT"
 
     @property

@@ -7,12 +7,12 @@ import os
 import re
 import warnings
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
 from pydicom.filereader import read_dataset
+from pydicom.tag import TagListType
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -43,9 +43,9 @@ def read_header(path: Path, fields: list[str] | None = None, pixels: bool = Fals
         return read_open(f, path, None if pixels else fields, pixels)
 
 
-def read_open(f: BinaryIO, path: Path, fields: Sequence[str | int] | None, pixels: bool = False) -> pydicom.Dataset:
+def read_open(f: BinaryIO, path: Path, fields: TagListType | None, pixels: bool = False) -> pydicom.Dataset:
     """The same of an open file, which is left where the pixels begin. The file's meta information names a transfer
-    syntax, in any case. `preamble` of what comes back is None if the file has none."""
+    syntax, in any case. `preamble` of what comes back is None if the file has none, or names no transfer syntax."""
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it would print field values
     start = None if _has_preamble(f) else _bare_start(f)
     file = Clamped(f, start or 0)
@@ -53,12 +53,13 @@ def read_open(f: BinaryIO, path: Path, fields: Sequence[str | int] | None, pixel
         warnings.simplefilter("ignore")
         _refuse_bomb(file, path, PREAMBLE if start is None else 0)
         file.seek(0)
-        force, tags = start is not None, None if fields is None else list(fields)
-        dataset = pydicom.dcmread(file, stop_before_pixels=not pixels, force=force, specific_tags=tags)
+        force = start is not None
+        dataset = pydicom.dcmread(file, stop_before_pixels=not pixels, force=force, specific_tags=fields)
     if not dataset.file_meta.get("TransferSyntaxUID"):  # pydicom told it by the first element
         implicit, little = dataset.original_encoding
         told = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else told
+        dataset.preamble = None
     return dataset
 
 

@@ -77,6 +77,16 @@ def test_the_meta_information_is_read_where_it_stands(tmp_path: Path, read: Any,
     assert len(images) == SLICES and all(is_dicom(path) for path, _ in images)
 
 
+def test_a_transfer_syntax_that_is_missing_is_told_by_the_content(tmp_path: Path, read: Any) -> None:
+    """The preamble is there, and the meta information lacks its most important element."""
+    for path in write(tmp_path, planes()).iterdir():
+        ds = pydicom.dcmread(path)
+        del ds.file_meta.TransferSyntaxUID
+        ds.save_as(path, implicit_vr=False, little_endian=True)
+    reading = read.one(tmp_path)
+    assert read.error_hu(reading) < 0.5 and reading.notes[0].startswith(f"{SLICES} of its {SAID}")
+
+
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_frames_of_one_file(tmp_path: Path, read: Any, syntax: Any) -> None:
     (tmp_path / "IM0").write_bytes(bare(enhanced(planes()).dataset, syntax))
