@@ -31,6 +31,13 @@ def roi(scene: Any, first: tuple[int, int, int], last: tuple[int, int, int], nam
     return node
 
 
+def ended(pid: int) -> None:
+    end = time.monotonic() + 30
+    while not gone(pid):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def asked(p: Any, node: Any) -> str:
     p.ui.hiddenSelector.setCurrentNode(node)
     p.ui.hideButton.click()
@@ -54,7 +61,7 @@ def test_what_is_hidden_is_told_in_dice_and_ml(panel: Any) -> None:  # noqa: F81
     assert p.widget.logic.session.engine.pid == engine and time.monotonic() - started < 10
     assert p.ui.hiddenText.plainText.count("\n") == 1, "a history"
     os.kill(engine, signal.SIGKILL)
-    assert gone(engine)
+    ended(engine)
     assert asked(p, half) == line and p.message() == "" and p.widget.logic.session.engine.pid != engine
     folder = p.widget.logic.session.folder
     p.widget.cleanup()
@@ -77,7 +84,7 @@ def test_an_engine_that_hangs_is_started_anew(panel: Any, monkeypatch: pytest.Mo
     os.kill(engine.pid, signal.SIGSTOP)
     asked(p, half)
     assert p.message() == "The engine did not answer any more and was ended - try again: it is started anew"
-    assert gone(engine.pid)
+    ended(engine.pid)
     monkeypatch.setattr(engine_process, "SILENT_SECONDS", 30.0)
     assert asked(p, half) == line and p.message() == ""
     p.ui.hideButton.click()
