@@ -164,7 +164,7 @@ def test_the_worker_answers_a_program(ct_file: Any, tiny_bundle: Any, tmp_path: 
     assert json.loads(done.stdout.splitlines()[-1])["folder"] == str(out / "case-0001")
     assert (out / "case-0001" / "importance-unoise.nrrd").is_file()
     done = engine(module="unoise_engine.worker", stdin="{}")
-    assert done.returncode == 2 and json.loads(done.stdout)["event"] == "error"
+    assert done.returncode == 2 and json.loads(done.stdout.splitlines()[-1])["event"] == "error"
 
 
 def test_a_program_may_have_results_quickly(ct_file: Any, tiny_bundle: Any, tmp_path: Path) -> None:

@@ -16,13 +16,13 @@ ENGINE = ROOT / "unoise_engine"
 ROOMS = ("volume", "models", "explanation", "results", "batch", "send", "evaluate", "training", "foreign", "lab", "cli")
 GROUND = {
     "child",
-    "cores",
     "drawing",
     "errors",
     "files",
     "lock",
     "progress",
     "shipped",
+    "spreadsheet",
     "strict_json",
     "typed",
 }  # open to all

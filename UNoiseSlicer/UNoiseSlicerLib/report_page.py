@@ -20,7 +20,7 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util import numpy_support
 
-from UNoiseSlicerLib import axial, display, exchange, segmentation, volumes
+from UNoiseSlicerLib import axial, display, exchange, naming, segmentation, volumes
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.segmentation import OUTLINE, OUTLINE_PIXELS
@@ -169,7 +169,7 @@ def _flat(table: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
 def _table(rows: list[Any]) -> str:
     return (
         "<table>"
-        + "".join("<tr>" + "".join(f"<td>{_text(c)}</td>" for c in row) + "</tr>" for row in rows)
+        + "".join("<tr>" + "".join(f"<td>{_text(naming.in_table(str(c)))}</td>" for c in row) + "</tr>" for row in rows)
         + "</table>"
     )
 

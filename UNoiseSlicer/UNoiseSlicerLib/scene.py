@@ -377,7 +377,7 @@ def _place_summary(scene: Any, ct: Any, results: Results, old: Any, stamp: dict[
         strings = vtk.vtkStringArray()
         strings.SetName(title)
         for text in column:
-            strings.InsertNextValue(text)
+            strings.InsertNextValue(naming.in_table(text))
         table.AddColumn(strings)
     node.SetAndObserveTable(table)
     return node

@@ -558,6 +558,19 @@ def test_the_summary_tells_volume_and_seconds(scene: Any) -> None:
     assert scenes.report_of(scene, ct) == report()
 
 
+def test_no_spreadsheet_runs_a_table(scene: Any) -> None:
+    """The organ's name comes from a model; tables are saved as CSV by Slicer, and copied out of pages."""
+    ct, evil = add_ct(scene), "=cmd|' /C calc'!A0"
+    told = exchange.Results(report() | {"organ": report()["organ"] | {"name": evil}}, box(), results().maps)
+    node = scenes.place(scene, ct, told)["summary"]
+    assert node.GetTable().GetValue(0, 0).ToString() == f"'{evil}"
+    text = report_page.page(scene, ct, display.Look(), (("\t@SUM(1)", "-0.5", "a;+1"),))
+    for cell in ("&#x27;=cmd", "&#x27;@SUM(1)", ">-0.5<", "a;&#x27;+1"):
+        assert cell in text, cell
+    for start in ("=cmd", "@SUM", "\t"):
+        assert f"<td>{start}" not in text
+
+
 def test_warnings_of_the_engine_are_kept_with_the_results(scene: Any) -> None:
     ct = add_ct(scene)
     told = ["Slices 10.0 mm apart lie outside 0.3 to 6 mm, which the model knows.", "No contrast\nagent."]

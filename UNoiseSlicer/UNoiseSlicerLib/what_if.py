@@ -62,7 +62,7 @@ class Session:
             raise
 
     def is_about(self, ct: Any) -> bool:
-        return self.ct is ct and not self.engine.ended and fingerprint(ct, trust_clock=False) == self.written
+        return self.ct is ct and self.engine.runs and fingerprint(ct, trust_clock=False) == self.written
 
     def close(self) -> None:
         self.engine.kill()
