@@ -18,7 +18,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -162,10 +162,7 @@ def new_folder(final: Path, replace: bool = False, inventory: bool = True) -> It
     Raises OSError, and Environment if something exists there; with `replace` only if not all of it is ours.
     """
     _check_place(final, replace)
-    partial = final.with_name(f".{final.name}-{secrets.randbelow(10**9)}-partial")
-    try:
-        partial.mkdir(parents=True)
-        (partial / INVENTORY).touch()
+    with scratch_folder(final) as partial:
         yield partial
         if inventory:
             hash_all(partial)
@@ -173,8 +170,19 @@ def new_folder(final: Path, replace: bool = False, inventory: bool = True) -> It
             (partial / INVENTORY).unlink()
         _check_place(final, replace)
         _take_place(partial, final)
+
+
+@contextmanager
+def scratch_folder(final: Path) -> Iterator[Path]:
+    """A hidden folder beside `final` that goes at the end. What a killed run leaves of it, `recover` finds by `final`'s
+    name. Raises OSError."""
+    partial = final.with_name(f".{final.name}-{secrets.randbelow(10**9)}-partial")
+    try:
+        partial.mkdir(parents=True)
+        (partial / INVENTORY).touch()
+        yield partial
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _discard(partial)
 
 
 def hash_all(partial: Path) -> dict[str, dict[str, str | int]]:
@@ -198,6 +206,14 @@ def remove(*paths: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def remove_folder(folder: Path) -> None:
+    """A folder of which the caller knows that all of it is ours. It gets a hidden name first, so that nobody meets half
+    of it. Raises OSError; then it is all there."""
+    gone = folder.with_name(f".{folder.name}-{secrets.randbelow(10**9)}-partial")
+    os.replace(folder, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
 def remove_empty(path: Path) -> None:
     """A file or folder that holds nothing; anything else stays."""
     if path.is_dir():
@@ -211,11 +227,23 @@ def recover(out: Path, name: str) -> None:
     replaced. The caller sees to it that nobody is at work on it."""
     for path in sorted(out.iterdir()):
         found = PARTIAL.fullmatch(path.name)
-        if found and found["name"] == name and (path / INVENTORY).is_file():
-            if found["old"] and not os.path.lexists(out / name):
-                os.replace(path, out / name)
-            else:
-                shutil.rmtree(path, ignore_errors=True)
+        if not found or found["name"] != name or path.is_symlink() or not path.is_dir():
+            continue
+        if not (path / INVENTORY).is_file():
+            with suppress(OSError):  # killed before it held anything; a folder that holds something is not ours
+                path.rmdir()
+        elif found["old"] and not os.path.lexists(out / name):
+            os.replace(path, out / name)
+        else:
+            _discard(path)
+
+
+def leftovers(home: Path) -> set[str]:
+    """Names of folders of which a run that was killed, or one that is at work now, left halves there."""
+    try:
+        return {found["name"] for name in os.listdir(home) if (found := PARTIAL.fullmatch(name))}
+    except OSError:
+        return set()
 
 
 def remove_drafts(folder: Path, name: str) -> None:
@@ -307,4 +335,15 @@ def _take_place(partial: Path, final: Path) -> None:
     except OSError:
         os.replace(old, final)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    _discard(old)
+
+
+def _discard(folder: Path) -> None:
+    """The inventory goes last: by it the next run knows that the rest is ours, should this one be killed."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != INVENTORY:
+                path.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)

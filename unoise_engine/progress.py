@@ -5,6 +5,7 @@ One JSON object a line on standard output (`--progress json`); Slicer reads thes
     {"event": "progress", "case": "ct", "stage": "unoise", "done": 3.0, "total": 20, "seconds_left": 1.4}
     (and "note", where there is something to say of the step itself)
     {"event": "estimate", "case": "ct", "stage": "occlusion", "title": "Occlusion", "slices": 12, "seconds": 300.0}
+    {"event": "searching", "files": 120000, "waits": 0.1}
     {"event": "case", "case": "ct", "status": "OK", "folder": "out/ct"}
     {"event": "converted", "folder": "out/dicom", "files": 7, "corrections": []}
     {"event": "error", "code": "NOT_3D", "source": "ct.png", "what": "...", "cure": "...", "message": "..."}

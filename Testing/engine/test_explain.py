@@ -72,8 +72,11 @@ def test_a_file_is_explained_on_its_own_grid(ct_file: Any, tiny_bundle: Any, tmp
 
     report = json.loads((folder / "report.json").read_text())
     assert report["organ"]["volume_ml"] == pytest.approx((organ > 0).sum() * 1.5 * 2.5 * 4.0 / 1000, abs=1e-3)
-    kind = "adaptive: within 16 pixels of the organ, RMS error up to 2% of the range"
-    assert report["settings"]["occlusion"]["kind"] == Occlusion().kind == kind
+    kind = "adaptive: within 16 pixels of the organ, finished with an RMS error up to 2%"
+    told = report["settings"]["occlusion"]
+    assert told["kind"] == Occlusion().kind == kind and told["ended"] == "finished"
+    assert told["looked_at"] == told["items"] > 0 and told["places"] > 20 and 0 <= told["estimated_error"] < 0.03
+    assert not any("Occlusion" in note for note in report["notes"])
     assert set(report["seconds"]) >= {"read", "prepare", "segmentation", "unoise", "gradcam", "occlusion", "write"}
     assert report["model"]["synthetic"] and "Not for clinical use" in report["warning"]
     assert (folder / "overview.png").read_bytes()[:4] == b"\x89PNG"
@@ -161,7 +164,7 @@ def test_the_worker_answers_a_program(ct_file: Any, tiny_bundle: Any, tmp_path: 
     assert json.loads(done.stdout.splitlines()[-1])["folder"] == str(out / "case-0001")
     assert (out / "case-0001" / "importance-unoise.nrrd").is_file()
     done = engine(module="unoise_engine.worker", stdin="{}")
-    assert done.returncode == 2 and json.loads(done.stdout)["event"] == "error"
+    assert done.returncode == 2 and json.loads(done.stdout.splitlines()[-1])["event"] == "error"
 
 
 def test_a_program_may_have_results_quickly(ct_file: Any, tiny_bundle: Any, tmp_path: Path) -> None:
@@ -337,6 +340,25 @@ def test_an_interrupted_run_leaves_nothing_by_halves(tmp_path: Path, tiny_bundle
     again = subprocess.run([*command, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stderr
     assert len(list((tmp_path / "o").glob("*/importance*"))) == 3
+
+
+def test_occlusion_takes_the_time_that_it_is_given(tmp_path: Path, tiny_bundle: Any) -> None:
+    sitk.WriteImage(image_of(ellipsoid_ct(shape=(200, 128, 128))), str(tmp_path / "big.nrrd"))
+    told = ["--bundle", tiny_bundle, "--methods", "occlusion", "--minutes", "0.02", "--no-view"]
+    done = engine("explain", tmp_path / "big.nrrd", "-o", tmp_path / "o", *told)
+    assert done.returncode == 0 and "up to 0:01" in done.stderr, done.stderr
+    report = json.loads((tmp_path / "o" / "case-0001" / "report.json").read_text())
+    made = report["settings"]["occlusion"]
+    assert made["ended"] == "out of time" and made["minutes"] == 0.02 and 1 < made["looked_at"] <= made["items"]
+    (note,) = [note for note in report["notes"] if note.startswith("Occlusion: ")]
+    assert f"out of time after {made['places']} places, {made['looked_at']} of {made['items']} slices" in note
+    reference = sitk.ReadImage(str(tmp_path / "big.nrrd"))
+    values = same_grid(tmp_path / "o" / "case-0001" / "importance-occlusion.nii.gz", reference)
+    organ = same_grid(tmp_path / "o" / "case-0001" / "segmentation.nii.gz", reference) > 0
+    shown = organ.any((1, 2))
+    assert shown.sum() == made["items"]
+    assert values[shown].max((1, 2)).min() > 0 and not values[~shown].any(), "no slice with organ stays empty"
+    assert values[organ].mean() > 2 * values[shown][~organ[shown]].mean()
 
 
 @needs_real_ct

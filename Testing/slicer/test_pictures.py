@@ -249,6 +249,23 @@ def test_the_legend_has_one_size_and_is_read_on_bone(world: Any, method: Any, to
     assert np.median(ground[ground < 140]) < 110, "letters are told from it"
 
 
+def test_the_legend_says_what_both_ends_mean(seen: Any) -> None:
+    """More words than before stand above the bar, within the view and below the warning."""
+    bare = seen.show()
+    told = {"unit": "HU", "low": "bears the most noise", "high": "bears the least", "most": 400.0}
+    facts = report(("unoise",)) | {"scales": {"unoise": told}}
+    raw = np.array(slicer.util.arrayFromVolume(seen.nodes["importance-unoise"]))
+    organ = scenes.organ_mask(seen.scene, seen.ct)
+    node = scenes.place(seen.scene, seen.ct, exchange.Results(facts, organ, {"unoise": raw}))["importance-unoise"]
+    spoken = seen.show()
+    right = slice(int(0.7 * bare.shape[1]), None)
+    letters = [(picture[45:, right].min(axis=-1) > 200).sum() for picture in (bare, spoken)]
+    assert letters[1] > 1.5 * letters[0]
+    assert not (spoken[:20, right].min(axis=-1) > 200).any(), "the warning's place"
+    assert slicer.util.arrayFromVolume(node).max() == pytest.approx(400 - 400 / (1 + np.exp(3)))
+    assert not grey(seen.at(spoken, HOT))
+
+
 def test_another_module_gets_back_what_lay_over_the_ct(seen: Any) -> None:
     pet = add_volume(seen.scene, np.full(SHAPE, 5, np.int16), STRAIGHT, "PET")
     yellow = next(c for c in display.composites(seen.scene, False) if c is not seen.red.composite)

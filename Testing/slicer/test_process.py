@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -165,3 +167,87 @@ def test_kill_ends_the_whole_tree(tmp_path: Path) -> None:
 def test_an_interpreter_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         module.EngineProcess(str(tmp_path / "python"), tmp_path, {}, {})
+
+
+BEATS = """
+import threading, time
+print('{"event": "alive"}', flush=True)
+def beat():
+    while True:
+        time.sleep(0.1)
+        print('{"event": "alive"}', flush=True)
+"""
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SILENT_SECONDS", 1.0)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_engine_that_hangs_is_ended_and_said_so(tmp_path: Path, stopped: Any) -> None:
+    """It gives no sign of life any more: by a fault of its own, or stopped by somebody. Nothing of it stays."""
+    more = "threading.Thread(target=beat, daemon=True).start()\n" if stopped else ""
+    process = engine(tmp_path, f'{BEATS}\n{more}print(\'{{"event": "asked"}}\', flush=True)\ntime.sleep(100)')
+    assert events_of(process, until=lambda e: e["event"] == "asked")[-1] == {"event": "asked"}
+    if stopped:
+        os.kill(process.pid, signal.SIGSTOP)
+    error, end = events_of(process)
+    assert (error["event"], error["code"], end) == ("error", "Hangs", {"event": "end", "code": -9})
+    assert error["message"] == "The engine did not answer any more and was ended - try again: it is started anew"
+    assert not alive(process.pid) and not process.runs
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("beats", [False, True])
+def test_silence_alone_is_no_sign_of_a_fault(tmp_path: Path, beats: Any) -> None:
+    """Of a command that gives no signs of life, or of one that does while it says nothing else."""
+    start = "threading.Thread(target=beat, daemon=True).start()" if beats else ""
+    code = f'{BEATS if beats else "import time"}\n{start}\ntime.sleep(3)\nprint(\'{{"event": "done"}}\')'
+    assert [e["event"] for e in events_of(engine(tmp_path, code))] == ["done", "end"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_nor_is_the_time_in_which_nobody_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The computer slept, or the window was held."""
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 1.0)
+    process = engine(tmp_path, f'{BEATS}\ntime.sleep(4)\nprint(\'{{"event": "done"}}\')')
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not process._beats and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(2)
+    assert process.poll() == [] and process.runs
+    process.kill()
+
+
+SLICER = """
+import importlib.util, os, sys, time
+from pathlib import Path
+spec = importlib.util.spec_from_file_location("engine_process", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+session = ("unoise_engine.worker", "--session")
+engine = module.EngineProcess(sys.executable, Path(sys.argv[2]), None, os.environ, session)
+if len(sys.argv) > 3:
+    engine.ask({"about": {}})
+    while not any(event["event"] == "answered" for event in engine.poll()):
+        time.sleep(0.05)
+print(engine.pid, flush=True)
+time.sleep(300)
+"""
+
+
+@pytest.mark.parametrize("asked", [[], ["asked"]])
+def test_the_engine_ends_with_a_slicer_that_is_killed(asked: Any) -> None:
+    """The real worker, started as the panel starts it, by a process that SIGKILL ends."""
+    words = [sys.executable, "-c", SLICER, str(SOURCE), str(ROOT), *asked]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as slicer:
+        assert slicer.stdout is not None
+        pid = int(slicer.stdout.readline())
+        assert alive(pid)
+        slicer.kill()
+    end = time.monotonic() + PATIENCE_SECONDS
+    while alive(pid) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not alive(pid)

@@ -17,7 +17,7 @@ pytest.importorskip(
 import slicer
 import small_world
 from test_widget import add_ct, bundle, gone, panel  # noqa: F401  fixtures
-from UNoiseSlicerLib import compare, segmentation, what_if
+from UNoiseSlicerLib import compare, engine_process, segmentation, what_if
 
 from unoise_engine.evaluate.whatif.fills import FILLS
 
@@ -29,6 +29,13 @@ def roi(scene: Any, first: tuple[int, int, int], last: tuple[int, int, int], nam
     node.SetCenter(*np.mean(ends, axis=0))
     node.SetSize(*(np.abs(ends[1] - ends[0]) + 0.5))
     return node
+
+
+def ended(pid: int) -> None:
+    end = time.monotonic() + 30
+    while not gone(pid):
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def asked(p: Any, node: Any) -> str:
@@ -54,15 +61,37 @@ def test_what_is_hidden_is_told_in_dice_and_ml(panel: Any) -> None:  # noqa: F81
     assert p.widget.logic.session.engine.pid == engine and time.monotonic() - started < 10
     assert p.ui.hiddenText.plainText.count("\n") == 1, "a history"
     os.kill(engine, signal.SIGKILL)
-    p.ui.hiddenSelector.setCurrentNode(half)
-    p.ui.hideButton.click()
-    p.wait()
-    if p.message():
-        assert "The engine ended" in p.message() and "Hide again" in p.message()
-    assert asked(p, half) == line and p.widget.logic.session.engine.pid != engine
+    ended(engine)
+    assert asked(p, half) == line and p.message() == "" and p.widget.logic.session.engine.pid != engine
     folder = p.widget.logic.session.folder
     p.widget.cleanup()
     assert not folder.exists() and p.widget.logic.session is None
+
+
+def test_an_engine_that_hangs_is_started_anew(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Stopped by a signal, so that it gives no sign of life any more; or killed while it works."""
+    monkeypatch.setattr(engine_process, "SILENT_SECONDS", 30.0)  # signs of life come every 15
+    p = panel()
+    ct = add_ct(p.scene)
+    p.ui.inputSelector.setCurrentNode(ct)
+    half = roi(p.scene, (50, 0, 0), (79, 63, 11), "half")
+    line = asked(p, half)
+    engine = p.widget.logic.session.engine
+    end = time.monotonic() + 60
+    while not engine._beats and time.monotonic() < end:
+        time.sleep(0.1)
+    monkeypatch.setattr(engine_process, "SILENT_SECONDS", 1.0)
+    os.kill(engine.pid, signal.SIGSTOP)
+    asked(p, half)
+    assert p.message() == "The engine did not answer any more and was ended - try again: it is started anew"
+    ended(engine.pid)
+    monkeypatch.setattr(engine_process, "SILENT_SECONDS", 30.0)
+    assert asked(p, half) == line and p.message() == ""
+    p.ui.hideButton.click()
+    os.kill(p.widget.logic.session.engine.pid, signal.SIGKILL)
+    p.wait()
+    assert "The engine ended (code -9) - click Hide again: it is started anew." in p.message()
+    assert asked(p, half) == line and p.message() == ""
 
 
 def test_what_is_found_then_lies_over_what_was_found(panel: Any) -> None:  # noqa: F811

@@ -33,6 +33,7 @@ from UNoiseSlicerLib import axial, display, exchange, scene_tests
 from UNoiseSlicerLib import logic as logics
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.parameters import Region
+from UNoiseSlicerLib.scale import Scale
 
 import UNoiseSlicer as module
 from unoise_engine.cli.question import question_from
@@ -1140,7 +1141,11 @@ def test_dicom_export_of_a_tilted_gantry_and_its_cancel(
     found = pydicom.dcmread(tmp_path / "out" / "Doe U-Noise DICOM" / "importance-unoise.dcm")
     shape = slicer.util.arrayFromVolume(ct).shape
     stored = np.frombuffer(found.FloatPixelData, np.float32).reshape(shape)
-    assert np.array_equal(stored, slicer.util.arrayFromVolume(scenes.maps_of(p.scene, ct)["unoise"]))
+    node = scenes.maps_of(p.scene, ct)["unoise"]
+    shown, scale = slicer.util.arrayFromVolume(node), Scale.of_node(node)
+    assert scale.most is not None and scale.unit == "HU"
+    assert np.allclose(shown, scale.most / (1 + np.exp(-stored.astype(float)))) and np.ptp(stored) > 0.5
+    assert np.array_equal(stored, scale.written(shown)), "to the last bit"
 
 
 def test_dicom_export_of_a_multi_frame_ct(
@@ -1394,7 +1399,7 @@ def test_values_under_the_mouse_are_told(panel: Any, world: Any) -> None:
     lines = p.ui.cursorLabel.text.split("\n")
     hu = slicer.util.arrayFromVolume(ct)[4, 26, 50]
     assert lines[0].endswith(f": {hu} HU") and [line.split(":")[0] for line in lines[1:]] == ["U-Noise", "Grad-CAM"]
-    assert " logit, above " in lines[1] and " a.u., above " in lines[2] and lines[1].endswith("% of the voxels")
+    assert " HU of noise, above " in lines[1] and " a.u., above " in lines[2] and lines[1].endswith("% of the voxels")
     crosshair.SetCursorPositionRAS((900.0, 0.0, 0.0))
     assert p.ui.cursorLabel.text == ""
     p.widget.exit()

@@ -8,6 +8,7 @@ import numpy as np
 import slicer.util
 import vtk
 
+from UNoiseSlicerLib.scale import Scale
 from UNoiseSlicerLib.volumes import matrix_of, nodes_of, upright
 
 
@@ -59,7 +60,7 @@ def most_important_plane(node: Any, among: list[int]) -> int | None:
     Only the planes in `among` are looked at, if there are any with importance: a map may run high where the model
     sees no organ, but nothing is explained there.
     """
-    values = np.maximum(slicer.util.arrayFromVolume(node), 0)
+    values = np.maximum(slicer.util.arrayFromVolume(node) - Scale.of_node(node).middle, 0)
     axis, _backwards = axial_axis(matrix_of(node))
     per_slice = values.sum(axis=tuple(a for a in range(3) if a != 2 - axis), dtype=np.float64)
     if not per_slice.any():
@@ -74,7 +75,7 @@ def most_important_point(node: Any, among: list[int]) -> tuple[float, float, flo
     k, axis = most_important_plane(node, among), axial_axis(matrix_of(node))[0]
     if k is None:
         return None
-    flat = np.maximum(np.take(slicer.util.arrayFromVolume(node), k, axis=2 - axis), 0)
+    flat = np.maximum(np.take(slicer.util.arrayFromVolume(node), k, axis=2 - axis) - Scale.of_node(node).middle, 0)
     centre = [float((np.arange(n) * flat.sum(axis=1 - a)).sum() / flat.sum()) for a, n in enumerate(flat.shape)]
     kji = [*centre[: 2 - axis], float(k), *centre[2 - axis :]]
     local = matrix_of(node).MultiplyPoint((*reversed(kji), 1.0))[:3]

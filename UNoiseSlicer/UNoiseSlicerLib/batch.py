@@ -55,6 +55,9 @@ class Batch:
                 self.state.say(str(event["text"]))
             elif kind == "progress" and event.get("stage") == "cases":
                 self._show(event)
+            elif kind == "searching":
+                self.state.stage = _("Looking for CTs in {folder}: {files} files so far").format(
+                    folder=self.source.name, files=int(event.get("files") or 0))  # fmt: skip
             elif kind == "case":
                 self._count["explained" if event.get("status") in EXPLAINED else "refused"] += 1
                 if event.get("status") not in EXPLAINED:

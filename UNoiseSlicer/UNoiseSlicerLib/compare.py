@@ -13,6 +13,8 @@ from slicer.i18n import tr as _
 from UNoiseSlicerLib import display, exchange, naming, segmentation, volumes
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.exchange import Refused
+from UNoiseSlicerLib.ours import role_of
+from UNoiseSlicerLib.scale import UNIT
 
 ROLE = "difference"
 BEFORE = "UNoise.ColourBefore"  # attribute of a segmentation: of its segment, while it is compared
@@ -86,7 +88,7 @@ def other_map(scene: Any, ct: Any, other: Any, method: str) -> Any:
     marks = [other.GetAttribute(name) for name in (scenes.MADE, scenes.SLICES, scenes.EXPLAINED)]
     for node in scenes.every_result(scene, ct):
         theirs = [node.GetAttribute(name) for name in (scenes.MADE, scenes.SLICES, scenes.EXPLAINED)]
-        if node.GetAttribute(scenes.ROLE) == f"importance-{method}" and node is not None and theirs == marks:
+        if role_of(node) == f"importance-{method}" and theirs == marks:
             return node
     return None
 
@@ -101,7 +103,7 @@ def difference(scene: Any, ct: Any, other: Any, method: str) -> Any:
     role = f"{ROLE}-{method}"
     title = _("{ct} {method} difference").format(ct=naming.HERE, method=exchange.TITLES.get(method, method))
     stamp = {name: one.GetAttribute(name) for name in (scenes.EXPLAINED, scenes.WARNING, scenes.CAUTION)}
-    stamp[scenes.UNIT] = _("difference")
+    stamp[UNIT] = _("difference")
     old = scenes.results_of(scene, ct).get(role)
     values = (shares[0] - shares[1]).astype(np.float32)
     node = scenes.place_volume(scene, ct, role, title, values, old, "vtkMRMLScalarVolumeNode", stamp)
@@ -112,5 +114,5 @@ def difference(scene: Any, ct: Any, other: Any, method: str) -> Any:
 def drop(scene: Any, kept: Any = None) -> None:
     """Removes differences, but for one."""
     for node in volumes.nodes_of(scene, "vtkMRMLScalarVolumeNode"):
-        if node is not kept and (node.GetAttribute(scenes.ROLE) or "").startswith(f"{ROLE}-"):
+        if node is not kept and role_of(node).startswith(f"{ROLE}-"):
             scenes.remove(scene, node)

@@ -83,7 +83,7 @@ class DicomExport(EngineRun):
         exchange.write_as_is(self.ct, Path(results["segmentation"]), mask)
         for method, node in self._maps.items():
             path = self._folder / f"importance-{method}.nrrd"
-            exchange.write_as_is(node, path)
+            exchange.write_as_is(scenes.as_written(node), path, name=node.GetName())
             results[path.stem] = str(path)
         conversion = {
             "ct": str(self._input),

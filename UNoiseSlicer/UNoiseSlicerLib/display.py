@@ -15,6 +15,8 @@ from slicer.i18n import tr as _
 
 from UNoiseSlicerLib import axial, exchange, naming, volumes
 from UNoiseSlicerLib import scene as scenes
+from UNoiseSlicerLib.ours import mark, role_of
+from UNoiseSlicerLib.scale import Scale
 
 # Perceptually uniform colour maps (matplotlib's, CC0), at 17 even steps; linear in between, off by 4 % at most.
 COLOURS = {
@@ -124,8 +126,8 @@ def highest(node: Any) -> float:
     if known[:1] == [stamp]:
         return float(known[1])
     values = slicer.util.arrayFromVolume(node)
-    some = values[values > 0]
-    top = hiding_level(some, USUAL_SHARE) if some.size else 1.0
+    some = values[values > Scale.of_node(node).middle]
+    top = hiding_level(some, USUAL_SHARE) if some.size else max(0.0, float(values.max())) or 1.0
     node.SetAttribute(TOP, f"{stamp} {top!r}")
     return top
 
@@ -161,7 +163,6 @@ def legend(node: Any, visible: bool) -> None:
         known.SetName(_("U-Noise legend"))  # Slicer would put the CT's name into it
         known.SetUseColorNamesForLabels(False)
         known.SetNumberOfLabels(3)
-        known.SetSize(0.15, 0.4)
         known.SetPosition(0.97, 0.5)
         for text in (known.GetTitleTextProperty(), known.GetLabelTextProperty()):
             text.SetFontFamilyToCourier()  # letters of one width
@@ -169,8 +170,9 @@ def legend(node: Any, visible: bool) -> None:
             text.SetColor(1, 1, 1)
             text.SetBackgroundColor(0, 0, 0)  # to be read on bone, too
             text.SetBackgroundOpacity(0.6)
+    known.SetSize(0.15, 0.5 if Scale.of_node(node).low else 0.4)  # words for the ends need room
     known.SetLabelFormat(_digits(highest(node)))
-    known.SetTitleText(_legend_title(node))
+    known.SetTitleText(legend_text(node))
     known.SetVisibility(visible)
     known.Modified()  # views look again only then whether they show the volume
 
@@ -180,12 +182,21 @@ def _digits(top: float) -> str:
     return next((f for least, f in ((100, "%7.0f"), (1, "%7.1f"), (0.02, "%7.2f")) if top >= least), "%7.1e")
 
 
-def _legend_title(node: Any) -> str:
-    """Method and unit, in lines of the same width."""
-    method = (node.GetAttribute(scenes.ROLE) or "").partition("-")[2]
+def legend_text(node: Any) -> str:
+    """Method and unit, and what both ends mean, in lines of the same width."""
+    method = role_of(node).partition("-")[2]
     lines = textwrap.wrap(exchange.TITLES.get(method, method), LEGEND_LETTERS)[:2]
-    lines.append(f"[{node.GetAttribute(scenes.UNIT) or _('no unit')}]")
+    lines.append(f"[{Scale.of_node(node).unit or _('no unit')}]")
+    for end in reversed(ends(node)) if Scale.of_node(node).low else ():
+        lines += textwrap.wrap(end, LEGEND_LETTERS)
     return "\n".join(line[:LEGEND_LETTERS].center(LEGEND_LETTERS) for line in lines)
+
+
+def ends(node: Any) -> tuple[str, str]:
+    """What to write at 0 and where the colours end: the voxels' values, and what they mean."""
+    top, scale = highest(node), Scale.of_node(node)
+    low, high = scale.ends(top)
+    return (f"0 {low}", f"{top:.3g} {high}") if low else ("0", f"{top:.3g} {scale.unit}")
 
 
 def outlines(scene: Any, ct: Any, filled: bool, compared: Any = None) -> None:
@@ -194,7 +205,7 @@ def outlines(scene: Any, ct: Any, filled: bool, compared: Any = None) -> None:
     current = scenes.results_of(scene, ct).get("segmentation") if not scenes.why_stale(scene, ct) else None
     for node in volumes.nodes_of(scene, "vtkMRMLSegmentationNode"):
         shown = node.GetDisplayNode()
-        if ct is not None and node.GetAttribute(scenes.ROLE) and shown is not None:
+        if ct is not None and role_of(node) and shown is not None:
             scenes.hold(shown, "Visibility", off=node is not current and node is not compared)
             if node is current or node is compared:
                 scenes.hold(shown, "Visibility2DFill", off=not filled)
@@ -289,7 +300,7 @@ def put_away_stale(scene: Any) -> list[str]:
 def drop_curtains(scene: Any) -> None:
     """Removes curtains whose map or CT was deleted by hand: nobody could lift them, since editors do not list them."""
     for node in volumes.nodes_of(scene, "vtkMRMLLabelMapVolumeNode"):
-        kind, _dash, method = (node.GetAttribute(scenes.ROLE) or "").partition("-")
+        kind, _dash, method = role_of(node).partition("-")
         if kind == "curtain":
             ct = scene.GetNodeByID(node.GetNodeReferenceID(scenes.CT) or "")
             if method not in scenes.maps_of(scene, ct):
@@ -316,14 +327,15 @@ def _black(scene: Any) -> Any:
 
 def _table(scene: Any, role: str, name: str, colours: int) -> Any:
     for node in volumes.nodes_of(scene, "vtkMRMLColorTableNode"):
-        if node.GetAttribute(scenes.ROLE) == role:
+        if role_of(node) == role:
             return node
     table = slicer.vtkMRMLColorTableNode()
     table.SetName(name)
-    table.SetAttribute(scenes.ROLE, role)
     table.SetTypeToUser()
     table.SetNumberOfColors(colours)
-    return scene.AddNode(table)
+    table = scene.AddNode(table)
+    mark(table, role)
+    return table
 
 
 # --- views ---
@@ -337,7 +349,7 @@ def composites(scene: Any, side_by_side: bool) -> list[Any]:
 
 def layers(composite: Any, ct: Any, shown: Any, look: Look) -> None:
     """CT below, the map above it, its curtain on top."""
-    method = shown.GetAttribute(scenes.ROLE).partition("-")[2] if shown is not None else ""
+    method = role_of(shown).partition("-")[2] if shown is not None else ""
     role = f"curtain-{method}"
     hidden = scenes.results_of(composite.GetScene(), ct).get(role)
     was = composite.StartModify()
@@ -377,7 +389,7 @@ def _in_layer(composite: Any, layer: str) -> Any:
 
 
 def _is_ours(volume: Any) -> bool:
-    return volume is not None and bool(volume.GetAttribute(scenes.ROLE))
+    return volume is not None and bool(role_of(volume))
 
 
 def _mark(layer: str) -> str:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,13 +22,21 @@ from typing import Any
 KILL_PATIENCE_SECONDS = 5.0
 LINES_A_POLL = 1000  # so that the window is not held
 LINES_AHEAD = 10_000  # read but not polled; the engine waits then
+SILENT_SECONDS = 120.0  # without a sign of life, which comes every 15 seconds, until the engine is taken to hang
+PAUSE_SECONDS = 5.0  # between two polls: the computer slept, or the window was held, and silence is no sign
 LONGEST_LINE = 1 << 20  # bytes; the engine's own lines have some hundreds
 LONGEST_TEXT = 2000  # characters of a line that goes into the log
 MODULE = "unoise_engine.worker"
+HANGS = {
+    "event": "error", "code": "Hangs", "source": "", "what": "The engine did not answer any more and was ended",
+    "cure": "try again: it is started anew",
+}  # fmt: skip
 
 
 class EngineProcess:
-    """One run. Events are the engine's own (see unoise_engine/progress.py), and two of ours:
+    """One run. An engine that has given signs of life and gives none any more is ended, and "error" says so.
+
+    Events are the engine's own (see unoise_engine/progress.py), and two of ours:
 
     {"event": "log", "text": "..."}        a line on standard error, or one on standard output that is no JSON object
     {"event": "end", "code": 0}            once, after everything else; negative codes are signals
@@ -54,7 +63,8 @@ class EngineProcess:
             **_own_group(),
         )
         self._lines: queue.Queue[dict[str, Any]] = queue.Queue(LINES_AHEAD)
-        self._killed = self._ended = False
+        self._killed = self._ended = self._beats = False
+        self._heard = self._polled = time.monotonic()
         self._readers = [threading.Thread(target=self._read, args=(n,), daemon=True) for n in ("stdout", "stderr")]
         for reader in self._readers:
             reader.start()
@@ -77,12 +87,20 @@ class EngineProcess:
         """Whether "end" was handed out."""
         return self._ended
 
+    @property
+    def runs(self) -> bool:
+        """Whether it can be asked; a process that was killed meanwhile cannot."""
+        return not self._ended and not self._killed and self._process.poll() is None
+
     def poll(self) -> list[dict[str, Any]]:
         """What arrived since the last call, a limited number of lines at a time. Never waits."""
         all_read = not any(reader.is_alive() for reader in self._readers)  # asked first: what they read last counts
         events: list[dict[str, Any]] = []
         while len(events) < LINES_A_POLL and not self._lines.empty():
             events.append(self._lines.get())
+        if self._hangs():
+            self.kill()
+            events.append(HANGS | {"message": " - ".join(HANGS[part] for part in ("what", "cure"))})
         if all_read and self._lines.empty() and not self._ended and (code := self._process.poll()) is not None:
             self._ended = True
             self._questions.put(None)
@@ -100,6 +118,13 @@ class EngineProcess:
         with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: the system ends it when it can
             self._process.wait(KILL_PATIENCE_SECONDS)
 
+    def _hangs(self) -> bool:
+        now = time.monotonic()
+        if now - self._polled > PAUSE_SECONDS:
+            self._heard = now
+        self._polled = now
+        return self._beats and self.runs and now - self._heard > SILENT_SECONDS
+
     def _ask(self) -> None:
         with suppress(OSError), self._process.stdin as pipe:  # type: ignore[union-attr]
             while (request := self._questions.get()) is not None:
@@ -112,7 +137,11 @@ class EngineProcess:
                 whole = line.endswith(b"\n") or len(line) < LONGEST_LINE
                 while not whole and (rest := pipe.readline(LONGEST_LINE)):  # the rest of it is read and forgotten
                     whole = rest.endswith(b"\n")
+                self._heard = time.monotonic()
                 event = _event(line) if name == "stdout" and len(line) < LONGEST_LINE else _log(line)
+                if event["event"] == "alive":
+                    self._beats = True
+                    continue
                 while True:
                     try:
                         self._lines.put(event, timeout=0.2)

@@ -18,6 +18,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from UNoiseSlicerLib.body import body_of
+from UNoiseSlicerLib.scale import Scale
 from UNoiseSlicerLib.volumes import image_of, matrix_of, nodes_of, upright
 
 TITLES: dict[str, str] = {}  # method -> its title in the engine's order, as far as the engine has told
@@ -139,7 +140,7 @@ def _write(bare: Any, path: Path, name: str) -> None:
 
 @dataclass(frozen=True)
 class Results:
-    """What the engine found, checked and ready for the scene. Arrays are (k, j, i) on the CT's grid."""
+    """What the engine found, checked, as in its files. Arrays are (k, j, i) on the CT's grid."""
 
     report: dict[str, Any]
     segmentation: np.ndarray
@@ -174,6 +175,8 @@ def reading(folder: Path, ct: Any) -> Generator[None, None, Results]:
         version, files = report.get("report_version"), dict(report["files"])
         learn(report.get("titles", {}))
         methods = list(report["settings"]["methods"])
+        for method in methods:
+            Scale.of(report, method)
         organ = report["organ"]["name"]
         report["organ"]["volume_ml"] /= upright(matrix_of(ct))[1]  # the engine counted upright voxels
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -4,6 +4,7 @@ made anonymous must not leave the patient's name behind. MRML only.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import slicer
@@ -11,12 +12,22 @@ from slicer.i18n import tr as _
 
 TITLE = "UNoise.Title"  # node attribute: the name, with {ct} in the place of the CT's
 HERE = "{ct}"
+FORMULA = re.compile(r"(^|;)(?=[ ']*[=+\-@＝＋－＠])")  # the same as the engine's
 
 
 def call(node: Any, title: str, ct: Any) -> None:
     """Names a result after its CT; `title` has {ct} in it."""
     node.SetAttribute(TITLE, title)
     node.SetName(title.replace(HERE, ct.GetName() or ""))
+
+
+def in_table(text: str) -> str:
+    """The text of a cell: no spreadsheet runs it where the table is saved to or copied. A number stays as it is."""
+    try:
+        float(text)
+        return text
+    except ValueError:
+        return FORMULA.sub(r"\1'", " ".join(text.split()))
 
 
 def title_of(node: Any) -> str:
@@ -71,8 +82,14 @@ def file_in_hierarchy(scene: Any, ct: Any, nodes: list[Any]) -> None:
         item = hierarchy.GetItemByDataNode(node)
         if item == invalid:
             hierarchy.CreateItem(folder, node)
-        else:
-            hierarchy.SetItemParent(item, folder)
+        elif hierarchy.GetItemParent(item) == hierarchy.GetSceneItemID() or _is_own_folder(hierarchy, item):
+            hierarchy.SetItemParent(item, folder)  # what was dragged elsewhere stays there
+
+
+def _is_own_folder(hierarchy: Any, item: int) -> bool:
+    """Whether an item lies in a folder that goes by some CT's name."""
+    parent = hierarchy.GetItemParent(item)
+    return hierarchy.IsItemLevel(parent, "Folder") and _fits(hierarchy.GetItemName(parent), _folder_title())
 
 
 def follow_folder_name(scene: Any, ct: Any, nodes: list[Any]) -> None:

@@ -20,7 +20,7 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util import numpy_support
 
-from UNoiseSlicerLib import axial, display, exchange, segmentation, volumes
+from UNoiseSlicerLib import axial, display, exchange, naming, segmentation, volumes
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.segmentation import OUTLINE, OUTLINE_PIXELS
@@ -105,11 +105,11 @@ def _figures(scene: Any, ct: Any, look: display.Look) -> list[str]:
         name = exchange.TITLES.get(method, method)
         caption = _("{method}, axial slice {n} of {total} from the feet").format(method=name, n=number, total=total)
         bar = np.round(255 * display.rgba(look.colours)[None, :, :3]).astype(np.uint8)
-        top = f"{display.highest(node):.3g} {node.GetAttribute(scenes.UNIT) or ''}"
+        low, high = display.ends(node)
         parts = [
             f'<img alt="{_text(caption)}" style="aspect-ratio: {ratio:.4f}" src="{_embedded(picture)}">',
             f'<img class="bar" alt="" src="{_embedded(bar)}">',
-            f'<div class="ends"><span>0</span><span>{_text(top)}</span></div>',
+            f'<div class="ends"><span>{_text(low)}</span><span>{_text(high)}</span></div>',
             f"<figcaption>{_text(caption)}</figcaption>",
         ]
         found.append(f"<figure>{''.join(parts)}</figure>")
@@ -169,7 +169,7 @@ def _flat(table: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
 def _table(rows: list[Any]) -> str:
     return (
         "<table>"
-        + "".join("<tr>" + "".join(f"<td>{_text(c)}</td>" for c in row) + "</tr>" for row in rows)
+        + "".join("<tr>" + "".join(f"<td>{_text(naming.in_table(str(c)))}</td>" for c in row) + "</tr>" for row in rows)
         + "</table>"
     )
 

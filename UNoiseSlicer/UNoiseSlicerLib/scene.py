@@ -23,13 +23,13 @@ from UNoiseSlicerLib.axial import axial_axis, slice_count
 from UNoiseSlicerLib.exchange import TITLES, Refused, Results, warnings_of
 from UNoiseSlicerLib.fingerprint import difference, fingerprint, grid, is_same_grid
 from UNoiseSlicerLib.fingerprint import read as read_fingerprint
+from UNoiseSlicerLib.ours import is_copy, mark, release, role_of
+from UNoiseSlicerLib.scale import Scale
 from UNoiseSlicerLib.volumes import image_of, matrix_of, nodes_of
 
-ROLE = "UNoise.Role"  # node attribute: what a result is; also the reference to its CT
 CT = "UNoise.CT"  # node reference role, so that it survives saving and loading under other ids
 REPORT = "UNoise.Report"  # attribute of the summary table: the engine's report.json
 WARNING = "UNoise.Warning"  # attribute of every map: the sentence that views must show
-UNIT = "UNoise.Unit"  # attribute of every map: of its values
 CAUTION = "UNoise.Caution"  # attribute of every map: in short, in which way the CT is not what the model knows
 ORGAN_SLICES = "UNoise.OrganSlices"  # attribute of the summary table: axial slices, from the feet
 EXPLAINED = "UNoise.Explained"  # attribute of every result: the fingerprint of its CT
@@ -68,9 +68,11 @@ def place(scene: Any, ct: Any, results: Results) -> dict[str, Any]:
             title = _("{ct} {method} importance").format(ct=naming.HERE, method=title)
             if label := results.report["settings"].get("label"):
                 title = _("{map} for {label}").format(map=title, label=label)
-            nodes[role] = place_volume(scene, ct, role, title, values, old.get(role), "vtkMRMLScalarVolumeNode", stamp)
+            scale = Scale.of(results.report, method)
+            shown = scale.shown(values)
+            nodes[role] = place_volume(scene, ct, role, title, shown, old.get(role), "vtkMRMLScalarVolumeNode", stamp)
+            scale.stamp(nodes[role])
             nodes[role].SetAttribute(WARNING, warning)
-            nodes[role].SetAttribute(UNIT, results.report.get("units", {}).get(method, ""))
             nodes[role].SetAttribute(CAUTION, caution(results.report))
         nodes["summary"] = _place_summary(scene, ct, results, old.get("summary"), stamp)
         nodes["summary"].RemoveNodeReferenceIDs(KEPT)
@@ -92,12 +94,12 @@ def every_result(scene: Any, ct: Any) -> list[Any]:
 
 
 def _results(scene: Any) -> list[Any]:
-    return [node for kind in KINDS for node in nodes_of(scene, kind) if node.GetAttribute(ROLE)]
+    return [node for kind in KINDS for node in nodes_of(scene, kind) if role_of(node)]
 
 
 def results_of(scene: Any, ct: Any) -> dict[str, Any]:
     """The nodes that the last run made for this CT, by role."""
-    return {node.GetAttribute(ROLE): node for node in every_result(scene, ct) if not node.GetAttribute(EARLIER)}
+    return {role_of(node): node for node in every_result(scene, ct) if not node.GetAttribute(EARLIER)}
 
 
 def explained(scene: Any) -> list[Any]:
@@ -130,7 +132,8 @@ def check_fresh(scene: Any, ct: Any) -> None:
 
 def follow_name(scene: Any, ct: Any) -> None:
     """Renames the results of a CT, those that were given away too, and their folder, after it was renamed."""
-    found = [node for kind in KINDS for node in nodes_of(scene, kind) if node.GetNodeReferenceID(CT) == ct.GetID()]
+    nodes = [node for kind in KINDS for node in nodes_of(scene, kind)]
+    found = [node for node in nodes if node.GetNodeReferenceID(CT) == ct.GetID() and not is_copy(node)]
     for node in found:
         naming.follow_name(node, ct)
     naming.follow_folder_name(scene, ct, found)
@@ -223,6 +226,8 @@ def export(scene: Any, ct: Any, parent: Path) -> Path:
                 storage, suffix = slicer.vtkMRMLNRRDStorageNode(), ".nrrd"
             else:
                 continue
+            if suffix == ".nrrd":
+                node = as_written(node)
             path = folder / (role + suffix)
             storage.SetFileName(str(path))
             if not storage.WriteData(node) or not path.is_file():
@@ -233,6 +238,14 @@ def export(scene: Any, ct: Any, parent: Path) -> Path:
               "free space.").format(folder=folder, reason=error.strerror)
         ) from None  # fmt: skip
     return folder
+
+
+def as_written(node: Any) -> Any:
+    """A map as the engine writes it, in a node that is in no scene."""
+    bare = slicer.vtkMRMLScalarVolumeNode()
+    bare.SetIJKToRASMatrix(matrix_of(node))
+    bare.SetAndObserveImageData(image_of(Scale.of_node(node).written(slicer.util.arrayFromVolume(node))))
+    return bare
 
 
 def new_folder(parent: Path, ct: Any, kind: str) -> Path:
@@ -287,7 +300,7 @@ def _put_aside(scene: Any, ct: Any, slices: list[int], made: str) -> list[Any]:
     first, end, total = slices
     for node in every_result(scene, ct):
         is_other = (node.GetAttribute(MADE) or made) != made
-        role, of = node.GetAttribute(ROLE), json.loads(node.GetAttribute(SLICES) or "[]")
+        role, of = role_of(node), json.loads(node.GetAttribute(SLICES) or "[]")
         is_covered = (first, end) == (0, total) or not of or (of[2] == total and first <= of[0] and of[1] <= end)
         if role.startswith("curtain-"):
             remove(scene, node)
@@ -313,15 +326,18 @@ def _give_away(scene: Any, ct: Any, node: Any) -> None:
     naming.call(
         node, naming.unused(scene, _("{segmentation} edited").format(segmentation=naming.title_of(node)), ct), ct
     )
-    for name in (ROLE, EXPLAINED, SLICES, EARLIER, segmentation.MASK):
+    for name in (EXPLAINED, SLICES, EARLIER, segmentation.MASK):
         node.RemoveAttribute(name)
+    release(node)
 
 
 def _new(scene: Any, kind: str, role: str, title: str, ct: Any, old: Any, stamp: dict[str, str]) -> Any:
     node = old if old is not None else scene.AddNewNodeByClass(kind)
-    naming.call(node, naming.slices_title(title, json.loads(stamp[SLICES])) if SLICES in stamp else title, ct)
-    for name, value in {ROLE: role, **stamp}.items():
+    if old is None or naming.HERE in naming.title_of(old):  # a name given by hand stays
+        naming.call(node, naming.slices_title(title, json.loads(stamp[SLICES])) if SLICES in stamp else title, ct)
+    for name, value in stamp.items():
         node.SetAttribute(name, value)
+    mark(node, role)
     node.SetNodeReferenceID(CT, ct.GetID())
     return node
 
@@ -336,7 +352,7 @@ def place_volume(
         if hasattr(node.GetDisplayNode(), "AutoWindowLevelOff"):
             node.GetDisplayNode().AutoWindowLevelOff()  # before there are voxels: it would count all of them
     node.SetIJKToRASMatrix(matrix_of(ct))
-    node.SetAndObserveImageData(image_of(values))
+    node.SetAndObserveImageData(image_of(values, exact=True))
     return node
 
 
@@ -361,7 +377,7 @@ def _place_summary(scene: Any, ct: Any, results: Results, old: Any, stamp: dict[
         strings = vtk.vtkStringArray()
         strings.SetName(title)
         for text in column:
-            strings.InsertNextValue(text)
+            strings.InsertNextValue(naming.in_table(text))
         table.AddColumn(strings)
     node.SetAndObserveTable(table)
     return node

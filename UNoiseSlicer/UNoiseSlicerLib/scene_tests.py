@@ -19,7 +19,7 @@ import slicer.util
 import vtk
 from vtk.util import numpy_support
 
-from UNoiseSlicerLib import axial, display, exchange, report_page, under_cursor, volumes
+from UNoiseSlicerLib import axial, display, exchange, ours, report_page, under_cursor, volumes, what_if
 from UNoiseSlicerLib import scene as scenes
 from UNoiseSlicerLib.segmentation import OUTLINE
 
@@ -558,6 +558,19 @@ def test_the_summary_tells_volume_and_seconds(scene: Any) -> None:
     assert scenes.report_of(scene, ct) == report()
 
 
+def test_no_spreadsheet_runs_a_table(scene: Any) -> None:
+    """The organ's name comes from a model; tables are saved as CSV by Slicer, and copied out of pages."""
+    ct, evil = add_ct(scene), "=cmd|' /C calc'!A0"
+    told = exchange.Results(report() | {"organ": report()["organ"] | {"name": evil}}, box(), results().maps)
+    node = scenes.place(scene, ct, told)["summary"]
+    assert node.GetTable().GetValue(0, 0).ToString() == f"'{evil}"
+    text = report_page.page(scene, ct, display.Look(), (("\t@SUM(1)", "-0.5", "a;+1"),))
+    for cell in ("&#x27;=cmd", "&#x27;@SUM(1)", ">-0.5<", "a;&#x27;+1"):
+        assert cell in text, cell
+    for start in ("=cmd", "@SUM", "\t"):
+        assert f"<td>{start}" not in text
+
+
 def test_warnings_of_the_engine_are_kept_with_the_results(scene: Any) -> None:
     ct = add_ct(scene)
     told = ["Slices 10.0 mm apart lie outside 0.3 to 6 mm, which the model knows.", "No contrast\nagent."]
@@ -1031,6 +1044,115 @@ def test_the_views_get_back_what_they_showed_before(scene: Any) -> None:
     assert not view.GetForegroundVolumeID(), "it is gone"
 
 
+def clone(node: Any, name: str) -> Any:
+    """As the Data module does: with attributes and references."""
+    scene = node.GetScene()
+    if node.IsA("vtkMRMLScalarVolumeNode"):
+        return slicer.vtkSlicerVolumesLogic.CloneVolume(scene, node, name)
+    copy = scene.AddNewNodeByClass(node.GetClassName())
+    copy.Copy(node)
+    copy.SetName(name)
+    if node.IsA("vtkMRMLDisplayableNode"):
+        shown = scene.AddNewNodeByClass(node.GetDisplayNode().GetClassName())
+        shown.Copy(node.GetDisplayNode())
+        copy.SetAndObserveDisplayNodeID(shown.GetID())
+    return copy
+
+
+def test_what_somebody_cloned_is_theirs(scene: Any) -> None:
+    """A cloned map stays in its view, a cloned segmentation filled, and no run fills, names, hides or removes them."""
+    ct, view = add_ct(scene), view_of(scene)
+    nodes = scenes.place(scene, ct, results())
+    mine = clone(nodes["importance-unoise"], "mine")
+    drawn = clone(nodes["segmentation"], "drawn")
+    assert mine.GetAttribute(ours.ROLE) and mine.GetNodeReferenceID(scenes.CT) == ct.GetID(), "Slicer copies these"
+    assert scenes.maps_of(scene, ct)["unoise"] is nodes["importance-unoise"]
+    assert scenes.results_of(scene, ct)["segmentation"] is nodes["segmentation"]
+    view.SetForegroundVolumeID(mine.GetID())
+    view.SetForegroundOpacity(0.8)
+    for look in (display.Look(), display.Look(share=40)):
+        display.show(scene, ct, "unoise", look)
+        assert view.GetForegroundVolumeID() == nodes["importance-unoise"].GetID()
+        assert drawn.GetDisplayNode().GetVisibility() and drawn.GetDisplayNode().GetVisibility2DFill()
+        display.show(scene, ct, "", look)
+        assert view.GetForegroundVolumeID() == mine.GetID() and view.GetForegroundOpacity() == 0.8
+    hidden = clone(nodes["importance-gradcam"], "hidden")
+    scenes.place(scene, ct, results(("unoise",)))
+    ct.SetName("another")
+    scenes.follow_name(scene, ct)
+    shift(ct)
+    display.put_away_stale(scene)
+    display.put_away(scene, ct)
+    for node, name in ((mine, "mine"), (drawn, "drawn"), (hidden, "hidden")):
+        assert scene.GetNodeByID(node.GetID()) is node and node.GetName() == name
+    assert view.GetForegroundVolumeID() == mine.GetID() and drawn.GetDisplayNode().GetVisibility()
+
+
+def test_what_was_cloned_while_it_was_hidden_or_compared_is_theirs(scene: Any) -> None:
+    """Curtains, colours, differences and what is found with something hidden are removed when they are not needed."""
+    ct = add_ct(scene)
+    nodes = scenes.place(scene, ct, results())
+    display.show(scene, ct, "unoise", display.Look(share=40))
+    curtain = scenes.results_of(scene, ct)["curtain-unoise"]
+    colours = nodes["importance-unoise"].GetDisplayNode().GetColorNode()
+    ghost = what_if.ghost(ct, "vein", box())
+    kept = [clone(node, "kept") for node in (ghost, curtain, colours)]
+    table = kept[-1]
+    display.show(scene, ct, "unoise", display.Look(colours="viridis"))
+    what_if.drop_ghost(scene)
+    assert ghost.GetScene() is None and curtain.GetScene() is None
+    assert all(node.GetScene() is scene for node in kept)
+    scene.RemoveNode(colours)
+    display.show(scene, ct, "unoise", display.Look(colours="cividis"))
+    assert nodes["importance-unoise"].GetDisplayNode().GetColorNode() is not table
+
+
+def test_a_clone_is_told_from_its_original_in_a_saved_scene(scene: Any) -> None:
+    """Also where the scene is added to another, in which its ids are taken."""
+    ct = add_ct(scene)
+    nodes = scenes.place(scene, ct, results())
+    clone(nodes["importance-unoise"], "mine")
+    nodes["importance-unoise"].SetName("by hand")
+    with folder() as path:
+        scene.SetURL(str(path / "s.mrml"))
+        assert scene.WriteToMRB(str(path / "s.mrb"))
+        for again in (False, True):
+            if not again:
+                scene.Clear(0)
+            assert scene.ReadFromMRB(str(path / "s.mrb"), not again)
+            cts = [node for node in volumes.nodes_of(scene, "vtkMRMLScalarVolumeNode") if node.GetName() == "CT"]
+            assert len(cts) == 1 + again
+            for ct in cts:
+                found = scenes.results_of(scene, ct)
+                assert set(found) == {"segmentation", "importance-unoise", "importance-gradcam", "summary"}
+                assert found["importance-unoise"].GetName() == "by hand", "the original, not the clone"
+    scenes.place(scene, cts[0], results())
+    names = [node.GetName() for node in volumes.nodes_of(scene, "vtkMRMLScalarVolumeNode")]
+    assert names.count("mine") == names.count("by hand") == 2
+
+
+def test_an_original_that_is_gone_leaves_its_clone_alone(scene: Any) -> None:
+    ct = add_ct(scene)
+    nodes = scenes.place(scene, ct, results())
+    mine = clone(nodes["importance-unoise"], "mine")
+    scenes.remove(scene, nodes["importance-unoise"])
+    assert "unoise" not in scenes.maps_of(scene, ct)
+    new = scenes.place(scene, ct, results())["importance-unoise"]
+    assert new is not mine and mine.GetScene() is scene
+
+
+def test_a_map_that_was_dragged_into_another_study_stays_there(scene: Any) -> None:
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    if hierarchy is None:
+        return
+    ct = add_ct(scene)
+    node = scenes.place(scene, ct, results())["importance-unoise"]
+    study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "another")
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), study)
+    assert scenes.place(scene, ct, results())["importance-unoise"] is node
+    assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == study
+
+
 def test_what_the_views_showed_before_is_saved_with_the_scene(scene: Any) -> None:
     ct, view = add_ct(scene), view_of(scene)
     pet = add_ct(scene, name="PET")
@@ -1090,6 +1212,80 @@ def test_values_under_the_cursor(scene: Any) -> None:
     slicer.util.arrayFromVolume(scenes.maps_of(scene, ct)["unoise"])[4, 7, 12] = -9
     slicer.util.arrayFromVolumeModified(scenes.maps_of(scene, ct)["unoise"])
     assert "-9 logit, above 0.0 %" in told(4, 7, 12)
+
+
+NOISE = {"unit": "HU", "low": "bears the most noise", "high": "bears the least", "most": 400.0}
+
+
+def noise(scale: dict[str, Any] | None = None, values: np.ndarray | None = None) -> Any:
+    """Results whose map is of logits, told in HU."""
+    facts = report(("unoise",)) | {"units": {"unoise": "logit"}, "scales": {"unoise": NOISE | (scale or {})}}
+    exchange.learn(facts["titles"])
+    return exchange.Results(facts, box(), {"unoise": heat() if values is None else values})
+
+
+def test_noise_has_one_unit_in_legend_voxels_and_under_the_cursor(scene: Any) -> None:
+    """A logit of 4 bears 400 / (1 + e^4) HU, which is 393 less than the most."""
+    ct = add_ct(scene)
+    values = heat()
+    values[8:] = 0  # a slice of which the map says nothing
+    node = scenes.place(scene, ct, noise(values=values))["importance-unoise"]
+    voxels = slicer.util.arrayFromVolume(node)
+    assert np.isclose(voxels[4, 7, 12], 400 - 400 / (1 + np.exp(4))) and not voxels[8:].any()
+    assert np.isclose(voxels[0, 0, 0], 400 - 400 / (1 + np.exp(-1)))
+    display.show(scene, ct, "unoise", display.Look())
+    top = f"{display.highest(node):.3g}"
+    text = " ".join(display.legend_text(node).split())
+    least = f"{400 - display.highest(node):.0f}"
+    assert text == f"U-Noise [HU] {top} bears the least: {least} HU 0 bears the most noise: 400 HU"
+    assert np.isclose(node.GetDisplayNode().GetWindow(), display.highest(node))
+    place = tuple((STRAIGHT @ (12, 7, 4, 1))[:3])
+    assert under_cursor.told_at(scene, ct, place).splitlines()[1].startswith("U-Noise: 7 HU of noise, above ")
+    page = report_page.page(scene, ct, display.Look())
+    assert "<span>0 bears the most noise: 400 HU</span>" in page and "bears the least: " in page
+    middle = axial.most_important_point(node, [])
+    assert middle is not None and np.allclose(middle, (STRAIGHT @ (14.5, 6.5, 4, 1))[:3], atol=1.0)
+
+
+def test_files_hold_the_very_logits(scene: Any) -> None:
+    ct = add_ct(scene, SHEARED)
+    chance = np.random.default_rng(0)
+    values = chance.normal(0, 5, SHAPE).astype(np.float32)
+    values[2:4] = 0
+    node = scenes.place(scene, ct, noise(values=values))["importance-unoise"]
+    back = scenes.as_written(node)
+    assert np.array_equal(slicer.util.arrayFromVolume(back), values) and on_one_grid(ct, back)
+    with folder() as path:
+        written = scenes.export(scene, ct, path)
+        loaded = slicer.vtkMRMLScalarVolumeNode()
+        storage = slicer.vtkMRMLNRRDStorageNode()
+        storage.SetFileName(str(written / "importance-unoise.nrrd"))
+        assert storage.ReadData(loaded)
+        assert np.array_equal(slicer.util.arrayFromVolume(loaded), values)
+        assert scene.WriteToMRB(str(path / "s.mrb"))
+        scene.Clear(0)
+        assert scene.ReadFromMRB(str(path / "s.mrb"))
+    node = scenes.maps_of(scene, scene.GetFirstNodeByName("CT"))["unoise"]
+    assert np.array_equal(slicer.util.arrayFromVolume(scenes.as_written(node)), values)
+
+
+def test_other_images_have_units_of_their_own(scene: Any) -> None:
+    ct = add_ct(scene)
+    found = noise({"unit": "MR units", "most": 0.5})
+    found.report["input"] = {"modality": "MR"}
+    node = scenes.place(scene, ct, found)["importance-unoise"]
+    assert "[MR units]" in display.legend_text(node)
+    lines = under_cursor.told_at(scene, ct, tuple((STRAIGHT @ (12, 7, 4, 1))[:3])).splitlines()
+    assert lines[0].endswith(": 100 MR units") and lines[1].startswith("U-Noise: 0.00899 MR units of noise")
+    assert "0.5 MR units" in " ".join(display.legend_text(node).split())
+
+
+def test_a_scale_that_is_none_is_refused(scene: Any) -> None:
+    ct = add_ct(scene)
+    for scale in ({"most": "much"}, {"most": -1}, {"most": float("nan")}, 3):
+        with folder() as path, refused("no readable report"):
+            write_run(path, ct, {"scales": {"unoise": NOISE | scale if isinstance(scale, dict) else scale}})
+            exchange.read_results(path, ct)
 
 
 def test_the_report_is_one_page_that_needs_nothing_else(scene: Any) -> None:

@@ -9,6 +9,7 @@ import vtk
 
 from UNoiseSlicerLib import display, volumes
 from UNoiseSlicerLib import scene as scenes
+from UNoiseSlicerLib.ours import role_of
 
 SMOOTHING = 0.5  # of the surface, as the Segment Editor has it when one shows it in 3-D
 SURFACE_OPACITY = 0.35  # the cloud inside is to be seen
@@ -19,12 +20,12 @@ def show(scene: Any, ct: Any, method: str, look: display.Look, surface: bool, cl
     """Shows what is asked for and hides the rest, of other CTs too. `rendering`: the logic of Slicer's volume
     rendering; None: there is no cloud."""
     for node in volumes.nodes_of(scene, "vtkMRMLSegmentationNode"):
-        if node.GetAttribute(scenes.ROLE) == "segmentation" and node.GetDisplayNode() is not None:
+        if role_of(node) == "segmentation" and node.GetDisplayNode() is not None:
             is_current = node is scenes.results_of(scene, ct).get("segmentation")
             _show_surface(node, surface and is_current, through=cloud)
     shown = scenes.maps_of(scene, ct).get(method) if cloud and not scenes.why_stale(scene, ct) else None
     for node in volumes.nodes_of(scene, "vtkMRMLScalarVolumeNode"):
-        if rendering is not None and (node.GetAttribute(scenes.ROLE) or "").startswith("importance-"):
+        if rendering is not None and role_of(node).startswith("importance-"):
             _show_cloud(node, node is shown, look, rendering)
 
 

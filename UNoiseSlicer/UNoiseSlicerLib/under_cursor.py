@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from UNoiseSlicerLib import display, exchange
 from UNoiseSlicerLib import scene as scenes
+from UNoiseSlicerLib.scale import Scale
 from UNoiseSlicerLib.volumes import matrix_of
 
 RANKED = 200_000  # voxels that stand for all
@@ -25,13 +26,15 @@ def told_at(scene: Any, ct: Any, world: tuple[float, float, float]) -> str:
         return ""
     right, anterior, superior = (f"{letter} {abs(mm):.0f}" for letter, mm in zip(_letters(world), world))
     hu = slicer.util.arrayFromVolume(ct)[place]
-    lines = [_("{place}: {hu} HU").format(place=", ".join((right, anterior, superior)), hu=f"{float(hu):.0f}")]
+    modality = scenes.report_of(scene, ct).get("input", {}).get("modality", "CT")
+    told = f"{float(hu):.0f} HU" if modality == "CT" else f"{float(hu):.4g} {modality} units"
+    lines = [_("{place}: {value}").format(place=", ".join((right, anterior, superior)), value=told)]
     for method, node in scenes.maps_of(scene, ct).items():
         value = float(slicer.util.arrayFromVolume(node)[place])
-        text = _("{method}: {value} {unit}, above {rank} % of the voxels")
+        text = _("{method}: {value}, above {rank} % of the voxels")
         lines.append(text.format(
-            method=exchange.TITLES.get(method, method), value=f"{value:.3g}", unit=node.GetAttribute(scenes.UNIT) or "",
-            rank=f"{rank(scene, ct, node, value):.1f}").replace(" ,", ","))  # fmt: skip
+            method=exchange.TITLES.get(method, method), value=Scale.of_node(node).told(value),
+            rank=f"{rank(scene, ct, node, value):.1f}"))  # fmt: skip
     return "\n".join(lines)
 
 

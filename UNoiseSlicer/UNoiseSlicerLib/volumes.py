@@ -56,9 +56,9 @@ def voxel_type(array: np.ndarray) -> np.ndarray:
     return array.astype(np.int32) if array.dtype.itemsize == 8 else array
 
 
-def image_of(array: np.ndarray) -> Any:
-    """(k, j, i) voxels -> vtkImageData, without geometry."""
-    voxels = np.ascontiguousarray(voxel_type(array))
+def image_of(array: np.ndarray, exact: bool = False) -> Any:
+    """(k, j, i) voxels -> vtkImageData, without geometry. `exact`: of 64 bits, if the array is."""
+    voxels = np.ascontiguousarray(array if exact and array.dtype == np.float64 else voxel_type(array))
     scalars = numpy_support.numpy_to_vtk(voxels.ravel(), deep=True)
     scalars.SetName("ImageScalars")
     image = vtk.vtkImageData()

@@ -17,6 +17,7 @@ from UNoiseSlicerLib.engine_run import State, engine_home, interpreter
 from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.fingerprint import fingerprint
 from UNoiseSlicerLib.install import PACKAGE, PackageMissing, broken_message
+from UNoiseSlicerLib.ours import is_copy, mark
 from UNoiseSlicerLib.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Session:
             raise
 
     def is_about(self, ct: Any) -> bool:
-        return self.ct is ct and not self.engine.ended and fingerprint(ct, trust_clock=False) == self.written
+        return self.ct is ct and self.engine.runs and fingerprint(ct, trust_clock=False) == self.written
 
     def close(self) -> None:
         self.engine.kill()
@@ -150,6 +151,7 @@ def ghost(ct: Any, hidden: str, mask: np.ndarray) -> Any:
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", _("{ct} without {hidden}").format(
         ct=ct.GetName(), hidden=hidden))  # fmt: skip
     node.SetAttribute(GHOST, "1")
+    mark(node)
     segmentation.fill(node, ct, hidden, mask)
     node.GetSegmentation().GetNthSegment(0).SetColor(*GHOST_COLOUR)
     node.GetDisplayNode().SetVisibility2DFill(False)
@@ -160,7 +162,7 @@ def ghost(ct: Any, hidden: str, mask: np.ndarray) -> Any:
 
 def drop_ghost(scene: Any) -> None:
     for node in volumes.nodes_of(scene, "vtkMRMLSegmentationNode"):
-        if node.GetAttribute(GHOST):
+        if node.GetAttribute(GHOST) and not is_copy(node):
             scene.RemoveNode(node)
 
 

@@ -40,6 +40,7 @@ from UNoiseSlicerLib.dicom_export import DicomExport
 from UNoiseSlicerLib.engine_run import State
 from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.model_import import ModelImport
+from UNoiseSlicerLib.ours import ROLE
 from UNoiseSlicerLib.parameters import (
     MOST_SLICES,
     Device,
@@ -142,7 +143,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(p)
         if p.inputVolume is None:
             for node in volumes.nodes_of(slicer.mrmlScene, "vtkMRMLScalarVolumeNode"):
-                if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetAttribute(scenes.ROLE):
+                if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetAttribute(ROLE):
                     p.inputVolume = node
                     break
 
@@ -181,7 +182,7 @@ class UNoiseSlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 self.removeObserver(node, event, self._on_ct)
         if self._parameters is None or self._drawing or self.logic.run is not None:
             return
-        if node is not None and (node.GetAttribute(scenes.ROLE) or node.IsA("vtkMRMLVolumeNode")):
+        if node is not None and (node.GetAttribute(ROLE) or node.IsA("vtkMRMLVolumeNode")):
             self._shown = None
             self._on_parameters()
 

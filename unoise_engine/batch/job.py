@@ -38,7 +38,7 @@ from unoise_engine.errors import (
     Usage,
     error_from,
 )
-from unoise_engine.files import PARTIAL, hash_all, new_file, recover, refuse_strangers, remove_drafts
+from unoise_engine.files import hash_all, leftovers, new_file, recover, refuse_strangers, remove_drafts
 from unoise_engine.lock import Busy, held
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
@@ -266,8 +266,7 @@ def clean(out: Path, case: str) -> None:
 
 def sweep(out: Path) -> None:
     """`clean` for every case that a killed run left something of, also of cases that this run has not to do."""
-    halves = [found for name in os.listdir(out) if (found := PARTIAL.fullmatch(name))]
-    for case in {found["name"] for found in halves}:
+    for case in leftovers(out):
         with suppress(Busy), held(out, case):
             clean(out, case)
     for lock, file in (("inputs", out / TABLE), *(("summary", out / name) for name in FILES)):

@@ -18,6 +18,7 @@ from pathlib import Path
 from unoise_engine.errors import Environment
 from unoise_engine.files import GROWS, INVENTORY, note, write
 from unoise_engine.lock import held
+from unoise_engine.spreadsheet import bare, marked
 from unoise_engine.volume.find import Case
 from unoise_engine.volume.names import SAFE
 
@@ -97,7 +98,7 @@ def _known(row: list[str]) -> Known:
         raise ValueError(f"part must be 0, 1, ..., not {part!r}")
     if not source:
         raise ValueError("names no input")
-    return Known(case, int(part), source)
+    return Known(case, int(part), bare(source))
 
 
 def _free(wanted: str, number: int, out: Path, taken: set[str]) -> str:
@@ -120,6 +121,6 @@ def _append(path: Path, rows: list[Known]) -> None:
         writer.writerow(COLUMNS)
     elif not old.endswith(b"\n"):  # some editors leave it out
         text.write("\n")
-    writer.writerows([row.case, row.part, row.source] for row in rows)
+    writer.writerows([row.case, row.part, marked(row.source)] for row in rows)
     note(path.parent, {path.name: GROWS})  # it reads as ours, so it is, whoever has edited it
     write(path, old + os.fsencode(text.getvalue()), replace=True, mode=0o600)

@@ -35,6 +35,7 @@ from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Relay, progress, said_time
 from unoise_engine.results.case_folder import prepare_output
 from unoise_engine.volume.find import Case, find_cases
+from unoise_engine.volume.search import say
 from unoise_engine.volume.write import cannot_write
 
 log = logging.getLogger("unoise_engine")
@@ -73,11 +74,15 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
         show.event("skipped", message=f"{sentence} {names}")
         skipped.append(f"{sentence} {names}")
 
+    def watch(files: int, waits: float) -> None:
+        say(files, waits)
+        show.event("searching", files=files, waits=round(waits, 1))
+
     with Children(debugging()) as children, ExitStack() as at_work:
         if apart:
             children.prepare()
         request = _as_the_model_reads(request)
-        cases = find_cases(list(request.inputs), request.options.reading, skip)
+        cases = find_cases(list(request.inputs), request.options.reading, skip, watch)
         several = len(cases) > 1 or bool(batch.cluster)
         workers = min(batch.jobs or usable_cores(), len(cases))
         bundle = load_bundle(model.bundle or DEFAULT_BUNDLE, model.device, model.threads, label=model.label)

@@ -7,10 +7,7 @@ cases' folders beside it: so the page of ten thousand cases opens at once too.
 
 from __future__ import annotations
 
-import csv
 import html
-import io
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,15 +15,12 @@ from urllib.parse import quote
 
 from unoise_engine.batch.ledger import latest
 from unoise_engine.batch.records import EXPLAINED, STATUSES
-from unoise_engine.errors import printable
 from unoise_engine.files import write
 from unoise_engine.lock import held
 from unoise_engine.results.view.page import PAGE as VIEW
+from unoise_engine.spreadsheet import csv_text
 
 FILES = ("summary.csv", "summary.html")
-# What a spreadsheet would run, at the start of a cell or behind what parts cells in some countries (OWASP: CSV
-# injection). It also names tabs and line breaks, which are spelt.
-FORMULA = re.compile(r"(^|;)(?=[=+\-@＝＋－＠])")
 COLUMNS = (
     "case", "status", "code", "message", "organ", "organ_found", "volume_ml", "corrections", "warnings", "notes",
     "verdicts", "seconds", "input_sha256", "model_sha256", "finished",
@@ -39,11 +33,8 @@ def write_summary(out: Path, warning: str) -> None:
         lines = latest(out)
         if len(lines) < 2:
             return
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([safe_cell(row[column]) for column in COLUMNS] for row in map(_row, lines))
-        write(out / FILES[0], table.getvalue(), replace=True)
+        rows = [[row[column] for column in COLUMNS] for row in map(_row, lines)]
+        write(out / FILES[0], csv_text([COLUMNS, *rows]), replace=True)
         write(out / FILES[1], page(lines, out, warning), replace=True)
 
 
@@ -82,11 +73,6 @@ def _row(line: dict[str, Any]) -> dict[str, Any]:
         "verdicts": "; ".join(line.get("verdicts") or ()),
         "seconds": round(sum(seconds.values()), 2) if seconds else "",
     }
-
-
-def safe_cell(value: Any) -> Any:
-    """Text that no spreadsheet runs."""
-    return FORMULA.sub(r"\1'", printable(value)) if isinstance(value, str) else value
 
 
 def _button(key: str, label: str, count: int) -> str:

@@ -12,7 +12,7 @@ import typer
 from unoise_engine.cli.examples import epilog
 from unoise_engine.cli.options import Key
 
-bundle_app = typer.Typer(no_args_is_help=True, help="Model bundles: look at them, verify, install.")
+bundle_app = typer.Typer(no_args_is_help=True, help="Model bundles: look at them, verify, install, remove.")
 
 
 @bundle_app.command("info", epilog=epilog("bundle info"))
@@ -87,6 +87,17 @@ def bundle_install(
 
     manifest, folder = install(source, read_key(key) if key else None, overwrite)
     print(f"{manifest.name}: installed in {folder}, {_signature(folder, key)}\n{manifest.warning}")
+
+
+@bundle_app.command("remove", epilog=epilog("bundle remove"))
+def bundle_remove(
+    name: Annotated[str, typer.Argument(help="Of an installed model; `bundle list` shows them.")],
+) -> None:
+    """Remove a model that was installed, with the files that are its own and nothing else."""
+    from unoise_engine.models.uninstall import uninstall
+
+    folder, files = uninstall(name)
+    print(f"{name}: removed from {folder}, {len(files)} files ({', '.join(files)})")
 
 
 @bundle_app.command("unpack", epilog=epilog("bundle unpack"))

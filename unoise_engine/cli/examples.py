@@ -41,6 +41,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "bundle info": ("bundle info", "bundle info my-model --json"),
     "bundle verify": ("bundle verify", "bundle verify my-model --key author.pub"),
     "bundle install": ("bundle install my-model.zip",),
+    "bundle remove": ("bundle remove my-model",),
     "bundle unpack": ("bundle unpack pancreas-ct -o runs/start --split split.json",),
     "bundle list": ("bundle list",),
 }

@@ -67,6 +67,10 @@ def explain(
         int | None,
         typer.Option(help="Occlusion: step of the square, 2 is the paper's; usually 0: fine where it matters."),
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Occlusion: at most for a CT, spent where it tells most; usually 1, for models of blocks 5."),
+    ] = None,
     refine: Annotated[
         int | None,
         typer.Option(
@@ -117,7 +121,7 @@ def explain(
     from unoise_engine.results.settings import ResultSettings
     from unoise_engine.volume.case import ReadSettings
 
-    square = {"patch": patch, "stride": stride}
+    square = {"patch": patch, "stride": stride, "minutes": minutes}
     lines = [f"occlusion.{name}={value}" for name, value in square.items() if value is not None]
     if refine is not None:
         lines.append(f"unoise-refined.steps={refine}")

@@ -17,7 +17,7 @@ from unoise_engine.evaluate.curves import Measure
 from unoise_engine.evaluate.interval import Bootstrap
 from unoise_engine.explanation.hiding import FILLS, Hider
 from unoise_engine.explanation.method import Advance, silent
-from unoise_engine.explanation.occlusion import overlap
+from unoise_engine.explanation.overlap import overlap
 from unoise_engine.explanation.ranking import ranks
 from unoise_engine.explanation.slices import LabelledItem, Patients, chance
 from unoise_engine.explanation.trust import enclosed

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from unoise_engine.batch.summary import safe_cell
 from unoise_engine.evaluate.curves import POINTS, Curves, Measure
 from unoise_engine.evaluate.interval import Estimate
 from unoise_engine.evaluate.sanity import Check
 from unoise_engine.evaluate.segmentation import CaseResult, as_row
 from unoise_engine.explanation.slices import LabelledItem
 from unoise_engine.files import write
+from unoise_engine.spreadsheet import csv_text
 
 
 def write_tables(
@@ -44,11 +42,8 @@ def write_segmentation(
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Columns are those of the first row. Numbers with six digits; NaN is an empty cell."""
     rows = list(rows)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-    write(path, text.getvalue(), replace=True)
+    columns = list(rows[0]) if rows else []
+    write(path, csv_text([columns, *([row[key] for key in columns] for row in rows)], digits=6), replace=True)
 
 
 def check_rows(checks: Sequence[Check], slices: Sequence[LabelledItem]) -> Iterable[dict[str, Any]]:
@@ -62,12 +57,6 @@ def check_rows(checks: Sequence[Check], slices: Sequence[LabelledItem]) -> Itera
             "check": check.name,
             "value": check.value,
         }
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, float | np.floating):
-        return "" if np.isnan(value) else f"{value:.6g}"
-    return safe_cell(value)
 
 
 def _parts(prefix: str, estimate: Estimate | None) -> dict[str, float]:

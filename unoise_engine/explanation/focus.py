@@ -9,7 +9,7 @@ import numpy as np
 
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.method import Advance, Method
-from unoise_engine.explanation.occlusion import overlap
+from unoise_engine.explanation.overlap import overlap
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.preparation import Window
 from unoise_engine.models.segmenter import Region, Segmenter

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,50 +60,57 @@ def along(weights: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
     return np.moveaxis(np.tensordot(weights, values, (1, axis)), 0, axis)
 
 
-def refined(
-    shape: tuple[int, ...],
-    measure: Callable[[np.ndarray], np.ndarray],
-    known: np.ndarray,
-    coarse: int,
-    tolerance: float,
-) -> np.ndarray:
-    """Values of all places of a lattice of that shape, asked for only where they vary.
+@dataclass(frozen=True, eq=False)
+class Refinement:
+    """The values of a lattice's places, measured coarse to fine and only where they vary.
 
-    Every `coarse`-th place is measured. Then step by half step, a cell whose corners differ by more than `tolerance` of
-    the range seen so far gets its places in between measured; in the others they are interpolated. `measure` takes
-    places (k, rank) and gives values (k,), NaN where it could not: such a place is interpolated, a first one gets 0.
-    `known` (shape) holds values that need no measuring, NaN elsewhere.
+    `measured` (*shape) is filled by whoever measures, in any order; NaN is what nobody measured, which is interpolated
+    between the places around it, and 0 where it is one of the first. The first lie `coarse` steps apart, the next half
+    as far, in the cells whose corners differ by more than `tolerance` of the range, and so on to 1.
     """
-    values = known.copy()
-    lines = [_every(n, coarse) for n in shape]
-    _fill(values, lines, np.ones([len(line) for line in lines], bool), measure)
-    values[np.ix_(*lines)] = np.nan_to_num(values[np.ix_(*lines)], nan=0.0)
-    while coarse > 1:
-        coarse //= 2
-        finer = [_every(n, coarse) for n in shape]
-        corners = values[np.ix_(*lines)]
-        span = corners.max() - corners.min()
-        ends = [_ends(len(line)) for line in lines]
-        of_cell = [corners[np.ix_(*some)] for some in itertools.product(*ends)]
-        varied = np.ptp(np.stack(of_cell), axis=0) > tolerance * span
-        guess = corners
-        for axis, (line, fine) in enumerate(zip(lines, finer)):
-            guess = along(_linear(line, fine), guess, axis)
-        wanted = _touched(varied, lines, finer)
-        _fill(values, finer, wanted, measure)
-        found = values[np.ix_(*finer)]
-        values[np.ix_(*finer)] = np.where(np.isnan(found), guess, found)
-        lines = finer
-    return values
+
+    measured: np.ndarray
+    coarse: int
+    tolerance: float
+
+    def values(self, step: int = 1) -> np.ndarray:
+        """Of every `step`-th place."""
+        found, lines, apart = np.nan_to_num(self._known(self.coarse)), self.lines(self.coarse), self.coarse
+        while apart > step:
+            apart //= 2
+            finer, here = self.lines(apart), self._known(apart)
+            for axis, (line, fine) in enumerate(zip(lines, finer)):
+                found = along(_linear(line, fine), found, axis)
+            found, lines = np.where(np.isnan(here), found, here), finer
+        return found
+
+    def places(self, step: int) -> np.ndarray:
+        """Every `step`-th place that is worth measuring and was not measured, (k, rank): of the first ones all."""
+        unknown, lines = np.isnan(self._known(step)), self.lines(step)
+        if step < self.coarse:
+            corners = self.values(2 * step)
+            varied = _varied(corners) > self.tolerance * np.ptp(corners)
+            unknown &= _touched(varied, self.lines(2 * step), lines)
+        return np.stack([line[some] for line, some in zip(lines, np.nonzero(unknown))], axis=1)
+
+    def doubt(self, step: int) -> float:
+        """About the squared error, summed over all places, if nothing between every `step`-th one is measured: half
+        of a kink in a cell whose corners differ is half as high as they do, and most are not in its middle."""
+        within = math.prod(min(step, n) for n in self.measured.shape)
+        return 0.0 if step == 1 else float(((_varied(self.values(step)) / 4) ** 2).sum() * within)
+
+    def lines(self, step: int) -> list[np.ndarray]:
+        """Every `step`-th place along each axis, and the last."""
+        return [_every(n, step) for n in self.measured.shape]
+
+    def _known(self, step: int) -> np.ndarray:
+        return self.measured[np.ix_(*self.lines(step))]
 
 
-def _fill(
-    values: np.ndarray, lines: list[np.ndarray], wanted: np.ndarray, measure: Callable[[np.ndarray], np.ndarray]
-) -> None:
-    """Measures the wanted places of the lines' crossings whose values are not known."""
-    chosen = np.nonzero(wanted & np.isnan(values[np.ix_(*lines)]))
-    places = np.stack([line[some] for line, some in zip(lines, chosen)], axis=1)
-    values[tuple(places.T)] = measure(places)
+def _varied(corners: np.ndarray) -> np.ndarray:
+    """How much the corners of each cell differ."""
+    ends = [_ends(n) for n in corners.shape]
+    return np.ptp(np.stack([corners[np.ix_(*some)] for some in itertools.product(*ends)]), axis=0)
 
 
 def _touched(cells: np.ndarray, lines: list[np.ndarray], finer: list[np.ndarray]) -> np.ndarray:

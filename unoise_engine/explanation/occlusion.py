@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 
 from unoise_engine.errors import Usage
-from unoise_engine.explanation.lattice import Lattice, refined
+from unoise_engine.explanation.items import Batch, Items
+from unoise_engine.explanation.lattice import Lattice, Refinement
 from unoise_engine.explanation.method import Advance
+from unoise_engine.explanation.search import Search, Sketch
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.segmenter import Region, Segmenter
 from unoise_engine.models.windowed import Windowed
 from unoise_engine.typed import bounded
 
-PLACES_A_CALL = 8
-VOXELS_A_CALL = 1 << 24  # of all items with a patch hidden that are held at once
 FINE, COARSE = 2, 16  # pixels between the places of an adaptive map: the finest, as in the paper, and the first
 MARGIN = 16  # pixels around the organ within which an adaptive map looks for changes of the prediction
-MINUTES_A_BLOCK, MOST_MINUTES = 5.0, 10_000  # where nobody says how long
+MINUTES = {2: 1.0, 3: 5.0}  # a CT is given where nobody says how long, by the rank of what the model looks at
+MOST_MINUTES = 10_000
 TOLERANCE = 0.05  # of the range: cells whose corners differ by less are not looked into
 ADAPTIVE_ERROR = 0.02  # RMS, of the range, from the exact map there; tests hold it to that (test_adaptive.py)
 
@@ -41,8 +43,10 @@ class Occlusion:
     of the organ, not where the grey patch itself is mistaken for one, which the exact map counts too. docs/speed.md
     tells how far it is from the exact map.
 
-    After `minutes` an adaptive map takes what it has: the places nearest the organ come first, coarse ones before fine
-    ones, and what was not tried is interpolated, or 0 beyond the coarse places that were.
+    After `minutes` the adaptive maps of a CT are taken as they are (search.py): what was not tried is interpolated, or
+    0 beyond the coarse places that were, and slices that were not looked at lie between those that were. The report
+    says how many, and about how large the error is. Items by themselves, as judges ask for them, have no limit unless
+    one is set or they are blocks.
     """
 
     name: ClassVar[str] = "occlusion"
@@ -51,12 +55,12 @@ class Occlusion:
     ends: ClassVar[tuple[str, str]] = ("nothing is lost without it", "dice lost without it")
     unit: ClassVar[str] = "dice lost"
     needs: ClassVar[str] = ""
-    chosen: ClassVar[bool] = False  # some 10 s a slice of 256 x 256 on two cores (docs/speed.md)
+    chosen: ClassVar[bool] = False  # a minute a CT
 
     patch: int = bounded(15, least=1, about="side of the grey square in the model's pixels; the paper uses 15")
     stride: int = bounded(0, least=0, about="step of the square; the paper uses 2; 0: fine where it matters")
     fill: float = bounded(0.0, about="intensity of the square, as the model is given it")
-    minutes: float = bounded(0.0, least=0, about="at most for a slice or block, adaptive alone; 0: 5 for a block")
+    minutes: float = bounded(0.0, least=0, about="at most for a CT, adaptive alone; 0: 1, of a model of blocks 5")
 
     def __post_init__(self) -> None:
         if self.patch < 1:
@@ -73,7 +77,7 @@ class Occlusion:
         """What a report says of the map."""
         if self.stride:
             return f"exact, every {self.stride} pixels"
-        return f"adaptive: within {MARGIN} pixels of the organ, RMS error up to {ADAPTIVE_ERROR:.0%} of the range"
+        return f"adaptive: within {MARGIN} pixels of the organ, finished with an RMS error up to {ADAPTIVE_ERROR:.0%}"
 
     @property
     def coarse(self) -> int:
@@ -86,49 +90,51 @@ class Occlusion:
         return math.prod(length // (self.stride or self.coarse // 2) for length in size)
 
     def __call__(self, model: Segmenter, x: np.ndarray, target: Target, advance: Advance) -> np.ndarray:
-        maps = np.zeros((len(x), *x.shape[2:]), np.float32)
-        for k, image in enumerate(x):
-            organ = target.mask[k, 0]
-            if organ.any():
-                maps[k] = self.one_item(model, image, organ, advance)
-            else:
-                advance(1.0)
-        return maps
+        items = Batch(x, target.mask[:, 0])
+        search = self.searched(model, items, self.limit(items.rank), advance)
+        return np.stack([search.map(k) for k in range(len(items))])
 
     def one_item(self, model: Segmenter, image: np.ndarray, organ: np.ndarray, advance: Advance) -> np.ndarray:
         """(c, *s) and the unoccluded prediction (*s) bool -> importance (*s)."""
+        items = Batch(image[None], organ[None])
+        return self.searched(model, items, self.limit(items.rank), advance).map(0)
+
+    def of_ct(self, model: Segmenter, items: Items, advance: Advance) -> tuple[Iterator[np.ndarray], dict[str, Any]]:
+        """The maps of all items of a CT, within its time, and what a report tells of how they were made."""
+        search = self.searched(model, items, self.limit_of_ct(items.rank), advance)
+        told = {
+            "places": search.places,
+            "items": search.shown,
+            "looked_at": len(search.sketches),
+            "estimated_error": round(search.error, 4),
+            "ended": search.stopped or "finished",
+        }
+        return (search.map(k) for k in range(len(items))), told
+
+    def searched(self, model: Segmenter, items: Items, seconds: float, advance: Advance) -> Search:
+        search = Search(model, items, partial(self.sketch, model), seconds, advance)
+        search.run()
+        return search
+
+    def sketch(self, model: Segmenter, image: np.ndarray, organ: np.ndarray) -> Sketch:
+        """The map of an item (c, *s) with the prediction (*s) bool, before anything is measured."""
         lattice = Lattice.every(self.stride or FINE, organ.shape, self.patch)
-        known = np.where(self.tried(image, lattice), np.nan, 0)
+        measured = np.where(self.tried(image, lattice), np.nan, 0)
         region = None if self.stride else around(organ)
-        told, deadline = 0.0, time.monotonic() + self.limit(organ.ndim)
         if region is not None and isinstance(model, Windowed):
-            known[~lattice.within(model.reach(region, organ.shape))] = 0
-        near = lattice.distance(region)
-
-        def measure(places: np.ndarray) -> np.ndarray:
-            nonlocal told
-            drop = np.full(len(places), np.nan)
-            share = 1.0 if self.stride else (1 - told) / 2
-            order = np.argsort(near[tuple(places.T)], kind="stable")
-            a_call = max(1, min(PLACES_A_CALL, VOXELS_A_CALL // organ.size))
-            for start in range(0, len(places), a_call):
-                if time.monotonic() > deadline:
-                    break
-                chosen = order[start : start + a_call]
-                some = places[chosen]
-                seen = model.occluded(image, lattice.first_voxels(some), self.patch, self.fill, region)[:, 0] > 0
-                drop[chosen] = 1 - overlap(seen, organ)
-                advance(share * len(some) / len(places))
-                told += share * len(some) / len(places)
-            return drop
-
-        values = refined(lattice.shape, measure, known, 1 if self.stride else self.coarse // FINE, TOLERANCE)
-        advance(1 - told)
-        return lattice.spread(values.astype(np.float32), organ.shape)
+            measured[~lattice.within(model.reach(region, organ.shape))] = 0
+        refinement = Refinement(measured, 1 if self.stride else self.coarse // FINE, TOLERANCE)
+        return Sketch(organ, lattice, refinement, self.fill, region)
 
     def limit(self, rank: int) -> float:
-        """Seconds that an item of that rank is given."""
-        minutes = self.minutes or (MINUTES_A_BLOCK if rank == 3 else math.inf)
+        """Seconds that items of that rank are given by themselves, where results must not depend on a clock."""
+        return self._seconds(self.minutes or (MINUTES[3] if rank == 3 else math.inf))
+
+    def limit_of_ct(self, rank: int) -> float:
+        """Seconds that a CT is given."""
+        return self._seconds(self.minutes or MINUTES[rank])
+
+    def _seconds(self, minutes: float) -> float:
         return math.inf if self.stride else 60 * minutes
 
     def tried(self, image: np.ndarray, lattice: Lattice) -> np.ndarray:
@@ -166,9 +172,3 @@ def _extent(image: np.ndarray) -> list[tuple[int, int]]:
 def _touching(starts: np.ndarray, patch: int, line: tuple[int, int]) -> np.ndarray:
     """Which patches, by their first voxels, have a voxel on the line."""
     return (starts <= line[1]) & (starts + patch > line[0])
-
-
-def overlap(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Dice of (n, *s) and (*s) bool, reference not empty -> (n,)."""
-    axes = tuple(range(1, masks.ndim))
-    return 2 * (masks & reference).sum(axis=axes) / (masks.sum(axis=axes) + reference.sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from unoise_engine.explanation.focus import Focus
-from unoise_engine.explanation.method import Method, longest_s
+from unoise_engine.explanation.items import OfCT
+from unoise_engine.explanation.method import ByCT, Method, longest_s
 from unoise_engine.explanation.methods import LEARNT
 from unoise_engine.explanation.proof import Proof, Trial, worth_it
 from unoise_engine.explanation.segment import Prediction, segment
@@ -35,16 +37,16 @@ def explain_volume(
     case: str = "",
     warnings: list[str] | None = None,
     folder: Path | None = None,
-    looked_at: dict[str, Any] | None = None,
+    looked_at: dict[str, dict[str, Any]] | None = None,
     proofs: dict[str, Proof] | None = None,
 ) -> Iterator[tuple[str, OnGrid]]:
     """Yields ("segmentation", uint8 labels), then ("importance-<method>", float32) for each method, on the CT's grid.
 
     Results stay at the model's size until their voxels are asked for. Those of a large CT lie in nameless files in
-    `folder`, if one is given, so that memory holds the CT and little else. `seconds` is filled with the time of each
-    stage, `warnings` with what speaks against trusting the result, `looked_at` with the window that was focused on,
-    `proofs` with how each map does on this CT, by the time it is yielded. Raises OSError if the disk of `folder` is
-    full.
+    `folder`, if one is given, so that memory holds the CT and little else. By the time a map is yielded, `seconds` is
+    filled with the time of each stage, `warnings` with what speaks against trusting the result, `looked_at` with what
+    was looked at and how far (by "focus" or method), `proofs` with how each map does on this CT. Raises OSError if the
+    disk of `folder` is full.
     """
     settings, progress = (settings or Settings()).for_model(bundle), progress or Quiet()
     seconds = {} if seconds is None else seconds
@@ -70,7 +72,7 @@ def explain_volume(
         if focus and warnings is not None:
             warnings += focus.doubts
         if focus and looked_at is not None:
-            looked_at.update(focus.told)
+            looked_at["focus"] = focus.told
 
     trial, asked = None, proofs is not None and settings.prove is not False
     if asked and (settings.prove or worth_it(found, settings.chosen.values())):
@@ -80,12 +82,20 @@ def explain_volume(
         maps = room(given.shape, folder)
         _estimate(method, given, size, found, seconds["segmentation"], case, progress)
         with progress.stage(case, name, len(given)) as advance:
-            for some in given.steps():
-                with clock(seconds, "prepare"):
-                    x = given.items(some)
+            if focus is None and isinstance(method, ByCT):
                 with clock(seconds, name):
-                    explain = partial(focus.map, method) if focus else method
-                    maps[some] = given.as_planes(explain(model, x, found.target(some), advance))
+                    made, told = method.of_ct(model, OfCT(given, found), advance)
+                    for some in given.steps():
+                        maps[some] = given.as_planes(np.stack([*islice(made, len(range(*some.indices(len(given)))))]))
+                if looked_at is not None:
+                    looked_at[name] = told
+            else:
+                explain = partial(focus.map, method) if focus else method
+                for some in given.steps():
+                    with clock(seconds, "prepare"):
+                        x = given.items(some)
+                    with clock(seconds, name):
+                        maps[some] = given.as_planes(explain(model, x, found.target(some), advance))
         if warnings is not None:
             shown = (maps[int(k)] for k in np.flatnonzero(found.shows))
             warnings += about_answers(f"The map of {method.title}", shown)
@@ -109,9 +119,9 @@ def _estimate(
 ) -> None:
     """Tells beforehand what a method of many passes may take, from the time that segmenting took. `size` is that of
     what it looks at."""
-    seconds = longest_s(method, size, segmentation_s / len(given) * prod(size) / prod(given.shape[-len(size) :]))
-    if seconds is None:
-        return
     slices = int(found.shows.sum())
     items = slices if given.recipe.rank == 2 else int(slices > 0)
-    progress.event("estimate", case=case, stage=method.name, title=method.title, slices=slices, seconds=seconds * items)
+    pass_s = segmentation_s / len(given) * prod(size) / prod(given.shape[-len(size) :])
+    seconds = longest_s(method, size, pass_s, items)
+    if seconds is not None:
+        progress.event("estimate", case=case, stage=method.name, title=method.title, slices=slices, seconds=seconds)

@@ -14,6 +14,7 @@ from unoise_engine.explanation.hiding import body_of
 from unoise_engine.explanation.method import Advance, silent
 from unoise_engine.explanation.objective import Objective
 from unoise_engine.explanation.target import Target
+from unoise_engine.explanation.unoise import UNoise
 from unoise_engine.models.enlarge import weights
 from unoise_engine.models.segmenter import GRADIENT, NEAR, NOISE, Segmenter
 from unoise_engine.progress import Enough
@@ -50,7 +51,8 @@ class RefinedUNoise:
     name: ClassVar[str] = "unoise-refined"
     title: ClassVar[str] = "U-Noise, refined on this CT"
     about: ClassVar[str] = "where noise would spoil the segmentation, found on this CT by gradient steps"
-    unit: ClassVar[str] = "logit"
+    ends: ClassVar[tuple[str, str]] = UNoise.ends
+    unit: ClassVar[str] = UNoise.unit
     needs: ClassVar[str] = GRADIENT
     chosen: ClassVar[bool] = False
 

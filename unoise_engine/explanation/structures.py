@@ -9,7 +9,8 @@ import numpy as np
 
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.method import Advance
-from unoise_engine.explanation.occlusion import around, overlap
+from unoise_engine.explanation.occlusion import around
+from unoise_engine.explanation.overlap import overlap
 from unoise_engine.explanation.target import Target
 from unoise_engine.models.segmenter import LABELS, Segmenter
 from unoise_engine.models.windows import Box

@@ -47,7 +47,7 @@ class NearUNoise:
     title: ClassVar[str] = "U-Noise (near)"
     about: ClassVar[str] = "where noise would spoil the segmentation, learnt by a net that starts from nearness to it"
     ends: ClassVar[tuple[str, str]] = UNoise.ends
-    unit: ClassVar[str] = "logit"
+    unit: ClassVar[str] = UNoise.unit
     needs: ClassVar[str] = NEAR
     chosen: ClassVar[bool] = True
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from unoise_engine.errors import Environment
+from unoise_engine.errors import EngineError, Environment
+from unoise_engine.files import leftovers, recover
+from unoise_engine.lock import Busy, held
 from unoise_engine.models.manifest import Manifest, model_hash, verify
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.session import Bundle, Provider, providers
@@ -16,6 +19,7 @@ from unoise_engine.models.windowed import Windowed
 from unoise_engine.shipped import shipped
 
 DEFAULT_BUNDLE = "pancreas-ct"
+LOCK = "install"  # whoever holds it in the collection may change it
 _tried: set[str] = set()  # hashes of models that answered as they must
 
 
@@ -26,7 +30,17 @@ def shipped_bundles() -> dict[str, Path]:
 
 def installed_bundles() -> dict[str, Path]:
     """Name -> folder of the models that `bundle install` put into the user's own collection."""
+    tidy(models_home())
     return {p.parent.name: p.parent for p in sorted(models_home().glob("[!.]*/bundle.json"))}
+
+
+def tidy(home: Path) -> None:
+    """Removes what an installation that was killed left in the user's collection, and gives back the bundle that it
+    was just replacing; nothing else. One that is at work is left alone, as is a collection that may only be read."""
+    if leftovers(home):
+        with suppress(Busy, EngineError, OSError), held(home, LOCK):
+            for name in leftovers(home):
+                recover(home, name)
 
 
 def models_home() -> Path:

@@ -93,6 +93,11 @@ class Input:
         """Side of a plane's pixel."""
         return self.recipe.spacing_mm
 
+    @property
+    def per_unit(self) -> float:
+        """HU in one unit of what the model is given."""
+        return self.recipe.per_unit
+
     def steps(self) -> Iterator[slice]:
         """Ranges of planes that go through the model together."""
         step = self.shape[0] if self.recipe.rank == 3 else SLICES_A_STEP

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 import stat
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from unoise_engine.errors import Environment, Integrity, Usage, printable
-from unoise_engine.files import copy, new_file, new_folder, refuse_overlap
-from unoise_engine.models.bundles import models_home, shipped_bundles
+from unoise_engine.files import copy, leftovers, new_file, new_folder, recover, refuse_overlap, scratch_folder
+from unoise_engine.lock import Busy, held
+from unoise_engine.models.bundles import LOCK, models_home, shipped_bundles
 from unoise_engine.models.manifest import (
     LARGEST_FILE,
     LITTER,
@@ -34,6 +34,7 @@ MOST_ENTRIES = 64
 LARGEST_BUNDLE = 4 << 30  # bytes unpacked
 HIGHEST_RATIO = 100  # weights hardly shrink; a bomb shrinks a thousandfold
 PIECE = 1 << 20
+WAIT_SECONDS = 60  # for another installation, which takes some seconds
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
@@ -45,32 +46,39 @@ def install(source: Path, key: PublicKey | None = None, overwrite: bool = False)
     home = models_home()
     try:
         home.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=".install-", dir=home)
+        with held(home, LOCK, WAIT_SECONDS):
+            for name in leftovers(home):
+                recover(home, name)
+            return _install(source, home, key, overwrite)
+    except Busy:
+        what = "another installation is at work there"
+        raise Environment(home, what, "wait until it is done, then do it again") from None
     except OSError as error:
-        raise Environment(home, f"cannot be written ({error.strerror})", "set UNOISE_MODELS to a folder") from None
-    try:
-        with scratch as folder:
-            opened = Path(folder)
-            if source.is_dir():
-                _copy(source, opened)
-            elif source.is_file() and zipfile.is_zipfile(source):
-                _unpack(source, opened)
-            else:
-                raise Usage(source, "is neither a bundle folder nor a zip", "give one of them")
-            manifest = verify(opened)
-            if key:
-                verify_signature(opened, key)
-            try_out(opened)
-            final = home / _name(manifest, source)
-            if final.exists() and not overwrite:
-                raise Environment(final, "is installed already", "add --overwrite to replace it")
-            refuse_overlap(final, [source])
-            with new_folder(final, overwrite) as partial:
-                for name in _wanted(manifest):
-                    if (opened / name).is_file():
-                        copy(opened / name, partial / name)
-    except OSError as error:
-        raise Environment(home, f"cannot be written ({error.strerror})", "check permissions and free space") from None
+        cure = "check permissions and free space, or set UNOISE_MODELS to a folder"
+        raise Environment(home, f"cannot be written ({error.strerror})", cure) from None
+
+
+def _install(source: Path, home: Path, key: PublicKey | None, overwrite: bool) -> tuple[Manifest, Path]:
+    """The caller holds the lock, and has tidied up."""
+    with scratch_folder(home / "install") as opened:
+        if source.is_dir():
+            _copy(source, opened)
+        elif source.is_file() and zipfile.is_zipfile(source):
+            _unpack(source, opened)
+        else:
+            raise Usage(source, "is neither a bundle folder nor a zip", "give one of them")
+        manifest = verify(opened)
+        if key:
+            verify_signature(opened, key)
+        try_out(opened)
+        final = home / _name(manifest, source)
+        if final.exists() and not overwrite:
+            raise Environment(final, "is installed already", "add --overwrite to replace it")
+        refuse_overlap(final, [source])
+        with new_folder(final, overwrite) as partial:
+            for name in _wanted(manifest):
+                if (opened / name).is_file():
+                    copy(opened / name, partial / name)
     return manifest, final
 
 

@@ -56,6 +56,7 @@ class Prepared:
     image: np.ndarray = field(repr=False)
     pixel_mm: float
     slice_mm: float
+    per_unit: float = 1.0  # of the image's values in one of the model's; 0 where nothing varies
 
     @staticmethod
     def of(ct: Volume, recipe: Preparation, start: int = 0, stop: int | None = None) -> Prepared:
@@ -73,6 +74,7 @@ class Prepared:
             image = np.nan_to_num(image, nan=least, posinf=least, neginf=least)
         mm: tuple[float, ...] = turned.spacing_mm
         way: list[Cut | Scaled] = []
+        per_unit = 1.0
         for step in recipe.steps:
             if step.do == "resample":
                 how = recipe.resampling
@@ -86,10 +88,12 @@ class Prepared:
                 way.append(Cut(image.shape, box))
                 image = image[box]
             else:
-                image = changed(image, step)
+                before, image = image, changed(image, step)
+                if step.do.startswith(("normalise", "scale")):
+                    per_unit *= _slope(before, image)
         image = np.ascontiguousarray(image, np.float32)
         pixel_mm = float(np.sqrt(mm[1] * mm[2]))
-        return Prepared(ct, recipe, view, turned, start, stop, tuple(way), image, pixel_mm, mm[0])
+        return Prepared(ct, recipe, view, turned, start, stop, tuple(way), image, pixel_mm, mm[0], per_unit)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -244,6 +248,14 @@ def _line(image: np.ndarray, low: float, high: float, to_low: float, to_high: fl
         return np.full_like(image, to_low)
     found = (image - np.float32(low)) * np.float32((to_high - to_low) / (high - low)) + np.float32(to_low)
     return found.astype(np.float32, copy=False)
+
+
+def _slope(before: np.ndarray, after: np.ndarray) -> float:
+    """By how much an image rises where what a step made of it rises by 1; 0 where nothing varies. A step may have left
+    zeros as they were."""
+    inside = before != 0
+    rise, run = (float(np.ptp(one[inside])) if inside.any() else 0.0 for one in (before, after))
+    return rise / run if run > 0 else 0.0
 
 
 def _kept(image: np.ndarray, step: Step) -> Box:

@@ -53,6 +53,11 @@ class Recipe:
         """Axes of what the model is given: 2, slices (h, w), or 3, blocks (d, h, w)."""
         return 3 if self.slice_mm else 2
 
+    @property
+    def per_unit(self) -> float:
+        """HU in one unit of what the model is given."""
+        return float(self.std[0] * np.ptp(self.window_hu))
+
     def to_dict(self) -> dict[str, Any]:
         """Without ``slice_mm`` where it says nothing: the hashes of models from before it existed stay the same."""
         body = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

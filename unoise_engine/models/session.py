@@ -6,11 +6,14 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unoise_engine.child import usable_cores
 from unoise_engine.errors import Environment, Integrity, ModelFault, Usage
 from unoise_engine.models.answers import COARSE, ask, check_ports, checked, out_of_memory, reason_of
 from unoise_engine.models.coarse_gradcam import coarse_gradcam
@@ -33,6 +36,14 @@ PIXELS_A_CALL = 8 * 256 * 256
 
 
 Provider = str | tuple[str, dict[str, int]]
+
+
+def _as_it_is(options: onnxruntime.SessionOptions) -> None:
+    pass
+
+
+def _on_one_core(options: onnxruntime.SessionOptions) -> None:
+    options.intra_op_num_threads = 1
 
 
 def providers(device: str, gpu: int = 0) -> list[Provider]:
@@ -153,7 +164,8 @@ class Bundle(OneLabel):
     def occluded(
         self, image: np.ndarray, places: np.ndarray, patch: int, fill: float, region: Region | None = None
     ) -> np.ndarray:
-        """As predicting k items that hold `fill` there; quicker on a processor, if the bundle has the parts."""
+        """As predicting k items that hold `fill` there; quicker on a processor, if the bundle has the parts: then a
+        small window is computed for each place, on a core of its own."""
         if not self.windowed:
             scores = self.predict(occluded_items(image, places, patch, fill))
             if region is None:
@@ -164,7 +176,9 @@ class Bundle(OneLabel):
             return kept
         clean, patched, path = self.clean(image), self._session("occlusion"), self._path("occlusion")
         region = region or tuple(slice(0, n) for n in image.shape[1:])
-        return np.stack([clean.occluded(patched, path, place, patch, fill, region) for place in places])
+        one = partial(clean.occluded, patched, path, patch=patch, fill=fill, region=region)
+        with ThreadPoolExecutor(min(self._threads or usable_cores(), len(places))) as pool:
+            return np.stack([*pool.map(one, places)])
 
     @property
     def windowed(self) -> bool:
@@ -206,11 +220,11 @@ class Bundle(OneLabel):
 
     def _session(self, model: str) -> onnxruntime.InferenceSession:
         if model not in self._sessions:
-            self._sessions[model] = self._open(model)
+            self._sessions[model] = self._open(model, _on_one_core if model == "occlusion" else _as_it_is)
         return self._sessions[model]
 
     def _open(
-        self, model: str, adjust: Callable[[onnxruntime.SessionOptions], None] = lambda options: None
+        self, model: str, adjust: Callable[[onnxruntime.SessionOptions], None] = _as_it_is
     ) -> onnxruntime.InferenceSession:
         from unoise_engine.models.runtime import onnxruntime
 

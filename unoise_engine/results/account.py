@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from unoise_engine import __version__
-from unoise_engine.explanation.methods import METHODS, TITLES
+from unoise_engine.explanation.methods import LEARNT, METHODS, TITLES
 from unoise_engine.explanation.pipeline import explain_volume
 from unoise_engine.explanation.proof import Proof
 from unoise_engine.explanation.settings import Settings
@@ -39,9 +39,10 @@ class Account:
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     organ: dict[str, Any] = field(default_factory=dict)
-    focus: dict[str, Any] = field(default_factory=dict)
+    looked_at: dict[str, dict[str, Any]] = field(default_factory=dict)
     proofs: dict[str, Proof] = field(default_factory=dict)
     middle: int = 0
+    per_unit: float | None = None  # of the image's values in one unit of what the model is given
 
     @property
     def titles(self) -> dict[str, str]:
@@ -63,18 +64,31 @@ class Account:
 
     @property
     def scales(self) -> dict[str, Scale]:
-        """How pictures show each map."""
-        return {n: Scale.of(n, self.bundle.manifest, self.bundle.coarse_px) for n in self.settings.methods}
+        """How pictures show each map; known once it is there."""
+        facts = self.bundle.manifest, self.bundle.coarse_px, self.per_unit, bool(self.bundle.answers & {*LEARNT})
+        return {name: Scale.of(method, *facts) for name, method in self.settings.chosen.items()}
 
     def verdict(self, method: str) -> str:
         """How its map does on this CT, in a few words; empty where that was not tried."""
         return self.proofs[method].verdict if method in self.proofs else ""
 
+    @property
+    def unfinished(self) -> list[str]:
+        """Sentences about maps that were ended before they were as good as they get."""
+        return [
+            f"{self.titles[name]}: {told['ended']} after {told['places']} places, {told['looked_at']} of "
+            f"{told['items']} {'slices' if self.bundle.recipe.rank == 2 else 'blocks'} looked at; its error is about "
+            f"{told['estimated_error']:.1%} of its range - occlusion.minutes says how long it may take"
+            for name, told in self.looked_at.items()
+            if told.get("ended", "finished") != "finished"
+        ]
+
     def explained(self, progress: Progress, case: str = "", folder: Path | None = None) -> Iterator[tuple[str, OnGrid]]:
         """As `pipeline.explain_volume`, which says what it yields and raises."""
         given = self.reading.ct, self.bundle, self.settings, progress, self.seconds, case, self.warnings, folder
-        for name, volume in explain_volume(*given, self.focus, self.proofs):
+        for name, volume in explain_volume(*given, self.looked_at, self.proofs):
             if name == "segmentation":
+                self.per_unit = volume.given.per_unit
                 self._measure(volume)
             yield name, volume
             del volume  # before there are the maps of the next
@@ -117,21 +131,23 @@ class Account:
             "corrections": corrections,  # what was mended, in sentences
             "warning": manifest.warning,  # what holds for every result of this model
             "warnings": [*self.warnings, *warnings],  # what speaks against trusting this result, in sentences
-            "notes": [*self.notes, *self.bundle.notes],  # what else is worth knowing
+            "notes": [*self.notes, *self.unfinished, *self.bundle.notes],  # what else is worth knowing
             "organ": self.organ,  # see `organ.` above
             "proof": {name: proof.told() for name, proof in self.proofs.items()},  # what a map keeps, tried on this CT
             "verdicts": [proof.sentence(titles[name]) for name, proof in self.proofs.items()],  # the same, in sentences
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},  # a stage
             "files": files,  # name of each result -> file in the folder
             "titles": {name: titles[name] for name in settings.methods},  # of the methods, for people
-            "units": {name: METHODS[name].unit for name in settings.methods},  # of the maps' values
+            "units": {name: METHODS[name].unit for name in settings.methods},  # of the values in files
             "scales": {name: asdict(self.scales[name]) for name in settings.methods},  # in pictures: unit, both ends
             "settings": {  # methods, `axial_slices` [start, stop), parameters of each method, device, format
                 "methods": list(settings.methods),
                 "axial_slices": [*self.range],
                 **({"label": manifest.organ} if manifest.chosen else {}),
-                **({"focus": self.focus} if self.focus else {}),
-                **settings.told,
+                **{
+                    name: {**settings.told.get(name, {}), **self.looked_at.get(name, {})}
+                    for name in dict.fromkeys([*self.looked_at, *settings.told])
+                },
                 "device": self.bundle.device,
                 **(how or {}),
             },

@@ -22,6 +22,7 @@ from unoise_engine.progress import Enough, Progress, clock
 from unoise_engine.results.account import Account
 from unoise_engine.results.picture import Picture
 from unoise_engine.results.settings import ResultSettings
+from unoise_engine.results.shown import PLAIN, Scale
 from unoise_engine.results.view.case import CasePage
 from unoise_engine.results.view.page import copy_viewer
 from unoise_engine.volume.find import Case, Reading
@@ -48,8 +49,9 @@ class Writer(Protocol):
     warnings: tuple[str, ...]
     settings: dict[str, Any]
 
-    def write(self, name: str, volume: OnGrid, folder: Path, verdict: str = "") -> dict[str, str]:
-        """Returns what was written, name -> path within `folder`. `verdict`: how a map did on this CT, in words."""
+    def write(self, name: str, volume: OnGrid, folder: Path, verdict: str = "", scale: Scale = PLAIN) -> dict[str, str]:
+        """Returns what was written, name -> path within `folder`. `verdict`: how a map did on this CT, in words;
+        `scale`: how pictures show it."""
         ...
 
 
@@ -63,7 +65,7 @@ class Volumes:
         self.settings = {"format": file_format}
         self.suffix = SUFFIXES[file_format]
 
-    def write(self, name: str, volume: OnGrid, folder: Path, verdict: str = "") -> dict[str, str]:
+    def write(self, name: str, volume: OnGrid, folder: Path, verdict: str = "", scale: Scale = PLAIN) -> dict[str, str]:
         write_volume(volume, folder / (name + self.suffix))
         return {name: name + self.suffix}
 
@@ -71,7 +73,7 @@ class Volumes:
 class RawVolumes(Volumes):
     """NRRD, uncompressed: larger, and many times as fast."""
 
-    def write(self, name: str, volume: OnGrid, folder: Path, verdict: str = "") -> dict[str, str]:
+    def write(self, name: str, volume: OnGrid, folder: Path, verdict: str = "", scale: Scale = PLAIN) -> dict[str, str]:
         write_raw(volume, folder / (name + self.suffix))
         return {name: name + self.suffix}
 
@@ -175,7 +177,7 @@ def write_case(
         elif picture is not None:
             picture.add(method, volume, verdict)
         with clock(account.seconds, "write"):
-            files |= writer.write(name, volume, folder, verdict)
+            files |= writer.write(name, volume, folder, verdict, account.scales.get(method, PLAIN))
         if page is not None:
             with clock(account.seconds, "view"):
                 page.scales = account.scales  # the side of a coarse map's pixels is known once there is one

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from unoise_engine.errors import CaseRefused, MissingExtra, Usage
 from unoise_engine.files import new_folder, write_json
 from unoise_engine.progress import Progress
+from unoise_engine.typed import Misfit, build
 
 if TYPE_CHECKING:
     from unoise_engine.results.dicom.origin import Origin
+    from unoise_engine.results.shown import Scale
     from unoise_engine.volume.volume import Volume
 
 SAME_GRID_MM = 1e-4
@@ -61,8 +63,9 @@ def convert(request: Conversion, progress: Progress) -> None:
             writer = DicomResult(ct, _in_order(request.dicom, ct, request.ct), origin, request.ct, request.de_identify)
             advance(1)
             for name in names:
-                verdict = _verdict(request.report, name.removeprefix("importance-"))
-                files |= writer.write(name, _on_grid(request.results[name], ct), partial, verdict)
+                method = name.removeprefix("importance-")
+                told = _verdict(request.report, method), _scale(request.report, method)
+                files |= writer.write(name, _on_grid(request.results[name], ct), partial, *told)
                 advance(1)
             changes = {
                 "corrections": [*request.report.get("corrections", []), *writer.notes],
@@ -105,6 +108,17 @@ def _verdict(report: dict[str, Any], method: str) -> str:
     told = proof.get(method) if isinstance(proof, dict) else None
     said = told.get("verdict") if isinstance(told, dict) else None
     return said if said in VERDICTS else ""
+
+
+def _scale(report: dict[str, Any], method: str) -> Scale:
+    """How pictures show a map, by the report. Raises Usage."""
+    from unoise_engine.results.shown import PLAIN, Scale
+
+    try:
+        table = report.get("scales", {}).get(method)
+        return PLAIN if table is None else build(Scale, table)
+    except (TypeError, AttributeError, Misfit) as error:
+        raise Usage("report", f"is not one of this engine ({error})", "explain the CT again") from None
 
 
 def _volume(path: Path) -> Volume:

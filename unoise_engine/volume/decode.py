@@ -19,7 +19,7 @@ from unoise_engine.errors import CaseRefused
 from unoise_engine.volume.budget import Deadline
 from unoise_engine.volume.codestream import is_whole, rle_bytes, size_in
 from unoise_engine.volume.dicom_images import Image
-from unoise_engine.volume.frames import Frames
+from unoise_engine.volume.frames import Frames, unsaid_packing
 from unoise_engine.volume.mend import AIR_HU
 from unoise_engine.volume.names import for_itk
 from unoise_engine.volume.part10 import read_header
@@ -89,6 +89,8 @@ def _stored(image: Image, dataset: pydicom.Dataset, source: object) -> np.ndarra
         raise CaseRefused("UNDECODABLE", source, what, "export it with 16 bits a pixel")
     wanted = image.rows * image.columns * allocated // 8
     if not syntax.is_encapsulated:
+        if dataset["PixelData"].is_undefined_length:
+            raise unsaid_packing(f"{source}, {image.name}")
         if len(dataset.PixelData) < wanted:
             what = f"{image.name} is cut off ({len(dataset.PixelData)} bytes of {wanted} announced)"
             raise CaseRefused("TRUNCATED", source, what, "copy it again")

@@ -55,6 +55,9 @@ def read_series(
     normal = np.cross(across, down)
     between_rows, between_columns = first.spacing_mm
     notes = [*series.joined, *_check_rescale(series.images, source, trust_hu)]
+    if bare := {image.path for image in series.images if image.bare}:
+        lack = "lack DICOM's preamble or transfer syntax: what they hold says how they are stored"
+        notes.append(f"{len(bare)} of its files {lack}")
     stack = place(series.images, normal, source, fill_gaps)
     length_mm = float(stack.places_mm[-1] - stack.places_mm[0])
     check_extent((first.columns * between_columns, first.rows * between_rows), length_mm, stack.step_mm, source)

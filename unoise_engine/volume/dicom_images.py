@@ -22,7 +22,7 @@ from pydicom.uid import UID
 
 from unoise_engine.errors import CaseRefused
 from unoise_engine.volume.hu import no_slice, not_hu, remark
-from unoise_engine.volume.part10 import read_header
+from unoise_engine.volume.part10 import STANDARD, read_header
 
 FIELDS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "SeriesNumber",
@@ -44,7 +44,6 @@ STORAGE = {  # modality -> SOP classes of its slices; enhanced and legacy conver
     "PT": ("1.2.840.10008.5.1.4.1.1.128", "1.2.840.10008.5.1.4.1.1.130"),
 }
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-STANDARD = "1.2.840.10008."
 CT_FRAMES = "CTImageFrameTypeSequence"
 LARGEST_SIDE = 8192  # pixels
 
@@ -76,6 +75,7 @@ class Image:
     seconds: float | None = None  # when it was taken, since year 1
     instance: int | None = None
     remark: str = ""  # what is to be said of its values
+    bare: bool = False  # its file has no preamble, or names no transfer syntax
     modality: str = "CT"
 
     @property
@@ -128,6 +128,8 @@ def _other_kind(header: pydicom.Dataset, wanted: str | None) -> str:
     kind = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
     if "SOPClassUID" not in header and "Modality" not in header:
         return CUT if kind.startswith(STORAGE["CT"]) else "no image"  # DICOMDIR and the like
+    if not header.get("Modality") and not header.get("Rows") and kind.startswith(STORAGE["CT"]):
+        return CUT
     wanted = wanted or str(header.get("Modality"))
     if (modality := str(header.get("Modality") or "unknown")) != wanted:
         return f"modality {modality if modality.isalnum() and len(modality) <= 16 else 'unknown'}, not {wanted}"
@@ -263,6 +265,7 @@ def _image(path: Path, header: pydicom.Dataset, described: dict[str, Any], frame
         seconds=_seconds(header, described),
         instance=None if "InstanceNumber" in described else _plain(header, "InstanceNumber"),
         remark=remark(_text(header.get("ImageType")), _described(header)) if modality == "CT" else "",
+        bare=getattr(header, "preamble", b"") is None,
         modality=modality,
     )
 

@@ -15,12 +15,12 @@ from unoise_engine.volume.case import Case, Reading, ReadSettings, find_again, o
 from unoise_engine.volume.dicom_images import Image, NotASlice, read_images
 from unoise_engine.volume.layout import unreadable_file
 from unoise_engine.volume.names import distinct, safe_id
-from unoise_engine.volume.part10 import is_bare, is_dicom
+from unoise_engine.volume.part10 import is_dicom
 from unoise_engine.volume.read import DETACHED_SUFFIXES, is_header, is_image
+from unoise_engine.volume.search import Search, Watch, say
 from unoise_engine.volume.series import Series, group
 
 __all__ = ["Case", "ReadSettings", "Reading", "find_again", "find_cases"]
-BARE = "is DICOM without its preamble (no Part 10 file)"
 KINDS = ".nii, .nii.gz, .nrrd, .mha, .mhd or a DICOM folder"
 
 
@@ -55,19 +55,21 @@ def find_cases(
     paths: list[Path],
     settings: ReadSettings | None = None,
     tell: Callable[[str, str], None] = lambda sentence, names: None,
+    watch: Watch = say,
 ) -> list[Case]:
     """Image files, DICOM files and folders -> cases with distinct ids, in the order given.
 
     Folders are searched with their sub-folders, links are not followed. What is no CT is told, a sentence a kind, with
-    the names of some files. A path that holds nothing to explain becomes a case that is refused when read, so that the
-    others go on; Usage is raised if that is all there is.
+    the names of some files; `watch` hears how far a long search has come. A path that holds nothing to explain, or more
+    than search.MOST_FILES files, becomes a case that is refused when read, so that the others go on; Usage is raised if
+    that is all there is.
     """
     how = settings or ReadSettings()
     cases: list[Case] = []
     nothing: list[CaseRefused] = []
     for path in paths:
         try:
-            cases += _in_folder(path, how, tell) if path.is_dir() else [*_in_file(path, how)]
+            cases += _in_folder(path, how, tell, watch) if path.is_dir() else [*_in_file(path, how)]
         except CaseRefused as error:
             nothing.append(error)
             cases.append(of_refusal(path, error))
@@ -89,8 +91,7 @@ def _in_file(path: Path, how: ReadSettings) -> Iterator[Case]:
         yield of_image(path, _stem(path), how)
         return
     if not is_dicom(path):
-        what = BARE if is_bare(path) else "is not a kind of file that is read here"
-        raise CaseRefused("UNREADABLE", path, what, f"give {KINDS}")
+        raise CaseRefused("UNREADABLE", path, "is not a kind of file that is read here", f"give {KINDS}")
     try:
         series = group(read_images(path, how.modality))
     except NotASlice as reason:
@@ -102,8 +103,10 @@ def _in_file(path: Path, how: ReadSettings) -> Iterator[Case]:
         yield of_series(one, path, path.stem, how, part, one.apart)
 
 
-def _in_folder(folder: Path, how: ReadSettings, tell: Callable[[str, str], None]) -> list[Case]:
-    found = _look_through(folder, how.modality)
+def _in_folder(folder: Path, how: ReadSettings, tell: Callable[[str, str], None], watch: Watch) -> list[Case]:
+    search = Search(folder)
+    with search.told(watch):
+        found = _look_through(search, how.modality)
     for reason, skipped in found.skipped.items():
         names = ", ".join(str(p.relative_to(folder)) for p in skipped[:3]) + (", ..." if len(skipped) > 3 else "")
         tell(printable(f"SKIPPED {len(skipped)} x {reason}"), printable(f"({names})"))
@@ -152,16 +155,18 @@ def _has_content(path: Path) -> bool:
         return True
 
 
-def _look_through(folder: Path, modality: str) -> _Found:
+def _look_through(search: Search, modality: str) -> _Found:
     found = _Found()
 
     def unreadable(error: OSError) -> None:
-        home = Path(error.filename or folder)
+        home = Path(error.filename or search.folder)
         found.skip(home, f"unreadable folder ({error.strerror})")
         found.lost[home] = unreadable_file(home, error)
 
-    for where, folders, names in os.walk(folder, onerror=unreadable):
-        home = Path(where)
+    def again(home: Path) -> None:
+        found.skip(home, "a folder that was looked through already, under another name")
+
+    for home, folders, names in search.walk(unreadable, again):
         if "report.json" in names and any(n.startswith("segmentation.") for n in names):
             found.skip(home, "results of an earlier run")
             folders.clear()
@@ -174,6 +179,7 @@ def _look_through(folder: Path, modality: str) -> _Found:
         folders[:] = sorted(f for f in folders if not f.startswith(".") and not (home / f).is_symlink())
         for name in sorted(names):
             _look_at(home / name, found, modality)
+            search.count()
     return found
 
 
@@ -193,8 +199,6 @@ def _look_at(path: Path, found: _Found, modality: str) -> None:
             found.volumes.append(path)
         elif is_dicom(path):
             found.images += read_images(path, modality)
-        elif is_bare(path):
-            found.spoil(path, BARE.removeprefix("is "))
         elif _slice_like(name) or status.st_size == 0:
             found.spoil(path, "empty file" if status.st_size == 0 else "no DICOM, though its name says so")
         elif not _belongs_to_header(path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import warnings
 from pathlib import Path
 
 import pydicom
@@ -12,8 +11,9 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
+from unoise_engine.errors import CaseRefused
 from unoise_engine.volume.layout import open_regular
-from unoise_engine.volume.part10 import Clamped, read_header
+from unoise_engine.volume.part10 import read_header, read_open
 
 # Besides the pixels: what decoding needs, and where overlays are said to lie within the pixels' bits.
 FIELDS = [Tag(name) for name in (
@@ -21,6 +21,12 @@ FIELDS = [Tag(name) for name in (
     "HighBit", "PixelRepresentation",
 )] + [Tag(0x6000 + group, 0x0102) for group in range(0, 0x20, 2)]  # fmt: skip
 PIXEL_DATA = (0x7FE0, 0x0010)
+UNDEFINED = 0xFFFFFFFF  # the length of packed pixels
+
+
+def unsaid_packing(source: object) -> CaseRefused:
+    what = "packs its pixels, and no preamble says how"
+    return CaseRefused("UNDECODABLE", source, what, "export it again, as DICOM files with their preamble (Part 10)")
 
 
 class Frames:
@@ -32,9 +38,7 @@ class Frames:
         self.file = open_regular(path)
         self.start, self.length = 0, 0
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self.dataset = pydicom.dcmread(Clamped(self.file), stop_before_pixels=True, specific_tags=FIELDS)
+            self.dataset = read_open(self.file, path, FIELDS)
             self.syntax = UID(str(self.dataset.file_meta.TransferSyntaxUID))
             self.whole = (
                 read_header(path, pixels=True).get("PixelData")
@@ -42,14 +46,14 @@ class Frames:
                 else None
             )
             if self.whole is None:
-                self._find_pixels()
+                self._find_pixels(path)
             else:
                 self.length = len(self.whole)
         except BaseException:
             self.file.close()
             raise
 
-    def _find_pixels(self) -> None:
+    def _find_pixels(self, path: Path) -> None:
         """Where the value of the pixel data begins, and how many bytes of it are there."""
         order = "<" if self.syntax.is_little_endian else ">"
         tag = self.file.read(4)
@@ -57,6 +61,8 @@ class Frames:
             return
         head = self.file.read(4 if self.syntax.is_implicit_VR else 8)
         said = struct.unpack(f"{order}I", head[-4:])[0]
+        if said == UNDEFINED and not self.syntax.is_encapsulated:
+            raise unsaid_packing(path)
         self.start = self.file.tell()
         self.length = min(said, os.fstat(self.file.fileno()).st_size - self.start)
 

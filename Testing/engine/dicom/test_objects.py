@@ -18,6 +18,7 @@ from Testing.engine.dicom.conftest import explained, needs_dciodvfy, needs_dcmqi
 from Testing.engine.dicom.series import HEAD_FIRST, PRONE, UPRIGHT, write_series
 from unoise_engine.batch.run import explain_all
 from unoise_engine.errors import CaseRefused, EngineError, MissingExtra, Usage
+from unoise_engine.explanation.hiding import tolerance
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.results.dicom.anatomy import body_part, organ_code
 from unoise_engine.results.dicom.font import text_dots
@@ -26,6 +27,8 @@ from unoise_engine.results.dicom.picture import INFERNO, OUTLINE, Style, draw
 from unoise_engine.results.dicom.result import DicomResult
 from unoise_engine.results.dicom.slices import GridSlices
 from unoise_engine.results.dicom.source import read_source
+from unoise_engine.results.shown import Scale
+from unoise_engine.typed import build
 from unoise_engine.volume.find import find_cases
 
 TILTED = (np.cos(0.3), np.sin(0.3), 0, -np.sin(0.3) * np.cos(0.2), np.cos(0.3) * np.cos(0.2), -np.sin(0.2))
@@ -294,12 +297,50 @@ def test_picture_against_pixels_by_hand() -> None:
     np.testing.assert_array_equal(words[2:9, 2 : 2 + dots.shape[1]], dots)
 
 
+def test_the_objects_tell_noise_in_hu(series: Any, pancreas_bundle: Any, tmp_path: Path) -> None:
+    """0 of the nets' noise is 500 HU; what the display map stores is turned into HU by its own mapping."""
+    chosen = {"methods": ("unoise", "gradcam"), "display_maps": True}
+    folder = explained(series, tmp_path, pancreas_bundle, **chosen)
+    logits, display = (pydicom.dcmread(folder / f"{kind}-unoise.dcm") for kind in ("importance", "display"))
+    wanted = 500 * tolerance(logits.pixel_array)
+    mapping = display.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+    unit = mapping.MeasurementUnitsCodeSequence[0]
+    assert (unit.CodeValue, unit.CodingSchemeDesignator) == ("[hnsf'U]", "UCUM")
+    told = display.pixel_array * mapping.RealWorldValueSlope + mapping.RealWorldValueIntercept
+    assert told == pytest.approx(wanted, abs=1e-3) and np.ptp(wanted) > 20
+    assert display.pixel_array.min() >= 0 and display.pixel_array.max() == 1
+    least = f"{wanted.min():.0f} HU"
+    assert mapping.LUTExplanation == f"noise borne; 0: 500 HU, 1: {least}"
+    mapping = logits.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+    assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "1"  # no line turns logits into HU
+    assert mapping.LUTExplanation == f"-logit of noise borne; 0: 250 HU, {logits.pixel_array.max():.3g}: {least}"
+    other = pydicom.dcmread(folder / "display-gradcam.dcm")
+    mapping = other.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+    assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "1" and mapping.RealWorldValueSlope == 1
+
+
+def test_pictures_say_what_both_ends_of_the_bar_mean(series: Any, pancreas_bundle: Any, tmp_path: Path) -> None:
+    """Read back letter by letter, as far as a line is wide; the map lies over the CT as its scale has it."""
+    folder = explained(series, tmp_path, pancreas_bundle)
+    report = json.loads((folder / "report.json").read_text())
+    for method in ("unoise", "gradcam"):
+        scale = build(Scale, report["scales"][method])
+        values = pydicom.dcmread(folder / f"importance-{method}.dcm").pixel_array
+        low, high = scale.ends(scale.top(float(values.max())))
+        image = pydicom.dcmread(next(folder.glob(f"overlay-{method}-*.dcm"))).pixel_array
+        white = (image == 255).all(axis=-1)
+        for line in (f"dark: {low}", f"bright: {high}"):
+            dots = text_dots(line)[:, : image.shape[1] - 2]
+            rows = [r for r in range(len(white) - 7) if np.array_equal(white[r : r + 7, 2 : 2 + dots.shape[1]], dots)]
+            assert len(rows) == 1, line
+
+
 def test_letters_are_letters() -> None:
     """A few glyphs as a person reads them."""
     rows = ["".join(" #"[d] for d in row).rstrip() for row in text_dots("L1T").astype(int)]
     assert rows[0] == "#       #   #####"
     assert rows[6] == "#####  ###    #"
-    assert all(text_dots(c).any() for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:/()-%+")
+    assert all(text_dots(c).any() for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;/()-%+")
 
 
 def test_organ_codes() -> None:
@@ -470,11 +511,13 @@ def test_display_maps_are_shares_of_the_largest_value(
         assert verify(folder / f"{shown}.dcm") == []
         assert (folder / f"{shown}.dcm").read_bytes() == (again / f"{shown}.dcm").read_bytes()
         values, ds = (pydicom.dcmread(folder / f"{n}.dcm") for n in (name, shown))
-        wanted = np.clip(values.pixel_array / values.pixel_array.max(), 0, 1)
-        np.testing.assert_array_equal(ds.pixel_array, wanted)
+        scale = build(Scale, report["scales"][name.removeprefix("importance-")])
+        seen = np.stack([scale.counted(frame) for frame in values.pixel_array])
+        assert ds.pixel_array == pytest.approx(seen / seen.max(), abs=1e-6)
         assert ds.pixel_array.max() == 1 and values.pixel_array.max() != 1
         mapping = ds.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
-        assert f"{values.pixel_array.max():.6g}" in mapping.LUTExplanation
+        least = scale.told(500 - seen.max()) if scale.most else f"{seen.max():.6g}"
+        assert least in mapping.LUTExplanation
         uids |= {ds.SeriesInstanceUID, values.SeriesInstanceUID, ds.SOPInstanceUID, values.SOPInstanceUID}
     assert len(uids) == 4 * len(MAPS)
     with pytest.raises(Usage, match="--display-maps"):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unoise_engine.explanation.lattice import Lattice, refined
+from unoise_engine.explanation.lattice import Lattice, Refinement
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,14 @@ def test_a_value_belongs_to_the_middle_of_its_patch() -> None:
 def measured(truth: Any, coarse: Any, tolerance: Any = 0.05, known: Any = None) -> Any:
     """Values of all places, and those that were asked for."""
     asked: list[tuple[int, ...]] = []
-
-    def measure(places: Any) -> Any:
-        asked.extend(map(tuple, places.tolist()))
-        return truth[tuple(places.T)]
-
     known = np.full(truth.shape, np.nan) if known is None else known
-    return refined(truth.shape, measure, known, coarse, tolerance), asked
+    refinement, step = Refinement(known, coarse, tolerance), coarse
+    while step:
+        places = refinement.places(step)
+        asked.extend(map(tuple, places.tolist()))
+        known[tuple(places.T)] = truth[tuple(places.T)]
+        step //= 2
+    return refinement.values(), asked
 
 
 def test_only_cells_that_vary_are_looked_into() -> None:

@@ -111,12 +111,14 @@ def test_pictures_begin_at_the_scales_zero(tiny_bundle: Any) -> None:
     manifest, hu = read_manifest(tiny_bundle), np.full((30, 30), -1000.0)
     hu[8:22, 6:24] = 40
     z = np.linspace(-6, 6, 900, dtype=np.float32).reshape(30, 30)
-    noise = shown(Scale.of("unoise", manifest), -z, hu)
+    noise = shown(Scale.of(METHODS["unoise"], manifest), -z, hu)
     most = 5 * 0.25 * 400
     assert noise.values == pytest.approx(most * (1 - tolerance(-z)), abs=0.01)
     assert noise.values.min() < 2 and noise.low == "bears the most noise: 500 HU" and noise.high.endswith(" 1 HU")
-    assert not shown(Scale.of("unoise", manifest), 0 * z, hu).values.any()  # a slice that says nothing
-    heat = shown(Scale.of("gradcam", manifest, (16, 16)), np.ones((30, 30), np.float32), hu)
+    assert not shown(Scale.of(METHODS["unoise"], manifest), 0 * z, hu).values.any()  # a slice that says nothing
+    half = shown(Scale.of(METHODS["unoise"], manifest), np.where(hu > 0, -z, 0), hu)
+    assert not half.values[hu <= 0].any() and half.values[hu > 0].all()  # nor is 0 beside what is said
+    heat = shown(Scale.of(METHODS["gradcam"], manifest, (16, 16)), np.ones((30, 30), np.float32), hu)
     assert heat.values[8:22, 6:24].all() and heat.values.sum() == 14 * 18
     assert heat.note == "inside the body; made of pixels of 32 mm"
-    assert shown(Scale.of("occlusion", manifest), np.full((30, 30), -0.1, np.float32), hu).top == 0
+    assert shown(Scale.of(METHODS["occlusion"], manifest), np.full((30, 30), -0.1, np.float32), hu).top == 0

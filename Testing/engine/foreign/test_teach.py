@@ -1,5 +1,6 @@
 """U-Noise on somebody else's model, in two and three dimensions, on models whose cause is known."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from unoise_engine.explanation.target import Target
 from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.manifest import Manifest, read_manifest, write_bundle
 from unoise_engine.models.preparation import Preparation, Window
+from unoise_engine.results.explanation import explain
 from unoise_engine.volume.volume import Grid, Volume
 
 torch = pytest.importorskip("torch")
@@ -68,6 +70,10 @@ def test_it_learns_beyond_distance(world: Path, capsys: pytest.CaptureFixture[st
     x = (scene(5).voxels / 100)[None, None]
     (shown,) = METHODS["unoise-near"](model, x, Target(model.predict(x)), silent)
     assert shown[x[0, 0] == ORGAN].mean() > shown[x[0, 0] == 0].mean() and np.isfinite(shown).all()
+    found = explain(world / "ct5.nii.gz", "unoise-near", out, "cpu", "organ").save(world / "results", "nrrd")
+    scale = json.loads((found / "report.json").read_text())["scales"]["unoise-near"]
+    assert scale["unit"] == "MR units", "of the image, of which 100 are one of the model's"
+    assert scale["most"] == pytest.approx(100 * read_manifest(out).architecture["noise"]["sigma_max"], rel=1e-3)
 
 
 def test_the_same_seed_teaches_the_same(world: Path, tmp_path: Path) -> None:

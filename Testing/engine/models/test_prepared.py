@@ -6,7 +6,7 @@ import pytest
 from Testing.engine.conftest import ellipsoid_ct
 from unoise_engine.errors import Usage
 from unoise_engine.models.given import voxels_of
-from unoise_engine.models.preparation import Preparation, Resampling, Step, Window
+from unoise_engine.models.preparation import STEPS, Preparation, Resampling, Step, Window
 from unoise_engine.models.prepared import Prepared
 from unoise_engine.models.spline import axis_apart, matrix, new_count, resampled
 from unoise_engine.volume.volume import AxialView, Grid, Volume
@@ -57,6 +57,28 @@ def test_steps_in_their_order_by_hand() -> None:
     assert abs(image.mean()) < 1e-4 and image.std() == pytest.approx(1, abs=1e-4)
     some = Prepared.of(ct, Preparation(steps=(Step("scale-percentiles", (10, 90, 0, 1)),))).image
     assert (some < 0).mean() == pytest.approx(0.1, abs=0.02) and (some > 1).mean() == pytest.approx(0.1, abs=0.02)
+
+
+VALUES = {
+    "clip": (100, 500), "normalise": (40, 25), "scale": (0, 400, -1, 1), "scale-image": (0, 3),
+    "scale-percentiles": (10, 90, 0, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("do", [step for step in STEPS if step != "resample" and not step.startswith("crop")])
+def test_how_much_of_the_image_one_of_the_model_s_units_is(do: str) -> None:
+    """Told from two voxels that no step has clipped."""
+    ct = turned("LPS")
+    steps = (Step("clip", (50, 700)), Step(do, VALUES.get(do, ())), Step("normalise", (0, 4)))
+    given = Prepared.of(ct, Preparation(steps=steps))
+    (z, y, x), (c, b, a) = (0, 4, 2), (3, 5, 4)
+    rise = (ct.voxels[c, b, a] - ct.voxels[z, y, x]) / (given.image[c, b, a] - given.image[z, y, x])
+    assert given.per_unit == pytest.approx(rise, rel=1e-3) and given.per_unit > 0
+
+
+def test_an_image_without_contrast_has_no_units() -> None:
+    ct = Volume(np.full((4, 5, 6), 7.0), Grid((6, 5, 4), (2.0, 2.0, 2.0), (0, 0, 0), (1.0, 0, 0, 0, 1, 0, 0, 0, 1)))
+    assert Prepared.of(ct, Preparation(steps=(Step("normalise-image"),))).per_unit == 0
 
 
 def test_a_hole_belongs_to_what_is_filled() -> None:

@@ -216,19 +216,6 @@ def test_a_ct_that_is_a_slice_short_says_so(tmp_path: Path, read: Any, what: Any
     assert len(reading.notes) == 1 and "1 file beside its slices" in reading.notes[0] and why in reading.notes[0]
 
 
-def test_slices_without_the_preamble_are_said(tmp_path: Path, read: Any) -> None:
-    folder = write(tmp_path / "ct", planes())
-    for k, name in ((0, "IM0"), (19, "IM19")):
-        whole = (folder / f"slice{k:03d}.dcm").read_bytes()
-        (folder / f"slice{k:03d}.dcm").unlink()
-        (folder / name).write_bytes(whole[132:])
-    reading = read.one(folder)
-    assert reading.ct.grid.size[2] == SLICES - 2
-    assert reading.notes == (
-        "2 files beside its slices cannot be read and were left out (DICOM without its preamble (no Part 10 file))",
-    )
-
-
 def test_objects_that_are_no_slices_cost_a_ct_nothing(tmp_path: Path, read: Any) -> None:
     slices = planes()
     write(tmp_path / "ct", slices)

@@ -9,7 +9,8 @@ import numpy as np
 
 from unoise_engine.explanation.lattice import Lattice
 from unoise_engine.explanation.method import silent
-from unoise_engine.explanation.occlusion import PLACES_A_CALL, Occlusion
+from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.search import PLACES_A_CALL
 from unoise_engine.lab.benchmark.occluding import PAPER, drops
 from unoise_engine.lab.benchmark.subject import Subject
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from unoise_engine.lab.benchmark.goals import Goal
 from unoise_engine.lab.benchmark.growth import Point
 from unoise_engine.lab.benchmark.whole import WholeCT
 from unoise_engine.models.profile import Node
+from unoise_engine.spreadsheet import csv_text
 
 
 @dataclass
@@ -43,24 +42,14 @@ def write_csv_files(out: Path, found: Findings) -> None:
     heads = ("model", "what", "by", "seconds", "low", "high", "repeats", "standard_error", "sampled", "apart", "agrees")
     lines: list[Sequence[object]] = []
     for r in found.rows:
-        times = map(_exact, (r.seconds, r.low, r.high))
-        lines.append((r.model, r.what, r.by, *times, r.repeats, _exact(r.error), r.sampled, _exact(r.apart), r.agrees))
-    write(out / "benchmark.csv", _csv(heads, lines), replace=True)
+        measured = r.seconds, r.low, r.high, r.repeats, r.error, r.sampled, r.apart, r.agrees
+        lines.append((r.model, r.what, r.by, *measured))
+    write(out / "benchmark.csv", csv_text([heads, *lines], digits=6), replace=True)
     more = ("by", "slices", "side", "threads", "segmentation_gradcam_seconds", "unoise_seconds")
-    lines = [(p.by, p.slices, p.side, p.threads, _exact(p.segmentation), _exact(p.unoise)) for p in found.points]
-    write(out / "growth.csv", _csv(more, lines), replace=True)
+    lines = [(p.by, p.slices, p.side, p.threads, p.segmentation, p.unoise) for p in found.points]
+    write(out / "growth.csv", csv_text([more, *lines], digits=6), replace=True)
     lines = []
     for key, nodes in found.nodes.items():
-        lines += [(*key, n.name, n.op, " x ".join(map(str, n.out)), _exact(n.seconds)) for n in nodes]
+        lines += [(*key, n.name, n.op, " x ".join(map(str, n.out)), n.seconds) for n in nodes]
     last = ("model", "file", "node", "op", "out", "seconds")
-    write(out / "nodes.csv", _csv(last, lines), replace=True)
-
-
-def _csv(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([heads, *rows])
-    return text.getvalue()
-
-
-def _exact(value: float | None) -> str:
-    return "" if value is None or not math.isfinite(value) else f"{value:.6g}"
+    write(out / "nodes.csv", csv_text([last, *lines], digits=6), replace=True)

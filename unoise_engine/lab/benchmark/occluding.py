@@ -8,7 +8,9 @@ import numpy as np
 
 from unoise_engine.explanation.lattice import Lattice
 from unoise_engine.explanation.method import silent
-from unoise_engine.explanation.occlusion import PLACES_A_CALL, Occlusion, overlap
+from unoise_engine.explanation.occlusion import Occlusion
+from unoise_engine.explanation.overlap import overlap
+from unoise_engine.explanation.search import PLACES_A_CALL
 from unoise_engine.lab.benchmark.contest import OURS, Contest, Entry, Work
 from unoise_engine.lab.benchmark.passes import EAGER
 from unoise_engine.lab.benchmark.rivals import Rivals

@@ -18,18 +18,20 @@ INFERNO = np.array(
      (249, 203, 53), (252, 255, 164)], np.float32,
 )  # fmt: skip
 OPAQUE = 0.85  # how much of the CT the most important pixel hides
+DARK, BRIGHT = "dark", "bright"  # beside the colour bar, and before what its ends mean
 PIXELS_A_DOT = 256  # of picture width for one dot of text
 
 
 @dataclass(frozen=True)
 class Style:
-    """What all pictures of a series share. `top` is the value shown brightest; `edges` names the patient's sides at the
-    left and upper edge."""
+    """What all pictures of a map share. `top` is the value shown brightest; `edges` names the patient's sides at the
+    left and upper edge; `legend` stands under the colour bar."""
 
     heading: tuple[str, ...]
     warning: str
     top: float
     edges: tuple[str, str]
+    legend: tuple[str, ...] = ()
 
 
 def draw(hu: np.ndarray, organ: np.ndarray, importance: np.ndarray, style: Style, *lines: str) -> np.ndarray:
@@ -45,8 +47,10 @@ def draw(hu: np.ndarray, organ: np.ndarray, importance: np.ndarray, style: Style
     characters = max(8, columns // (ADVANCE * scale) - 1)
     head = band([*style.heading, *lines], columns, scale, WHITE)
     foot = band(wrap(style.warning, characters), columns, scale, ORANGE)
-    legend = band([f"importance 0 to {style.top:.3g}"], columns, scale, WHITE)
-    _colour_bar(legend, scale, ADVANCE * scale * (len(f"importance 0 to {style.top:.3g}") + 2))
+    legend = band([DARK, *style.legend], columns, scale, WHITE)
+    bar = ADVANCE * scale * (len(DARK) + 1)
+    after = _colour_bar(legend, scale, 2 * scale + bar)
+    burn(legend, BRIGHT, scale, 2 * scale, after + ADVANCE * scale, WHITE)
     return np.concatenate([head, picture, legend, foot])
 
 
@@ -88,7 +92,8 @@ def burn(picture: np.ndarray, text: str, scale: int, row: int, column: int, colo
     place[: dots.shape[0], : dots.shape[1]][dots] = colour
 
 
-def _colour_bar(band: np.ndarray, scale: int, column: int) -> None:
-    width = min(64 * scale, band.shape[1] - column - 2 * scale)
-    if width > 0:
-        band[2 * scale : (2 + HEIGHT) * scale, column : column + width] = _colour(np.linspace(0, 1, width))[None]
+def _colour_bar(band: np.ndarray, scale: int, column: int) -> int:
+    """Returns the column where it ends."""
+    width = max(0, min(64 * scale, band.shape[1] - column - 2 * scale))
+    band[2 * scale : (2 + HEIGHT) * scale, column : column + width] = _colour(np.linspace(0, 1, width))[None]
+    return column + width

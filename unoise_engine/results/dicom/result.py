@@ -16,11 +16,12 @@ from unoise_engine.results.dicom.common import Pixels, store
 from unoise_engine.results.dicom.deidentify import declare, deidentified
 from unoise_engine.results.dicom.origin import Origin
 from unoise_engine.results.dicom.parametric_map import display_map, importance_map
-from unoise_engine.results.dicom.picture import Style, draw
+from unoise_engine.results.dicom.picture import BRIGHT, DARK, Style, draw
 from unoise_engine.results.dicom.segmentation import segmentation
 from unoise_engine.results.dicom.slices import GridSlices, Slices
 from unoise_engine.results.dicom.source import number, read_source
 from unoise_engine.results.greys import Greys
+from unoise_engine.results.shown import PLAIN, Scale
 from unoise_engine.volume.volume import AxialView, Volume, Voxels
 
 FIRST_MAP_SERIES, FIRST_DISPLAY_SERIES = 9003, 9103
@@ -73,9 +74,9 @@ class DicomResult:
             what = "is too large for one DICOM object (4 GiB)"
             raise CaseRefused("TOO_LARGE", source, what, "use --format nifti or nrrd")
 
-    def write(self, name: str, result: Voxels, folder: Path, verdict: str = "") -> dict[str, str]:
+    def write(self, name: str, result: Voxels, folder: Path, verdict: str = "", scale: Scale = PLAIN) -> dict[str, str]:
         """Writes a result of `pipeline.explain_volume`; returns what was written, name -> path within `folder`. The
-        `verdict` on a map (explanation/proof.py) stands on its pictures."""
+        `verdict` on a map (explanation/proof.py) stands on its pictures, which show it as `scale` has it."""
         path = folder / f"{name}.dcm"
         if name == "segmentation":
             self.organ = result
@@ -88,15 +89,15 @@ class DicomResult:
         ends = [(float(frame.min()), float(frame.max())) for frame in self._every(result)]
         low, high = min(low for low, _ in ends), max(high for _, high in ends)
         about = method, FIRST_MAP_SERIES + place, self.whole, self.origin, self.explained
-        self._store(importance_map((low, high), *about), path, self._pixels(self._every(result), self.total))
-        files = {name: path.name}
+        self._store(importance_map((low, high), scale, *about), path, self._pixels(self._every(result), self.total))
+        files, top = {name: path.name}, scale.top(high)
         if self.display_maps:
             shown = folder / f"display-{method}.dcm"
             about = method, FIRST_DISPLAY_SERIES + place, self.whole, self.origin, self.explained
-            shares = (_shares(frame, high) for frame in self._every(result))
-            self._store(display_map(high, *about), shown, self._pixels(shares, self.total))
+            shares = (_shares(scale.counted(frame), top) for frame in self._every(result))
+            self._store(display_map(top, scale, *about), shown, self._pixels(shares, self.total))
             files[shown.stem] = shown.name
-        return files | self._overlay(result, high, method, folder, verdict)
+        return files | self._overlay(result, top, scale, method, folder, verdict)
 
     def _every(self, result: Voxels) -> Iterator[np.ndarray]:
         return self.slices.bring_back(result)
@@ -112,17 +113,24 @@ class DicomResult:
         columns, rows = self.slices.size
         return Pixels(frames, count, (rows, columns), binary)
 
-    def _overlay(self, importance: Voxels, top: float, method: str, folder: Path, verdict: str) -> dict[str, str]:
+    def _overlay(
+        self, importance: Voxels, top: float, scale: Scale, method: str, folder: Path, verdict: str
+    ) -> dict[str, str]:
         """Pictures of the organ's slices and a few beside them; of the middle slice alone if no organ was found."""
         found, n = self.found, len(self.source.headers)
         first, last = (max(0, found[0] - BESIDE), min(n - 1, found[-1] + BESIDE)) if found else (n // 2, n // 2)
         across, down = orientation(self.source.headers[0])
-        heading = (f"RESEARCH: {self.origin.title(method)}", f"importance for {self.origin.organ}")
+        heading = (
+            f"RESEARCH: {self.origin.title(method)}",
+            f"importance for {self.origin.organ}" + f" [{scale.unit}]" * bool(scale.unit),
+        )
+        low, high = scale.ends(top)
         style = Style(
             heading=(*heading, f"on this CT {verdict}") if verdict else heading,
             warning=self.origin.warning,
-            top=max(0.0, top),
+            top=top,
             edges=(OPPOSITE[across], OPPOSITE[down]),
+            legend=(f"{DARK}: {low}", f"{BRIGHT}: {high}", scale.note or " "),
         )
         assert self.organ is not None  # noqa: S101 - the segmentation comes first
         shown = first, last + 1
@@ -134,7 +142,8 @@ class DicomResult:
             lines = [self._line(from_feet), self._in_the_series(k)]
             if not found:
                 lines.append(f"no {self.origin.organ} found")
-            picture = draw(greys(values), organ > 0, heat, style, *lines)
+            hu = greys(values)
+            picture = draw(hu, organ > 0, scale.values(heat, hu), style, *lines)
             instance = self.origin.place(method) * self.total + self.source.order[k]
             name = f"overlay-{method}-{from_feet:03d}.dcm"
             self._store(capture(picture, k, method, instance, self.source, self.origin), folder / name)

@@ -30,6 +30,7 @@ from unoise_engine.results.dicom.mend import (
     mend_values,
 )
 from unoise_engine.results.dicom.slices import Slices
+from unoise_engine.volume.part10 import read_header
 
 UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 IN_ARCHIVE = ("StudyInstanceUID", "SOPInstanceUID")  # by which it finds the study and the images
@@ -163,7 +164,7 @@ def silent_pydicom() -> Iterator[None]:
 
 def _read(path: Path, source: object) -> pydicom.Dataset:
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*READ, SHARED, PER_FRAME])
+        return read_header(path, [*READ, SHARED, PER_FRAME])
     except Exception as error:
         what = f"{path.name} cannot be read again ({type(error).__name__})"
         raise CaseRefused("UNREADABLE", source, what, "check the file") from None

@@ -65,10 +65,10 @@ class CasePage:
 
         self.packed[name], table = pack_map(values, self.slices, self.box)
         low, high = scale.ends(table.top)
-        high += " or more" if scale.most_hu is None else " or less"  # the colours end below the very largest
+        high += " or more" if scale.most is None else " or less"  # the colours end below the very largest
         self.maps[name.removeprefix("importance-")] = {
             **asdict(table), "low": low, "high": high, "unit": scale.unit, "note": scale.note,
-            "counted_down_from": scale.most_hu,
+            "counted_down_from": scale.most,
         }  # fmt: skip
 
     def write(self, folder: Path, viewer: str, report: Mapping[str, Any], effects: list[dict[str, Any]]) -> None:

@@ -17,6 +17,7 @@ const OUTLINE = "#39d0ff", FULL_AT = 0.4; // of the colours' range: what matters
 const INFERNO = ("000004 0b0724 210c4a 3d0965 57106e 71196e 8a226a a32c61 bc3754 " +
   "d24644 e45a31 f1731d f98e09 fcac11 f9cb35 f2ea69 fcffa4").split(" ").map(
   one => [0, 2, 4].map(k => parseInt(one.slice(k, k + 2), 16)));
+const WHOLE = 100; // largest noise that is told in whole numbers
 const SILENT = 0, SOLID_ORGAN = 0xffffd039; // in a solid: the outline's colour, as ABGR
 
 let nv, ct, organ, codes = {}, shown = null, view = ALL;
@@ -241,7 +242,8 @@ function three(number) { return String(Number(number.toPrecision(3))); }
 
 function valueOf(map, code) {
   const value = map.values[code], most = map.counted_down_from;
-  return `${most === null ? three(value) : Math.round(most - value)} ${map.unit}`;
+  if (most === null) return `${three(value)} ${map.unit}`;
+  return `${most >= WHOLE ? Math.round(most - value) : three(most - value)} ${map.unit} of noise`;
 }
 
 function readOut(voxel = here()) {
