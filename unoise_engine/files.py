@@ -211,7 +211,7 @@ def remove_folder(folder: Path) -> None:
     of it. Raises OSError; then it is all there."""
     gone = folder.with_name(f".{folder.name}-{secrets.randbelow(10**9)}-partial")
     os.replace(folder, gone)
-    shutil.rmtree(gone, ignore_errors=True)
+    _discard(gone)
 
 
 def remove_empty(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`bundle install` killed at every step: the next command takes away what it left, and nothing else."""
+"""`bundle install` and `uninstall` killed at every step: the next command takes away what is left, and nothing else."""
 
 import json
 import os
@@ -18,14 +18,15 @@ from unoise_engine.models.manifest import verify
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="fork and SIGKILL")
 
-# Installs in one process after the other: the k-th ends itself, by SIGKILL, just before the k-th change below the
+# Does it in one process after the other: the k-th ends itself, by SIGKILL, just before the k-th change below the
 # collection. Whether the model answers well is not the question here, so it is not asked again each time.
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from unoise_engine.models import install
 from unoise_engine.models.bundles import installed_bundles
-source, home, overwrite = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "True"
+from unoise_engine.models.uninstall import uninstall
+source, home, what = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 install.try_out = lambda folder: None
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 
@@ -42,12 +43,13 @@ def killed_at(k):
         nonlocal count
         writes = event == "open" and isinstance(args[1], (str, type(None))) and args[2] & (os.O_WRONLY | os.O_RDWR)
         place = os.fsdecode(args[0]) if args and isinstance(args[0], (str, bytes, os.PathLike)) else ""
-        if (event in CHANGES or writes) and place.startswith(str(home)):
+        in_folder = event in ("os.remove", "os.rmdir") and args[1] >= 0  # named within an open folder
+        if (event in CHANGES or writes) and (place.startswith(str(home)) or in_folder):
             count += 1
             if count == k:
                 os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(hook)
-    install.install(source, overwrite=overwrite)
+    uninstall("tiny") if what == "uninstall" else install.install(source, overwrite=what == "overwrite")
 
 def left():
     return sorted(os.listdir(home))
@@ -55,13 +57,15 @@ def left():
 k, told = 0, []
 while True:
     k += 1
+    if what != "install" and "tiny" not in left():
+        in_a_process(lambda: install.install(source))
     code = in_a_process(lambda: killed_at(k))
     before = left()
     in_a_process(installed_bundles)  # the next command
     told.append((code, before, left()))
     if not code:
         break
-    if not overwrite and "tiny" in left():
+    if what == "install" and "tiny" in left():
         import shutil
         shutil.rmtree(home / "tiny")
 print(json.dumps(told))
@@ -87,22 +91,23 @@ def mine(home: Path) -> dict[str, bytes]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_killed_at_every_step(tiny_bundle: Any, tmp_path: Path, home: Any, overwrite: Any) -> None:
+@pytest.mark.parametrize("what", ["install", "overwrite", "uninstall"])
+def test_killed_at_every_step(tiny_bundle: Any, home: Any, what: Any) -> None:
     before, names = mine(home), set(os.listdir(home))
-    if overwrite:
-        install(tiny_bundle)
-    words = [sys.executable, "-c", KILLED, str(tiny_bundle), str(home), str(overwrite)]
+    words = [sys.executable, "-c", KILLED, str(tiny_bundle), str(home), what]
     run = subprocess.run(
         words, capture_output=True, text=True, timeout=300, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
     steps = json.loads(run.stdout.splitlines()[-1])
     codes = [code for code, *_ in steps]
-    assert len(steps) > 15 and set(codes[:-1]) == {-9} and codes[-1] == 0
+    assert len(steps) > (5 if what == "uninstall" else 15) and set(codes[:-1]) == {-9} and codes[-1] == 0
     assert any(set(left) - names - {"tiny", ".locks"} for _, left, _ in steps), "halves were left"
     for k, (_, _, left) in enumerate(steps, 1):
-        assert set(left) - names in ([{"tiny"}] if overwrite else [set(), {"tiny"}]), f"step {k}: {left}"
-    assert mine(home) == before and verify(home / "tiny").name == "tiny"
+        assert set(left) - names in ([{"tiny"}] if what == "overwrite" else [set(), {"tiny"}]), f"step {k}: {left}"
+    assert mine(home) == before
+    if what == "uninstall":
+        install(tiny_bundle)
+    assert verify(home / "tiny").name == "tiny"
 
 
 def test_an_installation_at_work_is_left_alone(tiny_bundle: Any, home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
