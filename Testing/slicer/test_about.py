@@ -65,7 +65,7 @@ def test_the_answer_of_a_real_engine_comes_once(monkeypatch: pytest.MonkeyPatch)
         started.append(question)
         return EngineProcess(*question)
 
-    monkeypatch.setattr(facts, "EngineProcess", start)
+    monkeypatch.setattr(facts, "Engine", start)
     answers: list[Any] = []
     for parameters in ({}, {}, {"occlusion": {"stride": 2}}):
         asking, end = facts.Asking(sys.executable, None, (), parameters), time.monotonic() + PATIENCE_SECONDS

@@ -195,7 +195,6 @@ def test_an_engine_that_hangs_is_ended_and_said_so(tmp_path: Path, stopped: Any)
         os.kill(process.pid, signal.SIGSTOP)
     error, end = events_of(process)
     assert (error["event"], error["code"], end) == ("error", "Hangs", {"event": "end", "code": -9})
-    assert error["message"] == "The engine did not answer any more and was ended - try again: it is started anew"
     assert not alive(process.pid) and not process.runs
 
 

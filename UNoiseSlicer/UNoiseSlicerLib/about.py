@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from slicer.i18n import tr as _
 
 from UNoiseSlicerLib.axial import axial_axis, slice_count
-from UNoiseSlicerLib.engine_process import EngineProcess
-from UNoiseSlicerLib.engine_run import engine_home, interpreter
+from UNoiseSlicerLib.engine_run import Engine, engine_home, interpreter
 from UNoiseSlicerLib.volumes import matrix_of
 
 if TYPE_CHECKING:
@@ -119,10 +118,10 @@ class Asking:
         asked = [python or "", environment or {}, str(worker), worker.stat().st_mtime_ns, question]
         self.key = json.dumps(asked, sort_keys=True)  # another environment may have other models
         self.answer, self.failed = _answers.get(self.key), False
-        self._process: EngineProcess | None = None
+        self._process: Engine | None = None
         if self.answer is None:
             program, variables = interpreter(python, environment)
-            self._process = EngineProcess(program, home, question, variables)
+            self._process = Engine(program, home, question, variables)
 
     def step(self) -> bool:
         """Takes in what the engine said; True once it is over. Never waits."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
-from UNoiseSlicerLib.engine_process import LONGEST_TEXT, EngineProcess
-from UNoiseSlicerLib.engine_run import State, engine_home, interpreter
+from UNoiseSlicerLib.engine_process import LONGEST_TEXT
+from UNoiseSlicerLib.engine_run import Engine, State, engine_home, interpreter
 from UNoiseSlicerLib.exchange import Refused
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Batch:
             words += [word for name, value in table.items() for word in ("--set", f"{method}.{name}={value}")]
         try:
             python, environment = interpreter(logic.python, logic.environment)
-            self._engine = EngineProcess(python, engine_home(), {}, environment, ("unoise_engine", *words))
+            self._engine = Engine(python, engine_home(), {}, environment, ("unoise_engine", *words))
         except OSError as error:
             raise Refused(
                 _("The engine cannot be started ({reason}) - install the extension again.").format(reason=error)

@@ -27,14 +27,11 @@ PAUSE_SECONDS = 5.0  # between two polls: the computer slept, or the window was 
 LONGEST_LINE = 1 << 20  # bytes; the engine's own lines have some hundreds
 LONGEST_TEXT = 2000  # characters of a line that goes into the log
 MODULE = "unoise_engine.worker"
-HANGS = {
-    "event": "error", "code": "Hangs", "source": "", "what": "The engine did not answer any more and was ended",
-    "cure": "try again: it is started anew",
-}  # fmt: skip
+HANGS = "Hangs"  # code of the error; whoever shows it words it
 
 
 class EngineProcess:
-    """One run. An engine that has given signs of life and gives none any more is ended, and "error" says so.
+    """One run. An engine that gave signs of life and gives none any more is ended; an "error" without words says so.
 
     Events are the engine's own (see unoise_engine/progress.py), and two of ours:
 
@@ -100,7 +97,7 @@ class EngineProcess:
             events.append(self._lines.get())
         if self._hangs():
             self.kill()
-            events.append(HANGS | {"message": " - ".join(HANGS[part] for part in ("what", "cure"))})
+            events.append({"event": "error", "code": HANGS})
         if all_read and self._lines.empty() and not self._ended and (code := self._process.poll()) is not None:
             self._ended = True
             self._questions.put(None)

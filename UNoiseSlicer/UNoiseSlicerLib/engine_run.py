@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 from slicer.i18n import tr as _
 
-from UNoiseSlicerLib.engine_process import LONGEST_TEXT, EngineProcess
+from UNoiseSlicerLib.engine_process import HANGS, LONGEST_TEXT, EngineProcess
 from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.install import PACKAGE, PackageMissing, broken_message, wheel_message
 from UNoiseSlicerLib.workspace import Workspace
@@ -48,6 +48,18 @@ class State:
             self.log.append(_("... (the rest is left out)"))
 
 
+class Engine(EngineProcess):
+    """An engine whose end by us is told in words."""
+
+    def poll(self) -> list[dict[str, Any]]:
+        return [_worded(event) if event.get("code") == HANGS else event for event in super().poll()]
+
+
+def _worded(event: dict[str, Any]) -> dict[str, Any]:
+    what, cure = _("The engine did not answer any more and was ended"), _("try again: it is started anew")
+    return {**event, "source": "", "what": what, "cure": cure, "message": f"{what} - {cure}"}
+
+
 class EngineRun:
     """`seconds` holds the parts of its time. What is asked and what becomes of the answer is for the kinds of run."""
 
@@ -70,7 +82,7 @@ class EngineRun:
             request = self._write()
             self._lap("write")
             python, environment = interpreter(logic.python, logic.environment)
-            self._engine = EngineProcess(python, engine_home(), request, environment)
+            self._engine = Engine(python, engine_home(), request, environment)
         except OSError as error:
             self.close()
             raise Refused(

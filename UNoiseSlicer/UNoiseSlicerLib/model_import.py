@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
-from UNoiseSlicerLib.engine_process import LONGEST_TEXT, EngineProcess
-from UNoiseSlicerLib.engine_run import State, engine_home, interpreter
+from UNoiseSlicerLib.engine_process import LONGEST_TEXT
+from UNoiseSlicerLib.engine_run import Engine, State, engine_home, interpreter
 from UNoiseSlicerLib.exchange import Refused
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ModelImport:
             home.mkdir(parents=True, exist_ok=True)
             python, environment = interpreter(logic.python, logic.environment)
             command = (*COMMAND, str(source), "-o", str(home / self.name), *(("--licence", licence) if licence else ()))
-            self._engine = EngineProcess(python, engine_home(), {}, environment, command)
+            self._engine = Engine(python, engine_home(), {}, environment, command)
         except OSError as error:
             raise Refused(
                 _("{folder} cannot be used for models ({reason}) - see to it that it can be written.").format(

@@ -12,8 +12,8 @@ from slicer.i18n import tr as _
 
 from UNoiseSlicerLib import compare, exchange, segmentation, volumes
 from UNoiseSlicerLib import scene as scenes
-from UNoiseSlicerLib.engine_process import LONGEST_TEXT, MODULE, EngineProcess
-from UNoiseSlicerLib.engine_run import State, engine_home, interpreter
+from UNoiseSlicerLib.engine_process import LONGEST_TEXT, MODULE
+from UNoiseSlicerLib.engine_run import Engine, State, engine_home, interpreter
 from UNoiseSlicerLib.exchange import Refused
 from UNoiseSlicerLib.fingerprint import fingerprint
 from UNoiseSlicerLib.install import PACKAGE, PackageMissing, broken_message
@@ -56,7 +56,7 @@ class Session:
         try:
             exchange.write_ct(ct, self.folder / "ct.nrrd")
             python, environment = interpreter(logic.python, logic.environment)
-            self.engine = EngineProcess(python, engine_home(), None, environment, SESSION)
+            self.engine = Engine(python, engine_home(), None, environment, SESSION)
         except BaseException:
             self._workspace.remove()
             raise

@@ -73,6 +73,13 @@ class Account:
         return self.proofs[method].verdict if method in self.proofs else ""
 
     @property
+    def told(self) -> dict[str, dict[str, Any]]:
+        """By method, and "focus": its parameters, and how far it looked, as far as that is known yet."""
+        told = self.settings.told
+        names = dict.fromkeys([*self.looked_at, *told])
+        return {name: {**told.get(name, {}), **self.looked_at.get(name, {})} for name in names}
+
+    @property
     def unfinished(self) -> list[str]:
         """Sentences about maps that were ended before they were as good as they get."""
         return [
@@ -144,10 +151,7 @@ class Account:
                 "methods": list(settings.methods),
                 "axial_slices": [*self.range],
                 **({"label": manifest.organ} if manifest.chosen else {}),
-                **{
-                    name: {**settings.told.get(name, {}), **self.looked_at.get(name, {})}
-                    for name in dict.fromkeys([*self.looked_at, *settings.told])
-                },
+                **self.told,
                 "device": self.bundle.device,
                 **(how or {}),
             },

@@ -25,7 +25,7 @@ from unoise_engine.results.settings import ResultSettings
 from unoise_engine.results.shown import PLAIN, Scale
 from unoise_engine.results.view.case import CasePage
 from unoise_engine.results.view.page import copy_viewer
-from unoise_engine.volume.find import Case, Reading
+from unoise_engine.volume.find import Case
 from unoise_engine.volume.raw import write_raw
 from unoise_engine.volume.volume import AxialView, Volume
 from unoise_engine.volume.write import SUFFIXES, cannot_write, write_volume
@@ -78,22 +78,22 @@ class RawVolumes(Volumes):
         return {name: name + self.suffix}
 
 
-def _writer(reading: Reading, case: Case, bundle: Bundle, settings: Settings, how: ResultSettings) -> Writer:
+def _writer(account: Account, case: Case, how: ResultSettings) -> Writer:
     if how.format != "dicom":
         return Volumes(how.format) if how.compress else RawVolumes(how.format)
     from unoise_engine.results.dicom.origin import Origin, settled
     from unoise_engine.results.dicom.result import DicomResult
 
-    manifest = bundle.manifest
+    reading, settings, manifest = account.reading, account.settings, account.bundle.manifest
     origin = Origin(
         organ=manifest.organ,
         model=manifest.name,
-        model_hash=bundle.hash,
+        model_hash=account.bundle.hash,
         engine_version=__version__,
         warning=manifest.warning,
         slices=settings.slices or (0, len(AxialView.of(reading.ct.grid).apply(reading.ct.voxels))),
         titles=TITLES,
-        parameters=settled(settings.told),
+        parameters=lambda: settled(account.told),
     )
     files, frames = reading.slice_files, reading.slice_frames
     if reading.planes:
@@ -166,7 +166,7 @@ def write_case(
     page: CasePage | None = None,
 ) -> dict[str, Any]:
     """Files, picture and report of the results, as they come; `made` names those that were finished in the end."""
-    writer = _writer(account.reading, case, account.bundle, account.settings, how)
+    writer = _writer(account, case, how)
     files: dict[str, str] = {}
     picture: Picture | None = None
     for name, volume in results:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,7 @@ def _origin(report: dict[str, Any]) -> Origin:
             warning=str(report["warning"]),
             slices=(int(start), int(stop)),
             titles=TITLES | {name: str(title) for name, title in report.get("titles", {}).items() if name in TITLES},
-            parameters=settled({name: settings[name] for name in settings["methods"] if name in settings}),
+            parameters=partial(settled, {name: settings[name] for name in settings["methods"] if name in settings}),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Usage("report", f"is not one of this engine ({error})", "explain the CT again") from None

@@ -194,12 +194,15 @@ def test_what_an_identity_is_made_of(result: Any, series: Any, pancreas_bundle: 
     uid = ORIGIN.uid(("1.2",), "importance-occlusion", "instance")
     others = [
         replace(ORIGIN, model_hash="1" * 64), replace(ORIGIN, engine_version="1"), replace(ORIGIN, slices=(0, 5)),
-        replace(ORIGIN, parameters={"importance-occlusion": "patch=9"}),
+        replace(ORIGIN, parameters=lambda: {"importance-occlusion": "patch=9"}),
     ]  # fmt: skip
     made = [one.uid(("1.2",), "importance-occlusion", "instance") for one in others]
     made += [ORIGIN.uid(("1.3",), "importance-occlusion", "instance"), ORIGIN.uid(("1.2",), "segmentation", "instance")]
     assert len({uid, *made}) == 7
-    same = [replace(ORIGIN, parameters={"importance-gradcam": "x"}), replace(ORIGIN, titles={"a": "b"}, warning="!")]
+    same = [
+        replace(ORIGIN, parameters=lambda: {"importance-gradcam": "x"}),
+        replace(ORIGIN, titles={"a": "b"}, warning="!"),
+    ]
     assert [one.uid(("1.2",), "importance-occlusion", "instance") for one in same] == [uid, uid]
     assert not {"device", "threads", "methods"} & {f.name for f in fields(Origin)}
     # The same bytes, whichever other methods were asked for, and in whatever order.

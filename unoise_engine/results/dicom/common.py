@@ -61,8 +61,8 @@ def equipment(origin: Origin) -> dict[str, Any]:
 
 def algorithm(origin: Origin, name: str, result: str) -> hd.AlgorithmIdentificationSequence:
     chosen = {"model": origin.model, "sha256": origin.model_hash}
-    if origin.parameters.get(result):
-        chosen["settings"] = origin.parameters[result]
+    if settings := origin.parameters().get(result):
+        chosen["settings"] = settings
     return hd.AlgorithmIdentificationSequence(
         name=short(name),
         family=codes.cid7162.ArtificialIntelligence,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,8 @@ MANUFACTURER = "U-Noise for CT"
 @dataclass(frozen=True)
 class Origin:
     """`slices` are the axial slices asked for, from the feet, the last one excluded. `titles` names the methods for
-    people, in the order in which their objects are numbered; `parameters` holds what changes a method's result beyond
-    the model."""
+    people, in the order in which their objects are numbered; `parameters` answers with what changes a method's result
+    beyond the model, asked when the result is there: how far a method came in its time is part of it."""
 
     organ: str
     model: str
@@ -24,7 +24,7 @@ class Origin:
     warning: str
     slices: tuple[int, int]
     titles: Mapping[str, str] = field(default_factory=dict)
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Callable[[], Mapping[str, str]] = dict
 
     def uid(self, sources: tuple[str, ...], result: str, what: object) -> str:
         """The UID of `what` (a series, an instance, ...) of a result.
@@ -33,7 +33,7 @@ class Origin:
         change this result. Not from the device: a GPU's last bits may differ, but it is the same result. Nor from the
         other methods that were asked for, threads or the day.
         """
-        made_by = (self.engine_version, self.model_hash, self.slices, self.parameters.get(result, ""))
+        made_by = (self.engine_version, self.model_hash, self.slices, self.parameters().get(result, ""))
         return stable_uid(*made_by, *sources, result, what)
 
     def place(self, method: str) -> int:
@@ -45,7 +45,7 @@ class Origin:
 
 
 def settled(told: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Method -> its parameters, as a report tells them: `Origin.parameters`."""
+    """Method -> its parameters, as a report tells them: what `Origin.parameters` answers."""
     return {
         f"importance-{method}": " ".join(f"{name}={value}" for name, value in table.items() if name != "kind")
         for method, table in told.items()
