@@ -158,6 +158,8 @@ def _say_loading(progress: ProgressMode, what: str) -> None:
 def _together(device: str, devices: int, nodes: int) -> dict[str, Any]:
     if devices < 1 or nodes < 1:
         raise Usage(f"--devices {devices} --num-nodes {nodes}", "must be at least 1 each", "give how many there are")
+    if nodes > 1 and not {"MASTER_ADDR", "SLURM_NTASKS"} & {*os.environ}:  # nobody would come: it would wait in vain
+        raise Usage(f"--num-nodes {nodes}", "was not started on each machine", "start it there by torchrun or srun")
     if devices > 1 and device != "cpu":
         from unoise_engine.training.device import check_number
 

@@ -167,7 +167,7 @@ def _run(pipe: Connection, work: Work, place: Place, device: str, home: str) -> 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if not debugging():  # libraries may print names
-        nowhere = os.open(os.devnull, os.O_WRONLY)
+        nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
     torch.set_num_threads(max(1, usable_cores() // place.count))

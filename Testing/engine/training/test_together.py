@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from Testing.engine.training.world import utility_recipe
+from unoise_engine.cli.app import app
+from unoise_engine.errors import Usage
 from unoise_engine.training import draw as drawing
 from unoise_engine.training.cases import load_cases
 from unoise_engine.training.draw import Stream
@@ -69,3 +72,14 @@ def test_no_devices_at_all(world: Any, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "unoise_engine", "train", "utility", str(world), "-o", str(tmp_path / "run")]
     done = subprocess.run([*command, "--devices", "0"], capture_output=True, text=True)
     assert done.returncode == 2 and "--devices 0" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["utility", "unoise"])
+def test_several_machines_are_started_from_outside(kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, it would wait for the others until it gives up."""
+    for name in ("MASTER_ADDR", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    told = ["train", kind, str(tmp_path), "-o", str(tmp_path / "run"), "--num-nodes", "2"]
+    done = CliRunner().invoke(app, [*told, *(["--utility", str(tmp_path)] if kind == "unoise" else [])])
+    assert isinstance(done.exception, Usage) and str(done.exception).startswith("--num-nodes 2 - was not started")
+    assert not (tmp_path / "run").exists()
