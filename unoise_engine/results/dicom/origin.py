@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from unoise_engine.explanation.methods import METHODS
 from unoise_engine.results.dicom.uids import stable_uid
 
 MANUFACTURER = "U-Noise for CT"
@@ -47,9 +48,16 @@ class Origin:
 def settled(told: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Method -> its parameters, as a report tells them: `Origin.parameters`."""
     return {
-        f"importance-{method}": " ".join(f"{name}={value}" for name, value in table.items() if name != "kind")
+        f"importance-{method}": " ".join(
+            f"{name}={value}" for name, value in table.items() if name in _parameters(method)
+        )
         for method, table in told.items()
     }
+
+
+def _parameters(method: str) -> set[str]:
+    """Not what a run found out beside them."""
+    return {one.name for one in fields(METHODS[method])} if method in METHODS else set()  # type: ignore[arg-type]
 
 
 def short(text: str, most: int = 64) -> str:
