@@ -13,6 +13,7 @@ from unoise_engine.explanation.methods import METHODS
 from unoise_engine.explanation.refine import RefinedUNoise
 from unoise_engine.models.manifest import Manifest, read_manifest
 from unoise_engine.models.preparation import Preparation, Step
+from unoise_engine.results.dicom.font import GLYPHS
 from unoise_engine.results.shown import Scale, shown
 from unoise_engine.typed import build
 
@@ -39,6 +40,9 @@ def test_larger_is_more_important_from_zero_up(name: str, manifest: Manifest) ->
     assert scale.top(float(MAP.max())) == pytest.approx(found.top)
     assert not shown(scale, 0 * MAP, HU).values.any()
     assert build(Scale, asdict(scale)) == scale
+    coarse = Scale.of(METHODS[name], manifest, (16, 16), learnt=False)
+    written = f"dark: {found.low} bright: {found.high} ({scale.unit}) {coarse.note} ({coarse.unit})"
+    assert set(written.upper()) <= set(GLYPHS), "pictures of DICOM can write it"
     assert found.low and found.high and not {found.low, found.high} & {scale.unit, ""}
 
 

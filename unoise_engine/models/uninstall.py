@@ -8,7 +8,9 @@ from pathlib import Path
 
 from unoise_engine.errors import EngineError, Environment
 from unoise_engine.files import altered, remove_folder, sha256, strangers
-from unoise_engine.models.bundles import installed_bundles, models_home, shipped_bundles
+from unoise_engine.lock import Busy, held
+from unoise_engine.models.bundles import LOCK, installed_bundles, models_home, shipped_bundles
+from unoise_engine.models.install import WAIT_SECONDS
 from unoise_engine.models.manifest import LITTER, MANIFEST, SIGNATURE, read_manifest
 
 
@@ -18,31 +20,38 @@ def uninstall(name: str) -> tuple[Path, list[str]]:
     Raises Environment, and removes nothing, if it is not installed or its folder holds what no installation put there.
     """
     home = models_home()
+    _check_installed(home, name)
     try:
-        folder = home / name if name in os.listdir(home) and not name.startswith(".") else None
-    except OSError:
-        folder = None
-    if folder is None:
-        raise _not_installed(name)
+        with held(home, LOCK, WAIT_SECONDS):
+            _check_installed(home, name)
+            return home / name, _remove(home / name)
+    except Busy:
+        what = "another installation is at work there"
+        raise Environment(home, what, "wait until it is done, then do it again") from None
+    except OSError as error:
+        cure = "close the programs that use it, and check permissions"
+        raise Environment(home / name, f"cannot be removed ({error.strerror})", cure) from None
+
+
+def _check_installed(home: Path, name: str) -> None:
+    with suppress(OSError):
+        if name in os.listdir(home) and not name.startswith("."):
+            return
+    if name in shipped_bundles():
+        raise Environment(name, "is not installed, it ships with the engine", "leave it where it is")
+    names = ", ".join(installed_bundles()) or "none"
+    raise Environment(name, "is not installed", f"give one of those that are: {names}")
+
+
+def _remove(folder: Path) -> list[str]:
     if folder.is_symlink() or not folder.is_dir():
         raise Environment(folder, "is no folder that an installation made", "remove it by hand if you want to")
     for path in _strangers(folder):
         what = "was not installed with this model, or was changed since"
         raise Environment(path, what, "move it elsewhere, then remove the model again")
     files = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    try:
-        remove_folder(folder)
-    except OSError as error:
-        cure = "close the programs that use it, and check permissions"
-        raise Environment(folder, f"cannot be removed ({error.strerror})", cure) from None
-    return folder, files
-
-
-def _not_installed(name: str) -> Environment:
-    if name in shipped_bundles():
-        return Environment(name, "is not installed, it ships with the engine", "leave it where it is")
-    names = ", ".join(installed_bundles()) or "none"
-    return Environment(name, "is not installed", f"give one of those that are: {names}")
+    remove_folder(folder)
+    return files
 
 
 def _strangers(folder: Path) -> list[Path]:

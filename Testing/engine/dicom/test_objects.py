@@ -332,7 +332,7 @@ def test_pictures_say_what_both_ends_of_the_bar_mean(series: Any, pancreas_bundl
         low, high = scale.ends(scale.top(float(values.max())))
         image = pydicom.dcmread(next(folder.glob(f"overlay-{method}-*.dcm"))).pixel_array
         white = (image == 255).all(axis=-1)
-        for line in (f"dark: {low}", f"bright: {high}"):
+        for line in (f"importance for pancreas ({scale.unit})", f"dark: {low}", f"bright: {high}"):
             dots = text_dots(line)[:, : image.shape[1] - 2]
             rows = [r for r in range(len(white) - 7) if np.array_equal(white[r : r + 7, 2 : 2 + dots.shape[1]], dots)]
             assert len(rows) == 1, line

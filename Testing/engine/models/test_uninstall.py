@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from unoise_engine.cli.app import app
 from unoise_engine.errors import EngineError, Environment
 from unoise_engine.files import INVENTORY
-from unoise_engine.models.bundles import installed_bundles, shipped_bundles
+from unoise_engine.lock import FOLDER, held
+from unoise_engine.models.bundles import LOCK, installed_bundles, shipped_bundles
 from unoise_engine.models.install import install
 from unoise_engine.models.manifest import MANIFEST, read_manifest, write_bundle
 from unoise_engine.models.uninstall import uninstall
@@ -34,7 +35,8 @@ def test_what_was_installed_goes_and_can_be_installed_again(folder: Path, home: 
     (home / "notes.txt").write_text("mine")
     files = sorted(path.name for path in tiny_bundle.glob("[!.]*"))
     assert uninstall("tiny") == (folder, files)
-    assert [path.name for path in home.iterdir()] == ["notes.txt"] and not installed_bundles()
+    left = [path.name for path in home.iterdir() if path.name != FOLDER]
+    assert left == ["notes.txt"] and not installed_bundles()
     with pytest.raises(Environment, match=r"tiny - is not installed - .*: none"):
         uninstall("tiny")
     assert install(tiny_bundle)[1] == folder
@@ -98,6 +100,14 @@ def test_only_names_of_installed_models_are_removed(name: str, folder: Path, hom
     with pytest.raises(Environment, match=r"is not installed - give one of those that are: tiny"):
         uninstall(name)
     assert (folder / MANIFEST).is_file() and (home / ".hidden").is_dir()
+
+
+def test_another_installation_is_waited_for(folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unoise_engine.models.uninstall.WAIT_SECONDS", 0.1)
+    with held(home, LOCK), pytest.raises(Environment, match="another installation is at work there"):
+        uninstall("tiny")
+    assert (folder / MANIFEST).is_file()
+    uninstall("tiny")
 
 
 def test_what_ships_stays(home: Path) -> None:

@@ -122,7 +122,7 @@ class DicomResult:
         across, down = orientation(self.source.headers[0])
         heading = (
             f"RESEARCH: {self.origin.title(method)}",
-            f"importance for {self.origin.organ}" + f" [{scale.unit}]" * bool(scale.unit),
+            f"importance for {self.origin.organ}" + f" ({scale.unit})" * bool(scale.unit),
         )
         low, high = scale.ends(top)
         style = Style(
