@@ -173,7 +173,7 @@ class _Run:
         if self.for_people and event["stage"] not in self.estimated:
             self.estimated.add(event["stage"])
             slices, time = event["slices"], said_time(event["seconds"])
-            said = f"{event['title']} on {slices} slices: up to {time} (h:m:s), often less; Ctrl-C keeps the other maps"
+            said = f"{event['title']} on {slices} slices: up to {time} (h:m:s), often less; Ctrl-C keeps what is there"
             print(said, file=sys.stderr)
 
     def tell(self, outcome: Outcome, source: str) -> None:

@@ -85,7 +85,7 @@ class Account:
         return [
             f"{self.titles[name]}: {told['ended']} after {told['places']} places, {told['looked_at']} of "
             f"{told['items']} {'slices' if self.bundle.recipe.rank == 2 else 'blocks'} looked at; its error is about "
-            f"{told['estimated_error']:.1%} of its range - occlusion.minutes says how long it may take"
+            f"{told['estimated_error']:.1%} of its range; more time ({name}.minutes) makes it finer"
             for name, told in self.looked_at.items()
             if told.get("ended", "finished") != "finished"
         ]
