@@ -975,7 +975,7 @@ def test_the_choices_reach_the_engine(panel: Any, bundle: Any, monkeypatch: pyte
         asked.append(request)
         raise FileNotFoundError("no such file")
 
-    monkeypatch.setattr(engine_run, "EngineProcess", refuse)
+    monkeypatch.setattr(engine_run, "Engine", refuse)
     p.tick("gradcam", "occlusion")
     p.field("occlusion", "patch").value, p.field("occlusion", "stride").value = 9, 4
     p.told()
@@ -1036,7 +1036,7 @@ def test_the_bar_shows_stage_and_time_left(panel: Any, monkeypatch: pytest.Monke
     lines = [line("segmentation", 2, 3.2), line("unoise", 1, 75), line("unoise", 4, 0), line("gradcam", 2, 240)]
     p = panel()
     p.ui.inputSelector.setCurrentNode(add_ct(p.scene))
-    monkeypatch.setattr(engine_run, "EngineProcess", lambda *_a: Scripted(*lines))
+    monkeypatch.setattr(engine_run, "Engine", lambda *_a: Scripted(*lines))
     p.ui.explainButton.click()
     p.widget._timer.stop()
     assert p.ui.stageLabel.text == "Starting the engine" and p.ui.progressBar.value == 0
