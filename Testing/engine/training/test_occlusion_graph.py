@@ -102,7 +102,7 @@ def test_threads_and_calls_do_not_change_the_map(trained: Any, monkeypatch: pyte
     image = ball(4)
     logits = trained.predict(image[None])
     once = Occlusion(9, 6)(trained, image[None], Target(logits), silent)
-    monkeypatch.setattr("unoise_engine.explanation.occlusion.PLACES_A_CALL", 3)
+    monkeypatch.setattr("unoise_engine.explanation.search.PLACES_A_CALL", 3)
     two = load_bundle(trained.folder, "cpu", threads=2)
     np.testing.assert_allclose(Occlusion(9, 6)(two, image[None], Target(logits), silent), once, rtol=0, atol=1e-5)
     assert once.max() > 0.1
