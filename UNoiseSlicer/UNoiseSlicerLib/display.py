@@ -170,7 +170,7 @@ def legend(node: Any, visible: bool) -> None:
             text.SetColor(1, 1, 1)
             text.SetBackgroundColor(0, 0, 0)  # to be read on bone, too
             text.SetBackgroundOpacity(0.6)
-    known.SetSize(0.15, 0.5 if Scale.of_node(node).low else 0.4)  # words for the ends need room
+    known.SetSize(0.15, 0.45 if Scale.of_node(node).high else 0.4)  # words need room
     known.SetLabelFormat(_digits(highest(node)))
     known.SetTitleText(legend_text(node))
     known.SetVisibility(visible)
@@ -183,12 +183,13 @@ def _digits(top: float) -> str:
 
 
 def legend_text(node: Any) -> str:
-    """Method and unit, and what both ends mean, in lines of the same width."""
+    """Method and unit, and what the bright end means, in few lines of the same width: they lie on the image. The report
+    has both ends."""
     method = role_of(node).partition("-")[2]
     lines = textwrap.wrap(exchange.TITLES.get(method, method), LEGEND_LETTERS)[:2]
     lines.append(f"[{Scale.of_node(node).unit or _('no unit')}]")
-    for end in reversed(ends(node)) if Scale.of_node(node).low else ():
-        lines += textwrap.wrap(end, LEGEND_LETTERS)
+    if high := Scale.of_node(node).high:
+        lines += textwrap.wrap(_("bright: {meaning}").format(meaning=high), LEGEND_LETTERS)
     return "\n".join(line[:LEGEND_LETTERS].center(LEGEND_LETTERS) for line in lines)
 
 
