@@ -47,6 +47,7 @@ def trained(data: Path, out: Path, how: UtilityRecipe, device: str, devices: int
 
 
 def main() -> None:
+    """A line a way of training, also in OUT/training.md."""
     words = argparse.ArgumentParser()
     words.add_argument("data", type=Path)
     words.add_argument("out", type=Path)

@@ -8,7 +8,7 @@ import pytest
 from unoise_engine.explanation.items import Batch
 from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.explanation.search import FAR, Search, evenly_spread
+from unoise_engine.explanation.search import Search, evenly_spread
 from unoise_engine.progress import Enough
 
 SIDE = 128
@@ -63,6 +63,7 @@ def test_the_first_few_lie_all_over(n: Any) -> None:
 
 
 def test_every_item_is_looked_at_before_any_is_looked_at_closely(monkeypatch: Any) -> None:
+    monkeypatch.setattr("unoise_engine.explanation.search.FAR", 8)
     some = items(6, without=(2,))
     search, model = searched(some, 700.0, monkeypatch)
     assert search.stopped == "out of time" and 700 <= search.places <= 708
@@ -72,7 +73,7 @@ def test_every_item_is_looked_at_before_any_is_looked_at_closely(monkeypatch: An
     turns = 1 + np.count_nonzero(np.diff(seen[: all_begun + 1]))
     assert turns == 5 and all_begun < 500, "one turn each before any has its second"
     places = np.array([place for k, place in model.asked[:all_begun]])
-    assert np.abs(places + 7 - 64).max() <= 10 + 16 + FAR + 8, "what lies far from the organ comes later"
+    assert np.abs(places + 7 - 64).max() <= 10 + 16 + 8 + 8, "what lies far from the organ comes later"
 
 
 def test_the_error_is_about_what_is_said(monkeypatch: Any) -> None:
@@ -102,8 +103,8 @@ def test_a_cause_far_from_the_organ_is_found_in_time(monkeypatch: Any) -> None:
 
 def test_an_item_that_was_not_looked_at_lies_between_its_neighbours(monkeypatch: Any) -> None:
     some = items(8)
-    some.x[6:] = 2.0  # the marks end
-    search, _ = searched(some, 250.0, monkeypatch)
+    some.x[:2] = 2.0  # the marks begin
+    search, _ = searched(some, 200.0, monkeypatch)
     looked_at = sorted(search.sketches)
     assert 1 < len(looked_at) < 8
     missing = next(k for k in range(looked_at[0], 8) if k not in looked_at and k < looked_at[-1])
@@ -111,6 +112,7 @@ def test_an_item_that_was_not_looked_at_lies_between_its_neighbours(monkeypatch:
     share = (missing - lower) / (upper - lower)
     wanted = (1 - share) * search.map(lower) + share * search.map(upper)
     np.testing.assert_allclose(search.map(missing), wanted, atol=1e-6)
+    assert share != 0.5 and not np.allclose(search.map(lower), search.map(upper))
     outside = [k for k in range(8) if k < looked_at[0] or k > looked_at[-1]]
     assert all(np.array_equal(search.map(k), search.map(looked_at[0 if k < looked_at[0] else -1])) for k in outside)
 
@@ -141,3 +143,27 @@ def test_without_a_limit_the_clock_changes_nothing(monkeypatch: Any) -> None:
     by_itself = np.stack([Occlusion().one_item(model, some.x[k], some.organs[k], silent) for k in range(2)])  # type: ignore[arg-type]
     search, _ = searched(some, np.inf, monkeypatch)
     assert np.array_equal(by_itself, [search.map(k) for k in range(2)])
+
+
+def test_where_most_is_left_to_correct_comes_first(monkeypatch: Any) -> None:
+    """One item loses all with its mark, the others half of it with each of two."""
+    some = items(4, marks=(NEAR_MARK, FAR_MARK))
+    some.x[(3, 0, *FAR_MARK)] = 2
+    _, model = searched(some, 420.0, monkeypatch)
+    asked = [k - 10 for k, _ in model.asked]
+    later = asked[max(asked.index(k) for k in range(4)) + asked.count(asked[0]) :]
+    assert later and set(later[:16]) == {3}
+
+
+@pytest.mark.parametrize("how", [Occlusion(), Occlusion(stride=16)], ids=["at once", "exact"])
+def test_half_of_a_map_is_not_kept(how: Any) -> None:
+    """Where items were not looked at yet, or the map was to be exact."""
+    some, told = items(4), [0.0]
+
+    def enough(amount: float, note: str = "") -> None:
+        told[0] += amount
+        if told[0] > (3 if how.stride else 0.1):
+            raise Enough
+
+    with pytest.raises(Enough):
+        how.searched(Fading(), some, np.inf, enough)
