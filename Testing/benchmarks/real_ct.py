@@ -3,7 +3,8 @@
 python Testing/benchmarks/real_ct.py SHARED_DATA DATA RUN [--bundle B] [--json FILE] [--table FILE] [--pictures FOLDER]
                                      [--volumes N]
 
-SHARED_DATA holds ``pancreas-ct-slices/hu.npz``, ``ct-upper-abdomen-dicom`` and ``ct-upper-abdomen-labels.nii.gz``.
+SHARED_DATA holds ``pancreas-ct-slices/hu.npz``, ``ct-upper-abdomen-dicom``, ``ct-upper-abdomen-labels.nii.gz`` and
+``ct-unenhanced/s0009``, a real CT without contrast agent whose field of view is cut at the front.
 DATA holds the folders a run was trained on (``nih``, ``painted``, ``phantoms``), RUN/split.json says who judges. A run
 that learnt from the DICOM series has it as ``abdomen`` among its folders; its figures there say so: no evidence.
 Dice is on the CT's own pixels. Single slices have no neighbours, so they are judged without the bundle's clean-up;
@@ -70,6 +71,8 @@ def main() -> None:
     figures["dicom_series"] = dicom_series(bundle, asked.shared)
     figures["dicom_series"]["learnt_from"] = any(case.startswith("abdomen/") for case in split["train"])
     tell("real DICOM series (automatic reference)", figures["dicom_series"])
+    figures["unenhanced"] = unenhanced(bundle, asked.shared / "ct-unenhanced" / "s0009")
+    tell("real CT without contrast agent, s0009", figures["unenhanced"])
     phases = json.loads((asked.data / "painted" / "painted.json").read_text("utf-8"))
     volumes = whole(bundle, asked.data / "painted", few(names(split, "test", "painted"), asked.volumes))
     for phase in sorted({entry["phase"] for entry in phases.values()}):
@@ -141,8 +144,20 @@ def by_patient(slices: list[Slice]) -> dict[str, Any]:
         "dice": round(float(np.mean(means)), 3),
         "interval": interval(means),
         "pooled": round(pooled, 3),
+        "thirds": thirds([[dice(f, t) for p, _, t, f in slices if p == patient] for patient in patients]),
         "each": {p: round(float(m), 3) for p, m in zip(patients, means)},
     }
+
+
+def thirds(glands: list[list[float]]) -> list[float]:
+    """Slice dice by thirds of each gland's slices, in the order given, the mean over the glands."""
+    parts = [[np.mean(part) for part in np.array_split(gland, 3)] for gland in glands if len(gland) >= 3]
+    return [round(float(x), 3) for x in np.mean(parts, axis=0)] if parts else []
+
+
+def of_slices(found: np.ndarray, true: np.ndarray) -> list[float]:
+    """Dice of each slice (n, rows, columns) that shows organ."""
+    return [dice(f, t) for f, t in zip(found, true) if t.any()]
 
 
 def interval(values: list[Any]) -> list[float]:
@@ -182,30 +197,50 @@ def dicom_series(bundle: Bundle, shared: Path) -> dict[str, Any]:
     }
 
 
+def unenhanced(bundle: Bundle, folder: Path) -> dict[str, Any]:
+    """A real CT without contrast agent as `explain` segments it; ml."""
+    ct, labels = (read_image(folder / f"{what}.nii.gz") for what in ("ct", "labels"))
+    true, found = labels.voxels == ORGAN, segment(bundle, ct)
+    up = AxialView.of(ct.grid)
+    return {
+        "reference_ml": round(float(true.sum()) * ct.grid.voxel_ml, 2),
+        "found_ml": round(float(found.sum()) * ct.grid.voxel_ml, 2),
+        "dice": round(dice(found, true), 3),
+        "thirds": thirds([of_slices(up.apply(found), up.apply(true))]),
+    }
+
+
 def segment(bundle: Bundle, ct: Volume) -> np.ndarray:
     """As `explain` does it, clean-up included; on the CT's grid."""
     _, found = next(iter(explain_volume(ct, bundle, Settings(("unoise",)))))
     return found.voxels > 0
 
 
-def whole(bundle: Bundle, folder: Path, cases: list[str]) -> dict[str, dict[str, float]]:
+def whole(bundle: Bundle, folder: Path, cases: list[str]) -> dict[str, dict[str, Any]]:
     out = {}
     for case in cases:
         ct, labels = (read_image(folder / f"{case}-{what}.nii.gz") for what in ("ct", "labels"))
         found, true = segment(bundle, ct), labels.voxels == ORGAN
-        empty = ~AxialView.of(ct.grid).apply(true).any(axis=(1, 2))
-        false = AxialView.of(ct.grid).apply(found)[empty].sum() * ct.grid.voxel_ml
-        out[case] = {"dice": dice(found, true), "false_ml": float(false), "gland_hu": float(ct.voxels[true].mean())}
+        up = AxialView.of(ct.grid)
+        empty = ~up.apply(true).any(axis=(1, 2))
+        false = up.apply(found)[empty].sum() * ct.grid.voxel_ml
+        out[case] = {
+            "dice": dice(found, true),
+            "false_ml": float(false),
+            "gland_hu": float(ct.voxels[true].mean()),
+            "slices": of_slices(up.apply(found), up.apply(true)),
+        }
     return out
 
 
-def spread(volumes: dict[str, dict[str, float]]) -> dict[str, Any]:
+def spread(volumes: dict[str, dict[str, Any]]) -> dict[str, Any]:
     values = [v["dice"] for v in volumes.values()]
     return {
         "volumes": len(values),
         "dice": round(float(np.mean(values)), 3),
         "range": [round(float(min(values)), 3), round(float(max(values)), 3)],
         "false_ml_in_slices_without": round(float(np.mean([v["false_ml"] for v in volumes.values()])), 2),
+        "thirds": thirds([v["slices"] for v in volumes.values()]),
         "each": {case: round(v["dice"], 3) for case, v in volumes.items()},
         "gland_hu": {case: round(v["gland_hu"], 1) for case, v in volumes.items()},
     }
@@ -229,14 +264,14 @@ def table(figures: dict[str, Any]) -> str:
         told = figures[key]
         low, high = told["interval"]
         mean = f"{told['dice']:.3f} [{low:.2f}, {high:.2f}]"
-        rows.append(f"| {what.format(**told)} | {mean} | pooled {told['pooled']:.3f} |")
+        rows.append(f"| {what.format(**told)} | {mean} | pooled {told['pooled']:.3f}; {ends(told)} |")
     for key, told in figures.items():
         if not (key.startswith("painted_") or key == "phantoms"):
             continue
         phase = key.removeprefix("painted_")
         what = "phantoms held out" if key == "phantoms" else f"whole painted CTs of held-out label maps, {phase}"
         low, high = told["range"]
-        false = f"{told['false_ml_in_slices_without']:.1f} ml false in slices without pancreas"
+        false = f"{told['false_ml_in_slices_without']:.1f} ml false in slices without pancreas; {ends(told)}"
         if phase == "non-contrast":
             false += "; " + ", ".join(
                 f"glands {words} {FATTY:g} HU {np.mean(some):.2f} ({len(some)})"
@@ -250,12 +285,21 @@ def table(figures: dict[str, Any]) -> str:
         f"{', **learnt from, so no evidence**' if told['learnt_from'] else ''} | {told['dice']:.3f} "
         f"| {told['false_ml_there']:.1f} ml false in {told['slices_without']} slices without pancreas |"
     )
+    told = figures["unenhanced"]
+    rows.append(
+        f"| real CT without contrast agent, cut at the front (s0009, reference {told['reference_ml']:.1f} ml), learnt "
+        f"from by no model | {told['dice']:.3f} | found {told['found_ml']:.1f} ml; {ends(told)} |"
+    )
     told = figures["hu_slices"]
     rows.append(
         f"| {told['slices']} slices of two test patients in full HU | {told['dice_full_hu']:.3f} "
         f"| cut off at 0 HU as the archive is, fat put back: {told['dice_clipped']:.3f} |"
     )
     return "\n".join(rows) + "\n"
+
+
+def ends(told: dict[str, Any]) -> str:
+    return "its thirds, from the feet up, " + " / ".join(f"{x:.2f}" for x in told["thirds"])
 
 
 def glands(told: dict[str, Any], lean: bool) -> list[float]:

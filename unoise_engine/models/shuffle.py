@@ -6,7 +6,7 @@ import numpy as np
 
 from unoise_engine.models.onnx_format import Message, parse, serialise, tensors
 
-KINDS: dict[int, np.dtype] = {1: np.dtype("<f4"), 10: np.dtype("<f2")}  # TensorProto.DataType
+KINDS: dict[int, np.dtype] = {1: np.dtype("<f4"), 3: np.dtype("i1"), 10: np.dtype("<f2")}  # TensorProto.DataType
 AXES = (4, 5)  # of a kernel in 2-D and in 3-D
 
 

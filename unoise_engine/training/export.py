@@ -33,7 +33,7 @@ from unoise_engine.training import leaks
 from unoise_engine.training.budgets import CoarseUNet
 from unoise_engine.training.card import Card, read_card
 from unoise_engine.training.checkpoints import METRICS
-from unoise_engine.training.fold import rounded
+from unoise_engine.training.fold import FLOAT16, rounded
 from unoise_engine.training.gradcam_graph import explained_model, gradcam_by_autograd
 from unoise_engine.training.known import scope_of
 from unoise_engine.training.near import NearNet
@@ -60,6 +60,7 @@ def export_bundle(
     card: Card | Path,
     metrics: dict[str, Any] | Path | None = None,
     weights: bool = True,
+    precision: str = FLOAT16,
     probe: Volume | None = None,
 ) -> Path:
     """Writes the bundle `out` and returns it. `card` and `metrics` may be files, TOML and JSON.
@@ -69,8 +70,9 @@ def export_bundle(
 
     Where the card gives no scope, it is what the utility's own training CTs span (known.py).
 
-    Without `weights` the bundle has no safetensors: half the size, and nothing to train on from. `probe` is a CT in HU
-    on which the manifest says what half precision changes; without one it does not say.
+    Without `weights` the bundle has no safetensors: half the size, and nothing to train on from. `precision` is what
+    the ONNX files store kernels in: float16, or int8, which is half as large. `probe` is a CT in HU on which the
+    manifest says what that changes; without one it does not say.
 
     Raises Usage for a card that is not one, Environment if `out` exists or a run is unfinished; Integrity, leaving
     nothing behind, if the noise model explains another utility or onnxruntime disagrees with torch.
@@ -88,14 +90,14 @@ def export_bundle(
     noise_nets = {name: one.net(utility.recipe.ct.channels) for name, one in noise_runs.items()}
     if (dice := best_value(utility_run, "val_dice", max).get("val_dice", 1.0)) < LEAST_DICE:
         say(f"{utility_run} - finds nearly nothing (validation dice {dice:g}), so no map explains it - train it longer")
-    say("rounding the weights to half precision, and measuring what that changes")
+    say(f"rounding the weights to {precision}, and measuring what that changes")
     try:
-        stored, stored_noise = rounded(net), {name: rounded(one) for name, one in noise_nets.items()}
+        stored, stored_noise = rounded(net, precision), {n: rounded(one, precision) for n, one in noise_nets.items()}
     except ValueError as e:
         raise Integrity(
             ", ".join(map(str, (utility_run, *folders))), f"cannot be stored in half precision ({e})", "train again"
         ) from None
-    rounding = {"float16": cost_of_rounding(net, stored, utility.recipe.ct, probe)} if probe else {}
+    rounding = {precision: cost_of_rounding(net, stored, utility.recipe.ct, probe)} if probe else {}
     noise = next(iter(noise_runs.values())).recipe.noise
     constants = {"sigma_min": noise.sigma_min, "sigma_max": noise.sigma_max, "noise_reward": noise.noise_reward}
     manifest = Manifest(
@@ -214,7 +216,7 @@ def check_occlusion(bundle: Bundle, utility: UNet, slices: Tensor) -> float:
 
 
 def cost_of_rounding(trained: UNet, stored: UNet, recipe: Recipe, ct: Volume) -> dict[str, float]:
-    """What half precision changes on a CT that no net was trained on.
+    """What rounding changes on a CT that no net was trained on.
 
     `dice`: between both predictions, left out where the trained net finds nothing; `logits`: the largest change of a
     logit, as a share of the largest logit.

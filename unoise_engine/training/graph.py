@@ -1,4 +1,4 @@
-"""An ONNX graph written node by node, its weights stored in half precision and used in single."""
+"""An ONNX graph written node by node, its weights stored in half precision or as bytes, and used in single."""
 
 from __future__ import annotations
 
@@ -10,16 +10,28 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from unoise_engine.training.fold import step_of
+
 OPSET = 18
 IR_VERSION = 10
+OFF = 1e-4  # of a step: rounding of float32; no trained kernel is that near to whole steps by chance
 Shape = Sequence[Any]  # whole numbers, and letters for free axes
+STEP = ".step"  # after a kernel's name: what one of its whole numbers is worth, (out, 1, 1, 1)
+
+
+def whole_steps(kernel: Tensor) -> tuple[Tensor | None, Tensor]:
+    """A kernel's whole numbers and its steps, as `fold.in_steps` made them; None for a kernel that is in no steps."""
+    step = step_of(kernel.detach())
+    whole = (found := kernel.detach() / step).round()
+    return (whole if (found - whole).abs().max() < OFF else None), step
 
 
 class Graph:
     """Names in, names out: every method adds something and returns the name of its value.
 
-    A weight is stored once as float16 and cast where it is used; a runtime does that cast, like every node that depends
-    on weights alone, once when it opens the file, so that all computing is float32.
+    A weight is stored once, as int8 and steps if it is in whole steps (`fold.rounded`), else as float16, and made
+    float32 where it is used; a runtime does that, like every node that depends on weights alone, once when it opens the
+    file, so that all computing is float32.
 
     Weights and biases are named as in the net. With `borrow` they are named and not stored: the graph is a part, to run
     with the weights of another file. `mark` keeps the names of a part's own constants apart from the other's.
@@ -41,8 +53,12 @@ class Graph:
     def weight(self, values: Tensor) -> str:
         """The same tensor twice is stored once. What float16 cannot hold exactly must have been rounded before."""
         if id(values) not in self._weights:
-            stored = self._parameter(values, np.float16)
-            self._weights[id(values)] = self.node("Cast", stored, to=TensorProto.FLOAT)
+            whole, step = whole_steps(values)
+            stored = self._parameter(values, np.float16 if whole is None else np.int8, whole)
+            used = self.node("Cast", stored, to=TensorProto.FLOAT)
+            if whole is not None:
+                used = self.node("Mul", used, self._parameter(values, np.float32, step, STEP))
+            self._weights[id(values)] = used
         return self._weights[id(values)]
 
     def bias(self, values: Tensor | None) -> str:
@@ -90,9 +106,10 @@ class Graph:
             onnx.checker.check_model(model, full_check=True)
         return model
 
-    def _parameter(self, values: Tensor, dtype: Any) -> str:
-        name = self._names[id(values)]
-        return name if self.borrow else self._store(values.detach().numpy().astype(dtype), name)
+    def _parameter(self, values: Tensor, dtype: Any, stored: Tensor | None = None, what: str = "") -> str:
+        name = self._names[id(values)] + what
+        stored = values if stored is None else stored
+        return name if self.borrow else self._store(stored.detach().numpy().astype(dtype), name)
 
     def _store(self, values: np.ndarray, name: str) -> str:
         self.stored.append(numpy_helper.from_array(np.ascontiguousarray(values), name))

@@ -24,6 +24,7 @@ from unoise_engine.models.manifest import Manifest
 from unoise_engine.models.segmenter import NEAR, NOISE
 from unoise_engine.training import begun, runs
 from unoise_engine.training.budgets import CoarseUNet
+from unoise_engine.training.graph import STEP
 from unoise_engine.training.near import NearNet
 from unoise_engine.training.recipes import DEPTHS, Data, Fit, Net, Noise, UNoiseRecipe, UtilityFit, UtilityRecipe
 from unoise_engine.training.split import Split
@@ -119,7 +120,8 @@ def _fill(net: nn.Module, graph: onnx.GraphProto) -> None:
         for name, part in net.named_modules():
             if isinstance(part, nn.Conv2d):
                 for kind, values in part.named_parameters():
-                    values.copy_(torch.from_numpy(stored[f"{name}.{kind}"].astype(np.float32)))
+                    step = stored.get(f"{name}.{kind}{STEP}", np.float32(1))
+                    values.copy_(torch.from_numpy(stored[f"{name}.{kind}"].astype(np.float32) * step))
             elif isinstance(part, nn.BatchNorm2d):
                 assert part.running_var is not None  # noqa: S101 - for the type checker
                 part.running_var.fill_(1 - part.eps)

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from unoise_engine.models.shuffle import shuffle_kernels
 
 VALUES = np.arange(12.0)
+TYPES = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np.float16, TensorProto.INT8: np.int8}
 
 
 def model_with(*tensors: Any) -> Any:
@@ -18,12 +19,16 @@ def model_with(*tensors: Any) -> Any:
 
 
 def kernel(kind: Any = TensorProto.FLOAT, raw: Any = False, shape: Any = (3, 1, 2, 2)) -> Any:
-    values = VALUES[: np.prod(shape)].astype(np.float16 if kind == TensorProto.FLOAT16 else np.float32)
+    values = VALUES[: np.prod(shape)].astype(TYPES[kind])
     return helper.make_tensor("k", kind, shape, values.tobytes() if raw else values, raw=raw)
 
 
 @pytest.mark.parametrize(
-    ("kind", "raw"), [(TensorProto.FLOAT, False), (TensorProto.FLOAT, True), (TensorProto.FLOAT16, True)]
+    ("kind", "raw"),
+    [
+        (TensorProto.FLOAT, False),
+        *((kind, True) for kind in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8)),
+    ],
 )
 @pytest.mark.parametrize("shape", [(3, 1, 2, 2), (1, 3, 1, 2, 2)], ids=["2-D", "3-D"])
 def test_in_another_order(shape: Any, kind: Any, raw: Any) -> None:

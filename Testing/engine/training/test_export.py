@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 from typer.testing import CliRunner
 
 from Testing.engine.training.world import unoise_recipe, utility_recipe
@@ -24,6 +25,7 @@ from unoise_engine.training.export import export_bundle
 from unoise_engine.training.fit import train_unoise, train_utility
 from unoise_engine.training.fold import rounded
 from unoise_engine.training.gradcam_graph import gradcam_by_autograd
+from unoise_engine.training.graph import whole_steps
 from unoise_engine.training.rebuilt import unpack
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
 from unoise_engine.volume.read import read_image
@@ -106,6 +108,29 @@ def test_weights_are_stored_once_and_in_half(bundle_folder: Any, utility_run: An
     assert 0.5 < load_bundle(bundle_folder).manifest.metrics["float16"].get("dice", 1) <= 1
     rough = load_bundle(bundle_folder).manifest.metrics["float16"]["logits"]
     assert 0 < rough < 0.01  # the weights were rounded, and it matters little
+
+
+def test_kernels_in_whole_steps_of_a_byte(utility_run: Any, unoise_run: Any, tmp_path: Path) -> None:
+    """Each output channel has steps of its own, and both nets come back as the files hold them."""
+    folder = export_bundle(utility_run, unoise_run, tmp_path / "small", card=CARD, precision="int8", weights=False)
+    bundle, net = load_bundle(folder), rounded(UtilityRun.open(utility_run).net(), "int8")
+    stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(folder / "utility.onnx").graph.initializer}
+    kernels = {name: values for name, values in stored.items() if values.dtype == np.int8}
+    assert sum(v.size for v in kernels.values()) == sum(v.numel() for v in net.parameters() if v.ndim == 4)
+    for name, whole in kernels.items():
+        assert set(np.abs(whole.astype(int)).reshape(len(whole), -1).max(axis=1)) <= {0, 127}
+        assert stored[f"{name}.step"].shape == (len(whole), 1, 1, 1)
+    again = unpack(folder, bundle.manifest, Split(("a",), ("b",), ()), tmp_path / "run")
+    x = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(UtilityRun.open(again).net()(x), net(x), atol=1e-4)
+        fine = UtilityRun.open(utility_run).net()(x)
+        assert 1e-4 < float((net(x) - fine).abs().max() / fine.abs().max()) < 0.05
+
+
+def test_a_net_in_half_precision_is_in_no_steps(utility_run: Any) -> None:
+    net = rounded(UtilityRun.open(utility_run).net())
+    assert all(whole_steps(v)[0] is None for v in net.parameters() if v.ndim == 4)
 
 
 def test_a_weight_too_large_for_half_precision(
