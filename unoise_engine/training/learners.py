@@ -24,6 +24,7 @@ from unoise_engine.training.recipes import Augment, Draw, Fit, Noise, UtilityFit
 from unoise_engine.training.unoise import loss_of, unoise_loss
 
 PIXELS_AT_ONCE = 16 * 256 * 256  # in validation: bounds memory, and more gains nothing
+SLACK = 20.0  # pixels
 NOISE_SEED = 2101_05791  # of the validation noise: every validation draws the same, so losses compare
 
 
@@ -54,6 +55,16 @@ def soft_dice_loss(logits: Tensor, y: Tensor) -> Tensor:
     """1 - dice of probabilities, pooled over the batch (n, ...). The added 1 lets empty fit empty."""
     p = logits.sigmoid()
     return 1 - (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
+
+
+def slice_dice_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """1 - dice of probabilities of each slice (n, ...), the mean over the slices.
+
+    Pooled over a batch, a small section weighs as little as its pixels are few; here each slice weighs the same. The
+    added `SLACK` pixels keep a slice of a few pixels, or of none, from outweighing the rest.
+    """
+    p, each = logits.sigmoid(), tuple(range(1, logits.ndim))
+    return (1 - (2 * (p * y).sum(each) + SLACK) / (p.sum(each) + y.sum(each) + SLACK)).mean()
 
 
 def others_loss(logits: Tensor, y: Tensor, known: Tensor) -> Tensor:
@@ -137,7 +148,7 @@ class UtilityLearner(Learner):
 
     def __init__(self, net: nn.Module, ct: Recipe, draw: Draw, how: Augment, fit: UtilityFit, steps: int):
         super().__init__(net, ct, draw, how, fit, steps)
-        self.with_dice = fit.loss == "bce+dice"
+        self.with_dice, self.by_slice = fit.loss == "bce+dice", fit.slice_dice
         self.others_weight = fit.others_weight
 
     def on_validation_epoch_start(self) -> None:
@@ -147,7 +158,9 @@ class UtilityLearner(Learner):
         logits = self.net(x).float()
         loss = binary_cross_entropy_with_logits(logits[:, :1], y[:, :1])
         if self.with_dice:
-            loss = loss + soft_dice_loss(logits[:, :1], y[:, :1])
+            loss = loss + (1 - self.by_slice) * soft_dice_loss(logits[:, :1], y[:, :1])
+            if self.by_slice:
+                loss = loss + self.by_slice * slice_dice_loss(logits[:, :1], y[:, :1])
         if y.shape[1] > 1:
             loss = loss + self.others_weight * others_loss(logits[:, 1:], y[:, 1:], known[:, 1:])
         return loss
