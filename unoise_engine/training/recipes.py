@@ -150,11 +150,13 @@ class UtilityFit(Fit):
     """The utility's loss is a choice; U-Noise's is the paper's."""
 
     loss: str = "bce+dice"  # bce+dice or bce
+    slice_dice: float = 0.0  # share of the dice loss that is taken slice by slice: small sections weigh as much
     others_weight: float = 0.5  # of the other structures' loss beside the organ's
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.others_weight >= 0, f"others_weight must be at least 0: {self.others_weight}")
+        require(0 <= self.slice_dice <= 1, f"slice_dice must lie in 0 .. 1: {self.slice_dice}")
         require(self.loss in LOSSES, f"loss must be one of {', '.join(LOSSES)}: {self.loss}")
 
 

@@ -20,7 +20,7 @@ from unoise_engine.training import fit, learners, unoise
 from unoise_engine.training.cases import Case
 from unoise_engine.training.checkpoints import network_weights
 from unoise_engine.training.fit import train_unoise, train_utility
-from unoise_engine.training.learners import soft_dice_loss
+from unoise_engine.training.learners import SLACK, UtilityLearner, slice_dice_loss, soft_dice_loss
 from unoise_engine.training.loop import Rounds
 from unoise_engine.training.recipes import Data, Draw, Fit, Net, read_recipe
 from unoise_engine.training.runs import UNoiseRun, UtilityRun
@@ -275,3 +275,28 @@ def test_soft_dice_by_hand() -> None:
     logits = torch.tensor([0.0, 100.0]).reshape(2, 1, 1, 1)  # p = 1/2 and 1
     y = torch.tensor([1.0, 1.0]).reshape(2, 1, 1, 1)
     assert soft_dice_loss(logits, y).item() == pytest.approx(1 - (2 * 1.5 + 1) / (1.5 + 2 + 1))
+
+
+def test_a_small_section_weighs_as_much_by_slice() -> None:
+    """A large section well found and a small one missed: pooled over both that looks fine."""
+    y = torch.zeros(2, 1, 64, 64)
+    y[0, 0, :40], y[1, 0, :4] = 1, 1
+    logits = torch.where(y > 0, 30.0, -30.0)
+    logits[1] = -30.0
+    small, large = (1 - SLACK / (4 * 64 + SLACK)), 0.0
+    assert slice_dice_loss(logits, y).item() == pytest.approx((small + large) / 2, abs=1e-5)
+    assert soft_dice_loss(logits, y).item() < 0.06
+    nothing = torch.zeros(1, 1, 64, 64)
+    assert slice_dice_loss(nothing - 30, nothing).item() == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_the_share_of_the_dice_by_slice(share: float) -> None:
+    recipe = utility_recipe()
+    fit = replace(recipe.fit, loss="bce+dice", slice_dice=share)
+    learner = UtilityLearner(torch.nn.Identity(), recipe.ct, recipe.draw, recipe.augment, fit, 1)
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 1, 8, 8, generator=generator), (torch.rand(2, 1, 8, 8, generator=generator) > 0.7).float()
+    cross = torch.nn.functional.binary_cross_entropy_with_logits(x, y)
+    wanted = cross + (1 - share) * soft_dice_loss(x, y) + share * slice_dice_loss(x, y)
+    assert torch.isclose(learner.loss(x, y, torch.ones(2, 1, dtype=torch.bool)), wanted)
