@@ -251,17 +251,13 @@ def spread(volumes: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def table(figures: dict[str, Any], before: dict[str, Any]) -> str:
     """Markdown, one row a set; `before` are another bundle's figures, or none."""
-    rows: list[str] = []
+    more = " than the model before |" if before else ""
+    rows = [f"| set | dice |{more} |", "|---|---|---|" + "---|" * bool(before)]
 
     def row(key: str, *cells: str) -> None:
         more = [gain(figures[key], before[key])] if before else []
         rows.append(f"| {' | '.join([*cells[:2], *more, *cells[2:]])} |")
 
-    rows += (
-        ["| set | dice | than the model before | |", "|---|---|---|---|"]
-        if before
-        else ["| set | dice | |", "|---|---|---|"]
-    )
     for key, what in (
         (
             "nih_test",
