@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,16 +69,19 @@ HEAVY = {
 NOWHERE = {"slicer", "qt", "ctk", "vtk", "pickle", "requests", "urllib.request"}
 
 
-def imports(path: Any) -> Any:
+@cache
+def imports(path: Any) -> tuple[str, ...]:
     """Names of the modules that a file imports, inside functions and for type checking too."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
             known = [name for name in inner if (ROOT / name.replace(".", "/")).with_suffix(".py").is_file()]
-            yield from known or [node.module or ""]
+            found += known or [node.module or ""]
+    return tuple(found)
 
 
 def modules() -> Any:
