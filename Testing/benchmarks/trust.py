@@ -10,6 +10,7 @@ are marked by !, missing ones by ?.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,20 +31,25 @@ UPRIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 # A word of each warning
 CONTRAST, CHEST, FIELD, SIZE, HU, NONE = "contrast agent", "the chest", "field of view", "cross-section", "unlike", "No body"
 CUT = "below 0 HU"
+EVERY_PAINTED = 6
 Case = tuple[str, Volume, tuple[str, ...]]  # name, CT, words of the warnings it must be given
 
 
 def upright(ct: Volume) -> Volume:
     """The same with its slices from the feet, patient's right on the left of the picture."""
     view = AxialView.of(ct.grid)
-    voxels = np.ascontiguousarray(view.apply(ct.voxels))
     z, y, x = view.spacing_mm
-    return Volume(voxels, Grid(tuple(voxels.shape[::-1]), (x, y, z), (0.0, 0.0, 0.0), UPRIGHT))
+    return of(view.apply(ct.voxels), (x, y, z))
 
 
 def part(ct: Volume, box: tuple[slice, ...], mm: tuple[float, float, float] | None = None) -> Volume:
-    voxels = np.ascontiguousarray(ct.voxels[box])
-    return Volume(voxels, replace(ct.grid, size=tuple(voxels.shape[::-1]), spacing_mm=mm or ct.grid.spacing_mm))
+    return of(ct.voxels[box], mm or ct.grid.spacing_mm)
+
+
+def of(voxels: np.ndarray, mm: tuple[float, float, float]) -> Volume:
+    """Voxels (z, y, x), from the feet, patient's right on the left; `mm` along x, y, z."""
+    voxels = np.ascontiguousarray(voxels)
+    return Volume(voxels, Grid(tuple(voxels.shape[::-1]), mm, (0.0, 0.0, 0.0), UPRIGHT))
 
 
 def scaled(ct: Volume, factor: float) -> Volume:
@@ -52,7 +58,7 @@ def scaled(ct: Volume, factor: float) -> Volume:
 
 
 def padded(ct: Volume, pixels: int) -> Volume:
-    return part(Volume(np.pad(ct.voxels, ((0, 0), (pixels, pixels), (pixels, pixels)), constant_values=-1024), ct.grid), ())
+    return of(np.pad(ct.voxels, ((0, 0), (pixels, pixels), (pixels, pixels)), constant_values=-1024), ct.grid.spacing_mm)
 
 
 def changed(ct: Volume, words: tuple[str, ...]) -> Iterator[Case]:
@@ -71,12 +77,14 @@ def changed(ct: Volume, words: tuple[str, ...]) -> Iterator[Case]:
     foam = some.voxels.copy()
     foam[:, -columns // 6 :, columns // 10 : -columns // 10] = -850
     yield "thick foam under it", some.with_voxels(np.maximum(foam, some.voxels)), words
-    tight = (slice(None), slice(rows // 5, -rows // 5), slice(columns // 5, -columns // 5))
-    yield "cropped to 0.6 of its width", part(some, tight), words
+    for share, said in ((8, words), (4, (FIELD, *words))):
+        tight = (slice(None), slice(rows // share, -rows // share), slice(columns // share, -columns // share))
+        yield f"cropped to {1 - 2 / share:.0%}", part(some, tight), said
     yield "every third slice", part(ct, (slice(None, None, 3),), (*ct.grid.spacing_mm[:2], 5.0)), words
     yield "one slice", part(ct, (slice(n // 2, n // 2 + 1),)), words
-    yield "larger by a fifth", scaled(some, 1.2), words
-    yield "of a small child", scaled(some, 0.45), (SIZE, *words)
+    yield "larger by a third", scaled(some, 1.33), words
+    yield "far too large", scaled(some, 1.9), (SIZE, *words)
+    yield "of a small child", scaled(padded(some, 60), 0.5), (SIZE, *words)
 
 
 def minis(ct: Volume, words: tuple[str, ...], start: int, stop: int, many: int = 11) -> Iterator[Case]:
@@ -90,28 +98,33 @@ def cases(nih: Path, shared: Path, painted: Path | None) -> Iterator[Case]:
     for name, ct, words in minis(whole, (CONTRAST,), 33, 88):
         yield f"unenhanced, {name}", ct, words
     yield "unenhanced, pelvis", part(whole, (slice(0, 22),)), (CONTRAST,)
-    yield "chest", part(whole, (slice(95, 99),)), (CHEST, CONTRAST)
+    yield "base of the lungs and liver", part(whole, (slice(88, 99),)), (CONTRAST,)
+    yield "chest", part(whole, (slice(98, 99),)), (CHEST, CONTRAST)
     spine = upright(read_image(shared / "ct-unenhanced/s0009/ct.nii.gz"))
     yield "unenhanced, field on the spine", spine, (CONTRAST, FIELD)
     water = np.full((11, 256, 256), -1000, np.int16)
     water[:, 48:208, 28:228] = 0
-    block = Volume(water, Grid((256, 256, 11), (1.5, 1.5, 3.0), (0.0, 0.0, 0.0), UPRIGHT))
+    block = of(water, (1.5, 1.5, 3.0))
     yield "block of water", block, (HU, CONTRAST)
     yield "no body", block.with_voxels(np.full_like(water, -1000)), (NONE,)
     full = np.load(shared / "pancreas-ct-slices/hu.npz")
     real = {f"NIH patient {p} in full HU": full["image"][full["patient"] == p] for p in (1, 2, 3)}
-    portal = {n: Volume(hu, Grid((512, 512, len(hu)), (0.8, 0.8, 1.0), (0, 0, 0), UPRIGHT)) for n, hu in real.items()}
+    portal = {name: of(hu, (0.8, 0.8, 1.0)) for name, hu in real.items()}
     files = sorted(map(str, (shared / "ct-upper-abdomen-dicom").glob("*.dcm")))
     hu = np.stack([sitk.GetArrayFromImage(sitk.ReadImage(file))[0] for file in files])
-    portal["upper abdomen"] = Volume(hu.astype(np.int16), Grid((512, 512, 20), (0.977, 0.977, 2.0), (0, 0, 0), UPRIGHT))
+    portal["upper abdomen"] = of(hu.astype(np.int16), (0.977, 0.977, 2.0))
     for name, ct in portal.items():
         yield name, ct, ()
         for how, other, words in changed(ct, ()):
             yield f"{name}, {how}", other, words
     for path in sorted(nih.glob("*-ct.nii.gz")):
         yield path.name.removesuffix("-ct.nii.gz"), read_image(path), (CUT,)
-    for path in sorted(painted.glob("*-ct.nii.gz")) if painted else []:
-        yield path.name.removesuffix("-ct.nii.gz"), read_image(path), ()
+    if painted:
+        told = json.loads((painted / "painted.json").read_text())
+        for name in sorted(told)[::EVERY_PAINTED]:
+            phase = told[name]["phase"]
+            ct = read_image(painted / f"{name}-ct.nii.gz")
+            yield f"{phase} {name}", ct, (CONTRAST,) if phase == "non-contrast" else ()
 
 
 def main() -> None:
