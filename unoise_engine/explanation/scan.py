@@ -22,7 +22,8 @@ WALL_MM = 20  # of tissue on every side of a lung; the foam of a table has its t
 LUNG_OF_BODY = 0.3  # a slice with more lung than this share of its other tissue shows the chest
 # Unenhanced blood, muscle and organs stay below 75 HU. Bone does not, nor do its marrow and the ribs' thin cartilage.
 ENHANCED_HU, PLAIN_HU, MARROW_MM, RIM_MM = 75, 40, 27, 9
-VESSEL_MM = 12  # aorta, kidneys, spleen, liver: one or other of them is wider in every slice of the abdomen
+# Aorta, vena cava, kidneys, spleen, liver: what is as wide of them is as much in every slice of the abdomen.
+VESSEL_MM, VESSELS_CM2 = 12, 4
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Scan:
             body_cm2=None if cut else _at(np.median(body.sum(axis=(1, 2))) * cm2),
             soft_share=None if cut else _at(np.mean((inside > FAT_HU) & (inside < DENSE_HU))),
             dense_share=_at(np.mean(inside >= DENSE_HU)),
-            enhanced_share=_at(np.mean(_enhanced(hu, body, block_mm).any(axis=(1, 2)))),
+            enhanced_share=_at(np.mean(_enhanced(hu, body, block_mm).sum(axis=(1, 2)) * cm2 >= VESSELS_CM2)),
             lung_share=_at(np.mean(chest)),
             cropped=bool(np.mean(body[:, :, [0, -1]].any(axis=(1, 2))) > 0.5),
         )

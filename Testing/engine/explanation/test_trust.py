@@ -73,7 +73,9 @@ def test_a_ct_without_contrast_is_named() -> None:
     assert np.mean(grained(plain).voxels[plain.voxels == 45] > 75) > 0.1
     for ct in (plain, grained(plain)):
         (sentence,) = about_scan(ct, scope)
-        assert sentence.startswith("Little or no contrast agent: 0% of the slices") and "CTs of 15% and more" in sentence
+        assert (
+            sentence.startswith("Little or no contrast agent: 0% of the slices") and "CTs of 15% and more" in sentence
+        )
     assert [*about_scan(grained(a_trunk(size=512, mm=0.75, body=95, wide=4, n=4)), scope)] == []
     assert [*about_scan(plain, Scope())] == []  # a model that says nothing of it
 
@@ -119,7 +121,9 @@ def test_the_body_is_measured_in_cm2() -> None:
 
 def test_air_alone() -> None:
     ct = a_trunk()
-    assert said(ct.with_voxels(np.full_like(ct.voxels, -1000))) == ["No body is in view: everything is air or thinner than 12 mm."]
+    assert said(ct.with_voxels(np.full_like(ct.voxels, -1000))) == [
+        "No body is in view: everything is air or thinner than 12 mm."
+    ]
 
 
 def test_lungs_in_many_slices_are_the_chest() -> None:
@@ -146,7 +150,7 @@ def test_a_wall_of_one_pixel_where_pixels_are_huge(inside: Any, around: Any, che
 
 def with_disc(ct: Any, wide_mm: float, hu: int, slices: Any = slice(None), rim: int | None = None) -> Any:
     """A vessel before the spine; with `rim`, its outer 3 mm are of that many HU: a bone with its marrow."""
-    (mm, _, _), (n, rows, columns) = ct.grid.spacing_mm, ct.voxels.shape
+    (mm, _, _), (_, rows, columns) = ct.grid.spacing_mm, ct.voxels.shape
     y, x = np.mgrid[:rows, :columns]
     far = np.hypot(y - rows / 2 + 10 / mm, x - columns / 2) * mm
     voxels = ct.voxels.copy()
