@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 
 from unoise_engine.models.scope import Range
+from unoise_engine.volume.pieces import largest_piece
 from unoise_engine.volume.volume import AxialView, Volume
 
 SAMPLES, GRAIN_MM = 24, 3.0  # slices looked at, evenly spread; side of the blocks
@@ -119,10 +119,7 @@ def _within(body: np.ndarray, wall_mm: float, block_mm: Sequence[float]) -> np.n
 
 def _body(hu: np.ndarray, block_mm: Sequence[float]) -> np.ndarray:
     """The trunk and all in it, lungs and gas too; without table, clothes and arms."""
-    solid = _opened(hu > BODY_HU, APART_MM, block_mm)
-    parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(solid.astype(np.uint8))))
-    sizes = np.bincount(parts.ravel())
-    return enclosed(parts == 1 + np.argmax(sizes[1:])) if len(sizes) > 1 else solid
+    return enclosed(largest_piece(_opened(hu > BODY_HU, APART_MM, block_mm)))
 
 
 def _enhanced(hu: np.ndarray, body: np.ndarray, block_mm: Sequence[float]) -> np.ndarray:

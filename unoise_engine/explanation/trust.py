@@ -34,8 +34,8 @@ def about_scan(ct: Volume, scope: Scope) -> Iterator[str]:
     if scan.enhanced_share[0] < scope.enhanced_share:
         yield (
             f"Little or no contrast agent: {scan.enhanced_share[0]:.0%} of the slices show vessels or organs brighter "
-            f"than {ENHANCED_HU} HU (the model knows CTs of {scope.enhanced_share:.0%} and more): much of the organ may "
-            "be missed."
+            f"than {ENHANCED_HU} HU (the model knows CTs of {scope.enhanced_share:.0%} and more): much of the organ "
+            "may be missed."
         )
     if scan.body_cm2 and outside(scan.body_cm2, scope.body_cm2):
         size = "small" if scan.body_cm2[0] < scope.body_cm2[0] else "large"
