@@ -89,16 +89,18 @@ def changed(ct: Volume, words: tuple[str, ...]) -> Iterator[Case]:
     yield "of a small child", scaled(padded(some, 60), 0.5), (SIZE, *words)
 
 
-def minis(ct: Volume, words: tuple[str, ...], start: int, stop: int, many: int = 11) -> Iterator[Case]:
-    for k in range(start, max(start + 1, stop - many + 1), many):
-        yield f"slices {k} to {k + many - 1}", part(ct, (slice(k, k + many),)), words
+def minis(ct: Volume, words: tuple[str, ...], start: int, stop: int, step: int) -> Iterator[Case]:
+    for k in range(start, stop - 10, step):
+        yield f"slices {k} to {k + 10}", part(ct, (slice(k, k + 11),)), words
 
 
 def cases(nih: Path, shared: Path, painted: Path | None) -> Iterator[Case]:
     whole = upright(read_image(shared / "ct-unenhanced/acrin-abdomen/ct.nii.gz"))
     yield "unenhanced abdomen and pelvis", whole, (CONTRAST,)
-    for name, ct, words in minis(whole, (CONTRAST,), 33, 88):
+    for name, ct, words in minis(whole, (CONTRAST,), 33, 99, step=6):
         yield f"unenhanced, {name}", ct, words
+    for how, other, words in changed(part(whole, (slice(55, 88),)), (CONTRAST,)):
+        yield f"unenhanced, {how}", other, words
     yield "unenhanced, pelvis", part(whole, (slice(0, 22),)), (CONTRAST,)
     yield "base of the lungs and liver", part(whole, (slice(88, 99),)), (CONTRAST,)
     yield "chest", part(whole, (slice(98, 99),)), (CHEST, CONTRAST)
@@ -119,6 +121,8 @@ def cases(nih: Path, shared: Path, painted: Path | None) -> Iterator[Case]:
         yield name, ct, ()
         for how, other, words in changed(ct, ()):
             yield f"{name}, {how}", other, words
+    for how, other, words in minis(portal["upper abdomen"], (), 0, 20, step=3):
+        yield f"upper abdomen, {how}", other, words
     for path in sorted(nih.glob("*-ct.nii.gz")):
         yield path.name.removesuffix("-ct.nii.gz"), read_image(path), (CUT,)
     if painted:
