@@ -18,7 +18,6 @@ SAMPLES, GRAIN_MM = 24, 3.0  # slices looked at, evenly spread; side of the bloc
 BODY_HU, LUNG_HU, FAT_HU, DENSE_HU = -300, (-960, -600), -30, 200
 CUT_BODY_HU = 15  # where the CT was cut off at 0 HU and fat reads as air does: muscle and organs
 APART_MM = 12  # what hangs on the body by less, or is thinner, is a table, a cloth, a tube or an arm
-WALL_MM = 20  # of tissue on every side of a lung; the foam of a table has its thin shell on three of them
 LUNG_OF_BODY = 0.3  # a slice with more lung than this share of its other tissue shows the chest
 # Unenhanced blood, muscle and organs stay below 75 HU. Bone does not, nor do its marrow and the ribs' thin cartilage.
 ENHANCED_HU, PLAIN_HU, MARROW_MM, RIM_MM = 75, 40, 27, 9
@@ -58,7 +57,7 @@ class Scan:
         hu, body = hu[shown], body[shown]  # slices of air alone tell nothing
         cm2 = block_mm[0] * block_mm[1] / 100
         tissue = body & (hu > BODY_HU)
-        lung = _within(tissue, WALL_MM, block_mm) & (hu > LUNG_HU[0]) & (hu < LUNG_HU[1])
+        lung = body & (hu > LUNG_HU[0]) & (hu < LUNG_HU[1])
         chest = lung.sum(axis=(1, 2)) > LUNG_OF_BODY * tissue.sum(axis=(1, 2)).clip(1)
         inside = hu[tissue]
         return Scan(
@@ -85,16 +84,13 @@ def samples(n: int) -> list[int]:
     return [int(k) for k in np.unique(np.linspace(0, n - 1, min(n, SAMPLES)).round())]
 
 
-def enclosed(body: np.ndarray, wall: Sequence[int] = (1, 1)) -> np.ndarray:
-    """Pixels of slices (n, h, w) with body on all four sides: the body and the air in it, not the room's or a table's.
-
-    `wall` pixels of it (above and below, left and right) on each side.
-    """
+def enclosed(body: np.ndarray) -> np.ndarray:
+    """Pixels of slices (n, h, w) with body on all four sides: the body and the air in it, not the room's."""
     inside = np.ones(body.shape, bool)
-    for axis, thick in zip((1, 2), wall):
-        before = np.cumsum(body, axis=axis, dtype=np.int32)
-        after = np.take(before, [-1], axis=axis) - before + body
-        inside &= (before >= thick) & (after >= thick)
+    for axis in (1, 2):
+        before = np.logical_or.accumulate(body, axis=axis)
+        after = np.flip(np.logical_or.accumulate(np.flip(body, axis), axis=axis), axis)
+        inside &= before & after
     return inside
 
 
@@ -111,10 +107,6 @@ def _blocks(slices: Sequence[np.ndarray], mm: Sequence[float]) -> tuple[np.ndarr
         for plane in slices
     ]
     return np.stack(means), (high * mm[0], wide * mm[1])
-
-
-def _within(body: np.ndarray, wall_mm: float, block_mm: Sequence[float]) -> np.ndarray:
-    return enclosed(body, [max(1, round(wall_mm / mm)) for mm in block_mm])
 
 
 def _body(hu: np.ndarray, block_mm: Sequence[float]) -> np.ndarray:

@@ -166,7 +166,7 @@ def with_disc(ct: Any, wide_mm: float, hu: int, slices: Any = slice(None), rim: 
         (27, 130, None, False),  # the aorta
         (27, 60, None, True),
         (8, 130, None, True),  # too narrow to be sure: a rib's cartilage
-        (36, 130, 500, True),  # marrow in its shell
+        (45, 130, 500, True),  # marrow in its shell
     ],
 )
 def test_a_vessel_tells_of_contrast_agent_however_little_of_the_body_it_is(
@@ -210,7 +210,7 @@ def test_a_ct_cut_off_at_0_hu_is_not_called_large() -> None:
     ct = a_trunk(size=500, mm=1.0, wide=3, n=4)
     cut = ct.with_voxels(ct.voxels.clip(0, 255))
     assert [*about_scan(ct, Scope())] == []
-    (sentence,) = about_scan(cut, Scope())
+    (sentence,) = about_scan(cut, Scope(body_cm2=(1, 2), soft_share=(0.1, 0.2)))
     assert "cut off there" in sentence
 
 
@@ -229,6 +229,13 @@ def test_water_is_no_abdomen() -> None:
     known = Scope(pixel_mm=(0.4, 3.5), soft_share=(0.2, 0.97))
     assert any("100% of the body is soft tissue" in one for one in about_scan(water, known))
     assert [*about_scan(ct, known)] == []
+
+
+def test_slices_of_air_above_and_below_tell_nothing() -> None:
+    ct = a_trunk()
+    hu = ct.voxels.copy()
+    hu[6:] = -1000
+    assert body_cm2(ct.with_voxels(hu)) == pytest.approx(body_cm2(ct))
 
 
 def test_a_table_alone_is_no_body() -> None:
