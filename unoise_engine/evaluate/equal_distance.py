@@ -19,8 +19,8 @@ from unoise_engine.explanation.hiding import FILLS, Hider
 from unoise_engine.explanation.method import Advance, silent
 from unoise_engine.explanation.overlap import overlap
 from unoise_engine.explanation.ranking import ranks
+from unoise_engine.explanation.scan import enclosed
 from unoise_engine.explanation.slices import LabelledItem, Patients, chance
-from unoise_engine.explanation.trust import enclosed
 from unoise_engine.explanation.visibility import How
 from unoise_engine.models.segmenter import Predicts
 from unoise_engine.volume.distance import signed_distance

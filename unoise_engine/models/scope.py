@@ -14,10 +14,10 @@ class Scope:
     pixel_mm: Range = (0.4, 1.6)
     slice_mm: Range = (0.3, 6.0)
     field_mm: Range = (220.0, 720.0)  # width of the picture
-    body_cm2: Range = (250.0, 1700.0)  # cross-section of the trunk, the median slice
+    body_cm2: Range = (250.0, 1700.0)  # cross-section of the trunk without arms and table, the median slice
     soft_share: Range = (0.2, 1.0)  # of the body's voxels, those between fat and contrast
     dense_share: Range = (0.0, 0.35)  # those of bone and contrast
-    enhanced_share: float = 0.0  # of organs, muscle and blood, at least: what contrast agent must have brightened
+    enhanced_share: float = 0.0  # of the slices, at least: those with vessels or organs that contrast agent brightened
     lung_share: float = 0.6  # of the slices, those that show much lung
     organ_ml: Range = (15.0, 250.0)
     dropped_share: float = 0.35  # of the organ found, what lay apart from the rest

@@ -115,7 +115,7 @@ class Account:
         self.organ = organ
         if not isinstance(self.bundle.recipe, Preparation):
             ml = [n * voxel_ml for n in areas[start:stop]]
-            self.warnings += about_volume(ml, manifest.organ, manifest.scope)
+            self.warnings += about_volume(ml, self.view.spacing_mm[0], manifest.organ, manifest.scope)
         if not found:
             self.notes.append(f"no {manifest.organ} found in this CT")
 

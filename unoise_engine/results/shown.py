@@ -9,7 +9,7 @@ import numpy as np
 from unoise_engine.explanation.hiding import largest_noise, tolerance
 from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.refine import RefinedUNoise
-from unoise_engine.explanation.trust import BODY_HU, enclosed
+from unoise_engine.explanation.scan import BODY_HU, enclosed
 from unoise_engine.explanation.unoise import UNoise
 from unoise_engine.models.given import modality_of
 from unoise_engine.models.manifest import Manifest

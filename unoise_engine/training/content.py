@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from unoise_engine.explanation.trust import Scan
+from unoise_engine.explanation.scan import Scan
 from unoise_engine.models.scope import Range
 from unoise_engine.volume.contents import slice_hashes
 from unoise_engine.volume.volume import Volume
@@ -25,4 +25,4 @@ class Content:
             return Content(slice_hashes(ct))
         scan = Scan.of(ct)
         told = {"organ_ml": (organ_ml, organ_ml), **(asdict(scan) if scan else {})}
-        return Content(slice_hashes(ct), {name: value for name, value in told.items() if value is not None})
+        return Content(slice_hashes(ct), {name: value for name, value in told.items() if isinstance(value, tuple)})

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from unoise_engine.explanation.scan import Scan
 from unoise_engine.explanation.trust import about_answers, about_pieces, about_scan, about_volume
 from unoise_engine.models.clean_up import CleanUp, one_piece, smooth_slices
 from unoise_engine.models.scope import Scope
@@ -72,7 +73,9 @@ def test_a_ct_without_contrast_is_named() -> None:
     assert np.mean(grained(plain).voxels[plain.voxels == 45] > 75) > 0.1
     for ct in (plain, grained(plain)):
         (sentence,) = about_scan(ct, scope)
-        assert sentence.startswith("Little or no contrast agent: ") and "CTs of 15% and more" in sentence
+        assert (
+            sentence.startswith("Little or no contrast agent: 0% of the slices") and "CTs of 15% and more" in sentence
+        )
     assert [*about_scan(grained(a_trunk(size=512, mm=0.75, body=95, wide=4, n=4)), scope)] == []
     assert [*about_scan(plain, Scope())] == []  # a model that says nothing of it
 
@@ -118,7 +121,9 @@ def test_the_body_is_measured_in_cm2() -> None:
 
 def test_air_alone() -> None:
     ct = a_trunk()
-    assert said(ct.with_voxels(np.full_like(ct.voxels, -1000))) == ["No body is in view: everything is air."]
+    assert said(ct.with_voxels(np.full_like(ct.voxels, -1000))) == [
+        "No body is in view: everything is air or thinner than 12 mm."
+    ]
 
 
 def test_lungs_in_many_slices_are_the_chest() -> None:
@@ -143,29 +148,126 @@ def test_a_wall_of_one_pixel_where_pixels_are_huge(inside: Any, around: Any, che
     assert any("show the chest" in one for one in about_scan(ct, Scope())) == chest
 
 
-def test_grain_is_counted_in_blocks_of_3_mm() -> None:
-    """Bright and dark stripes of one pixel are 60 HU where blocks are taken, and half contrast where they are not."""
-    scope = Scope(pixel_mm=(0.4, 4), enhanced_share=0.15, body_cm2=(0, 1e6), field_mm=(0, 1e6))
-    for mm, doubted in ((1.5, True), (3.0, False)):
-        ct = a_trunk(size=128, mm=mm, body=60)
-        hu = ct.voxels.copy()
-        hu[:, :, ::2][hu[:, :, ::2] == 60] = 30
-        hu[:, :, 1::2][hu[:, :, 1::2] == 60] = 90
-        assert any("contrast agent" in one for one in about_scan(ct.with_voxels(hu), scope)) == doubted, mm
+def with_disc(ct: Any, wide_mm: float, hu: int, slices: Any = slice(None), rim: int | None = None) -> Any:
+    """A vessel before the spine; with `rim`, its outer 3 mm are of that many HU: a bone with its marrow."""
+    (mm, _, _), (_, rows, columns) = ct.grid.spacing_mm, ct.voxels.shape
+    y, x = np.mgrid[:rows, :columns]
+    far = np.hypot(y - rows / 2 + 10 / mm, x - columns / 2) * mm
+    voxels = ct.voxels.copy()
+    voxels[slices, far < wide_mm / 2] = hu
+    if rim is not None:
+        voxels[slices, (far < wide_mm / 2) & (far >= wide_mm / 2 - 6)] = rim
+    return ct.with_voxels(voxels)
+
+
+@pytest.mark.parametrize(
+    ("wide_mm", "hu", "rim", "doubted"),
+    [
+        (27, 130, None, False),  # the aorta
+        (27, 60, None, True),
+        (8, 130, None, True),  # too narrow to be sure: a rib's cartilage
+        (45, 130, 500, True),  # marrow in its shell
+    ],
+)
+def test_a_vessel_tells_of_contrast_agent_however_little_of_the_body_it_is(
+    wide_mm: float, hu: int, rim: int | None, doubted: bool
+) -> None:
+    plain = a_trunk(size=420, mm=0.9, wide=4, body=50, n=4)
+    known = Scope(enhanced_share=0.3)
+    ct = with_disc(plain, wide_mm, hu, rim=rim)
+    assert [*about_scan(plain, Scope())] == []
+    assert any("contrast agent" in one for one in about_scan(ct, known)) == doubted
+
+
+def test_contrast_agent_is_asked_of_some_slices_not_of_all() -> None:
+    """In the pelvis nothing as wide is as bright."""
+    plain = a_trunk(size=128, n=20, body=50)
+    for many, doubted in ((5, True), (6, False)):
+        ct = with_disc(plain, 36, 130, slice(0, many))
+        known = Scope(pixel_mm=(0.4, 3.5), enhanced_share=0.3)
+        assert any("contrast agent: 25%" in one for one in about_scan(ct, known)) == doubted
+
+
+def body_cm2(ct: Any) -> float:
+    scan = Scan.of(ct)
+    assert scan and scan.body_cm2
+    return scan.body_cm2[0]
+
+
+def test_table_arms_and_clothes_are_no_body() -> None:
+    ct = a_trunk(size=160, n=4)
+    alone = body_cm2(ct)
+    hu = ct.voxels.copy()
+    hu[:, 120:122, 10:150] = 100  # a table's shell of 6 mm, on which the patient lies
+    hu[:, 60:90, 8:22] = hu[:, 60:90, 138:152] = 40  # arms
+    hu[:, 36, 40:120] = -100  # a cloth
+    hu[:, 70:90, 60:80] = -1000  # gas is of the body
+    assert body_cm2(ct.with_voxels(hu)) == pytest.approx(alone, rel=0.02)
+
+
+def test_a_ct_cut_off_at_0_hu_is_not_called_large() -> None:
+    """Its air reads as fat does; the picture is 2500 cm2."""
+    ct = a_trunk(size=500, mm=1.0, wide=3, n=4)
+    cut = ct.with_voxels(ct.voxels.clip(0, 255))
+    assert [*about_scan(ct, Scope())] == []
+    (sentence,) = about_scan(cut, Scope(body_cm2=(1, 2), soft_share=(0.1, 0.2)))
+    assert "cut off there" in sentence
+
+
+def test_a_body_that_the_picture_cuts_is_not_called_small() -> None:
+    ct = a_trunk(size=128, mm=3.0, n=4)
+    limits = Scope(pixel_mm=(0.4, 3.5), field_mm=(100, 400), body_cm2=(400, 1700))
+    tight = np.ascontiguousarray(ct.voxels[:, 24:104, 40:88])
+    part = Volume(tight, Grid((48, 80, 4), (3.0, 3.0, 3.0), (0, 0, 0), UPRIGHT))
+    assert body_cm2(part) < 400 and not any("too small" in one for one in about_scan(part, limits))
+    assert any("too small" in one for one in about_scan(a_trunk(wide=0.8, n=4), limits))
+
+
+def test_water_is_no_abdomen() -> None:
+    ct = a_trunk(n=4)
+    water = ct.with_voxels(np.where(ct.voxels > -1000, 0, ct.voxels).astype(np.int16))
+    known = Scope(pixel_mm=(0.4, 3.5), soft_share=(0.2, 0.97))
+    assert any("100% of the body is soft tissue" in one for one in about_scan(water, known))
+    assert [*about_scan(ct, known)] == []
+
+
+def test_slices_of_air_above_and_below_tell_nothing() -> None:
+    ct = a_trunk()
+    hu = ct.voxels.copy()
+    hu[6:] = -1000
+    assert body_cm2(ct.with_voxels(hu)) == pytest.approx(body_cm2(ct))
+
+
+def test_a_table_alone_is_no_body() -> None:
+    ct = a_trunk(n=4)
+    hu = np.full_like(ct.voxels, -1000)
+    hu[:, 100:102, 10:110] = 100
+    (sentence,) = said(ct.with_voxels(hu))
+    assert sentence.startswith("No body is in view")
 
 
 def test_implausible_organs() -> None:
-    known = "pancreas", Scope()
+    known = 12.0, "pancreas", Scope()  # no slice but the last lies within 10 mm of an end
     assert [*about_volume([0, 15, 0], *known)] == [*about_volume([0, 250, 0], *known)] == []  # the ends are plausible
     assert "14.9 ml" in next(about_volume([0, 14.9, 0], *known)) and "250.1" in next(about_volume([250.1], *known))
-    assert [*about_pieces(0.35, *known)] == []
     assert [*about_volume([0, 40, 40, 0], *known)] == []
     assert "4.0 ml of pancreas is implausible" in next(about_volume([0, 2, 2, 0], *known))
     assert "400.0 ml" in next(about_volume([200, 200], *known))
     assert [*about_volume([2, 2, 0], *known)] == []  # cut by the end of the CT: small is plausible
     assert [*about_volume([0, 0], *known)] == []
+
+
+def test_an_organ_that_comes_near_an_end_may_go_on_beyond_it() -> None:
+    pancreas = "pancreas", Scope()
+    assert [*about_volume([0, 0, 0, 4, 4, 0, 0, 0], 3.0, *pancreas)] == []
+    assert [*about_volume([0] * 9 + [4, 4, 0, 0, 0], 3.0, *pancreas)] == []
+    assert [*about_volume([0, 0, 0, 0, 4, 4, 0, 0, 0, 0], 3.0, *pancreas)] != []
+
+
+def test_pieces_far_apart() -> None:
+    known = "pancreas", Scope()
+    assert [*about_pieces(0.35, *known)] == [*about_pieces(0.1, *known)] == []
     assert "50% of it, were dropped" in next(about_pieces(0.5, *known))
-    assert [*about_pieces(0.1, *known)] == []
 
 
 def test_one_piece_keeps_the_surest_and_what_is_near() -> None:

@@ -240,7 +240,7 @@ def test_the_scope_is_that_of_the_training_cts(world: Any, utility_run: Any, uno
     assert scope.field_mm == (72, 106)  # 40 and 48 pixels
     assert scope.organ_ml[0] < 13 < 250 == scope.organ_ml[1]
     far = Volume(taught[0].voxels, replace(taught[0].grid, spacing_mm=(1.0, 1.0, 9.0)))
-    assert sum("the model knows" in sentence for sentence in about_scan(far, scope)) == 2
+    assert sum(", which the model knows" in sentence for sentence in about_scan(far, scope)) == 2
 
 
 def test_what_the_card_says_of_the_scope_stands(utility_run: Any, unoise_run: Any, tmp_path: Path) -> None:
