@@ -198,22 +198,26 @@ def obscure(
     visible: Annotated[float, typer.Option(help="Share of every slice that stays as it is.")] = 0.3,
     seed: Annotated[int, typer.Option(help="Of the noise: the same seed gives the same file.")] = 0,
     bundle: Bundle = "",
+    label: Label = "",
     device: Device = "auto",
     progress: Show = ProgressMode.auto,
 ) -> None:
     """Keep only what the model needs to see of a CT and replace the rest by noise; report the dice kept."""
     from unoise_engine.errors import CaseRefused
     from unoise_engine.evaluate.obscure import obscure_case
+    from unoise_engine.explanation.methods import TITLES
     from unoise_engine.files import refuse_overlap
     from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
+    from unoise_engine.models.given import modality_of
     from unoise_engine.progress import progress as tell
     from unoise_engine.results.case_folder import prepare_output
+    from unoise_engine.volume.case import ReadSettings
     from unoise_engine.volume.find import find_cases
 
     paths = [*given(inputs, also)]
     refuse_overlap(out, paths, inside_too=False)
-    cases = find_cases(paths)
-    opened = load_bundle(bundle or DEFAULT_BUNDLE, device)
+    opened = load_bundle(bundle or DEFAULT_BUNDLE, device, label=label)
+    cases = find_cases(paths, ReadSettings(modality=modality_of(opened.recipe)))
     prepare_output(out)
     refused = 0
     for number, case in enumerate(cases, 1):
@@ -226,7 +230,9 @@ def obscure(
             refused += 1
             print(f"CASE {name}: REFUSED {error.code}: {error}", file=sys.stderr)
             continue
-        print(f"CASE {name}: OK, {told['visible']:.1%} visible, dice kept {told['dice_kept']:.3f}")
+        print(
+            f"CASE {name}: OK, {told['visible']:.1%} visible by {TITLES[told['method']]}, dice kept {told['dice_kept']:.3f}"
+        )
     print(opened.manifest.warning)
     if refused:
         raise typer.Exit(1)

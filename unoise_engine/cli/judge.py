@@ -68,7 +68,6 @@ def evaluate(
     from unoise_engine.evaluate.command import Request, run
     from unoise_engine.explanation.occlusion import Occlusion
     from unoise_engine.progress import progress as tell
-    from unoise_engine.results.case_folder import prepare_output
 
     request = Request(
         data=tuple(data),
@@ -97,7 +96,6 @@ def evaluate(
         overwrite=overwrite,
         anyway=anyway,
     )
-    prepare_output(out)
     refused = run(request, tell(progress.value))
     print(f"report: {out / 'report.md'}")
     if refused:

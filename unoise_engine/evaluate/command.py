@@ -36,6 +36,8 @@ from unoise_engine.files import refuse_earlier, refuse_overlap
 from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Quiet
+from unoise_engine.results.case_folder import prepare_output
+from unoise_engine.results.shown import Scale
 from unoise_engine.volume.contents import slice_hashes
 from unoise_engine.volume.write import cannot_write
 
@@ -101,13 +103,15 @@ class Chosen:
     found: list[np.ndarray] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     causes: list[Cause] = field(default_factory=list)
+    bodies: list[np.ndarray] = field(default_factory=list)  # (*s) bool; of no use but to pictures
     maps: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
 
 def run(request: Request, show: Progress | None = None, more: Mapping[str, Method] | None = None) -> int:
-    """Writes everything into `request.out`, which must exist. Returns how many cases were refused (they are told).
+    """Writes everything into `request.out`, made if need be. Returns how many cases were refused (they are told).
 
     `more` are methods of the caller's own, judged after the request's; stability and shuffled weights leave them out.
+    Raises Usage, Environment, Integrity.
     """
     show, more = show or Quiet(), more or {}
     refuse_overlap(request.out, [*request.data, *request.maps])
@@ -117,6 +121,7 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
             raise Usage(f"--methods {name}", "unknown method", f"choose from {', '.join((*METHODS, *BASELINES))}")
     if request.decoys and not request.landmark:
         raise Usage("--decoys", "belong to a --landmark", "name it too")
+    prepare_output(request.out)
     bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads, label=request.label)
     request = _for_model(request, bundle)
     organ = bundle.manifest.chosen or [bundle.manifest.organ]
@@ -173,7 +178,7 @@ def run(request: Request, show: Progress | None = None, more: Mapping[str, Metho
     try:
         write_tables(request.out, curves, measures, results, overall)
         write_csv(request.out / "checks.csv", check_rows(checks, answers.slices))
-        pictures = _draw(request, bundle, chosen, curves, titles, about)
+        pictures = _draw(request, bundle, chosen, curves, titles, about, more)
         write_report(request.out / "report.md", about, curves, measures, overall, titles, pictures)
     except OSError as error:
         raise cannot_write(request.out, error) from None
@@ -220,12 +225,14 @@ def _read(
             seen |= dict.fromkeys(hashes, entry.name)
             found = segment(bundle, scan.given, bundle.manifest.clean_up)
             results.append(judge(scan, found))
+            body = scan.body() if request.figures and request.panels else None
             causes = [scan.mask(numbers) for numbers in (entry.landmark, entry.decoys)]
             for part in parts:
                 chosen.slices.append(_item(scan, part, bundle))
                 chosen.targets.append(_target(bundle, found, part, chosen.slices[-1]))
                 chosen.found.append(chosen.targets[-1].mask[0, 0])
                 chosen.causes.append(Cause(*(part.of(mask) for mask in causes)))
+                chosen.bodies += [] if body is None else [part.of(body)]
             for name, maps in read.items():
                 label = name if name not in request.methods else f"{name} (file)"
                 chosen.maps.setdefault(label, []).extend(maps)
@@ -334,7 +341,13 @@ def _tell_time(request: Request, chosen: Chosen, how: How, bundle: Bundle, more:
 
 
 def _draw(
-    request: Request, bundle: Bundle, chosen: Chosen, curves: Curves, titles: dict[str, str], about: About
+    request: Request,
+    bundle: Bundle,
+    chosen: Chosen,
+    curves: Curves,
+    titles: dict[str, str],
+    about: About,
+    more: Mapping[str, Method],
 ) -> list[str]:
     """The pictures' names; none, and a line, where matplotlib is missing."""
     from unoise_engine.evaluate.figures import draw_curves
@@ -344,7 +357,10 @@ def _draw(
         return []
     try:
         names = draw_curves(request.out, curves, titles, about.model_title, about.warning)
-        panels = Panels(bundle, chosen.found, chosen.maps, curves, titles, about.warning)
+        methods = {**choose([n for n in request.methods if n in METHODS]), **more}
+        inside = [name for name, method in methods.items() if Scale.of(method, bundle.manifest).in_body]
+        bodies = dict.fromkeys(inside, chosen.bodies)
+        panels = Panels(bundle, chosen.found, chosen.maps, curves, titles, about.warning, bodies)
         return names + panels.draw_all(request.out, request.panels)
     except Environment as error:
         print(f"no figures: {error}", file=sys.stderr)

@@ -16,6 +16,8 @@ from unoise_engine.files import sha256
 from unoise_engine.models.given import Given, given_of, modality_of
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recipe import Recipe
+from unoise_engine.results.body import in_body
+from unoise_engine.results.greys import Greys
 from unoise_engine.volume.labelled import read_labelled
 from unoise_engine.volume.pairs import Pair, by_patient, find_pairs, number_of, patient_of
 from unoise_engine.volume.split import refuse_overlaps
@@ -49,6 +51,11 @@ class Scan:
     def truth(self) -> np.ndarray:
         """(n, rows, columns) bool on the CT's grid, axial."""
         return np.isin(self.labels, self.entry.numbers)
+
+    def body(self) -> np.ndarray:
+        """(n, h, w) bool: where the model's planes show the body."""
+        greys = Greys.of(self.ct, modality_of(self.given.recipe))
+        return self.given.resampled(in_body(greys(self.given.view.apply(self.ct.voxels)))) > 0.5
 
     def mask(self, numbers: Sequence[int]) -> np.ndarray:
         """(n, h, w) bool: where the model's planes show these labels."""

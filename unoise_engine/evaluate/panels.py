@@ -5,7 +5,7 @@ the model still sees.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Panels:
-    """Everything to draw from: the model, what it found on each slice, and each slice's maps by name."""
+    """Everything to draw from: the model, what it found on each slice, and each slice's maps by name. `bodies` has the
+    maps that show inside the body alone, as pictures of them do everywhere: where that is on each slice."""
 
     model: Predicts
     found: Sequence[np.ndarray]
@@ -46,6 +47,7 @@ class Panels:
     curves: Curves
     titles: Mapping[str, str]
     warning: str
+    bodies: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
 
     def draw_all(self, out: Path, each: int) -> list[str]:
         """OUT/panels-<method>.png, `each` slices of each kind. Raises MissingExtra without matplotlib."""
@@ -68,7 +70,9 @@ class Panels:
             note = f"{answers.slices[s].name}\n{word}: area {score[s]:.2f}, full {answers.clean[s]:.2f}"
             rows.append(self.row(name, s, note))
         title = f"{self.titles[name]}: its worst, middle and best slices, hidden by {fill}"
-        below = f"green: truth, blue: found; heat by rank, the brighter the more important. {self.warning}"
+        told = [self.titles[name] for name in self.maps if name in self.bodies]
+        inside = f" ({', '.join(told)}: inside the body)" if told else ""
+        below = f"green: truth, blue: found; heat by rank, the brighter the more important{inside}. {self.warning}"
         return mosaic(rows, title, below)
 
     def row(self, name: str, s: int, note: str) -> list[Picture]:
@@ -83,7 +87,8 @@ class Panels:
 
         pictures = [Picture(grey(image), truth[box], one.plane(self.found[s])[box], note)]
         for key, some in self.maps.items():
-            colours = _heat(grey(image), one.plane(some[s])[box])
+            body = one.plane(self.bodies[key][s])[box] if key in self.bodies else None
+            colours = _heat(grey(image), one.plane(some[s])[box], body)
             pictures.append(Picture(colours, truth[box], None, self.titles[key], key == name))
         tie = chance(self.curves.answers.how.seed, one, "ties").random(one.organ.shape, np.float32)
         visible = ranks(self.maps[name][s], tie) < count(SHOWN, one.organ.size)
@@ -143,15 +148,16 @@ def mosaic(rows: Sequence[Sequence[Picture]], title: str, below: str) -> Any:
     return figure
 
 
-def _heat(grey: np.ndarray, importance: np.ndarray) -> np.ndarray:
-    """By rank, which is what is judged: the upper half glows. A map that says nothing leaves the slice as it is."""
+def _heat(grey: np.ndarray, importance: np.ndarray, body: np.ndarray | None = None) -> np.ndarray:
+    """By rank, which is what is judged: the upper half glows, inside the `body` if that is given. A map that says
+    nothing leaves the slice as it is."""
     from matplotlib import colormaps
 
     if importance.max() == importance.min():
         return grey
     values, place = np.unique(importance, return_inverse=True)
     share = (np.searchsorted(np.sort(importance.ravel()), values) / importance.size)[place].reshape(importance.shape)
-    strength = np.clip(2 * share - 1, 0, 1)
+    strength = np.clip(2 * share - 1, 0, 1) * (True if body is None else body)
     alpha = 0.75 * strength[..., None]
     return (1 - alpha) * grey + alpha * colormaps["inferno"](strength)[..., :3]
 

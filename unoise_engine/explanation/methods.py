@@ -28,14 +28,6 @@ def usual(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in chosen if name not in learnt[1:])
 
 
-def learnt(model: Segmenter) -> Method:
-    """The U-Noise of a model, where it is one that counts. Raises Usage where there is none."""
-    names = answerable(model, ("unoise-near", "unoise"))
-    if not names:
-        check_answerable(model, [METHODS["unoise"]])
-    return METHODS[names[0]]
-
-
 def choose(names: Sequence[str], *configured: Method) -> dict[str, Method]:
     """The methods of those names, in that order; `configured` ones in the place of those with usual parameters.
 

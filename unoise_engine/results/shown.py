@@ -9,13 +9,13 @@ import numpy as np
 from unoise_engine.explanation.hiding import largest_noise, tolerance
 from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.refine import RefinedUNoise
-from unoise_engine.explanation.scan import BODY_HU, enclosed
 from unoise_engine.explanation.unoise import UNoise
 from unoise_engine.models.given import modality_of
 from unoise_engine.models.manifest import Manifest
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.recipe import Recipe
 from unoise_engine.models.segmenter import GRADCAM
+from unoise_engine.results.body import in_body
 
 ENDS = ("not important", "most important")
 SPREAD = "SD"  # the unit of noise where each item's own spread is one
@@ -80,7 +80,7 @@ class Scale:
     def values(self, importance: np.ndarray, hu: np.ndarray) -> np.ndarray:
         """`importance` (rows, columns) as it is written, on the slice `hu` -> what is shown, 0 and above."""
         values = self.counted(importance)
-        return np.where(enclosed((hu > BODY_HU)[None])[0], values, 0) if self.in_body else values
+        return np.where(in_body(hu[None])[0], values, 0) if self.in_body else values
 
     def ends(self, top: float) -> tuple[str, str]:
         """What to write at 0 and at `top`."""

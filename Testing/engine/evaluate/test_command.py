@@ -65,6 +65,53 @@ def test_everything_is_written(out: Any) -> None:
     assert rows_apart and all(a.count("|") == b.count("|") for a, b in rows_apart)
 
 
+class Everywhere:
+    """A map that rises towards the first corner, in the air: as of a method that needs Grad-CAM, and as of another."""
+
+    name = title = about = unit = "everywhere"
+    chosen = False
+
+    def __init__(self, needs: str):
+        self.needs = needs
+
+    def __call__(self, model: Any, x: Any, target: Any, advance: Any) -> Any:
+        h, w = x.shape[2:]
+        advance(len(x))
+        return np.tile(-np.add.outer(np.arange(h), np.arange(w)).astype(np.float32), (len(x), 1, 1))
+
+
+def test_panels_show_gradcam_inside_the_body_alone(
+    data: Any, tiny_bundle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the pictures of `explain` do. The folder for the report is made, too."""
+    from unoise_engine.evaluate import panels
+
+    drawn, real = [], panels.mosaic
+    monkeypatch.setattr(panels, "mosaic", lambda rows, *words: drawn.append((rows, words)) or real(rows, *words))
+    more = {"smeared": Everywhere("gradcam"), "other": Everywhere("")}
+    asked = dict(QUICK, figures=True, methods=("random",), slices_per_case=1, empty_per_case=0)
+    request = Request(data=(data,), out=tmp_path / "deep" / "out", bundle=str(tiny_bundle), **asked)  # type: ignore[arg-type]
+    assert run(request, more=more) == 0 and (request.out / "panels-smeared.png").is_file()
+    rows, (_, below) = drawn[0]
+    told = {one.title: one.colours for one in rows[0]}
+    slice_, smeared, other = next(iter(told.values())), told["smeared"], told["other"]
+    assert not np.allclose(other[0, 0], slice_[0, 0]), "there is heat in the air"
+    assert np.array_equal(smeared[0, 0], slice_[0, 0])
+    lit, all_lit = (np.abs(one - slice_).max(axis=-1) > 0.01 for one in (smeared, other))
+    assert 0.1 < lit.mean() < all_lit.mean() and slice_[all_lit & ~lit].max() < 0.05, "the body glows as before"
+    assert np.array_equal(smeared[lit], other[lit]) and "(smeared: inside the body)" in below
+
+
+def test_a_folder_that_cannot_be_written_is_told_first(data: Any, tiny_bundle: Any, tmp_path: Path) -> None:
+    from unoise_engine.errors import Environment
+    from unoise_engine.evaluate import command
+
+    (tmp_path / "file").write_text("mine")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Environment, match="out - cannot be written"):
+        patch.setattr(command, "load_bundle", lambda *a, **k: pytest.fail("begun"))
+        run(Request(data=(data,), out=tmp_path / "file" / "out", bundle=str(tiny_bundle), **QUICK))
+
+
 def test_checks_know_which_maps_are_learned(out: Any) -> None:
     """The tiny nets are one kernel of equal values each: shuffled they are the same, so their maps stay."""
     checks = {(r["method"], r["check"].split(", ")[-1]): float(r["value"]) for r in rows(out / "checks.csv")}

@@ -18,6 +18,8 @@ from unoise_engine.batch.run import explain_all
 from unoise_engine.evaluate.command import Request, run
 from unoise_engine.explanation.baselines import chaos, ruler
 from unoise_engine.explanation.hiding import hiding_units
+from unoise_engine.explanation.method import silent
+from unoise_engine.explanation.methods import METHODS, answerable
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.proof import SEED, Trial
 from unoise_engine.explanation.segment import segment
@@ -181,3 +183,37 @@ def test_a_model_without_a_kernel_is_judged_without_shuffling(world: Path, tmp_p
     assert run(Request((world / "set",), out, str(tmp_path / "bundle"), **how)) == 0  # type: ignore[arg-type]
     assert "no check with shuffled weights: the model holds no kernel" in capsys.readouterr().err
     assert "shuffled" not in (out / "checks.csv").read_text()
+
+
+def test_a_ct_is_obscured_by_an_imported_model(world: Path, bundle: Path, tmp_path: Path) -> None:
+    """Without a U-Noise of its own by the first method that it can answer. What is hidden says nothing of the CT."""
+    from unoise_engine.evaluate.obscure import obscure
+
+    ct, model = read_image(world / "set" / "case-0-ct.nii.gz"), load_bundle(bundle, "cpu", label="target")
+    found = obscure(ct, model, 0.3, 7, silent)
+    same = found.ct.voxels == np.round(ct.voxels)
+    assert found.by == METHODS[found.by].name in answerable(model) and found.by not in ("unoise", "unoise-near")
+    assert found.visible == pytest.approx(0.3, abs=0.01) and 0.29 < same.mean() < 0.35 and found.ct.grid == ct.grid
+    assert [abs(one.mean() - 0.3) < 0.05 for one in same] == [True] * len(same), "a share of every axial slice"
+    assert obscure(ct, model, 0.3, 7, silent).ct.voxels.tobytes() == found.ct.voxels.tobytes()
+    hidden = found.ct.voxels[~same].astype(float)
+    assert hidden.mean() == pytest.approx(ct.voxels[same].mean(), abs=60) and hidden.std() > 30
+    more = obscure(ct, model, 0.95, 7, silent)
+    assert more.kept > 0.8 and more.kept >= found.kept
+    other = ct.voxels.copy()
+    other[~same & (ct.voxels < -900)] -= 20  # air that is hidden
+    assert np.array_equal(obscure(ct.with_voxels(other), model, 0.3, 7, silent).ct.voxels, found.ct.voxels)
+
+
+def test_values_that_are_no_hu_are_obscured_as_they_are(world: Path, tmp_path: Path) -> None:
+    """Small numbers, as some MR have them: nothing is rounded, nothing lies beyond what stays."""
+    from unoise_engine.evaluate.obscure import obscure
+
+    steps = (Step("normalise", (0.02, 0.1)),)
+    bundle = load_bundle(write_caused(tmp_path, replace(RECIPES[2], steps=steps, modality="MR")), "cpu", label="target")
+    ct = read_image(world / "set" / "case-0-ct.nii.gz")
+    found = obscure(ct.with_voxels((ct.voxels / 1000).astype(np.float32)), bundle, 0.3, 0, silent)
+    same = found.ct.voxels == (ct.voxels / 1000).astype(np.float32)
+    assert same.mean() == pytest.approx(0.3, abs=0.01) and found.ct.voxels.dtype == np.float32
+    stays, hidden = found.ct.voxels[same], found.ct.voxels[~same]
+    assert stays.min() <= hidden.min() and hidden.max() <= stays.max() and len(np.unique(hidden)) > 1000
