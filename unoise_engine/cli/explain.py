@@ -230,9 +230,8 @@ def obscure(
             refused += 1
             print(f"CASE {name}: REFUSED {error.code}: {error}", file=sys.stderr)
             continue
-        print(
-            f"CASE {name}: OK, {told['visible']:.1%} visible by {TITLES[told['method']]}, dice kept {told['dice_kept']:.3f}"
-        )
+        shown = f"{told['visible']:.1%} visible by {TITLES[told['method']]}"
+        print(f"CASE {name}: OK, {shown}, dice kept {told['dice_kept']:.3f}")
     print(opened.manifest.warning)
     if refused:
         raise typer.Exit(1)

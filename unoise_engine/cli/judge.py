@@ -105,6 +105,7 @@ def evaluate(
 def benchmark(
     out: Out,
     bundle: Bundle = "",
+    label: Label = "",
     peers: Annotated[bool, typer.Option("--peers", help="Beside captum and MONAI, where installed (bench).")] = False,
     paper: Annotated[bool, typer.Option("--paper", help="Also nets of the paper's size, untrained (train).")] = False,
     quick: Annotated[
@@ -112,7 +113,8 @@ def benchmark(
     ] = False,
     repeats: Annotated[int, typer.Option(help="Interleaved repetitions that medians are taken of.")] = 5,
     ct: Annotated[
-        Path | None, typer.Option(help="A CT on whose fullest slice default occlusion is also compared.")
+        Path | None,
+        typer.Option(help="A CT to compare default occlusion on too, or to measure an imported model on."),
     ] = None,
     device: Device = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
@@ -124,11 +126,9 @@ def benchmark(
 
     from unoise_engine.lab.benchmark.command import Request, run
     from unoise_engine.progress import progress as tell
-    from unoise_engine.results.case_folder import prepare_output
 
     command = shlex.join(["unoise_engine", *sys.argv[1:]])
-    request = Request(out, bundle, peers, paper, quick, repeats, ct, device, threads, command, overwrite)
-    prepare_output(out)
+    request = Request(out, bundle, peers, paper, quick, repeats, ct, device, threads, command, overwrite, label)
     agreed = run(request, tell(progress.value))
     print(f"report: {out / 'benchmark.md'}")
     if not agreed:

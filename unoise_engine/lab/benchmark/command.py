@@ -29,9 +29,13 @@ from unoise_engine.lab.benchmark.whole import WholeCT, explain_whole
 from unoise_engine.lab.phantom.abdomen import synthesise
 from unoise_engine.lab.phantom.labels import LABELS
 from unoise_engine.models.bundles import DEFAULT_BUNDLE, load_bundle
+from unoise_engine.models.given import modality_of
+from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.profile import profiled
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress, Quiet
+from unoise_engine.results.case_folder import prepare_output
+from unoise_engine.volume.case import Case, ReadSettings
 from unoise_engine.volume.find import find_cases
 from unoise_engine.volume.write import cannot_write, write_volume
 
@@ -44,7 +48,8 @@ SMALL = {"depth": 3, "first_channels": 8}  # what stands for the paper's utility
 
 @dataclass(frozen=True)
 class Request:
-    """`ct`: a real one, to say on too how far default occlusion is from the exact map."""
+    """`ct`: a real one, to say on too how far default occlusion is from the exact map. An imported model is measured on
+    it, and on a phantom without it."""
 
     out: Path
     bundle: str = ""
@@ -57,6 +62,7 @@ class Request:
     threads: int = 0
     command: str = ""
     overwrite: bool = False
+    label: str = ""  # of a bundle of several
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
@@ -80,7 +86,7 @@ QUICK = Size(batches=2, places=16, counted=3, ct=(256, 20))
 
 
 def run(request: Request, show: Progress | None = None) -> bool:
-    """Writes all files into `request.out`, which must exist, and returns whether all that ran agrees.
+    """Writes all files into `request.out`, made if need be, and returns whether all that ran agrees.
 
     Raises Usage, Environment (also for an earlier report, without `overwrite`), Integrity, CaseRefused; MissingExtra
     for --paper without the extra `train`.
@@ -91,34 +97,47 @@ def run(request: Request, show: Progress | None = None) -> bool:
     if request.paper:
         need_training()
     size = QUICK if request.quick else FULL
-    bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads)
+    prepare_output(request.out)
+    bundle = load_bundle(request.bundle or DEFAULT_BUNDLE, request.device, request.threads, label=request.label)
     found = Findings(request.command, describe_machine(bundle.device, request.threads))
-    found.left_out = left_out(request.peers)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
-        shipped = _subject(bundle, request.quick)
-        found.side = shipped.organ.shape[0]
-        found.peak = peak_gflops(3 if request.quick else 8)  # and again later: a busy machine hides it
+        shipped = _subject(bundle, request)
+        found.left_out = left_out(request.peers, shipped.imported)
+        found.size = shipped.organ.shape
+        if not shipped.imported:
+            found.peak = peak_gflops(3 if request.quick else 8)  # and again later: a busy machine hides it
         _measure(shipped, request, size, found, scratch, show)
         _apart(shipped, request, size, found, show)
-        with show.stage(shipped.name, "growth", 1) as advance:
-            threads = request.threads or usable_cores()
-            found.points = growth(bundle, shipped.image, threads, min(request.repeats, 3), request.quick, advance)
+        if not shipped.imported:
+            with show.stage(shipped.name, "growth", 1) as advance:
+                threads = request.threads or usable_cores()
+                found.points = growth(bundle, shipped.image, threads, min(request.repeats, 3), request.quick, advance)
         if request.paper:
             _measure(_paper_subject(scratch, request, show), request, size, found, scratch, show)
         found.whole = _whole(bundle, request, size, scratch, show)
-    if not request.quick:
+    if not request.quick and not shipped.imported:
         found.goals = goals(found.rows, found.apart, found.points, found.whole, bundle.device)
     found.seconds = time.perf_counter() - began
     _write(request.out, found)
     return all(row.agrees for row in found.rows)
 
 
-def _subject(bundle: Bundle, quick: bool) -> Subject:
-    """The slice of a phantom with most of the organ in the bundle's own eyes."""
+def _subject(bundle: Bundle, request: Request) -> Subject:
+    """The slice of a phantom with most of the organ in the bundle's own eyes; of an imported model that of the CT."""
+    name, quick = bundle.manifest.name, request.quick
+    if isinstance(bundle.recipe, Preparation) and request.ct is not None:
+        return fullest_slice(name, bundle, _only_case(request.ct, bundle).read().ct)
     phantom = synthesise(SEED, size=256, slices=12 if quick else 40)
     fullest = [int(np.argmax((phantom.labels.voxels == LABELS["pancreas"]).sum(axis=(1, 2))))] if quick else None
-    return fullest_slice(bundle.manifest.name, bundle, phantom.ct, fullest, SMALL_SIDE if quick else SIDE)
+    return fullest_slice(name, bundle, phantom.ct, fullest, SMALL_SIDE if quick else SIDE)
+
+
+def _only_case(path: Path, bundle: Bundle) -> Case:
+    case, *others = find_cases([path], ReadSettings(modality=modality_of(bundle.recipe)))
+    if others:
+        raise Usage(path, f"holds {len(others) + 1} CTs", "give one of them")
+    return case
 
 
 def _paper_subject(scratch: Path, request: Request, show: Progress) -> Subject:
@@ -144,7 +163,7 @@ def _paper_subject(scratch: Path, request: Request, show: Progress) -> Subject:
 def _measure(subject: Subject, request: Request, size: Size, found: Findings, scratch: Path, show: Progress) -> None:
     """All contests of a subject, its floors and its profile."""
     rivals = None
-    if can_train():
+    if can_train() and not subject.imported:
         with show.stage(subject.name, "exporting", 1) as advance:
             rivals = open_rivals(subject, scratch, request.device, request.threads, request.peers)
             advance(1)
@@ -154,6 +173,8 @@ def _measure(subject: Subject, request: Request, size: Size, found: Findings, sc
     ]
     for contest in contests:
         found.rows += _held(contest, request.repeats, show)
+    if subject.imported:
+        return
     mine = [row for row in found.rows if row.model == subject.name]
     if subject.bundle.device == "cpu":
         with show.stage(subject.name, "counting", 1) as advance:
@@ -174,13 +195,10 @@ def _held(contest: Contest, repeats: int, show: Progress) -> list[Row]:
 
 
 def _apart(shipped: Subject, request: Request, size: Size, found: Findings, show: Progress) -> None:
-    subjects = {"phantom": shipped}
-    if request.ct is not None:
-        (case, *others) = find_cases([request.ct])
-        if others:
-            raise Usage(request.ct, f"holds {len(others) + 1} CTs", "give one of them")
-        ct, bundle = case.read().ct, shipped.bundle
-        subjects["real CT"] = fullest_slice(shipped.name, bundle, ct)
+    subjects = {"real CT" if shipped.imported and request.ct is not None else "phantom": shipped}
+    if request.ct is not None and not shipped.imported:
+        ct = _only_case(request.ct, shipped.bundle).read().ct
+        subjects["real CT"] = fullest_slice(shipped.name, shipped.bundle, ct)
     for name, subject in subjects.items():
         with show.stage(name, "exact map", 1) as advance:
             if not subject.organ.any():
@@ -189,16 +207,20 @@ def _apart(shipped: Subject, request: Request, size: Size, found: Findings, show
                     "nothing can be occluded",
                     "choose another --bundle or --ct",
                 )
-            found.apart.append(adaptive_apart(name, subject, size.places, SEED, advance))
+            places = size.places if subject.organ.ndim == 2 else QUICK.places
+            found.apart.append(adaptive_apart(name, subject, places, SEED, advance))
 
 
 def _whole(bundle: Bundle, request: Request, size: Size, scratch: Path, show: Progress) -> WholeCT:
     with show.stage("whole CT", "making", 2) as advance:
-        side, slices = size.ct
-        source = scratch / "ct.nii.gz"
-        write_volume(synthesise(SEED, size=side, slices=slices).ct, source)
+        if isinstance(bundle.recipe, Preparation) and request.ct is not None:
+            source = request.ct
+        else:
+            side, slices = size.ct
+            source = scratch / "ct.nii.gz"
+            write_volume(synthesise(SEED, size=side, slices=slices).ct, source)
         advance(1)
-        whole = explain_whole(source, scratch, bundle.folder, request.device, request.threads)
+        whole = explain_whole(source, scratch, bundle.folder, request.device, request.threads, request.label)
         advance(1)
     return whole
 

@@ -20,11 +20,12 @@ from unoise_engine.spreadsheet import csv_text
 
 @dataclass
 class Findings:
-    """`side`: pixels of the slices that contests are held on. `peak`: GFLOP a second. `nodes` by model and file."""
+    """`size`: of the slice or block that contests are held on, in pixels. `peak`: GFLOP a second. `nodes` by model and
+    file."""
 
     command: str
     machine: dict[str, str]
-    side: int = 0
+    size: tuple[int, ...] = ()
     rows: list[Row] = field(default_factory=list)
     peak: float = math.nan
     floors: list[Floor] = field(default_factory=list)

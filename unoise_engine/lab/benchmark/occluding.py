@@ -32,7 +32,7 @@ def occlusion_contests(subject: Subject, rivals: Rivals | None, batches: int, se
     every = math.prod(lattice.shape)
     tried = np.argwhere(PAPER.tried(image, lattice))
     chance = np.random.default_rng(seed)
-    size = min(PLACES_A_CALL, len(tried))
+    size = min(PLACES_A_CALL if subject.organ.ndim == 2 else 1, len(tried))  # of a block each takes long
     drawn = [tried[chance.choice(len(tried), size, replace=False)] for _ in range(batches)]
 
     def batch(places: np.ndarray) -> Work:
@@ -77,16 +77,16 @@ def occlusion_contests(subject: Subject, rivals: Rivals | None, batches: int, se
 
 
 def telling_places(subject: Subject) -> np.ndarray:
-    """First pixels (3, 2) of three patches: on the organ, in its row at the left edge, and in the last corner."""
+    """First pixels (3, rank) of three patches: on the organ, in its row at the left edge, and in the last corner."""
     there = np.argwhere(subject.organ)
-    row, column = np.median(there, axis=0).astype(int) if len(there) else np.array(subject.organ.shape) // 2
-    last = [n - PAPER.patch for n in subject.organ.shape]
-    row, column = (int(np.clip(v - PAPER.patch // 2, 0, end)) for v, end in zip((row, column), last))
-    return np.array([[row, column], [row, 0], last])
+    middle = np.median(there, axis=0).astype(int) if len(there) else np.array(subject.organ.shape) // 2
+    last = [max(n - PAPER.patch, 0) for n in subject.organ.shape]
+    first = [int(np.clip(v - PAPER.patch // 2, 0, end)) for v, end in zip(middle, last)]
+    return np.array([first, [*first[:-1], 0], last])
 
 
 def drops(subject: Subject, places: np.ndarray) -> np.ndarray:
-    """1 - dice of our windows at k places (k, 2): (k,)."""
+    """1 - dice of our windows at k places (k, rank): (k,)."""
     seen = subject.bundle.occluded(subject.image, places, PAPER.patch, PAPER.fill)[:, 0] > 0
     return 1 - overlap(seen, subject.organ)
 

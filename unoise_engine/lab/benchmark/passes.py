@@ -1,14 +1,19 @@
-"""Contests of one pass: segmentation, U-Noise, Grad-CAM."""
+"""Contests of one pass: segmentation, and whichever of the quick methods the model can answer."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from unoise_engine.explanation.method import silent
+from unoise_engine.explanation.methods import LEARNT, METHODS, answerable
+from unoise_engine.explanation.target import Target
 from unoise_engine.lab.benchmark.contest import OURS, Contest, Entry
 from unoise_engine.lab.benchmark.rivals import Rivals
 from unoise_engine.lab.benchmark.subject import Subject
 from unoise_engine.models.enlarge import enlarged
+from unoise_engine.models.segmenter import GRADCAM as GRADCAM_ANSWER
 
+OTHERS = ("gradient", "structures")
 SEGMENTATION, UNOISE, GRADCAM = "segmentation", "U-Noise map", "Grad-CAM, its forward pass included"
 EAGER, PLAIN, AUTOGRAD = "torch eager", "onnxruntime, plain export", "torch autograd"
 # A near noise model takes the logarithm of nearly nothing.
@@ -39,11 +44,16 @@ def pass_contests(subject: Subject, rivals: Rivals | None) -> list[Contest]:
                 (PLAIN, lambda: plain_noise(slices=x, logits=logits)),
             )
         ]
-    return [
-        Contest(subject.name, SEGMENTATION, segmentation),
-        Contest(subject.name, UNOISE, unoise),
-        gradcam_contest(subject, rivals),
-    ]
+    contests = [Contest(subject.name, SEGMENTATION, segmentation)]
+    if bundle.answers.intersection(LEARNT):
+        contests.append(Contest(subject.name, UNOISE, unoise))
+    if GRADCAM_ANSWER in bundle.answers:
+        contests.append(gradcam_contest(subject, rivals))
+    asked = Target(2 * subject.target - 1)
+    for name in answerable(bundle, OTHERS):
+        entry = Entry(OURS, [lambda method=METHODS[name]: method(bundle, x, asked, silent)], once=name == "structures")  # type: ignore[misc]
+        contests.append(Contest(subject.name, f"{METHODS[name].title}, its forward pass included", [entry]))
+    return contests
 
 
 def gradcam_contest(subject: Subject, rivals: Rivals | None) -> Contest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+from unoise_engine.explanation.methods import TITLES
 from unoise_engine.lab.benchmark.contest import OURS, Row
 from unoise_engine.lab.benchmark.findings import Findings
 from unoise_engine.lab.benchmark.goals import Goal
@@ -31,9 +32,10 @@ def report(found: Findings) -> str:
 
 
 def _head(found: Findings) -> Iterable[str]:
+    kind = "slice" if len(found.size) == 2 else "block"
     yield (
-        f"# Speed\n\nMade by `{found.command}` in {span(found.seconds)}. One slice of {found.side} x {found.side}, if "
-        "nothing else is said."
+        f"# Speed\n\nMade by `{found.command}` in {span(found.seconds)}. One {kind} of "
+        f"{' x '.join(map(str, found.size))}, if nothing else is said."
     )
     yield table(("machine", ""), found.machine.items())
     if wrong := [f"{row.model}, {row.what}, {row.by}" for row in found.rows if not row.agrees]:
@@ -147,8 +149,9 @@ def _whole(whole: WholeCT) -> str:
             f"without these {whole.times_ct:.2f} times the CT in float32 ({whole.ct_bytes / MIB:.0f} MiB)"
         )
     size = " x ".join(map(str, whole.size))
+    made = ["segmentation", *(TITLES[name] for name in whole.stages if name in TITLES)]
     return (
-        f"## A whole CT, from file to files\n\n{size}, segmentation, Grad-CAM and U-Noise: **{span(whole.seconds)}**, "
+        f"## A whole CT, from file to files\n\n{size}, {', '.join(made)}: **{span(whole.seconds)}**, "
         f"{whole.times_models:.2f} times the {span(whole.models)} inside the models. {stages}. Peak memory: {memory}."
     )
 

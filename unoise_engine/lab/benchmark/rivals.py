@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 TRAINING = ("torch", "onnx", "onnxscript")
 NO_TORCH = "torch eager, the plain export and the paper's models (extra train)"
+IMPORTED = (
+    "torch, the plain export, captum and MONAI, of a model from elsewhere: they run nets that this engine can build",
+    "floors, growth and profiles of a model from elsewhere: they count in nets that this engine can build",
+)
 NO_GRAD_CAM = "pytorch-grad-cam (it asks for torchvision)"
 
 
@@ -58,8 +62,10 @@ def open_rivals(subject: Subject, scratch: Path, device: str, threads: int, peer
     return Rivals(Eager(utility, noise, bundle.device), plain, plain_noise, tuple(installed()) if peers else ())
 
 
-def left_out(peers: bool) -> list[str]:
+def left_out(peers: bool, imported: bool = False) -> list[str]:
     """What could not run, and why."""
+    if imported:
+        return [*IMPORTED]
     missing = [] if can_train() else [NO_TORCH]
     if peers:
         missing += [f"{name} (extra bench)" for name in ("captum", "monai") if find_spec(name) is None]

@@ -1,6 +1,6 @@
 """A whole CT from file to files, in a process of its own: seconds, seconds inside the models, and peak memory.
 
-python -m unoise_engine.lab.benchmark.whole CT OUT BUNDLE DEVICE THREADS
+python -m unoise_engine.lab.benchmark.whole CT OUT BUNDLE DEVICE THREADS LABEL
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from pathlib import Path
 from unoise_engine.errors import Environment
 from unoise_engine.explanation.settings import Settings
 from unoise_engine.models.bundles import load_bundle
+from unoise_engine.models.given import modality_of
 from unoise_engine.progress import Quiet
 from unoise_engine.results.case_folder import explain_case
 from unoise_engine.results.settings import ResultSettings
+from unoise_engine.volume.case import ReadSettings
 from unoise_engine.volume.find import find_cases
 
 MIB = 1 << 20
@@ -49,9 +51,9 @@ class WholeCT:
         return (self.peak_bytes - self.start_bytes - self.model_bytes) / self.ct_bytes
 
 
-def explain_whole(source: Path, out: Path, bundle: Path, device: str, threads: int) -> WholeCT:
-    """Explains a CT by U-Noise and Grad-CAM in a new process. Raises Environment if that fails."""
-    line = [sys.executable, "-m", __name__, str(source), str(out), str(bundle), device, str(threads)]
+def explain_whole(source: Path, out: Path, bundle: Path, device: str, threads: int, label: str = "") -> WholeCT:
+    """Explains a CT by the model's usual methods in a new process. Raises Environment if that fails."""
+    line = [sys.executable, "-m", __name__, str(source), str(out), str(bundle), device, str(threads), label]
     ran = subprocess.run(line, capture_output=True, text=True)  # noqa: S603 - this very file
     if ran.returncode:
         said = (ran.stderr.strip().splitlines() or ["no word"])[-1]
@@ -60,12 +62,12 @@ def explain_whole(source: Path, out: Path, bundle: Path, device: str, threads: i
     return WholeCT(**{**told, "size": tuple(told["size"])})
 
 
-def measure(source: Path, out: Path, folder: Path, device: str, threads: int) -> WholeCT:
+def measure(source: Path, out: Path, folder: Path, device: str, threads: int, label: str = "") -> WholeCT:
     """The same in this process."""
     empty = peak_memory()
     began = time.perf_counter()
-    bundle = load_bundle(folder, device, threads)
-    (case,) = find_cases([source])
+    bundle = load_bundle(folder, device, threads, label=label)
+    (case,) = find_cases([source], ReadSettings(modality=modality_of(bundle.recipe)))
     report = explain_case(case, out, bundle, Settings().for_model(bundle), Quiet(), ResultSettings(picture=False))
     seconds = time.perf_counter() - began
     size = tuple(report["input"]["geometry_lps"]["size"])
@@ -97,5 +99,5 @@ def peak_memory() -> int | None:
 
 
 if __name__ == "__main__":
-    first, second, third, place, count = sys.argv[1:]
-    print(json.dumps(vars(measure(Path(first), Path(second), Path(third), place, int(count)))))
+    first, second, third, place, count, name = sys.argv[1:]
+    print(json.dumps(vars(measure(Path(first), Path(second), Path(third), place, int(count), name))))
