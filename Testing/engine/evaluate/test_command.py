@@ -86,9 +86,15 @@ def test_panels_show_gradcam_inside_the_body_alone(
     """As the pictures of `explain` do. The folder for the report is made, too."""
     from unoise_engine.evaluate import panels
 
-    drawn, real = [], panels.mosaic
-    monkeypatch.setattr(panels, "mosaic", lambda rows, *words: drawn.append((rows, words)) or real(rows, *words))
-    more = {"smeared": Everywhere("gradcam"), "other": Everywhere("")}
+    drawn: list[Any] = []
+    real = panels.mosaic
+
+    def mosaic(rows: Any, *words: str) -> Any:
+        drawn.append((rows, words))
+        return real(rows, *words)
+
+    monkeypatch.setattr(panels, "mosaic", mosaic)
+    more: dict[str, Any] = {"smeared": Everywhere("gradcam"), "other": Everywhere("")}
     asked = dict(QUICK, figures=True, methods=("random",), slices_per_case=1, empty_per_case=0)
     request = Request(data=(data,), out=tmp_path / "deep" / "out", bundle=str(tiny_bundle), **asked)  # type: ignore[arg-type]
     assert run(request, more=more) == 0 and (request.out / "panels-smeared.png").is_file()
@@ -98,7 +104,7 @@ def test_panels_show_gradcam_inside_the_body_alone(
     assert not np.allclose(other[0, 0], slice_[0, 0]), "there is heat in the air"
     assert np.array_equal(smeared[0, 0], slice_[0, 0])
     lit, all_lit = (np.abs(one - slice_).max(axis=-1) > 0.01 for one in (smeared, other))
-    assert 0.1 < lit.mean() < all_lit.mean() and (slice_[all_lit & ~lit] < 0.05).mean() > 0.9, "all of the body glows"
+    assert lit.mean() > 0.1 and slice_[all_lit & ~lit].mean() < 0.05 < slice_[lit].mean(), "the body glows as before"
     assert np.array_equal(smeared[lit], other[lit]) and "(smeared: inside the body)" in below
 
 
@@ -109,7 +115,7 @@ def test_a_folder_that_cannot_be_written_is_told_first(data: Any, tiny_bundle: A
     (tmp_path / "file").write_text("mine")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Environment, match="out - cannot be written"):
         patch.setattr(command, "load_bundle", lambda *a, **k: pytest.fail("begun"))
-        run(Request(data=(data,), out=tmp_path / "file" / "out", bundle=str(tiny_bundle), **QUICK))
+        run(Request(data=(data,), out=tmp_path / "file" / "out", bundle=str(tiny_bundle), **QUICK))  # type: ignore[arg-type]
 
 
 def test_checks_know_which_maps_are_learned(out: Any) -> None:

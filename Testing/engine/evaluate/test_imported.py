@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -203,6 +205,17 @@ def test_a_ct_is_obscured_by_an_imported_model(world: Path, bundle: Path, tmp_pa
     other = ct.voxels.copy()
     other[~same & (ct.voxels < -900)] -= 20  # air that is hidden
     assert np.array_equal(obscure(ct.with_voxels(other), model, 0.3, 7, silent).ct.voxels, found.ct.voxels)
+
+
+def test_the_command_obscures_by_a_label_of_an_imported_model(world: Path, bundle: Path, tmp_path: Path) -> None:
+    ct, out = world / "set" / "case-0-ct.nii.gz", tmp_path / "out"
+    line = [sys.executable, "-m", "unoise_engine", "obscure", str(ct), "-o", str(out), "--bundle", str(bundle)]
+    wrong, done = (
+        subprocess.run([*line, *more], capture_output=True, text=True) for more in ([], ["--label", "target"])
+    )
+    assert wrong.returncode == 2 and len(wrong.stderr.splitlines()) == 1 and "--label" in wrong.stderr
+    assert done.returncode == 0 and "30.0% visible by Grad-CAM, dice kept" in done.stdout, done.stderr
+    assert json.loads((out / "case-0001-obscured.json").read_text())["method"] == "gradcam"
 
 
 def test_values_that_are_no_hu_are_obscured_as_they_are(world: Path, tmp_path: Path) -> None:

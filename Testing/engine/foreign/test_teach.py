@@ -12,6 +12,7 @@ from Testing.engine.explanation.test_structures import DECOY, NEEDED, ORGAN, wri
 from Testing.engine.models.foreign_net import write_foreign
 from unoise_engine.cli.teaching import teach_imported
 from unoise_engine.errors import Environment, Usage
+from unoise_engine.evaluate.obscure import obscure
 from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.methods import METHODS, answerable
 from unoise_engine.explanation.target import Target
@@ -74,6 +75,9 @@ def test_it_learns_beyond_distance(world: Path, capsys: pytest.CaptureFixture[st
     scale = json.loads((found / "report.json").read_text())["scales"]["unoise-near"]
     assert scale["unit"] == "MR units", "of the image, of which 100 are one of the model's"
     assert scale["most"] == pytest.approx(100 * read_manifest(out).architecture["noise"]["sigma_max"], rel=1e-3)
+    obscured = obscure(scene(5), model, 0.3, 0, silent)
+    assert obscured.by == "unoise-near" and obscured.visible == pytest.approx(0.3, abs=0.01)
+    assert (obscured.ct.voxels == scene(5).voxels)[scene(5).voxels == 100 * ORGAN].mean() > 0.3, "more than by chance"
 
 
 def test_the_same_seed_teaches_the_same(world: Path, tmp_path: Path) -> None:
