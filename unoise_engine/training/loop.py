@@ -91,7 +91,7 @@ def run_loop(
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Lightning handles only what nobody else does
         try:
             trainer.fit(learner, *loaders, ckpt_path=checkpoint, weights_only=True)
-        except (SystemExit, SIGTERMException, RuntimeError) as e:
+        except (SystemExit, KeyboardInterrupt, SIGTERMException, RuntimeError) as e:
             others.end()
             cure = f"{LAST} holds the last finished round, go on from there with --resume"
             if devices * nodes > 1 and others.are_lost(e):

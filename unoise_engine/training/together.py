@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import threading
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ class Others(Callback):
     def __init__(self) -> None:
         self.processes: list[Any] = []
         self.lost, self.over = False, threading.Event()
+        self.watch: threading.Thread | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         launcher = getattr(trainer.strategy, "launcher", None)
@@ -26,7 +28,8 @@ class Others(Callback):
             self.processes = list(started)
             launcher.procs = self.processes  # type: ignore[union-attr]
             started.clear()  # Lightning's own watch looks at this list, and finds nothing to watch
-            threading.Thread(target=self._watch, daemon=True).start()
+            self.watch = threading.Thread(target=self._watch, daemon=True)
+            self.watch.start()
 
     def _watch(self) -> None:
         while not self.over.wait(POLL_SECONDS):
@@ -42,5 +45,8 @@ class Others(Callback):
     def end(self) -> None:
         """Stops watching and ends those that still run."""
         self.over.set()
+        with suppress(KeyboardInterrupt):  # the watch's own, that came while another error told of the same loss
+            if self.watch:
+                self.watch.join()
         for process in self.processes:
             process.terminate()
