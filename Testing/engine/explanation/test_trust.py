@@ -214,6 +214,24 @@ def test_a_ct_cut_off_at_0_hu_is_not_called_large() -> None:
     assert "cut off there" in sentence
 
 
+def test_the_air_of_a_ct_cut_off_at_0_hu_is_no_body() -> None:
+    """Else bone, metal and contrast would be a share of the whole picture."""
+    ct = a_trunk(size=128).with_voxels(a_trunk(size=128).voxels.clip(0, 255))
+    bone, inside = (ct.voxels >= 200).sum(), (ct.voxels > 15).sum()
+    found = Scan.of(ct)
+    assert found is not None and found.dense_share[0] == pytest.approx(bone / inside, rel=0.05)
+
+
+def test_many_thin_bright_lines_are_no_vessel() -> None:
+    """Skin, bowel walls and cartilage: together as large as the aorta, and nowhere as wide."""
+    ct = a_trunk(mm=1.5, size=256, wide=2)
+    voxels = ct.voxels.copy()
+    voxels[:, 60:110, 90:170:20] = voxels[:, 60:110, 91:170:20] = 140
+    voxels[:, 60:110, 92:170:20] = voxels[:, 60:110, 93:170:20] = 140  # 6 mm wide, 75 mm long
+    found = Scan.of(ct.with_voxels(voxels))
+    assert found is not None and found.enhanced_share == (0, 0)
+
+
 def test_a_body_that_the_picture_cuts_is_not_called_small() -> None:
     ct = a_trunk(size=128, mm=3.0, n=4)
     limits = Scope(pixel_mm=(0.4, 3.5), field_mm=(100, 400), body_cm2=(400, 1700))
