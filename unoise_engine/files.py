@@ -4,7 +4,9 @@ A folder with results holds an inventory, `.unoise.sha256`: a line for each file
 or zeros for one that grows. A file is ours if the inventory beside it lists it with the hash it has now. Anything else,
 a result that somebody corrected by hand too, is neither replaced nor removed.
 
-Files and folders are made under a hidden name and get their own at the end, so nobody meets half of one.
+Files and folders are made in a hidden folder, the half, and get their name and place at the end, so nobody meets half of
+one. Whoever makes a half holds a lock on its inventory; halves that nobody holds are of killed runs, and go when the next
+thing is made beside them.
 """
 
 from __future__ import annotations
@@ -17,18 +19,19 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
 from unoise_engine.errors import Environment, Usage
+from unoise_engine.file_lock import POLL_SECONDS, NoLocks, take
 
 INVENTORY = ".unoise.sha256"
 WRITE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)  # no link of somebody's
 GROWS = "0" * 64  # instead of the hash of a file that is only ever added to
-DRAFT = re.compile(r"\.unoise-[0-9a-f]{8}-.+")
 PARTIAL = re.compile(r"\.(?P<name>.+)-\d+-partial(?P<old>-old)?")
 
 
@@ -64,7 +67,7 @@ def strangers(path: Path, contents: bool = True) -> Iterator[Path]:
     """The files at this place, or anywhere below it, that are not ours. Without `contents` the names alone decide."""
     if path.is_dir() and not path.is_symlink():
         for name in sorted(os.listdir(path)):
-            if name != INVENTORY and not DRAFT.fullmatch(name):
+            if name != INVENTORY and not _is_half(path / name):
                 yield from strangers(path / name, contents)
     elif os.path.lexists(path) and not _is_ours(path, contents):
         yield path
@@ -109,23 +112,24 @@ def new_file(path: Path, replace: bool = False) -> Iterator[Draft]:
     """
     if replace:
         refuse_strangers(path)
-    draft = Draft(path.with_name(f".unoise-{secrets.token_hex(4)}-{path.name[-48:]}"))  # its end tells the format
-    try:
-        yield draft
-        in_partial = bool(PARTIAL.fullmatch(path.parent.name))  # all of it is ours, and hashed at the end
-        if draft.sha256 or not in_partial:
-            _settle(draft)
-        if replace:
-            refuse_strangers(path)
-        elif path.is_file() and not path.is_symlink() and sha256(path) == draft.sha256:
-            return
-        elif os.path.lexists(path):
-            raise exists(path)
-        if not in_partial:
-            note(path.parent, {path.name: draft.sha256})
-        os.replace(draft.path, path)
-    finally:
-        draft.path.unlink(missing_ok=True)
+    in_half = bool(PARTIAL.fullmatch(path.parent.name))  # all of it is ours, and hashed at the end
+    with nullcontext(path.parent) if in_half else scratch_folder(path.with_name(path.name[-48:])) as home:
+        draft = Draft(home / f".unoise-{secrets.token_hex(4)}-{path.name[-48:]}")  # its end tells the format
+        try:
+            yield draft
+            if draft.sha256 or not in_half:
+                _settle(draft)
+            if replace:
+                refuse_strangers(path)
+            elif path.is_file() and not path.is_symlink() and sha256(path) == draft.sha256:
+                return
+            elif os.path.lexists(path):
+                raise exists(path)
+            if not in_half:
+                note(path.parent, {path.name: draft.sha256})
+            os.replace(draft.path, path)
+        finally:
+            draft.path.unlink(missing_ok=True)
 
 
 def write(path: Path, content: str | bytes, replace: bool = False, mode: int = 0o666) -> None:
@@ -157,31 +161,46 @@ def grow(path: Path, mode: int = 0o666) -> int:
 
 @contextmanager
 def new_folder(final: Path, replace: bool = False, inventory: bool = True) -> Iterator[Path]:
-    """A hidden folder that becomes `final` at the end, whole or not at all.
+    """A half that becomes `final` at the end, whole or not at all.
 
     Raises OSError, and Environment if something exists there; with `replace` only if not all of it is ours.
     """
     _check_place(final, replace)
-    with scratch_folder(final) as partial:
+    with _half(final) as (partial, lock):
         yield partial
         if inventory:
             hash_all(partial)
-        else:
-            (partial / INVENTORY).unlink()
         _check_place(final, replace)
+        if os.name == "nt":  # no folder is renamed there in which a file is open
+            lock.close()
         _take_place(partial, final)
+        if not inventory:  # last: without it nobody would know whose the half of a killed run is
+            (final / INVENTORY).unlink()
 
 
 @contextmanager
 def scratch_folder(final: Path) -> Iterator[Path]:
-    """A hidden folder beside `final` that goes at the end. What a killed run leaves of it, `recover` finds by `final`'s
-    name. Raises OSError."""
+    """A half beside `final` that goes at the end. Raises OSError."""
+    with _half(final) as (partial, _):
+        yield partial
+
+
+@contextmanager
+def _half(final: Path) -> Iterator[tuple[Path, ExitStack]]:
+    """The folder, and what gives up the lock on it."""
+    with suppress(OSError):
+        tidy(final.parent)
     partial = final.with_name(f".{final.name}-{secrets.randbelow(10**9)}-partial")
+    lock = ExitStack()
     try:
         partial.mkdir(parents=True)
-        (partial / INVENTORY).touch()
-        yield partial
+        with suppress(NoLocks):  # then nobody takes it away later
+            while (handle := take(partial / INVENTORY)) is None:
+                time.sleep(POLL_SECONDS)  # somebody just looks whether it is held
+            lock.callback(os.close, handle)
+        yield partial, lock
     finally:
+        lock.close()
         _discard(partial)
 
 
@@ -222,35 +241,34 @@ def remove_empty(path: Path) -> None:
         path.unlink()
 
 
-def recover(out: Path, name: str) -> None:
-    """Removes the halves that a killed run left of the folder `name`, and gives back an earlier one that was just being
-    replaced. The caller sees to it that nobody is at work on it."""
-    for path in sorted(out.iterdir()):
-        found = PARTIAL.fullmatch(path.name)
-        if not found or found["name"] != name or path.is_symlink() or not path.is_dir():
+def tidy(home: Path) -> None:
+    """Removes the halves that killed runs left in a folder, and gives back what one of them was just replacing. What
+    somebody is at work on stays, and all that is not ours. Raises OSError."""
+    for name in sorted(os.listdir(home)):
+        half, path = PARTIAL.fullmatch(name), home / name
+        if half is None or path.is_symlink() or not path.is_dir():
             continue
-        if not (path / INVENTORY).is_file():
-            with suppress(OSError):  # killed before it held anything; a folder that holds something is not ours
-                path.rmdir()
-        elif found["old"] and not os.path.lexists(out / name):
-            os.replace(path, out / name)
-        else:
-            _discard(path)
-
-
-def leftovers(home: Path) -> set[str]:
-    """Names of folders of which a run that was killed, or one that is at work now, left halves there."""
-    try:
-        return {found["name"] for name in os.listdir(home) if (found := PARTIAL.fullmatch(name))}
-    except OSError:
-        return set()
-
-
-def remove_drafts(folder: Path, name: str) -> None:
-    """Those that a killed run left of the file `name`. The caller sees to it that nobody is writing it."""
-    for path in folder.glob(f".unoise-*-{name}"):
-        if DRAFT.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+        with ExitStack() as lock:  # held meanwhile: its maker may be about to take it
+            try:
+                handle = take(path.with_name(name.removesuffix("-old")) / INVENTORY, make=False)
+                if handle is None:
+                    continue
+                lock.callback(os.close, handle)
+            except FileNotFoundError:  # an earlier folder, whose successor has got its place or is gone
+                pass
+            except OSError:
+                continue
+            if not (path / INVENTORY).is_file():
+                with suppress(OSError):  # killed before it held anything; a folder that holds something is not ours
+                    path.rmdir()
+            elif half["old"] and not os.path.lexists(home / half["name"]):
+                with suppress(FileNotFoundError):  # another one gives it back
+                    os.replace(path, home / half["name"])
+            else:
+                _discard(path)
+                if os.name == "nt":  # what is open cannot be removed there
+                    lock.close()
+                    _discard(path)
 
 
 def sha256(path: Path) -> str:
@@ -295,6 +313,10 @@ def _inventory(folder: Path) -> dict[str, set[str]]:
         digest, _, name = line.partition("  ")
         found.setdefault(name, set()).add(digest)
     return found
+
+
+def _is_half(path: Path) -> bool:
+    return bool(PARTIAL.fullmatch(path.name)) and not path.is_symlink() and (path / INVENTORY).is_file()
 
 
 def _is_ours(path: Path, contents: bool) -> bool:

@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unoise_engine.errors import Environment
+from unoise_engine.file_lock import POLL_SECONDS, NoLocks, take
 from unoise_engine.files import remove_empty
 
 FOLDER = ".locks"  # in the output folder
-POLL_SECONDS = 0.05
 
 
 class Busy(Exception):
@@ -32,7 +32,7 @@ def held(out: Path, name: str, wait_s: float = 0.0) -> Iterator[None]:
     """
     path = out / FOLDER / name
     deadline = time.monotonic() + wait_s
-    while (handle := _take(path)) is None:
+    while (handle := _taken(path)) is None:
         if time.monotonic() >= deadline:
             raise Busy(name)
         time.sleep(POLL_SECONDS)
@@ -62,54 +62,12 @@ def any_held(out: Path, but: str = "") -> bool:
     return any([is_held(out, name) for name in names if name != but])  # each is looked at: that tidies it away
 
 
-def _take(path: Path) -> int | None:
-    """An open file that is locked, or None if another process has the lock."""
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except (FileNotFoundError, FileExistsError):
-            continue  # the folder was tidied away in between
-        except PermissionError:
-            if sys.platform == "win32":
-                return None  # just being removed by its last holder
-            raise
-        try:
-            if not _lock(handle):
-                os.close(handle)
-                return None
-            if sys.platform == "win32" or _same_file(handle, path):
-                return handle
-        except OSError as error:
-            os.close(handle)
-            what = f"its file system has no locks ({error.strerror})"
-            raise Environment(path.parent.parent, what, "choose an output folder on another disk") from None
-        os.close(handle)  # its last holder removed it after we had opened it: take the new one
-
-
-def _lock(handle: int) -> bool:
-    if sys.platform == "win32":
-        import msvcrt
-
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-    else:
-        import fcntl
-
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
-
-
-def _same_file(handle: int, path: Path) -> bool:
+def _taken(path: Path) -> int | None:
     try:
-        return os.path.samestat(os.fstat(handle), os.stat(path))
-    except FileNotFoundError:
-        return False
+        return take(path)
+    except NoLocks as error:
+        what = f"its file system has no locks ({error.strerror})"
+        raise Environment(path.parent.parent, what, "choose an output folder on another disk") from None
 
 
 def _drop(handle: int, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -161,53 +162,111 @@ def test_a_file_or_a_link_is_no_folder_of_ours(tmp_path: Path) -> None:
 
 
 KILLED = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 from unoise_engine import files
-folder, when = Path(sys.argv[1]), sys.argv[2]
-real = os.replace
-def replace(a, b):
-    if when == "before": os._exit(9)
-    real(a, b)
-    if when == "after": os._exit(9)
-os.replace = replace
-if sys.argv[3] == "file":
+folder, what, k = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
+count = 0
+
+def hook(event, args):
+    global count
+    writes = event == "open" and isinstance(args[1], (str, type(None))) and args[2] & (os.O_WRONLY | os.O_RDWR)
+    if event in CHANGES or writes:
+        count += 1
+        if count == k:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(hook)
+if what == "file":
     files.write(folder / "a.txt", "second", replace=True)
 else:
-    with files.new_folder(folder / "case", replace=True) as partial:
+    with files.new_folder(folder / what, replace=what == "case", inventory=what == "case") as partial:
         files.write(partial / "a", "second")
+        (partial / "deep").mkdir()
+        files.write(partial / "deep" / "b", "second")
 """
 
 
-def killed(folder: Any, when: Any, what: Any) -> None:
-    assert subprocess.run([sys.executable, "-c", KILLED, folder, when, what]).returncode == 9
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+@pytest.mark.parametrize("what", ["file", "case", "plain"])
+def test_killed_at_every_step_and_done_again(tmp_path: Path, what: Any) -> None:
+    """What was there before is there, or its successor, whole; and whatever is made next tidies up."""
+    for name in (".case-12-partial", ".plain-7-partial-old"):  # not ours: no inventory in it
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("precious")
+    theirs, codes, halves = hidden(tmp_path), [0], 0
+    while codes[-1] or len(codes) == 1:
+        write(tmp_path / "a.txt", "first", replace=True)
+        if what == "case":
+            with new_folder(tmp_path / "case", replace=True) as partial:
+                write(partial / "a", "first")
+        run = subprocess.run([sys.executable, "-c", KILLED, tmp_path, what, str(len(codes))])
+        codes.append(run.returncode)
+        halves += hidden(tmp_path) != theirs
+        write(tmp_path / "next", "1")
+        assert hidden(tmp_path) == theirs, len(codes)
+        if what == "plain":
+            if (tmp_path / "plain").exists():
+                assert (tmp_path / "plain" / "deep" / "b").read_text() == "second"
+                shutil.rmtree(tmp_path / "plain")
+        else:
+            path = tmp_path / ("a.txt" if what == "file" else "case/a")
+            assert path.read_text() in ("first", "second")
+    assert set(codes[1:-1]) == {-9} and len(codes) > 6 and halves > 3
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_the_rename_and_done_again(tmp_path: Path, when: Any) -> None:
-    """A file has its line in the inventory before it has its name."""
-    write(tmp_path / "a.txt", "first")
-    killed(tmp_path, when, "file")
-    assert (tmp_path / "a.txt").read_text() == ("first" if when == "before" else "second")
-    files.remove_drafts(tmp_path, "a.txt")
-    assert not hidden(tmp_path)
-    write(tmp_path / "a.txt", "third", replace=True)
-    with new_folder(tmp_path / "case") as partial:
-        write(partial / "a", "first")
-    killed(tmp_path, when, "folder")
-    (tmp_path / ".case-12-partial").mkdir()  # not ours: no inventory in it
-    (tmp_path / ".case-12-partial" / "thesis.txt").write_text("precious")
-    files.recover(tmp_path, "case")
-    assert (tmp_path / "case" / "a").exists() and hidden(tmp_path) == [".case-12-partial"]
-    with new_folder(tmp_path / "case", replace=True) as partial:
-        write(partial / "a", "third")
+AT_WORK = """
+import sys
+from pathlib import Path
+from unoise_engine import files
+with files.new_folder(Path(sys.argv[1]) / "case") as partial, files.new_file(Path(sys.argv[1]) / "a.txt") as draft:
+    draft.path.write_text("done")
+    files.write(partial / "a", "done")
+    print("begun", flush=True)
+    sys.stdin.read()
+"""
 
 
-def test_drafts_of_others_stay(tmp_path: Path) -> None:
-    for name in (".unoise-notes-a.txt", ".unoise-00000000-b.txt", ".1-a.txt"):
-        (tmp_path / name).touch()
-    files.remove_drafts(tmp_path, "a.txt")
-    assert len(hidden(tmp_path)) == 3
+def test_what_another_process_is_at_work_on_stays(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", AT_WORK, tmp_path]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"begun\n"
+        halves = hidden(tmp_path)
+        write(tmp_path / "next", "1")
+        files.tidy(tmp_path)
+        assert len(halves) > 2 and hidden(tmp_path) == halves
+        other.communicate()
+    assert other.returncode == 0 and not hidden(tmp_path)
+    assert (tmp_path / "a.txt").read_text() == (tmp_path / "case" / "a").read_text() == "done"
+
+
+MAKE = """
+import sys
+from pathlib import Path
+from unoise_engine import files
+for k in range(150):
+    with files.new_folder(Path(sys.argv[1]) / f"{sys.argv[2]}-{k}") as partial:
+        files.write(partial / "a", "1")
+    files.write(Path(sys.argv[1]) / f"{sys.argv[2]}-{k}.txt", "1")
+"""
+
+
+def test_several_that_tidy_up_lose_nothing(tmp_path: Path) -> None:
+    """Each looks at the halves of the others 300 times, at whatever step those are."""
+    children = [subprocess.Popen([sys.executable, "-c", MAKE, tmp_path, str(k)]) for k in range(4)]
+    assert [child.wait() for child in children] == [0] * 4
+    assert len(list(tmp_path.glob("*/a"))) == len(list(tmp_path.glob("*.txt"))) == 600 and not hidden(tmp_path)
+
+
+def test_what_looks_like_a_half_stays(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / INVENTORY).touch()
+    (tmp_path / ".case-1-partial").symlink_to(tmp_path / "mine")
+    (tmp_path / ".case-2-partial").write_text("precious")
+    (tmp_path / ".unoise-00000000-a.txt").write_text("precious")
+    files.tidy(tmp_path)
+    assert len(hidden(tmp_path)) == 3 and (tmp_path / "mine" / INVENTORY).is_file()
 
 
 def test_only_what_is_empty_goes(tmp_path: Path) -> None:

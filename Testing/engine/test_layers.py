@@ -19,6 +19,7 @@ GROUND = {
     "child",
     "drawing",
     "errors",
+    "file_lock",
     "files",
     "lock",
     "progress",
@@ -190,8 +191,8 @@ CHANGES = {
 }  # fmt: skip
 SAVES = {"savefig", "save", "save_as", "save_file", "WriteImage", "save_checkpoint", "imsave", "tofile", "savez"}
 MAY_CHANGE = {
+    "file_lock": "lock files, which are empty",
     "files": "the one place",
-    "lock": "lock files, which are empty",
     "volume.decode": "one slice in a temporary folder of its own",
     "results.overview": "draws into a draft of its caller",
     "training.export": "ONNX files in a bundle that is being made",

@@ -177,7 +177,7 @@ def _lost(job: Job, returncode: int, silent: bool) -> Outcome:
     cure = "run it again with --resume, with fewer --jobs if memory is short"
     lost = CaseFailed(code, job.source, what, cure)
     with held(Path(job.out), job.case, wait_s=10):
-        clean(Path(job.out), job.case)
+        clean(Path(job.out), job.folder)
         return not_done(job, Record(job.case, "FAILED", job.model, job.settings), lost)
 
 

@@ -38,7 +38,7 @@ from unoise_engine.errors import (
     Usage,
     error_from,
 )
-from unoise_engine.files import hash_all, leftovers, new_file, recover, refuse_strangers, remove_drafts
+from unoise_engine.files import hash_all, new_file, refuse_strangers, tidy
 from unoise_engine.lock import Busy, held
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
@@ -151,7 +151,7 @@ def do_case(job: Job, bundle: Bundle, progress: Progress) -> Outcome:
         what = f"is the model {bundle.hash[:16]}..., and this run began with {job.model[:16]}..."
         raise Integrity(bundle.folder, what, "use one model for one run")
     with held(out, job.case):
-        clean(out, job.case)
+        clean(out, job.folder)
         done, _ = find_done(job)
         if done:
             return done
@@ -258,20 +258,11 @@ def already_there(folder: Path) -> Environment:
     return Environment(folder, "exists already", cure)
 
 
-def clean(out: Path, case: str) -> None:
-    """What a killed run left of this case goes. The caller holds the case's lock, so nobody is at work on it."""
-    recover(out, case)
-    remove_drafts(out / case, RECORD)
-
-
-def sweep(out: Path) -> None:
-    """`clean` for every case that a killed run left something of, also of cases that this run has not to do."""
-    for case in leftovers(out):
-        with suppress(Busy), held(out, case):
-            clean(out, case)
-    for lock, file in (("inputs", out / TABLE), *(("summary", out / name) for name in FILES)):
-        with suppress(Busy), held(out, lock):
-            remove_drafts(file.parent, file.name)
+def clean(*folders: Path) -> None:
+    """What killed runs left of cases, records and books in these folders goes."""
+    for folder in folders:
+        with suppress(FileNotFoundError):
+            tidy(folder)
 
 
 def _refuse_changed(job: Job, inputs: Inputs | None) -> None:

@@ -15,11 +15,11 @@ from uuid import uuid4
 from unoise_engine.batch.adopt import adopt
 from unoise_engine.batch.cluster import on_cluster
 from unoise_engine.batch.isolate import Children
-from unoise_engine.batch.job import Job, Outcome, already_there, do_case, find_done, has_results, sweep
+from unoise_engine.batch.job import Job, Outcome, already_there, clean, do_case, find_done, has_results
 from unoise_engine.batch.ledger import LEDGER, Ledger
 from unoise_engine.batch.local import one_after_the_other, side_by_side
 from unoise_engine.batch.messages import MESSAGES, keep
-from unoise_engine.batch.numbers import assign
+from unoise_engine.batch.numbers import TABLE, assign
 from unoise_engine.batch.options import Options
 from unoise_engine.batch.records import EXPLAINED, STATUSES, Record, now, read_record
 from unoise_engine.batch.summary import FILES as SUMMARY
@@ -97,7 +97,7 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
         run = _Run(request, show, progress_mode, len(cases), bundle.manifest.warning)
         at_work.enter_context(held(request.out, lock := f"run-{uuid4().hex}"))  # so that others know
         try:
-            sweep(request.out)
+            clean(request.out, (request.out / TABLE).parent)
             jobs = _jobs(request, cases, bundle, threads, began, lock)
             for sentence in skipped:
                 keep(request.out, sentence)
@@ -129,7 +129,7 @@ def explain_all(request: Request, progress_mode: str, isolate: bool = False) -> 
                         run.tell(outcome, source[outcome.record.case])
                         advance(not outcome.already)
             finally:
-                sweep(request.out)  # processes that were ended leave halves
+                clean(request.out, (request.out / TABLE).parent)  # processes that were ended leave halves
                 run.end(jobs)
         except OSError as error:
             raise run.how_far(cannot_write(request.out, error)) from None

@@ -82,7 +82,7 @@ def make_pages(request: Request) -> tuple[Path, int]:
         kept = " (the page that was there is kept)" if (folder / PAGE).is_file() else ""
         try:
             with held(out, folder.name, wait_s=10):
-                clean(out, folder.name)
+                clean(out, folder)
                 _make(out, folder, request, effects)
         except CaseRefused as error:
             print(f"CASE {folder.name}: {error}{kept}", file=sys.stderr)

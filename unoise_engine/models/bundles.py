@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from unoise_engine.errors import EngineError, Environment
-from unoise_engine.files import leftovers, recover
+from unoise_engine.files import tidy
 from unoise_engine.lock import Busy, held
 from unoise_engine.models.manifest import Manifest, model_hash, verify
 from unoise_engine.models.preparation import Preparation
@@ -30,17 +30,9 @@ def shipped_bundles() -> dict[str, Path]:
 
 def installed_bundles() -> dict[str, Path]:
     """Name -> folder of the models that `bundle install` put into the user's own collection."""
-    tidy(models_home())
+    with suppress(OSError):  # a collection that may only be read, or none
+        tidy(models_home())  # what an installation that was killed left
     return {p.parent.name: p.parent for p in sorted(models_home().glob("[!.]*/bundle.json"))}
-
-
-def tidy(home: Path) -> None:
-    """Removes what an installation that was killed left in the user's collection, and gives back the bundle that it
-    was just replacing; nothing else. One that is at work is left alone, as is a collection that may only be read."""
-    if leftovers(home):
-        with suppress(Busy, EngineError, OSError), held(home, LOCK):
-            for name in leftovers(home):
-                recover(home, name)
 
 
 def models_home() -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from unoise_engine.errors import Environment, Integrity, Usage, printable
-from unoise_engine.files import copy, leftovers, new_file, new_folder, recover, refuse_overlap, scratch_folder
+from unoise_engine.files import copy, new_file, new_folder, refuse_overlap, scratch_folder
 from unoise_engine.lock import Busy, held
 from unoise_engine.models.bundles import LOCK, models_home, shipped_bundles
 from unoise_engine.models.manifest import (
@@ -47,8 +47,6 @@ def install(source: Path, key: PublicKey | None = None, overwrite: bool = False)
     try:
         home.mkdir(parents=True, exist_ok=True)
         with held(home, LOCK, WAIT_SECONDS):
-            for name in leftovers(home):
-                recover(home, name)
             return _install(source, home, key, overwrite)
     except Busy:
         what = "another installation is at work there"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unoise_engine.errors import Environment, Integrity, Usage
-from unoise_engine.files import refuse_strangers, remove_drafts, remove_empty, sha256, strangers, write_json
+from unoise_engine.files import refuse_strangers, remove_empty, sha256, strangers, tidy, write_json
 from unoise_engine.lock import Busy, held
 from unoise_engine.training import leaks
 from unoise_engine.training.checkpoints import BEST, LAST, METRICS, network_weights, read_checkpoint
@@ -82,8 +82,7 @@ def claimed(run: Path) -> Iterator[None]:
             raise Usage(run, what, "wait until that one has ended, or choose another folder") from None
         except OSError as e:
             raise Environment(run, f"cannot be written ({e.strerror})", "choose another place") from None
-        for name in (LAST, BEST):
-            remove_drafts(run, name)
+        tidy(run)
         yield
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from Testing.engine.test_layers import ROOT
-from unoise_engine.files import INVENTORY
+from unoise_engine.files import new_folder
 from unoise_engine.lock import held
 from unoise_engine.models.bundles import LOCK, installed_bundles
 from unoise_engine.models.install import install
@@ -114,12 +114,9 @@ def test_an_installation_at_work_is_left_alone(tiny_bundle: Any, home: Any, monk
     from unoise_engine.errors import Environment
     from unoise_engine.models import install as module
 
-    half = home / ".tiny-99-partial"
-    half.mkdir()
-    (half / INVENTORY).touch()
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.1)
-    with held(home, LOCK):
+    with held(home, LOCK), new_folder(home / "tiny") as half:
         assert installed_bundles() == {} and half.is_dir()
         with pytest.raises(Environment, match="another installation is at work there - wait"):
             install(tiny_bundle)
-    assert installed_bundles() == {} and not half.exists()
+        assert half.is_dir()

@@ -20,6 +20,7 @@ from Testing.engine.training.test_fit import QUIET, rows, same
 from Testing.engine.training.test_together import plain
 from Testing.engine.training.world import unoise_recipe, utility_recipe
 from unoise_engine.errors import EngineError, Integrity, Usage
+from unoise_engine.files import INVENTORY
 from unoise_engine.training import begun, checkpoints, fit, runs
 from unoise_engine.training.fit import train_unoise, train_utility
 from unoise_engine.training.split import Split
@@ -106,7 +107,10 @@ def test_killed_before_the_first_checkpoint(
         with pytest.raises(Killed):
             train_utility(world, out, utility_recipe(), **QUIET)
     if has_begun:
-        (out / ".unoise-00000000-last.ckpt").write_bytes(b"half a checkpoint")
+        half = out / ".last.ckpt-1-partial"
+        half.mkdir()
+        (half / INVENTORY).touch()
+        (half / ".unoise-00000000-last.ckpt").write_bytes(b"half a checkpoint")
         with pytest.raises(Usage, match="add --resume"):
             train_utility(world, out, utility_recipe(), **QUIET)
     else:
@@ -114,7 +118,7 @@ def test_killed_before_the_first_checkpoint(
             train_utility(world, out, utility_recipe(), resume=True, **QUIET)
     train_utility(world, out, utility_recipe(), resume=has_begun, **QUIET)
     assert same(whole, out)
-    assert not list(out.glob(".unoise-0*"))
+    assert not list(out.glob(".*-partial"))
 
 
 def test_an_unoise_run_killed_before_its_first_checkpoint(
