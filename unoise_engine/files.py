@@ -4,9 +4,9 @@ A folder with results holds an inventory, `.unoise.sha256`: a line for each file
 or zeros for one that grows. A file is ours if the inventory beside it lists it with the hash it has now. Anything else,
 a result that somebody corrected by hand too, is neither replaced nor removed.
 
-Files and folders are made in a hidden folder, the half, and get their name and place at the end, so nobody meets half of
-one. Whoever makes a half holds a lock on its inventory; halves that nobody holds are of killed runs, and go when the next
-thing is made beside them.
+Files and folders are made in a hidden folder, the half, and get their name and place at the end, so nobody meets half
+of one. Whoever makes a half holds a lock on its inventory; halves that nobody holds are of killed runs, and go when the
+next thing is made beside them.
 """
 
 from __future__ import annotations

@@ -59,6 +59,9 @@ def any_held(out: Path, but: str = "") -> bool:
         names = os.listdir(out / FOLDER)
     except OSError:
         return False
+    if not names:  # killed before it made the first one
+        with suppress(OSError):
+            remove_empty(out / FOLDER)
     return any([is_held(out, name) for name in names if name != but])  # each is looked at: that tidies it away
 
 

@@ -229,7 +229,7 @@ with files.new_folder(Path(sys.argv[1]) / "case") as partial, files.new_file(Pat
 
 
 def test_what_another_process_is_at_work_on_stays(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", AT_WORK, tmp_path]
+    words = [sys.executable, "-c", AT_WORK, str(tmp_path)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None and other.stdout.readline() == b"begun\n"
         halves = hidden(tmp_path)
@@ -254,7 +254,7 @@ for k in range(150):
 
 def test_several_that_tidy_up_lose_nothing(tmp_path: Path) -> None:
     """Each looks at the halves of the others 300 times, at whatever step those are."""
-    children = [subprocess.Popen([sys.executable, "-c", MAKE, tmp_path, str(k)]) for k in range(4)]
+    children = [subprocess.Popen([sys.executable, "-c", MAKE, str(tmp_path), str(k)]) for k in range(4)]
     assert [child.wait() for child in children] == [0] * 4
     assert len(list(tmp_path.glob("*/a"))) == len(list(tmp_path.glob("*.txt"))) == 600 and not hidden(tmp_path)
 

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from unoise_engine.batch.numbers import TABLE
 from unoise_engine.batch.options import Options
 from unoise_engine.batch.privacy import HIDDEN, hider
 from unoise_engine.batch.records import (
@@ -27,7 +26,6 @@ from unoise_engine.batch.records import (
     why_not_done,
     write_record,
 )
-from unoise_engine.batch.summary import FILES
 from unoise_engine.errors import (
     CaseError,
     CaseFailed,
@@ -39,7 +37,7 @@ from unoise_engine.errors import (
     error_from,
 )
 from unoise_engine.files import hash_all, new_file, refuse_strangers, tidy
-from unoise_engine.lock import Busy, held
+from unoise_engine.lock import held
 from unoise_engine.models.session import Bundle
 from unoise_engine.progress import Progress
 from unoise_engine.results.case_folder import explain_case

@@ -25,8 +25,12 @@ class GradCAM:
     chosen: ClassVar[bool] = True
 
     def __call__(self, model: Segmenter, x: np.ndarray, target: Target, advance: Advance) -> np.ndarray:
-        maps = np.zeros((len(x), *x.shape[2:]), np.float32)
-        if (found := target.found).any():
-            maps[found] = model.gradcam(x[found], target.mask[found])[:, 0]
+        found = target.found
+        if len(x) and found.all():  # a block may be large: none of it is copied
+            maps = model.gradcam(x, target.mask)[:, 0]
+        else:
+            maps = np.zeros((len(x), *x.shape[2:]), np.float32)
+            if found.any():
+                maps[found] = model.gradcam(x[found], target.mask[found])[:, 0]
         advance(len(x))
         return maps

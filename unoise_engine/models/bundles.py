@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unoise_engine.errors import EngineError, Environment
 from unoise_engine.files import tidy
-from unoise_engine.lock import Busy, held
+from unoise_engine.lock import any_held
 from unoise_engine.models.manifest import Manifest, model_hash, verify
 from unoise_engine.models.preparation import Preparation
 from unoise_engine.models.session import Bundle, Provider, providers
@@ -30,9 +30,11 @@ def shipped_bundles() -> dict[str, Path]:
 
 def installed_bundles() -> dict[str, Path]:
     """Name -> folder of the models that `bundle install` put into the user's own collection."""
-    with suppress(OSError):  # a collection that may only be read, or none
-        tidy(models_home())  # what an installation that was killed left
-    return {p.parent.name: p.parent for p in sorted(models_home().glob("[!.]*/bundle.json"))}
+    home = models_home()
+    with suppress(EngineError, OSError):  # a collection that may only be read, or none
+        tidy(home)  # what an installation that was killed left
+        any_held(home)
+    return {p.parent.name: p.parent for p in sorted(home.glob("[!.]*/bundle.json"))}
 
 
 def models_home() -> Path:

@@ -111,7 +111,7 @@ class Windowed(Bundle):
                 inside = tuple(slice(m, n - m) for m, n in zip(tiling.margin, window.shape[2:]))
                 total[(slice(None), *box)] += whole[0][(slice(None), *inside)] * tiling.weights
             del padded, asked  # each as large as the item
-            total /= tiling.share()
+            tiling.average(total)
             found[:] = tiling.unpad(total)
         return maps
 
@@ -122,7 +122,8 @@ class Windowed(Bundle):
             tiling = self._tiling(one)
             padded = tiling.pad(one)
             total = np.zeros_like(padded)
-            asked = tiling.embed(wanted) / tiling.share()
+            asked = tiling.embed(wanted)
+            tiling.average(asked)
             for box in self._asked(tiling, asked):
                 seen = tiling.seen(box)
                 feeds = self._feeds(tiling.given(padded, box), asked[(slice(None), *box)] * tiling.weights)

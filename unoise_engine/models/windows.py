@@ -140,12 +140,16 @@ class Tiling:
         inside = tuple(slice(b, b + n) for b, n in zip(self.before[1:], self.shape[1:]))
         return plane[(slice(None), *inside)]
 
-    def share(self) -> np.ndarray:
-        """The sum of all weights at each voxel of the padded image."""
-        total = np.zeros(self.padded, np.float32)
-        for box in self.boxes():
-            total[box] += self.weights
-        return total
+    def average(self, total: np.ndarray) -> None:
+        """Divides sums (c, *padded) of weighted answers by the sums of the weights, a plane at a time: those of a large
+        image would take as much memory as the image."""
+        boxes = self.boxes()
+        for k in range(self.padded[0]):
+            share = np.zeros(self.padded[1:], np.float32)
+            for first, *rest in boxes:
+                if first.start <= k < first.stop:
+                    share[tuple(rest)] += self.weights[k - first.start]
+            total[:, k] /= share
 
 
 def stitched(

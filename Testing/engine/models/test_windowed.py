@@ -1,5 +1,6 @@
 """Models of several labels, window by window: each answer against brute force."""
 
+import tracemalloc
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import pytest
 from Testing.engine.conftest import ellipsoid_ct
 from Testing.engine.models.foreign_net import write_foreign
 from unoise_engine.errors import Usage
+from unoise_engine.explanation.gradcam import GradCAM
+from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.segment import segment
+from unoise_engine.explanation.target import Target
 from unoise_engine.models.bundles import load_bundle
 from unoise_engine.models.enlarge import enlarged
 from unoise_engine.models.labels import Channels
@@ -75,11 +79,12 @@ def test_the_gradient_by_finite_differences(model: Windowed) -> None:
 
     def score(values: np.ndarray) -> float:
         tiling = model._tiling(values)
-        padded, share = tiling.pad(values.astype(np.float32)), tiling.share()
+        padded, shares = tiling.pad(values.astype(np.float32)), tiling.embed(target)
+        tiling.average(shares)
         total = 0.0
         for box in tiling.boxes():
             margin = model.channels.margin(model.logits(tiling.given(padded, box))[0])
-            asked = (tiling.embed(target) / share)[(slice(None), *box)] * tiling.weights
+            asked = shares[(slice(None), *box)] * tiling.weights
             total += float((asked.astype(np.float64) * margin).sum())
         return total
 
@@ -92,6 +97,22 @@ def test_the_gradient_by_finite_differences(model: Windowed) -> None:
         assert float((gradient * step).sum()) == pytest.approx(wanted, abs=2e-3 * size)
     nothing = model.gradient(image[None].astype(np.float32), np.zeros((1, *target.shape), np.float32))
     assert not nothing.any()
+
+
+def test_grad_cam_of_a_large_block_takes_few_copies_of_it(tmp_path: Path) -> None:
+    """The item, the prediction and the map are there; beside them the sums, what is asked about, and windows."""
+    model = load_bundle(write_foreign(tmp_path, CASES["softmax"][0]), "cpu", label="one")
+    x = np.random.default_rng(3).normal(size=(1, 1, 60, 90, 100)).astype(np.float32)
+    target = Target(model.predict(x))
+    model.gradcam(x[:, :, :8, :10, :8], target.mask[:, :, :8, :10, :8])  # opens the model
+    tracemalloc.start()
+    try:
+        found = GradCAM()(model, x, target, silent)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.shape == (1, *x.shape[2:]) and found.any()
+    assert peak < 4.2 * x.nbytes
 
 
 def test_a_label_is_where_its_channel_is_largest(model: Windowed) -> None:
