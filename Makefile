@@ -36,9 +36,10 @@ help:
 demo: .venv-demo/ok
 	.venv-demo/bin/unoise_engine demo -o demo
 
-# Every test.
+# Every test, JOBS files at a time. Each process has one thread of PyTorch's: several that share the cores wait for each other.
+JOBS ?= 2
 test: .venv/ok test-slicer
-	.venv/bin/python -m pytest -q
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # The Slicer module: scene and pictures on two versions of Slicer's libraries, panel and engine process on one.
 test-slicer: .venv-slicer/ok .venv-slicer-older/ok

@@ -310,7 +310,7 @@ def test_bad_calls_say_one_line(ct_file: Any, tiny_bundle: Any, arguments: Any, 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_an_interrupted_run_leaves_nothing_by_halves(tmp_path: Path, tiny_bundle: Any, sent: Any, code: Any) -> None:
     """Ctrl-C keeps the maps that are finished, and says how to go on; a signal of the system ends at once."""
-    big = ellipsoid_ct(shape=(200, 128, 128))
+    big = ellipsoid_ct(shape=(120, 96, 96))
     sitk.WriteImage(image_of(big), str(tmp_path / "big.nrrd"))
     command = [sys.executable, "-m", "unoise_engine", "explain", "big.nrrd", "-o", "o", "--bundle", str(tiny_bundle)]
     command += ["--methods", "unoise,occlusion,gradcam", "--progress", "json"]

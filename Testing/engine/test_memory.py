@@ -21,6 +21,7 @@ KINDS = {
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="measures with the module resource")
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_grows_by_the_volume_and_little_more(kind: Any, tiny_bundle: Any, tmp_path: Path) -> None:
     suffix, orientation, file_format = KINDS[kind]

@@ -42,6 +42,7 @@ def texts(cell: Any) -> list[str]:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the commands are for a POSIX shell")
+@pytest.mark.slow
 @pytest.mark.pictures
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs_and_shows_what_it_showed(path: Path, tmp_path: Path) -> None:

@@ -29,9 +29,8 @@ def is_beside_the_body(image: Any, y: Any, x: Any) -> Any:
     return y + 14 < rows[0] or y > rows[-1] or x + 14 < columns[0] or x > columns[-1]
 
 
-@pytest.mark.parametrize("seed", [3, 11, 2026])
-def test_within_two_percent_of_the_range(seed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    subject = fullest_slice("phantom", load_bundle(device="cpu"), synthesise(seed, size=256, slices=10).ct, None, SIDE)
+def test_within_two_percent_of_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = fullest_slice("phantom", load_bundle(device="cpu"), synthesise(3, size=256, slices=10).ct, None, SIDE)
     image, organ, bundle = subject.image, subject.organ, subject.bundle
     assert organ.sum() > 100
     lattice = Lattice.every(2, organ.shape, 15)

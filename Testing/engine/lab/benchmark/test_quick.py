@@ -22,6 +22,7 @@ def rows_of(out: Any) -> Any:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_from_start_to_end(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     assert run(Request(tmp_path, quick=True, paper=True, repeats=1, threads=1, command="the command"))

@@ -76,7 +76,7 @@ def test_quirks_say_what_this_recipe_did() -> None:
     assert (paper["channels"], default["channels"]) == ("3", "1")
     assert paper["window"] == "-1 to 9 HU" and default["window"] == "-160 to 240 HU"
     assert paper["slices without organ"].startswith("0%") and not default["slices without organ"].startswith("0%")
-    assert "24 steps" in paper["length"]
+    assert "8 steps" in paper["length"]
     assert paper["learning rate"] == "utility 0.003, U-Noise 0.003" and paper["precision"] == "32-true"
     assert "flips" in paper["augmentation"] and "flips" not in default["augmentation"]
     assert paper["grey values while training"].startswith("bytes, 0.039 HU")
