@@ -42,9 +42,10 @@ PROMISED = """
   is no limit of time, since a network disk may be slow: after 10 seconds, and then every 30, standard error says
   how far the search is and whether the disk still answers. Ctrl-C ends it at the next file; what hangs within one
   file on a dead network disk only the system can end.
-- **Killed installations.** What a killed `bundle install` left in your models, the next command that looks at them
-  takes away; a bundle that it was replacing comes back. Nothing else is touched: a half is ours by its hidden name
-  and its inventory.
+- **Killed commands.** Whatever is written is made in a hidden folder beside its place, on whose inventory its maker
+  holds a lock, and gets its place at the end. What a killed command left of that goes when anything is made beside
+  it next, and an earlier result that it was just replacing comes back. What somebody is at work on stays, and so does
+  all that has another name or no inventory. On a file system without locks halves stay.
 - **The worker.** It ends with the program that started it: while it waits, at once; at work, within half a minute,
   with all that it started. Slicer's panel ends an engine that gives no sign of life for two minutes, says so in a
   sentence, and starts it anew at the next click, as it does one that was killed. The parts for Windows were not

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,23 @@ def test_a_task_with_several_nets_becomes_a_set_or_nothing(tmp_path: Path) -> No
     next(home.glob("Dataset851_*/*/fold_0/checkpoint_final.pth")).write_bytes(b"")
     done = run("import", "total_mr", "-o", tmp_path / "again", **environment)
     assert done.returncode == 4 and not list(tmp_path.glob("*again*"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_killed_and_done_again(tmp_path: Path) -> None:
+    """What a killed import leaves goes with the next one, whatever that is called."""
+    folder = write_folder(tmp_path / "in")
+    words = [sys.executable, "-m", "unoise_engine", "import", str(folder), "--licence", "CC0", "-o"]
+    killed = subprocess.Popen([*words, str(tmp_path / "out")], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    while not [*tmp_path.glob(".out-*-partial/.unoise.sha256")]:
+        assert killed.poll() is None
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert [*tmp_path.glob(".out-*-partial")] and not (tmp_path / "out").exists()
+    done = run("import", folder, "-o", tmp_path / "another", "--licence", "CC0")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["another", "in"]
 
 
 def fails(code: int, words: str, *arguments: object) -> None:
