@@ -43,6 +43,7 @@ HEAVY = {
     "safetensors": {"training"},
     "captum": {"training"},
     "monai": {"training", "foreign"},
+    "openvino": {"training"},
     "dynamic_network_architectures": {"foreign"},
     "onnxruntime": {"models.runtime"},
     "google": {"models.onnx_format"},  # protobuf

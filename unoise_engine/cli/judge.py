@@ -106,7 +106,9 @@ def benchmark(
     out: Out,
     bundle: Bundle = "",
     label: Label = "",
-    peers: Annotated[bool, typer.Option("--peers", help="Beside captum and MONAI, where installed (bench).")] = False,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Beside captum, MONAI, OpenVINO, if installed (bench).")
+    ] = False,
     paper: Annotated[bool, typer.Option("--paper", help="Also nets of the paper's size, untrained (train).")] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Small samples: shows that all runs, measures little.")

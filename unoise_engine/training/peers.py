@@ -1,7 +1,7 @@
-"""Grad-CAM and occlusion by the libraries people use for them: captum and MONAI. Each is optional.
+"""Grad-CAM and occlusion by the libraries people use for them, captum and MONAI, and OpenVINO. Each is optional.
 
-Both were written for classifiers. A segmenter becomes one by answering with a score: the sum of the organ's logits for
-Grad-CAM, and the dice with the unoccluded prediction for occlusion. All are put into eval mode, since MONAI
+The first two were written for classifiers. A segmenter becomes one by answering with a score: the sum of the organ's
+logits for Grad-CAM, and the dice with the unoccluded prediction for occlusion. All are put into eval mode, since MONAI
 returns a net to the mode in which it found the outermost module.
 """
 
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 
 from unoise_engine.training.rivals import Answer, Eager
 
-PEERS = ("captum", "monai")
+PEERS = ("captum", "monai", "openvino")
 
 
 def installed() -> list[str]:
@@ -55,6 +57,15 @@ class Overlapping(nn.Module):
         found = self.net(slices)[:, 0] > 0
         shared = (found & self.organ).sum((1, 2))
         return (1 - 2 * shared / (found.sum((1, 2)) + self.organ.sum()))[:, None]
+
+
+def open_in_openvino(path: Path, threads: int) -> Callable[..., np.ndarray]:
+    """An ONNX file's first output, from its inputs by name, on the processor and in single precision, as all others."""
+    import openvino
+
+    told = {"INFERENCE_PRECISION_HINT": "f32"} | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
+    request = openvino.Core().compile_model(path, "CPU", told).create_infer_request()
+    return lambda **feeds: np.array(request.infer(feeds)[0])
 
 
 def captum_gradcam(eager: Eager, slices: np.ndarray, target: np.ndarray) -> Answer:

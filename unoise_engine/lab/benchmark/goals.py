@@ -9,7 +9,8 @@ from unoise_engine.lab.benchmark.adaptive import Apart
 from unoise_engine.lab.benchmark.contest import OURS, Row
 from unoise_engine.lab.benchmark.growth import Point
 from unoise_engine.lab.benchmark.occluding import DEFAULT, EXACT, LOOP
-from unoise_engine.lab.benchmark.passes import EAGER, GRADCAM, PLAIN, SEGMENTATION, UNOISE
+from unoise_engine.lab.benchmark.passes import EAGER, GRADCAM, SEGMENTATION, UNOISE
+from unoise_engine.lab.benchmark.rivals import PLAIN
 from unoise_engine.lab.benchmark.whole import WholeCT
 
 PAPER_MODEL = "paper, 34M"

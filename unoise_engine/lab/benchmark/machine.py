@@ -12,7 +12,7 @@ from pathlib import Path
 from unoise_engine import __version__
 from unoise_engine.child import usable_cores
 
-PACKAGES = ("numpy", "onnxruntime", "SimpleITK", "onnx", "torch", "captum", "monai")
+PACKAGES = ("numpy", "onnxruntime", "SimpleITK", "onnx", "torch", "captum", "monai", "openvino")
 
 
 def describe_machine(device: str, threads: int) -> dict[str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from unoise_engine.explanation.method import silent
@@ -15,7 +18,7 @@ from unoise_engine.models.segmenter import GRADCAM as GRADCAM_ANSWER
 
 OTHERS = ("gradient", "structures")
 SEGMENTATION, UNOISE, GRADCAM = "segmentation", "U-Noise map", "Grad-CAM, its forward pass included"
-EAGER, PLAIN, AUTOGRAD = "torch eager", "onnxruntime, plain export", "torch autograd"
+EAGER, AUTOGRAD = "torch eager", "torch autograd"
 # A near noise model takes the logarithm of nearly nothing.
 NOISE_TOLERANCE = 1e-3
 # Of the map's peak. A ReLU's gate whose input is nearly zero opens by rounding: on the 34M utility with random weights
@@ -28,21 +31,22 @@ def pass_contests(subject: Subject, rivals: Rivals | None) -> list[Contest]:
     segmentation = [Entry(OURS, [lambda: bundle.predict(x)])]
     unoise = [Entry(OURS, [lambda: bundle.noise_logits(x, subject.told)])]
     if rivals:
-        eager, plain, plain_noise = rivals.eager, rivals.plain, rivals.plain_noise
+        eager = rivals.eager
 
         def mine() -> np.ndarray:
             return bundle.noise_logits(x, subject.told)
 
+        works: dict[str, Callable[[], np.ndarray]] = {EAGER: lambda: eager.logits(x)}
+        works |= {name: partial(ask, slices=x) for name, ask in rivals.plain.items()}
         segmentation += [
-            Entry(EAGER, [lambda: eager.logits(x)], check=lambda: (eager.logits(x), logits)),
-            Entry(PLAIN, [lambda: plain(slices=x)], check=lambda: (plain(slices=x), logits)),
+            Entry(name, [work], check=lambda work=work: (work(), logits))  # type: ignore[misc]
+            for name, work in works.items()
         ]
+        works = {EAGER: lambda: eager.noise_logits(x, logits)}
+        works |= {name: partial(ask, slices=x, logits=logits) for name, ask in rivals.plain_noise.items()}
         unoise += [
             Entry(name, [work], check=lambda work=work: (work(), mine()), tolerance=NOISE_TOLERANCE)  # type: ignore[misc]
-            for name, work in (
-                (EAGER, lambda: eager.noise_logits(x, logits)),
-                (PLAIN, lambda: plain_noise(slices=x, logits=logits)),
-            )
+            for name, work in works.items()
         ]
     contests = [Contest(subject.name, SEGMENTATION, segmentation)]
     if bundle.answers.intersection(LEARNT):
