@@ -99,21 +99,20 @@ class Windowed(Bundle):
     def gradcam(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Of each window that touches the target, for the sum of its margins there; averaged by the windows' weights,
         windows without target counting as zero."""
-        maps = np.zeros((len(x), 1, *x.shape[2:]), np.float32)
-        for one, wanted, found in zip(x, target, maps):
+        maps: list[np.ndarray] = []
+        for one, wanted in zip(x, target):
             tiling = self._tiling(one)
             padded, total = tiling.pad(one), np.zeros((1, *tiling.padded), np.float32)
-            asked = tiling.embed(wanted)
+            asked = tiling.embed(wanted, dtype=bool)
             for box in self._asked(tiling, asked):
                 window = tiling.given(padded, box)
                 coarse = self._run("gradcam", self._feeds(window, asked[(slice(None), *box)]), ["gradcam"])[0]
                 whole = enlarged(coarse, window.shape[2:])
                 inside = tuple(slice(m, n - m) for m, n in zip(tiling.margin, window.shape[2:]))
                 total[(slice(None), *box)] += whole[0][(slice(None), *inside)] * tiling.weights
-            del padded, asked  # each as large as the item
             tiling.average(total)
-            found[:] = tiling.unpad(total)
-        return maps
+            maps.append(tiling.unpad(total))
+        return maps[0][None] if len(maps) == 1 else np.array(maps, np.float32).reshape(len(x), 1, *x.shape[2:])
 
     def gradient(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Of sum(target * the windows' margins, averaged by their weights)."""

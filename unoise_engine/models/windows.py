@@ -111,9 +111,9 @@ class Tiling:
         """The same, (1, c, *size)."""
         return np.ascontiguousarray(padded[(slice(None), *self.seen(box))][None])
 
-    def embed(self, values: np.ndarray, outside: float = 0) -> np.ndarray:
-        """(c, *shape) -> (c, *padded) float32."""
-        found = np.full((len(values), *self.padded), outside, np.float32)
+    def embed(self, values: np.ndarray, outside: float = 0, dtype: type = np.float32) -> np.ndarray:
+        """(c, *shape) -> (c, *padded)."""
+        found = np.full((len(values), *self.padded), outside, dtype)
         self.unpad(found)[:] = values
         return found
 
