@@ -113,7 +113,7 @@ class Tiling:
 
     def embed(self, values: np.ndarray, outside: float = 0, dtype: type = np.float32) -> np.ndarray:
         """(c, *shape) -> (c, *padded)."""
-        found = np.full((len(values), *self.padded), outside, dtype)
+        found: np.ndarray = np.full((len(values), *self.padded), outside, dtype)
         self.unpad(found)[:] = values
         return found
 
