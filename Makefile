@@ -36,14 +36,15 @@ help:
 demo: .venv-demo/ok
 	.venv-demo/bin/unoise_engine demo -o demo
 
-# Every test, JOBS files at a time. Each process has one thread of PyTorch's: several that share the cores wait for each other.
+# Every test, JOBS files at a time. Each process has one thread of PyTorch's: several that share the cores wait for each
+# other.
 JOBS ?= 2
 test: .venv/ok test-slicer
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # The Slicer module: scene and pictures on two versions of Slicer's libraries, panel and engine process on one.
 test-slicer: .venv-slicer/ok .venv-slicer-older/ok
-	.venv-slicer/bin/python -m pytest -q Testing/slicer
+	OMP_NUM_THREADS=1 .venv-slicer/bin/python -m pytest -q -n $(JOBS) --dist loadfile Testing/slicer
 	.venv-slicer-older/bin/python -m pytest -q Testing/slicer/test_scene.py Testing/slicer/test_pictures.py
 
 # Every line that pages and messages tell people to install by, in fresh environments, from a clone and from the wheel.
