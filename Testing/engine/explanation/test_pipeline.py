@@ -49,6 +49,13 @@ def test_what_is_yielded_and_told(ct: Any, tiny_bundle: Any) -> None:
     assert any("field of view" in one for one in warnings)  # 72 mm wide
 
 
+def test_a_slices_prediction_is_its_own(ct: Any, tiny_bundle: Any) -> None:
+    settings = Settings(("occlusion",), parameters={"occlusion": Occlusion(stride=16)})
+    found = dict(explain_volume(ct, load_bundle(tiny_bundle, "cpu"), settings))
+    shows, lost = (volume.voxels.any(axis=(1, 2)) for volume in found.values())
+    assert np.array_equal(shows, lost) and shows.any() and not shows.all()
+
+
 def test_what_speaks_against_a_result_is_said(tiny_bundle: Any, tmp_path: Path) -> None:
     """Two organs of one size, far apart, of which the model keeps one; and slices missing between the others."""
     from dataclasses import replace

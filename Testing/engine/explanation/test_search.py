@@ -145,6 +145,11 @@ def test_without_a_limit_the_clock_changes_nothing(monkeypatch: Any) -> None:
     assert np.array_equal(by_itself, [search.map(k) for k in range(2)])
 
 
+def test_of_items_by_themselves_blocks_alone_have_a_limit() -> None:
+    slices, blocks = (Batch(np.zeros((1, 2, *size)), np.ones((1, *size), bool)) for size in ((4, 4), (4, 4, 4)))
+    assert Occlusion().limit(slices.rank) == np.inf and Occlusion().limit(blocks.rank) == 5 * 60
+
+
 def test_where_most_is_left_to_correct_comes_first(monkeypatch: Any) -> None:
     """One item loses all with its mark, the others half of it with each of two."""
     some = items(4, marks=(NEAR_MARK, FAR_MARK))
