@@ -204,6 +204,8 @@ def test_ties_keep_the_share_and_favour_no_corner() -> None:
         seen = [threshold.visible(m, random.random(m.shape)) for m in half]
         assert np.mean(seen) == pytest.approx(share, abs=0.03)
     assert seen[0][half[0] > 0].all(), "more important pixels come before equal ones"
+    (none,) = pooled_thresholds(half, (0.0001,))
+    assert not none.visible(half[0], random.random(flat.shape)).any(), "less than half a pixel is none"
 
 
 def test_a_slice_without_prediction_has_no_dice_against_it(slices: Any, maps: Any) -> None:
