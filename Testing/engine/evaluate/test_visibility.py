@@ -177,6 +177,14 @@ def test_area_is_that_of_trapezia(answers: Any) -> None:
     assert curves.area(step)[0] == pytest.approx(0.3 + 0.15)
 
 
+def test_dice_is_told_at_each_share_beside_the_full_one(answers: Any) -> None:
+    curves = Curves(answers, seed=0, resamples=10)
+    mine = [m for m in curves.measures() if m.method == "good" and (m.fill, m.ranking) == KEY[1:]]
+    told = {m.name: m.estimate.value for m in mine}
+    for percent in ("5 %", "10 %", "20 %", "50 %"):
+        assert told[f"dice at {percent} / full dice"] == pytest.approx(told[f"dice at {percent}"] / curves.full.mean())
+
+
 def test_sufficiency_and_necessity(slices: Any, answers: Any) -> None:
     """With an area that covers what the model needs, the good map suffices, and hiding it takes all."""
     assert answers.at_area("good", "keep", 8.0).mean() > 0.8
