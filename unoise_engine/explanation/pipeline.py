@@ -66,7 +66,7 @@ def explain_volume(
 
     focus: Focus | None = None
     if settings.focus:
-        (some,) = [*given.steps()] if given.recipe.rank == 3 else [slice(0, 1)]
+        some = next(given.steps())  # a block is one; a model of planes is refused
         with clock(seconds, "focus"):
             focus = Focus.on(bundle, given.items(some), found.target(some))
         if focus and warnings is not None:

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from unoise_engine.batch.about import About, about, models
+from unoise_engine.batch.about import About, _block, about, models
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.methods import METHODS
 from unoise_engine.models.bundles import DEFAULT_BUNDLE
+from unoise_engine.models.preparation import Preparation, Step, Window
+from unoise_engine.models.recipe import Recipe
 from unoise_engine.results.account import REPORT_VERSION
 
 
@@ -43,6 +45,23 @@ def test_a_folder_elsewhere_is_told_when_asked_for(tiny_bundle: Any, tmp_path: P
     *_, good, bad = models((tiny_bundle, tmp_path))
     assert good["name"] == good["folder"] == str(tiny_bundle) and good["title"] == "Test net"
     assert bad["folder"] == str(tmp_path) and "is not a model bundle" in bad["error"]["what"]
+
+
+def test_a_model_that_cannot_be_read_is_told_with_its_error(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(folder: Path) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("unoise_engine.batch.about.read_manifest", refused)
+    found = {one["name"]: one for one in models()}
+    assert {"another", "a-damaged-one"} < {*found} and found["another"]["title"] == "another"
+    assert all("cannot be read (Permission denied)" in one["error"]["what"] for one in found.values())
+
+
+def test_blocks_alone_have_a_window_and_its_spacing() -> None:
+    steps = (Step("resample"),)
+    blocks = Preparation("SPL", 3, (3.0, 1.5, 1.5), steps, window=Window((8, 16, 16), 0.5))
+    assert _block(blocks) == {"spacing_mm": [3.0, 1.5, 1.5], "window": [8, 16, 16], "step": 0.5}
+    assert _block(Preparation("SPL", 2)) == _block(Recipe()) == {}
 
 
 def test_methods_say_what_they_are_and_cost() -> None:

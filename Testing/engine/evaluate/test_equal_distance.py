@@ -90,6 +90,13 @@ def test_halves_are_equal_lie_in_the_ring_and_spare_organ_and_air(slices: Any) -
         assert disc(41)[both].all()
 
 
+def test_no_cell_is_of_two_rings(slices: Any) -> None:
+    cells = Cells(slices[0], disc())
+    cells.distance[:] = 16.0  # on the border
+    near, far, _ = (cells.ring(ring) for ring in RINGS_MM)
+    assert not near.any() and np.array_equal(far, cells.free) and far.any()
+
+
 def test_the_same_is_hidden_whichever_maps_stand_beside_and_seeds_count(slices: Any) -> None:
     chaotic = [chaos(one, disc(), 0) for one in slices]
     alone = lost(slices, {"random": chaotic})

@@ -200,6 +200,8 @@ def test_a_ct_is_obscured_by_an_imported_model(world: Path, bundle: Path, tmp_pa
     assert obscure(ct, model, 0.3, 7, silent).ct.voxels.tobytes() == found.ct.voxels.tobytes()
     hidden = found.ct.voxels[~same].astype(float)
     assert hidden.mean() == pytest.approx(ct.voxels[same].mean(), abs=60) and hidden.std() > 30
+    organ = segment(model, given_of(ct, model.recipe)).mask(1).voxels > 0
+    assert same[organ].mean() > 0.9, "what matters most to the model stays"
     more = obscure(ct, model, 0.95, 7, silent)
     assert more.kept > 0.8 and more.kept >= found.kept
     other = ct.voxels.copy()

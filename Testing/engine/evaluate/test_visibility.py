@@ -177,6 +177,14 @@ def test_area_is_that_of_trapezia(answers: Any) -> None:
     assert curves.area(step)[0] == pytest.approx(0.3 + 0.15)
 
 
+def test_dice_is_told_at_each_share_beside_the_full_one(answers: Any) -> None:
+    curves = Curves(answers, seed=0, resamples=10)
+    mine = [m for m in curves.measures() if m.method == "good" and (m.fill, m.ranking) == KEY[1:]]
+    told = {m.name: m.estimate.value for m in mine}
+    for percent in ("5 %", "10 %", "20 %", "50 %"):
+        assert told[f"dice at {percent} / full dice"] == pytest.approx(told[f"dice at {percent}"] / curves.full.mean())
+
+
 def test_sufficiency_and_necessity(slices: Any, answers: Any) -> None:
     """With an area that covers what the model needs, the good map suffices, and hiding it takes all."""
     assert answers.at_area("good", "keep", 8.0).mean() > 0.8
@@ -204,6 +212,8 @@ def test_ties_keep_the_share_and_favour_no_corner() -> None:
         seen = [threshold.visible(m, random.random(m.shape)) for m in half]
         assert np.mean(seen) == pytest.approx(share, abs=0.03)
     assert seen[0][half[0] > 0].all(), "more important pixels come before equal ones"
+    (none,) = pooled_thresholds(half, (0.0001,))
+    assert not none.visible(half[0], random.random(flat.shape)).any(), "less than half a pixel is none"
 
 
 def test_a_slice_without_prediction_has_no_dice_against_it(slices: Any, maps: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from unoise_engine.errors import Usage
 from unoise_engine.explanation.lattice import Lattice
-from unoise_engine.explanation.method import silent
+from unoise_engine.explanation.method import longest_s, silent
 from unoise_engine.explanation.methods import METHODS, answerable, check_answerable, choose, usual
 from unoise_engine.explanation.occlusion import Occlusion, around
 from unoise_engine.explanation.target import Target
@@ -27,6 +27,7 @@ class Threshold:
         return self.predict(occluded_items(image, places, patch, fill))
 
     def gradcam(self, slices: Any, target: Any) -> Any:
+        assert all(one.any() for one in target), "an item without organ costs nothing"
         return 7 * target.astype(np.float32)
 
 
@@ -206,6 +207,14 @@ def test_what_is_said_of_a_map_and_how_many_patches_it_takes() -> None:
     assert Occlusion(stride=3).kind == "exact, every 3 pixels" and "RMS error up to 2%" in Occlusion().kind
     assert [Occlusion(patch=side).coarse for side in (1, 2, 3, 6, 7, 14, 15, 40)] == [2, 2, 4, 4, 8, 8, 16, 16]
     assert Occlusion(stride=2).places(10, 21) == 50 and Occlusion().places(16, 33) == 2 * 4
+
+
+def test_how_long_a_map_takes_at_most() -> None:
+    """50 patches of half a second an item; what has a limit takes no longer than that."""
+    exact, limited = Occlusion(stride=2), Occlusion(minutes=0.5)
+    assert longest_s(exact, (10, 21), 0.5) == 25 and longest_s(exact, (10, 21), 0.5, 3) == 75
+    assert longest_s(limited, (400, 400), 0.5) == 30 and longest_s(limited, (16, 33), 0.5, 3) == 8 * 0.5 * 3
+    assert longest_s(METHODS["gradcam"], (10, 21), 0.5) is None
 
 
 @pytest.mark.parametrize("wrong", [{"patch": 0}, {"stride": -1}])

@@ -9,6 +9,7 @@ import pytest
 
 from Testing.engine.conftest import ellipsoid_ct
 from Testing.engine.models.foreign_net import write_caused
+from unoise_engine.errors import Usage
 from unoise_engine.explanation.method import Method
 from unoise_engine.explanation.occlusion import Occlusion
 from unoise_engine.explanation.pipeline import explain_volume
@@ -47,6 +48,18 @@ def test_what_is_yielded_and_told(ct: Any, tiny_bundle: Any) -> None:
     assert found["importance-gradcam"].voxels[organ].min() > 0 and found["importance-unoise"].voxels[organ].min() > 0
     assert not any("jump" in one or "pieces" in one or "same number" in one for one in warnings)
     assert any("field of view" in one for one in warnings)  # 72 mm wide
+
+
+def test_a_slices_prediction_is_its_own(ct: Any, tiny_bundle: Any) -> None:
+    settings = Settings(("occlusion",), parameters={"occlusion": Occlusion(stride=16)})
+    found = dict(explain_volume(ct, load_bundle(tiny_bundle, "cpu"), settings))
+    shows, lost = (volume.voxels.any(axis=(1, 2)) for volume in found.values())
+    assert np.array_equal(shows, lost) and shows.any() and not shows.all()
+
+
+def test_a_model_of_planes_has_no_window_to_look_at(ct: Any, tiny_bundle: Any) -> None:
+    with pytest.raises(Usage, match="--focus - is for models that look at a block window by window"):
+        [*explain_volume(ct, load_bundle(tiny_bundle, "cpu"), Settings(("unoise",), focus=True))]
 
 
 def test_what_speaks_against_a_result_is_said(tiny_bundle: Any, tmp_path: Path) -> None:

@@ -66,12 +66,24 @@ def test_the_rule(lead: float, verdict: str) -> None:
     assert Proof(kept, {}).verdict == verdict
 
 
-def test_all_the_noise_that_a_map_allows(trial: Trial) -> None:
+def test_figures_have_four_places_in_a_report() -> None:
+    kept = {who: {fill: [part / 7] for fill in FILLS} for who, part in (("map", 6), ("distance", 4), ("chance", 3))}
+    told = Proof(kept, {}, 1 / 7).told()
+    assert told["dice_kept"]["map"] == {fill: [0.8571] for fill in FILLS}
+    figures = [told[name] for name in ("dice_with_allowed_noise", "lead_over_distance", "lead_over_chance")]
+    assert figures == [0.1429, 0.2857, 0.4286]
+
+
+def test_all_the_noise_that_a_map_allows(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     none, most = ([np.full(one.organ.shape, value, np.float32) for one in trial.slices] for value in (30, -30))
     quiet, loud = trial.prove(none, True), trial.prove(most, True)
     assert quiet and loud and quiet.allowed == 1 and loud.allowed is not None and loud.allowed < 0.9
     again = trial.prove(none, False)
     assert again and again.allowed is None
+    sure = trial.model.predict
+    monkeypatch.setattr(trial.model, "predict", lambda x: sure(x) / 100)  # organ is still what is above 0
+    quiet = trial.prove(none, True)
+    assert quiet and quiet.allowed == 1
 
 
 def test_where_it_is_done(ct: Any, tiny_bundle: Any, trial: Trial) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from unoise_engine.explanation.items import Batch
+from unoise_engine.explanation.lattice import Lattice, Refinement
 from unoise_engine.explanation.method import silent
 from unoise_engine.explanation.occlusion import Occlusion
-from unoise_engine.explanation.search import Search, evenly_spread
+from unoise_engine.explanation.search import Search, Sketch, evenly_spread
 from unoise_engine.progress import Enough
 
 SIDE = 128
@@ -143,6 +144,19 @@ def test_without_a_limit_the_clock_changes_nothing(monkeypatch: Any) -> None:
     by_itself = np.stack([Occlusion().one_item(model, some.x[k], some.organs[k], silent) for k in range(2)])  # type: ignore[arg-type]
     search, _ = searched(some, np.inf, monkeypatch)
     assert np.array_equal(by_itself, [search.map(k) for k in range(2)])
+
+
+def test_of_items_by_themselves_blocks_alone_have_a_limit() -> None:
+    slices, blocks = (Batch(np.zeros((1, 2, *size)), np.ones((1, *size), bool)) for size in ((4, 4), (4, 4, 4)))
+    assert Occlusion().limit(slices.rank) == np.inf and Occlusion().limit(blocks.rank) == 5 * 60
+
+
+def test_each_first_place_that_was_not_looked_at_adds_to_the_doubt() -> None:
+    """It stands for 8 x 8 places, and each of them may lose 2 % of a range of 3."""
+    organ, measured = np.ones((32, 32), bool), np.zeros((16, 16))
+    measured[:, 15] = measured[4, 4] = np.nan  # of the first places three, and one of the others
+    sketch = Sketch(organ, Lattice.every(2, organ.shape, 2), Refinement(measured, 8, 0.05), 0.0, None)
+    assert sketch.doubt(1, 3.0) == pytest.approx(3 * 64 * 0.06**2)
 
 
 def test_where_most_is_left_to_correct_comes_first(monkeypatch: Any) -> None:

@@ -168,4 +168,6 @@ def test_a_window_that_answers_otherwise_is_doubted(model: Any) -> None:
     target = Target(model.predict(wide))
     focus = Focus.on(model, wide, target)
     assert focus and focus.share < 0.5 and focus.dice < 1
-    assert any("holds" in doubt for doubt in focus.doubts)
+    (part,) = Focus(focus.box, 1.0, 0.5).doubts
+    (other,) = Focus(focus.box, 0.5, 1.0).doubts
+    assert "holds 50% of the label" in part and "(dice 0.50): its maps explain the window's own answer" in other

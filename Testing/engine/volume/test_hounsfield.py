@@ -9,7 +9,7 @@ import pytest
 
 from Testing.engine.volume.planted import SLICES, good_hu, metaimage, nifti, planes, stored, write
 from unoise_engine.errors import CaseRefused
-from unoise_engine.volume.hu import check_hu
+from unoise_engine.volume.hu import SAMPLE, _sample, check_hu
 
 
 def series(tmp_path: Path, spoil: Any, which: Any = range(SLICES)) -> Any:
@@ -197,3 +197,9 @@ def test_G21_an_empty_field_of_view(tmp_path: Path, read: Any) -> None:
     assert read.refusal(nifti(tmp_path / "air.nii", air)).code == "EMPTY_FIELD"
     with pytest.raises(CaseRefused):
         check_hu(np.full((4, 4, 4), -1024, np.int16), "padding alone")
+
+
+def test_of_a_large_ct_about_a_million_voxels_are_looked_at() -> None:
+    large = np.broadcast_to(np.int16(40), (600, 512, 512))
+    assert SAMPLE / 2 < len(_sample(large)) < 2 * SAMPLE
+    assert len(_sample(large[:4, :50, :50])) == 4 * 50 * 50

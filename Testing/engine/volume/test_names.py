@@ -42,6 +42,7 @@ def test_G16_readable_where_possible() -> None:
     assert safe_id("Müller, Jörg") == "Muller_Jorg"
     assert safe_id("患者一") != safe_id("患者二") and safe_id("患者一").startswith("case-")
     assert safe_id("x" * 255) != safe_id("x" * 254)
+    assert safe_id("ab患者") == "ab" and safe_id("ab患者一").startswith("ab-"), "less than half of it is left"
 
 
 @given(st.lists(st.sampled_from(["a", "A", "b", "a-2", "A-2", "a-2-2"]), max_size=12))

@@ -13,12 +13,12 @@ from unoise_engine.volume import packed as module
 from unoise_engine.volume.packed import packed
 
 PIECES = [
-    np.frombuffer(b"a header of any length", np.uint8),
+    np.frombuffer(b"a header of odd length.", np.uint8),
     np.zeros((40, 50), np.uint8),
     *np.random.default_rng(0).standard_normal((30, 64, 64)).astype("<f4"),
     np.zeros((300, 300), "<f4"),
     np.zeros(0, "<f4"),
-]
+]  # an odd number of bytes
 CONTENT = b"".join(piece.tobytes() for piece in PIECES)
 
 

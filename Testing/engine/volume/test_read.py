@@ -60,6 +60,9 @@ def wrong_files(home: Any, ct: Any) -> Any:
     (home / "text.nii.gz").write_text("hello")
     (home / "text.nrrd").write_text("hello")
     (home / "away.nrrd").write_text("NRRD0004\ntype: uchar\ndimension: 3\nsizes: 2 2 2\ndata file: /etc/passwd\n\n")
+    sheared = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 9 9 4\nspace: left-posterior-superior\nencoding: raw\n"
+    sheared += "space directions: (1,0,0) (0.3,1,0) (0,0,2)\n\n"
+    (home / "sheared.nrrd").write_bytes(sheared.encode() + bytes(range(162)) * 2)
     meta = "ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementDataFile = "
     (home / "away.mhd").write_text(meta + "../secret.raw\n")
     codes = {
@@ -71,6 +74,7 @@ def wrong_files(home: Any, ct: Any) -> Any:
         "text.nrrd": "DAMAGED",
         "away.nrrd": "DETACHED_DATA",
         "away.mhd": "DETACHED_DATA",
+        "sheared.nrrd": "SHEARED",
     }
     for name, packed in [("a.nii.gz", 1), ("b.nii", 0), ("c.nrrd", 1), ("d.nrrd", 0), ("e.mha", 1), ("f.mha", 0)]:
         sitk.WriteImage(image_of(ct), str(home / name), bool(packed))

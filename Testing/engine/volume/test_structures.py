@@ -130,6 +130,12 @@ def test_another_grid_is_resampled_and_said(ct: Any, labels: Any, tmp_path: Path
     found = find_structures(tmp_path / "finer.nii.gz", ct.grid)
     assert any("lies on another grid than the CT (other size): resampled, nearest voxel" in n for n in found.notes)
     assert np.array_equal(found.found[0].mask(), labels.voxels == 2)
+    (tmp_path / "masks").mkdir()
+    sitk.WriteImage(finer == 2, str(tmp_path / "masks" / "stomach.nii.gz"))
+    masked = find_structures(tmp_path / "masks", ct.grid)
+    (note,) = masked.notes
+    assert note == "the masks lie on another grid than the CT (other size): resampled, nearest voxel"
+    assert np.array_equal(masked.found[0].mask(), labels.voxels == 2)
 
 
 def test_what_is_refused(ct: Any, labels: Any, tmp_path: Path) -> None:
