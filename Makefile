@@ -36,8 +36,8 @@ help:
 demo: .venv-demo/ok
 	.venv-demo/bin/unoise_engine demo -o demo
 
-# Every test, JOBS files at a time. Each process has one thread of PyTorch's: several that share the cores wait for each
-# other.
+# Every test, JOBS files at a time.
+# PyTorch takes one thread in each process: several that share the cores wait for each other.
 JOBS ?= 2
 test: .venv/ok test-slicer
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
