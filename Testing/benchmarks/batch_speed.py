@@ -1,6 +1,6 @@
 """Cases an hour against --jobs, and what locks, records and hashes cost.
 
-    python Testing/benchmarks/batch_speed.py [CASES] [--jobs 1,2,4] [--tiny]
+    python Testing/benchmarks/batch_speed.py [CASES] [--jobs 1,2,4] [--tiny]        1x1: one job, of one thread
 
 CTs of 256 x 256 x 40, explained by U-Noise with pictures, by the model that ships or, with --tiny, by nets of one blur
 each, so that nearly all is overhead. Seconds pass on the clock; processor seconds are those of all processes, and say
@@ -57,13 +57,14 @@ def main() -> None:
     if not asked.tiny:
         bundle = shipped_bundles()[DEFAULT_BUNDLE]
     print(f"{count} CTs of 256 x 256 x 40, model {bundle.name}, {os.cpu_count()} cores", flush=True)
-    for jobs in asked.jobs.split(","):
+    for how in asked.jobs.split(","):
+        jobs, _, threads = how.partition("x")
+        words = ["--jobs", jobs, *(["--threads", threads] if threads else [])]
         watch = Watch(resource.RUSAGE_CHILDREN)
-        assert start(cohort, home / f"out{jobs}", bundle, "--jobs", jobs).wait() == 0
+        assert start(cohort, home / f"out{how}", bundle, *words).wait() == 0
         seconds, processor = watch.read(count)
-        print(
-            f"--jobs {jobs}: {3600 / seconds:6.0f} cases an hour; {processor:.2f} processor seconds a case", flush=True
-        )
+        told = f"{3600 / seconds:6.0f} cases an hour; {processor:.2f} processor seconds a case"
+        print(f"{' '.join(words)}: {told}", flush=True)
     watch = Watch(resource.RUSAGE_CHILDREN)
     assert start(cohort, home / f"out{asked.jobs.split(',')[0]}", bundle, "--resume").wait() == 0
     seconds, processor = watch.read(count)
