@@ -21,7 +21,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -113,7 +113,8 @@ def new_file(path: Path, replace: bool = False) -> Iterator[Draft]:
     if replace:
         refuse_strangers(path)
     in_half = bool(PARTIAL.fullmatch(path.parent.name))  # all of it is ours, and hashed at the end
-    with nullcontext(path.parent) if in_half else scratch_folder(path.with_name(path.name[-48:])) as home:
+    with ExitStack() as stack:
+        home = path.parent if in_half else stack.enter_context(_half(path.with_name(path.name[-48:]), parents=False))[0]
         draft = Draft(home / f".unoise-{secrets.token_hex(4)}-{path.name[-48:]}")  # its end tells the format
         try:
             yield draft
@@ -186,14 +187,14 @@ def scratch_folder(final: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _half(final: Path) -> Iterator[tuple[Path, ExitStack]]:
-    """The folder, and what gives up the lock on it."""
+def _half(final: Path, parents: bool = True) -> Iterator[tuple[Path, ExitStack]]:
+    """The folder, and what gives up the lock on it. `parents` are made too where they are missing."""
     with suppress(OSError):
         tidy(final.parent)
     partial = final.with_name(f".{final.name}-{secrets.randbelow(10**9)}-partial")
     lock = ExitStack()
     try:
-        partial.mkdir(parents=True)
+        partial.mkdir(parents=parents)
         with suppress(NoLocks):  # then nobody takes it away later
             while (handle := take(partial / INVENTORY)) is None:
                 time.sleep(POLL_SECONDS)  # somebody just looks whether it is held

@@ -84,6 +84,12 @@ def test_a_failure_leaves_the_earlier_file_and_no_draft(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_text() == "first" and not hidden(tmp_path)
 
 
+def test_a_file_makes_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write(tmp_path / "missing" / "a.txt", "1")
+    assert not hidden(tmp_path) and not list(tmp_path.iterdir())
+
+
 def test_a_file_that_grows_is_ours_by_its_name(tmp_path: Path) -> None:
     for line in (b"1\n", b"2\n"):
         handle = files.grow(tmp_path / "log")
